@@ -1,0 +1,435 @@
+//! Accounts: registering, the profile, the pinned post. It refuses e-mail
+//! addresses and passwords: they are the vault's.
+
+use std::str::FromStr;
+
+use kernel::{AccountId, AggregateId, Command, Decider, Facts, Kind, Personal, Read, Versioned};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    PersonalFields,
+    event::events,
+    handles::Handle,
+    kinds,
+    posts::{PostId, Posts},
+};
+
+pub const DISPLAY_NAME_CHARACTERS_MAX: usize = 50;
+pub const BIO_CHARACTERS_MAX: usize = 500;
+
+macro_rules! short_text {
+    ($(#[$doc:meta])* $name:ident, $max:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Empty clears the field.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidProfile;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let text = text.trim();
+                if text.chars().count() > $max || text.contains('\0') {
+                    return Err(InvalidProfile($what, $max));
+                }
+                Ok(Self(text.to_owned()))
+            }
+        }
+    };
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} has at most {1} characters and no NUL")]
+pub struct InvalidProfile(&'static str, usize);
+
+short_text!(
+    /// Shown instead of the handle; trimmed.
+    DisplayName, DISPLAY_NAME_CHARACTERS_MAX, "a display name"
+);
+short_text!(
+    /// A few words about oneself; trimmed.
+    Bio, BIO_CHARACTERS_MAX, "a bio"
+);
+
+/// A person joined. The aggregate is the account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountRegistered {
+    pub handle: Handle,
+    pub display_name: Option<Personal>,
+}
+
+/// The registration that took a handle or an address died before it ended, and
+/// somebody else needed what it held: it can't end any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegistrationAbandoned {}
+
+/// Fields that are none did not change; an empty text was cleared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProfileUpdated {
+    pub display_name: Option<Personal>,
+    pub bio: Option<Personal>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PostPinned {
+    pub post: PostId,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PostUnpinned {
+    pub post: PostId,
+}
+
+events!(AccountEvent {
+    AccountRegistered = 1,
+    RegistrationAbandoned = 1,
+    ProfileUpdated = 1,
+    PostPinned = 1,
+    PostUnpinned = 1,
+});
+
+impl PersonalFields for AccountRegistered {
+    fn personal(&mut self) -> Vec<&mut Personal> {
+        self.display_name.iter_mut().collect()
+    }
+}
+impl PersonalFields for RegistrationAbandoned {}
+impl PersonalFields for ProfileUpdated {
+    fn personal(&mut self) -> Vec<&mut Personal> {
+        self.display_name.iter_mut().chain(&mut self.bio).collect()
+    }
+}
+impl PersonalFields for PostPinned {}
+impl PersonalFields for PostUnpinned {}
+
+/// The aggregate.
+pub struct Accounts;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AccountState {
+    pub standing: Standing,
+    pub handle: Option<Handle>,
+    pub pinned: Option<PostId>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    #[default]
+    Unknown,
+    Registered,
+    Abandoned,
+}
+
+impl Accounts {
+    pub fn id(account: AccountId) -> AggregateId {
+        AggregateId::single(kinds::ACCOUNT, account.0)
+    }
+
+    pub fn read(account: AccountId) -> Read {
+        Read::of::<Self>(Self::id(account))
+    }
+
+    /// Whether there is such an account to follow, mention or reply to.
+    pub fn exists(facts: &Facts, account: AccountId) -> bool {
+        facts.of::<Self>(Self::id(account)).state.standing == Standing::Registered
+    }
+}
+
+impl Decider for Accounts {
+    const KIND: Kind = kinds::ACCOUNT;
+    const SHAPE: u8 = 1;
+    type State = AccountState;
+    type Event = AccountEvent;
+
+    fn evolve(state: AccountState, event: &AccountEvent) -> AccountState {
+        match event {
+            AccountEvent::AccountRegistered(registered) => AccountState {
+                standing: Standing::Registered,
+                handle: Some(registered.handle.clone()),
+                pinned: None,
+            },
+            AccountEvent::RegistrationAbandoned(_) => AccountState {
+                standing: Standing::Abandoned,
+                ..state
+            },
+            AccountEvent::ProfileUpdated(_) => state,
+            AccountEvent::PostPinned(pinned) => AccountState {
+                pinned: Some(pinned.post),
+                ..state
+            },
+            AccountEvent::PostUnpinned(_) => AccountState {
+                pinned: None,
+                ..state
+            },
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    #[error("the registration took too long and was abandoned; register again")]
+    RegistrationAbandoned,
+    #[error("the account is registered already")]
+    AccountExists,
+    #[error("there is no such account")]
+    AccountNotFound,
+    #[error("the profile is at version {0} by now")]
+    VersionMismatch(u64),
+    #[error("only a post of one's own that still exists can be pinned")]
+    PostNotOwn,
+}
+
+#[derive(Clone, Debug)]
+pub struct RegisterAccount {
+    pub account: AccountId,
+    pub handle: Handle,
+    pub display_name: Option<DisplayName>,
+}
+
+impl Command for RegisterAccount {
+    type Decider = Accounts;
+    type Error = AccountError;
+
+    fn aggregate(&self) -> AggregateId {
+        Accounts::id(self.account)
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<AccountState>,
+        _: &Facts,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        match current.state.standing {
+            Standing::Unknown => {}
+            Standing::Abandoned => return Err(AccountError::RegistrationAbandoned),
+            Standing::Registered if current.state.handle.as_ref() == Some(&self.handle) => {
+                return Ok(Vec::new());
+            }
+            Standing::Registered => return Err(AccountError::AccountExists),
+        }
+        let name = self.display_name.as_ref().map(DisplayName::as_str);
+        let registered = AccountRegistered {
+            handle: self.handle.clone(),
+            display_name: name.filter(|name| !name.is_empty()).map(Personal::plain),
+        };
+        Ok(vec![registered.into()])
+    }
+}
+
+/// End a registration that died; nothing to do where it ended well.
+#[derive(Clone, Debug)]
+pub struct AbandonRegistration {
+    pub account: AccountId,
+}
+
+impl Command for AbandonRegistration {
+    type Decider = Accounts;
+    type Error = AccountError;
+
+    fn aggregate(&self) -> AggregateId {
+        Accounts::id(self.account)
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<AccountState>,
+        _: &Facts,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        match current.state.standing {
+            Standing::Unknown => Ok(vec![RegistrationAbandoned {}.into()]),
+            Standing::Abandoned => Ok(Vec::new()),
+            Standing::Registered => Err(AccountError::AccountExists),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct UpdateProfile {
+    pub account: AccountId,
+    pub display_name: Option<DisplayName>,
+    pub bio: Option<Bio>,
+    pub expected_version: Option<u64>,
+}
+
+impl Command for UpdateProfile {
+    type Decider = Accounts;
+    type Error = AccountError;
+
+    fn aggregate(&self) -> AggregateId {
+        Accounts::id(self.account)
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<AccountState>,
+        _: &Facts,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        require_registered(current)?;
+        if self.expected_version.is_some_and(|v| v != current.version) {
+            return Err(AccountError::VersionMismatch(current.version));
+        }
+        if self.display_name.is_none() && self.bio.is_none() {
+            return Ok(Vec::new());
+        }
+        let updated = ProfileUpdated {
+            display_name: self.display_name.as_ref().map(|n| Personal::plain(&n.0)),
+            bio: self.bio.as_ref().map(|bio| Personal::plain(&bio.0)),
+        };
+        Ok(vec![updated.into()])
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct PinPost {
+    pub account: AccountId,
+    pub post: PostId,
+}
+
+impl Command for PinPost {
+    type Decider = Accounts;
+    type Error = AccountError;
+
+    fn aggregate(&self) -> AggregateId {
+        Accounts::id(self.account)
+    }
+
+    fn reads(&self, _: &Facts) -> Vec<Read> {
+        vec![Posts::read(self.post)]
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<AccountState>,
+        facts: &Facts,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        require_registered(current)?;
+        let post = facts.of::<Posts>(Posts::id(self.post)).state;
+        if post.author != Some(self.account) || post.deleted {
+            return Err(AccountError::PostNotOwn);
+        }
+        if current.state.pinned == Some(self.post) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![PostPinned { post: self.post }.into()])
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct UnpinPost {
+    pub account: AccountId,
+}
+
+impl Command for UnpinPost {
+    type Decider = Accounts;
+    type Error = AccountError;
+
+    fn aggregate(&self) -> AggregateId {
+        Accounts::id(self.account)
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<AccountState>,
+        _: &Facts,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        require_registered(current)?;
+        let unpinned = current
+            .state
+            .pinned
+            .map(|post| PostUnpinned { post }.into());
+        Ok(unpinned.into_iter().collect())
+    }
+}
+
+fn require_registered(current: &Versioned<AccountState>) -> Result<(), AccountError> {
+    match current.state.standing {
+        Standing::Registered => Ok(()),
+        Standing::Unknown | Standing::Abandoned => Err(AccountError::AccountNotFound),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const ADA: AccountId = AccountId(Uuid::from_u128(1));
+
+    fn register() -> RegisterAccount {
+        RegisterAccount {
+            account: ADA,
+            handle: "ada".parse().unwrap_or_else(|_| unreachable!()),
+            display_name: None,
+        }
+    }
+
+    fn after(events: &[AccountEvent]) -> Versioned<AccountState> {
+        Versioned {
+            version: events.len() as u64,
+            state: events
+                .iter()
+                .fold(AccountState::default(), Accounts::evolve),
+        }
+    }
+
+    fn registered() -> Vec<AccountEvent> {
+        register()
+            .decide(&Versioned::default(), &Facts::default())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn an_abandoned_registration_can_never_finish() {
+        let abandoned = AbandonRegistration { account: ADA }
+            .decide(&Versioned::default(), &Facts::default())
+            .unwrap_or_default();
+        assert_eq!(
+            register().decide(&after(&abandoned), &Facts::default()),
+            Err(AccountError::RegistrationAbandoned)
+        );
+    }
+
+    #[test]
+    fn a_finished_registration_can_not_be_abandoned() {
+        let given = after(&registered());
+        let abandon = AbandonRegistration { account: ADA };
+        assert_eq!(
+            abandon.decide(&given, &Facts::default()),
+            Err(AccountError::AccountExists)
+        );
+    }
+
+    #[test]
+    fn a_stale_version_is_refused() {
+        let given = after(&registered());
+        let update = |expected_version| UpdateProfile {
+            account: ADA,
+            display_name: "Ada".parse().ok(),
+            bio: None,
+            expected_version,
+        };
+        assert_eq!(
+            update(Some(7)).decide(&given, &Facts::default()),
+            Err(AccountError::VersionMismatch(1))
+        );
+        assert!(update(Some(1)).decide(&given, &Facts::default()).is_ok());
+    }
+
+    #[test]
+    fn a_foreign_post_can_not_be_pinned() {
+        let pin = PinPost {
+            account: ADA,
+            post: PostId(Uuid::from_u128(9)),
+        };
+        assert_eq!(
+            pin.decide(&after(&registered()), &Facts::default()),
+            Err(AccountError::PostNotOwn)
+        );
+    }
+}

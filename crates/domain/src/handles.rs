@@ -1,0 +1,247 @@
+//! Handles: who holds which. A handle is an aggregate of its own, so that two
+//! accounts can't take one at once. It refuses to know why one was wanted.
+
+use std::{fmt, str::FromStr};
+
+use kernel::{AccountId, AggregateId, Command, Decider, Facts, Kind, Timestamp, Versioned};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{PersonalFields, event::events, kinds};
+
+pub const HANDLE_CHARACTERS_MIN: usize = 2;
+pub const HANDLE_CHARACTERS_MAX: usize = 30;
+
+/// A handle, folded to lower case: ASCII letters, digits and underscores.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Handle(String);
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a handle has {HANDLE_CHARACTERS_MIN} to {HANDLE_CHARACTERS_MAX} letters a-z, digits and underscores"
+)]
+pub struct InvalidHandle;
+
+impl Handle {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The aggregate of this handle: a UUIDv5 of the folded handle, whose last
+    /// bits route it.
+    pub fn aggregate(&self) -> AggregateId {
+        const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_2b64_5d0e_4b0c_9f43_7a3d_31c2_8a55);
+        AggregateId::single(kinds::HANDLE, Uuid::new_v5(&NAMESPACE, self.0.as_bytes()))
+    }
+}
+
+impl FromStr for Handle {
+    type Err = InvalidHandle;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let fits = (HANDLE_CHARACTERS_MIN..=HANDLE_CHARACTERS_MAX).contains(&text.len());
+        if !fits || !text.chars().all(legal) {
+            return Err(InvalidHandle);
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `account` holds the handle from now on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HandleReserved {
+    pub handle: Handle,
+    pub account: AccountId,
+    /// Tells one try to register from another, so that a retry finds its own.
+    pub attempt: Uuid,
+    pub reserved_at: Timestamp,
+}
+
+/// Nobody holds the handle any more: its registration was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HandleReleased {
+    pub handle: Handle,
+    pub account: AccountId,
+}
+
+events!(HandleEvent { HandleReserved = 1, HandleReleased = 1 });
+
+impl PersonalFields for HandleReserved {}
+impl PersonalFields for HandleReleased {}
+
+/// The aggregate.
+pub struct Handles;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HandleState {
+    pub holder: Option<Holder>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Holder {
+    pub account: AccountId,
+    pub attempt: Uuid,
+    pub reserved_at: Timestamp,
+}
+
+impl Decider for Handles {
+    const KIND: Kind = kinds::HANDLE;
+    const SHAPE: u8 = 1;
+    type State = HandleState;
+    type Event = HandleEvent;
+
+    fn evolve(_: HandleState, event: &HandleEvent) -> HandleState {
+        match event {
+            HandleEvent::HandleReserved(reserved) => HandleState {
+                holder: Some(Holder {
+                    account: reserved.account,
+                    attempt: reserved.attempt,
+                    reserved_at: reserved.reserved_at,
+                }),
+            },
+            HandleEvent::HandleReleased(_) => HandleState { holder: None },
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandleError {
+    #[error("the handle is taken")]
+    HandleTaken,
+}
+
+/// Take a handle that nobody holds, or that `abandoned` holds.
+#[derive(Clone, Debug)]
+pub struct ReserveHandle {
+    pub handle: Handle,
+    pub account: AccountId,
+    pub attempt: Uuid,
+    pub now: Timestamp,
+    /// The account whose registration was seen to be dead, and was abandoned.
+    pub abandoned: Option<AccountId>,
+}
+
+impl Command for ReserveHandle {
+    type Decider = Handles;
+    type Error = HandleError;
+
+    fn aggregate(&self) -> AggregateId {
+        self.handle.aggregate()
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<HandleState>,
+        _: &Facts,
+    ) -> Result<Vec<HandleEvent>, HandleError> {
+        if let Some(holder) = &current.state.holder {
+            if holder.account == self.account {
+                return Ok(Vec::new());
+            }
+            if Some(holder.account) != self.abandoned {
+                return Err(HandleError::HandleTaken);
+            }
+        }
+        let reserved = HandleReserved {
+            handle: self.handle.clone(),
+            account: self.account,
+            attempt: self.attempt,
+            reserved_at: self.now,
+        };
+        Ok(vec![reserved.into()])
+    }
+}
+
+/// Give a handle back; nothing to do where `account` does not hold it.
+#[derive(Clone, Debug)]
+pub struct ReleaseHandle {
+    pub handle: Handle,
+    pub account: AccountId,
+}
+
+impl Command for ReleaseHandle {
+    type Decider = Handles;
+    type Error = HandleError;
+
+    fn aggregate(&self) -> AggregateId {
+        self.handle.aggregate()
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<HandleState>,
+        _: &Facts,
+    ) -> Result<Vec<HandleEvent>, HandleError> {
+        let holds = |holder: &Holder| holder.account == self.account;
+        if !current.state.holder.as_ref().is_some_and(holds) {
+            return Ok(Vec::new());
+        }
+        let released = HandleReleased {
+            handle: self.handle.clone(),
+            account: self.account,
+        };
+        Ok(vec![released.into()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reserve(account: u128, abandoned: Option<u128>) -> ReserveHandle {
+        ReserveHandle {
+            handle: Handle("ada".into()),
+            account: AccountId(Uuid::from_u128(account)),
+            attempt: Uuid::from_u128(account),
+            now: Timestamp(0),
+            abandoned: abandoned.map(|id| AccountId(Uuid::from_u128(id))),
+        }
+    }
+
+    fn held_by(account: u128) -> Versioned<HandleState> {
+        let events = reserve(account, None).decide(&Versioned::default(), &Facts::default());
+        let state = events
+            .iter()
+            .flatten()
+            .fold(HandleState::default(), Handles::evolve);
+        Versioned { version: 1, state }
+    }
+
+    #[test]
+    fn a_free_handle_is_reserved_and_a_held_one_refused() {
+        assert_eq!(
+            reserve(2, None).decide(&held_by(1), &Facts::default()),
+            Err(HandleError::HandleTaken)
+        );
+        assert_eq!(
+            reserve(1, None).decide(&held_by(1), &Facts::default()),
+            Ok(vec![])
+        );
+    }
+
+    #[test]
+    fn an_abandoned_holder_is_replaced_but_nobody_else() {
+        let taken_over = reserve(2, Some(1)).decide(&held_by(1), &Facts::default());
+        assert_eq!(taken_over.map(|events| events.len()), Ok(1));
+        assert_eq!(
+            reserve(2, Some(3)).decide(&held_by(1), &Facts::default()),
+            Err(HandleError::HandleTaken)
+        );
+    }
+
+    #[test]
+    fn handles_are_folded_and_bounded() {
+        assert_eq!("Ada_1".parse(), Ok(Handle("ada_1".into())));
+        for bad in ["a", "", "a b", "ünal", &"x".repeat(31), "a-b"] {
+            assert_eq!(bad.parse::<Handle>(), Err(InvalidHandle), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+
+pub mod accounts;
+mod event;
+pub mod follows;
+pub mod handles;
+pub mod likes;
+pub mod posts;
+pub mod text;
+
+use kernel::Kind;
+
+pub use event::{Event, PersonalFields};
+
+/// The registry of aggregates: a stored code and a shown name each. Codes are
+/// never used again.
+pub mod kinds {
+    use super::Kind;
+
+    pub const ACCOUNT: Kind = Kind(1);
+    pub const HANDLE: Kind = Kind(2);
+    pub const POST: Kind = Kind(3);
+    pub const LIKE: Kind = Kind(4);
+    pub const FOLLOW: Kind = Kind(5);
+
+    pub fn name(kind: Kind) -> &'static str {
+        match kind {
+            ACCOUNT => "account",
+            HANDLE => "handle",
+            POST => "post",
+            LIKE => "like",
+            FOLLOW => "follow",
+            _ => "unknown",
+        }
+    }
+}

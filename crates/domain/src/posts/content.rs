@@ -1,0 +1,159 @@
+//! What a post may say. It refuses to store anything.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub const TEXT_CHARACTERS_MAX: usize = 5_000;
+pub const METADATA_BYTES_MAX: usize = 4_096;
+pub const METADATA_DEPTH_MAX: usize = 4;
+/// The longest tag that RFC 5646 asks everybody to take.
+pub const LANGUAGE_CHARACTERS_MAX: usize = 35;
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPost {
+    #[error("a text has 1 to {TEXT_CHARACTERS_MAX} characters, not only blanks, and no NUL")]
+    Text,
+    #[error("a language is a BCP 47 tag such as en or pt-BR")]
+    Language,
+    #[error(
+        "metadata is a JSON object of at most {METADATA_BYTES_MAX} bytes, {METADATA_DEPTH_MAX} levels deep, without NUL"
+    )]
+    Metadata,
+}
+
+/// 1 to 5,000 Unicode scalar values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(String);
+
+impl Text {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Text {
+    type Err = InvalidPost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPost> {
+        let blank = text.trim().is_empty();
+        if blank || text.contains('\0') || text.chars().count() > TEXT_CHARACTERS_MAX {
+            return Err(InvalidPost::Text);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A BCP 47 language tag, by its shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Language(String);
+
+impl Language {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Language {
+    type Err = InvalidPost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPost> {
+        let mut parts = text.split('-');
+        let primary = parts.next().unwrap_or_default();
+        let letters = primary.bytes().all(|b| b.is_ascii_alphabetic());
+        let subtag =
+            |s: &str| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric());
+        if text.len() > LANGUAGE_CHARACTERS_MAX
+            || !(2..=3).contains(&primary.len())
+            || !letters
+            || !parts.all(subtag)
+        {
+            return Err(InvalidPost::Language);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A free JSON object: category, market, symbol …
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metadata(Map<String, Value>);
+
+impl Metadata {
+    pub fn to_json(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+}
+
+impl TryFrom<Value> for Metadata {
+    type Error = InvalidPost;
+
+    fn try_from(value: Value) -> Result<Self, InvalidPost> {
+        let fits = value.to_string().len() <= METADATA_BYTES_MAX
+            && depth(&value) <= METADATA_DEPTH_MAX
+            && !holds_nul(&value);
+        match value {
+            Value::Object(map) if fits => Ok(Self(map)),
+            _ => Err(InvalidPost::Metadata),
+        }
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    let inner = match value {
+        Value::Object(map) => map.values().map(depth).max(),
+        Value::Array(list) => list.iter().map(depth).max(),
+        _ => return 0,
+    };
+    1 + inner.unwrap_or(0)
+}
+
+/// PostgreSQL keeps no NUL in texts.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(list) => list.iter().any(holds_nul),
+        Value::Object(map) => map
+            .iter()
+            .any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_text_is_bounded_in_characters_not_bytes() {
+        assert!("é".repeat(TEXT_CHARACTERS_MAX).parse::<Text>().is_ok());
+        for bad in [&"x".repeat(TEXT_CHARACTERS_MAX + 1), "", " \n", "a\0"] {
+            assert_eq!(bad.parse::<Text>(), Err(InvalidPost::Text));
+        }
+    }
+
+    #[test]
+    fn a_language_has_the_shape_of_bcp_47() {
+        for good in ["en", "pt-BR", "zh-Hant-TW"] {
+            assert!(good.parse::<Language>().is_ok(), "{good}");
+        }
+        for bad in ["", "e", "english", "en-", "en_GB", "en-toolongsubtag"] {
+            assert!(bad.parse::<Language>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_a_bounded_object() {
+        assert!(Metadata::try_from(json!({"a": {"b": {"c": {"d": 1}}}})).is_ok());
+        for bad in [
+            json!([1]),
+            json!({"a": {"b": {"c": {"d": {"e": 1}}}}}),
+            json!({"a": "x".repeat(METADATA_BYTES_MAX)}),
+            json!({"a\0": 1}),
+        ] {
+            assert!(Metadata::try_from(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What stands inside a text: hashtags and mentions, found once, here,
+//! whatever the script. It refuses to know who is mentioned: that is a fact.
+
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+use crate::handles::Handle;
+
+/// More than this in one text are not linked.
+pub const HASHTAGS_MAX: usize = 30;
+pub const MENTIONS_MAX: usize = 20;
+pub const HASHTAG_CHARACTERS_MAX: usize = 100;
+
+/// Hashtags in order of appearance, folded (NFKC, lower case), each once.
+/// A hashtag is `#` not after a word character, then letters, marks, digits
+/// and underscores with at least one letter (the shape of UAX #31's hashtags).
+pub fn hashtags(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in marked_words(text, ['#', '＃'], is_tag_character) {
+        if !word.chars().any(char::is_alphabetic) || word.chars().count() > HASHTAG_CHARACTERS_MAX {
+            continue;
+        }
+        let folded = fold(word);
+        if !found.contains(&folded) {
+            found.push(folded);
+        }
+        if found.len() == HASHTAGS_MAX {
+            break;
+        }
+    }
+    found
+}
+
+/// Handles after an `@` in order of appearance, each once.
+pub fn mentions(text: &str) -> Vec<Handle> {
+    let mut found = Vec::new();
+    for word in marked_words(text, ['@', '＠'], |c| {
+        c.is_ascii_alphanumeric() || c == '_'
+    }) {
+        if let Ok(handle) = word.parse::<Handle>()
+            && !found.contains(&handle)
+        {
+            found.push(handle);
+        }
+        if found.len() == MENTIONS_MAX {
+            break;
+        }
+    }
+    found
+}
+
+/// Compatibility-composed and lower-cased, so that looks decide equality.
+pub fn fold(text: &str) -> String {
+    text.nfkc().flat_map(char::to_lowercase).nfc().collect()
+}
+
+fn is_tag_character(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || is_combining_mark(c)
+}
+
+/// The words that directly follow one of `marks`, where the mark does not
+/// itself follow a word character (so that `a@b` and `x#y` are no words).
+fn marked_words(text: &str, marks: [char; 2], inside: impl Fn(char) -> bool) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut before = None;
+    for (at, c) in text.char_indices() {
+        if marks.contains(&c) && !before.is_some_and(|b| is_tag_character(b) || b == '&') {
+            let rest = &text[at + c.len_utf8()..];
+            let end = rest.find(|c| !inside(c)).unwrap_or(rest.len());
+            if end > 0 {
+                words.push(&rest[..end]);
+            }
+        }
+        before = Some(c);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashtags_are_found_in_any_script_once_and_folded() {
+        assert_eq!(
+            hashtags("#Rust #rust, #ÉTÉ #日本語 (#हिन्दी) #2026 a#no &#39; ＃ｗｉｄｅ #"),
+            ["rust", "été", "日本語", "हिन्दी", "wide"],
+        );
+    }
+
+    #[test]
+    fn mentions_are_handles_and_not_mail_addresses() {
+        let found = mentions("@Ada, mail me@example.org or (@bob_2) @x @ada @ünal");
+        let names: Vec<_> = found.iter().map(Handle::as_str).collect();
+        assert_eq!(names, ["ada", "bob_2"]);
+    }
+}

@@ -1,0 +1,104 @@
+//! What stands around every event in the log. It refuses to look inside the
+//! event: `data` is opaque here.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{AccountId, AggregateId, CodecError, Position, Timestamp};
+
+/// Stored as a MessagePack array in this order: fields may only be added at
+/// the end, with a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Past tense, such as `PostCreated`; never renamed once released.
+    pub event_type: String,
+    /// Of the event's own fields, from 1.
+    pub event_version: u16,
+    pub aggregate: AggregateId,
+    /// Of the aggregate after this event, from 1.
+    pub version: u64,
+    pub recorded_at: Timestamp,
+    pub actor: AccountId,
+    /// The request that all of this began with.
+    pub correlation: Uuid,
+    /// The event that a policy answered to; none where a person asked.
+    pub causation: Option<Position>,
+    /// Hash of the idempotency key and its scope, and the fingerprint of the
+    /// body, so that receipts can be restored from the log.
+    pub receipt: Option<(u128, u64)>,
+    #[serde(with = "bytes")]
+    pub data: Vec<u8>,
+}
+
+impl Envelope {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        Ok(rmp_serde::to_vec(self)?)
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        Ok(rmp_serde::from_slice(bytes)?)
+    }
+}
+
+/// An event where it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub position: Position,
+    pub envelope: Envelope,
+}
+
+/// `Vec<u8>` as one byte string instead of a list of numbers.
+mod bytes {
+    use std::fmt;
+
+    use serde::{Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+
+        deserializer.deserialize_bytes(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+
+    #[test]
+    fn an_envelope_survives_the_log_and_is_small() -> Result<(), CodecError> {
+        let account = AccountId(Uuid::from_u128(u128::MAX - 1));
+        let envelope = Envelope {
+            event_type: "Liked".into(),
+            event_version: 1,
+            aggregate: AggregateId::edge(Kind(4), account.0, Uuid::from_u128(u128::MAX)),
+            version: 1,
+            recorded_at: Timestamp(1_790_000_000_000),
+            actor: account,
+            correlation: Uuid::from_u128(u128::MAX - 2),
+            causation: None,
+            receipt: None,
+            data: Vec::new(),
+        };
+        let bytes = envelope.to_bytes()?;
+        assert!(bytes.len() <= 110, "{} bytes", bytes.len());
+        assert_eq!(Envelope::from_bytes(&bytes)?, envelope);
+        Ok(())
+    }
+}
