@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use crate::Error;
 
+const ENVIRONMENT_KEPT: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Account {
     Oneself,
@@ -50,9 +52,16 @@ impl Account {
         }
     }
 
-    /// Makes the command run as this user. Root's other groups go too: std drops
-    /// them when it changes the user.
-    pub fn apply(&self, command: &mut Command) {
+    /// Makes the command run as this user, in a clean environment: `PGPORT` and
+    /// its like would change what the programs do. Root's other groups go too:
+    /// std drops them when it changes the user.
+    pub fn prepare(&self, command: &mut Command) {
+        command.env_clear();
+        for name in ENVIRONMENT_KEPT {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
         if let Account::Other { uid, gid, .. } = self {
             command.uid(*uid).gid(*gid);
         }
@@ -69,7 +78,7 @@ impl Account {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        self.apply(&mut command);
+        self.prepare(&mut command);
         command.status().is_ok_and(|status| status.success())
     }
 
@@ -78,8 +87,7 @@ impl Account {
         std::fs::create_dir_all(directory).map_err(Error::file("make the folder", directory))?;
         self.own(directory)?;
         let mode = PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(directory, mode)
-            .map_err(Error::file("set the mode of", directory))
+        std::fs::set_permissions(directory, mode).map_err(Error::file("set the mode of", directory))
     }
 
     pub fn own(&self, path: &Path) -> Result<(), Error> {
@@ -97,6 +105,7 @@ impl Account {
         let parent = self.temporary_parent()?;
         let directory = tempfile::Builder::new()
             .prefix(&format!("headwater-{name}-"))
+            .permissions(PermissionsExt::from_mode(0o700))
             .tempdir_in(&parent)
             .map_err(Error::file("make a temporary folder in", &parent))?;
         self.own(directory.path())?;

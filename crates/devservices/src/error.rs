@@ -98,6 +98,9 @@ impl Error {
 
     /// Another process took the port between our choosing and the server's binding.
     pub(crate) fn is_port_taken(&self) -> bool {
-        matches!(self, Error::NotStarted { log_end, .. } if log_end.contains("Address already in use"))
+        // As glibc and as musl say it.
+        let texts = ["Address already in use", "Address in use"];
+        matches!(self, Error::NotStarted { log_end, .. }
+            if texts.iter().any(|text| log_end.contains(text)))
     }
 }

@@ -60,7 +60,9 @@ impl Manager {
             ("apk", Manager::Apk),
             ("pacman", Manager::Pacman),
         ];
-        let found = managers.into_iter().find(|(name, _)| in_path(name).is_some());
+        let found = managers
+            .into_iter()
+            .find(|(name, _)| in_path(name).is_some());
         found.map(|(_, manager)| manager)
     }
 
@@ -144,7 +146,10 @@ async fn run(line: &[&str]) -> Result<(), Error> {
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
-    Err(failed(last_lines(&String::from_utf8_lossy(&said), OUTPUT_LINES_MAX)))
+    Err(failed(last_lines(
+        &String::from_utf8_lossy(&said),
+        OUTPUT_LINES_MAX,
+    )))
 }
 
 pub(crate) fn last_lines(text: &str, lines_max: usize) -> String {

@@ -66,7 +66,9 @@ pub(crate) fn running_in(directory: &Path, names: &[&str]) -> Vec<u32> {
 }
 
 pub(crate) fn children(parent: u32) -> Vec<u32> {
-    all().filter(|pid| parent_of(*pid) == Some(parent)).collect()
+    all()
+        .filter(|pid| parent_of(*pid) == Some(parent))
+        .collect()
 }
 
 /// A zombie is not alive: it holds nothing, and where the first process of a

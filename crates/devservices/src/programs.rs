@@ -71,6 +71,7 @@ fn find_redis() -> Option<PathBuf> {
 fn find_postgres() -> Option<PathBuf> {
     folders()
         .find(|folder| has_postgres(folder))
+        .map(|folder| behind_links(&folder).unwrap_or(folder))
         .or_else(|| newest_versioned("/usr/lib/postgresql", "", "bin"))
         .or_else(|| newest_versioned("/usr", "pgsql-", "bin"))
         .or_else(|| newest_versioned("/usr/libexec", "postgresql", ""))
@@ -89,7 +90,9 @@ fn folders() -> impl Iterator<Item = PathBuf> {
         "/usr/sbin",
         "/opt/homebrew/bin",
     ];
-    named.into_iter().chain(usual.into_iter().map(PathBuf::from))
+    named
+        .into_iter()
+        .chain(usual.into_iter().map(PathBuf::from))
 }
 
 /// The highest N for which `parent/prefixN/suffix` holds PostgreSQL.
@@ -105,6 +108,13 @@ fn newest_versioned(parent: &str, prefix: &str, suffix: &str) -> Option<PathBuf>
         has_postgres(&folder).then_some((version, folder))
     });
     found.max().map(|(_, folder)| folder)
+}
+
+/// Where the programs really are: some folders of `$PATH` hold links to a few.
+fn behind_links(folder: &Path) -> Option<PathBuf> {
+    let program = folder.join("postgres").canonicalize().ok()?;
+    let real = program.parent().filter(|real| has_postgres(real))?;
+    Some(real.to_owned())
 }
 
 fn has_postgres(folder: &Path) -> bool {

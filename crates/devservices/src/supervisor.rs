@@ -68,7 +68,7 @@ impl Supervised {
         let (log, log_start) = open_log(launch)?;
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", include_str!("supervisor.sh"), "headwater-supervisor"])
+            .args(["-c", &script(), "headwater-supervisor"])
             .arg(launch.orphaned)
             .arg(launch.trash.as_deref().unwrap_or("".as_ref()))
             .arg(&launch.program)
@@ -78,7 +78,7 @@ impl Supervised {
             .stdout(Stdio::piped())
             .stderr(log)
             .process_group(0);
-        launch.account.apply(&mut command);
+        launch.account.prepare(&mut command);
         let mut shell = command
             .spawn()
             .map_err(Error::system("start /bin/sh as a server's supervisor"))?;
@@ -162,13 +162,17 @@ impl Supervised {
         for pid in &pids {
             processes::signal(*pid, Signal::KILL);
         }
-        self.until_ended(Duration::from_secs(STOP_SECONDS_MAX)).await;
+        self.until_ended(Duration::from_secs(STOP_SECONDS_MAX))
+            .await;
         processes::until_gone(&pids, Duration::from_secs(STOP_SECONDS_MAX)).await;
         Ok(())
     }
 
     async fn ended_or_killed(mut self) -> Result<(), Error> {
-        if self.until_ended(Duration::from_secs(STOP_SECONDS_MAX)).await {
+        if self
+            .until_ended(Duration::from_secs(STOP_SECONDS_MAX))
+            .await
+        {
             return Ok(());
         }
         tracing::warn!(
@@ -207,7 +211,10 @@ impl Supervised {
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
         file.take(LOG_END_BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok(last_lines(&String::from_utf8_lossy(&bytes), LOG_END_LINES_MAX))
+        Ok(last_lines(
+            &String::from_utf8_lossy(&bytes),
+            LOG_END_LINES_MAX,
+        ))
     }
 }
 
@@ -223,6 +230,13 @@ impl Drop for Supervised {
             let _ = reaper.spawn(move || shell.wait());
         }
     }
+}
+
+/// Without its comments, which `ps` would show.
+fn script() -> String {
+    let lines = include_str!("supervisor.sh").lines();
+    let code = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    code.collect::<Vec<_>>().join("\n")
 }
 
 fn open_log(launch: &Launch) -> Result<(File, u64), Error> {
@@ -244,4 +258,13 @@ fn open_log(launch: &Launch) -> Result<(File, u64), Error> {
         length = 0;
     }
     Ok((file, length))
+}
+
+/// For a throw-away server that is dropped: while it runs, its supervisor deletes
+/// the directory; else nobody but us does.
+pub(crate) fn discard(running: &mut Option<Supervised>, trash: &std::path::Path) {
+    let runs = running.as_mut().is_some_and(|server| !server.has_ended());
+    if !runs && let Err(error) = std::fs::remove_dir_all(trash) {
+        tracing::debug!(directory = %trash.display(), %error, "a temporary folder stays");
+    }
 }

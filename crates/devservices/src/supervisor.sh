@@ -39,6 +39,7 @@ while :; do
     [ "$code" -gt 128 ] && kill -0 "$server" || break
 done
 kill "$watcher"
+wait "$watcher"
 
 if [ "$orphaned" = yes ] && [ -n "$trash" ]; then
     cd / && rm -rf -- "$trash"

@@ -1,1 +1,17 @@
-//! eventlog
+#![doc = include_str!("../README.md")]
+
+mod append;
+mod execute;
+mod keys;
+mod load;
+mod log;
+mod read;
+mod receipt;
+mod server;
+
+pub use execute::{CONFLICT_RETRIES_MAX, ExecuteError, Intent, KeyReused, Receipt};
+pub use keys::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
+pub use log::{Log, LogError, LogSettings};
+pub use read::{EPOCH_STARTED, Gap, READ_EVENTS_MAX, check_contiguous};
+pub use receipt::{IdempotencyKey, RECEIPT_SECONDS};
+pub use server::{ServerFinding, inspect};

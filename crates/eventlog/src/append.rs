@@ -1,0 +1,218 @@
+//! Group commit: one task collects the appends that are waiting and sends one
+//! function call a partition. The commands in a call are independent: each has
+//! its own checks and its own outcome, in order.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use kernel::{Partition, Position};
+use redis::{Value, aio::ConnectionManager};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::{
+    execute::Receipt,
+    keys::Keys,
+    log::{LogError, damaged, load_functions},
+    receipt::{parse_entry_id, parse_receipt},
+};
+
+const WAITING_MAX: usize = 4_096;
+/// Bounds how long one call keeps the server: 64 appends take about 0.5 ms.
+const APPENDS_PER_CALL_MAX: usize = 64;
+const APPENDS_COLLECTED_MAX: usize = 512;
+/// Calls under way at once: one is fsynced while the next is written.
+const CALLS_MAX: usize = 2;
+
+/// One command's events, with all that is checked and written with them.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub partition: Partition,
+    pub states_key: Vec<u8>,
+    pub field: Vec<u8>,
+    /// Of the aggregate before these events.
+    pub expected_version: u64,
+    pub state: Vec<u8>,
+    pub last_key: Option<Vec<u8>>,
+    pub receipt: Option<ReceiptToKeep>,
+    pub events: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ReceiptToKeep {
+    pub key: Vec<u8>,
+    pub fingerprint: u64,
+    pub lifetime: Duration,
+    pub payload: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Appended {
+        last: Position,
+    },
+    /// There were no events; the account's last position, if it has one.
+    Nothing {
+        last: Option<Position>,
+    },
+    Again(Receipt),
+    KeyReused,
+    Conflict,
+}
+
+struct Waiting {
+    append: Append,
+    reply: oneshot::Sender<Result<Outcome, LogError>>,
+}
+
+pub(crate) struct Appender {
+    waiting: mpsc::Sender<Waiting>,
+}
+
+impl Appender {
+    pub fn start(connection: ConnectionManager, keys: Keys) -> Self {
+        let (waiting, collected) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(collect(connection, Arc::new(keys), collected));
+        Self { waiting }
+    }
+
+    pub async fn append(&self, append: Append) -> Result<Outcome, LogError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || LogError::Unavailable("the log is shutting down".into());
+        let waiting = Waiting { append, reply };
+        self.waiting.send(waiting).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+async fn collect(
+    connection: ConnectionManager,
+    keys: Arc<Keys>,
+    mut collected: mpsc::Receiver<Waiting>,
+) {
+    let calls = Arc::new(Semaphore::new(CALLS_MAX));
+    loop {
+        let Ok(turn) = calls.clone().acquire_owned().await else {
+            return;
+        };
+        let mut batch = Vec::new();
+        if collected.recv_many(&mut batch, APPENDS_COLLECTED_MAX).await == 0 {
+            return;
+        }
+        let mut by_partition: BTreeMap<Partition, Vec<Waiting>> = BTreeMap::new();
+        for waiting in batch {
+            let partition = waiting.append.partition;
+            by_partition.entry(partition).or_default().push(waiting);
+        }
+        let (connection, keys) = (connection.clone(), keys.clone());
+        tokio::spawn(async move {
+            let calls = by_partition.into_iter().map(|(partition, mut waiting)| {
+                let (mut connection, keys) = (connection.clone(), keys.clone());
+                async move {
+                    while !waiting.is_empty() {
+                        let rest = waiting.split_off(waiting.len().min(APPENDS_PER_CALL_MAX));
+                        call(&mut connection, &keys, partition, waiting).await;
+                        waiting = rest;
+                    }
+                }
+            });
+            join_all(calls).await;
+            drop(turn);
+        });
+    }
+}
+
+async fn call(
+    connection: &mut ConnectionManager,
+    keys: &Keys,
+    partition: Partition,
+    waiting: Vec<Waiting>,
+) {
+    let command = command(keys, partition, &waiting);
+    let mut replies = command.query_async::<Vec<Vec<Value>>>(connection).await;
+    let lost = |error: &redis::RedisError| error.to_string().contains("Function not found");
+    if replies.as_ref().is_err_and(lost) {
+        tracing::warn!("the log server has lost our functions; loading them again");
+        if load_functions(connection).await.is_ok() {
+            replies = command.query_async(connection).await;
+        }
+    }
+    match replies {
+        Ok(replies) => {
+            for (waiting, reply) in waiting.into_iter().zip(replies) {
+                let receipt = waiting.append.receipt.as_ref();
+                let fingerprint = receipt.map_or(0, |receipt| receipt.fingerprint);
+                let outcome = outcome(reply, partition, fingerprint);
+                // Whoever asked may have gone; the receipt tells them later.
+                let _ = waiting.reply.send(outcome);
+            }
+        }
+        Err(error) => {
+            let error = LogError::from(error);
+            for waiting in waiting {
+                let _ = waiting.reply.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// The layout is told at `headwater_append` in `headwater.lua`.
+fn command(keys: &Keys, partition: Partition, waiting: &[Waiting]) -> redis::Cmd {
+    let mut declared = vec![keys.events(partition), keys.meta(partition)];
+    let mut arguments: Vec<Vec<u8>> = vec![number(waiting.len() as u64)];
+    let mut declare = |key: &Vec<u8>| {
+        declared.push(key.clone());
+        number(declared.len() as u64)
+    };
+    for Waiting { append, .. } in waiting {
+        arguments.push(declare(&append.states_key));
+        arguments.push(append.field.clone());
+        arguments.push(number(append.expected_version));
+        arguments.push(append.state.clone());
+        arguments.push(append.last_key.as_ref().map_or(number(0), &mut declare));
+        match &append.receipt {
+            None => arguments.push(number(0)),
+            Some(receipt) => {
+                arguments.push(declare(&receipt.key));
+                arguments.push(number(receipt.fingerprint));
+                arguments.push(number(receipt.lifetime.as_millis() as u64));
+                arguments.push(receipt.payload.clone());
+            }
+        }
+        arguments.push(number(append.events.len() as u64));
+        arguments.extend(append.events.iter().cloned());
+    }
+    let mut command = redis::cmd("FCALL");
+    command.arg("headwater_append").arg(declared.len());
+    command.arg(declared).arg(arguments);
+    command
+}
+
+fn number(n: u64) -> Vec<u8> {
+    n.to_string().into_bytes()
+}
+
+fn outcome(reply: Vec<Value>, partition: Partition, fingerprint: u64) -> Result<Outcome, LogError> {
+    let mut parts = reply.into_iter();
+    let mut text = || -> Result<Vec<u8>, LogError> {
+        let part = parts.next().ok_or_else(|| damaged("a reply is cut"))?;
+        redis::from_redis_value(part).map_err(damaged)
+    };
+    let id = |bytes: Vec<u8>| parse_entry_id(partition, &String::from_utf8_lossy(&bytes));
+    match text()?.as_slice() {
+        b"appended" => {
+            text()?;
+            let last = id(text()?).ok_or_else(|| damaged("no entry id"))?;
+            Ok(Outcome::Appended { last })
+        }
+        b"nothing" => Ok(Outcome::Nothing { last: id(text()?) }),
+        b"again" => match parse_receipt(&text()?, partition, fingerprint)? {
+            Some(receipt) => Ok(Outcome::Again(receipt)),
+            None => Ok(Outcome::KeyReused),
+        },
+        b"reused" => Ok(Outcome::KeyReused),
+        b"conflict" => Ok(Outcome::Conflict),
+        _ => Err(LogError::Refused(
+            String::from_utf8_lossy(&text()?).into_owned(),
+        )),
+    }
+}

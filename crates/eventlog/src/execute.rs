@@ -1,0 +1,320 @@
+//! The one loop that every command goes through: load, decide, append; again
+//! where somebody else was faster. It refuses to know what is decided.
+
+use std::time::Duration;
+
+use kernel::{
+    AccountId, AggregateId, CodecError, Command, Decider, Envelope, EventPayload, Facts, Position,
+    Read, SealError, Sealer, Snapshot, Timestamp, Uuid, Versioned,
+};
+
+use crate::{
+    append::{Append, Outcome, ReceiptToKeep},
+    keys::state_field,
+    load::Get,
+    log::{Log, LogError, damaged, partition_of},
+    receipt::{IdempotencyKey, Payload, parse_receipt},
+};
+
+/// How often a command is decided again because its aggregate moved on. After
+/// the first time it waits for its turn in this process, so that only other
+/// processes can be faster.
+pub const CONFLICT_RETRIES_MAX: u32 = 16;
+/// How often a command whose answer was lost is sent again.
+const RESENDS_MAX: u32 = 3;
+const RESEND_DELAY_MILLISECONDS: u64 = 50;
+/// Facts may lead to facts (a post to its author to an edge), so far.
+const READ_ROUNDS_MAX: usize = 4;
+
+/// Who wants it, when, and on behalf of what.
+#[derive(Clone, Copy, Debug)]
+pub struct Intent {
+    pub actor: AccountId,
+    pub now: Timestamp,
+    /// The request that all of this began with.
+    pub correlation: Uuid,
+    /// The event that a policy answers to.
+    pub causation: Option<Position>,
+    pub key: Option<IdempotencyKey>,
+}
+
+/// What an accepted command answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub aggregate: AggregateId,
+    /// Of the aggregate after the command.
+    pub version: u64,
+    /// Where the effect stands: the command's last event or, where there was
+    /// nothing to do, the actor's last position.
+    pub position: Option<Position>,
+    /// Whether there were events.
+    pub appended: bool,
+    /// Whether this is the receipt of an earlier use of the key.
+    pub again: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError<E> {
+    #[error(transparent)]
+    Refused(E),
+    #[error("the aggregate changed {CONFLICT_RETRIES_MAX} times while this was decided; try again")]
+    Contended,
+    #[error("this idempotency key was used with another body")]
+    KeyReused,
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl Log {
+    /// Decides `command` and keeps its events. An error other than
+    /// `LogError::Unavailable` means that nothing was written.
+    pub async fn execute<C: Command>(
+        &self,
+        command: &C,
+        intent: &Intent,
+        sealer: &dyn Sealer,
+    ) -> Result<Receipt, ExecuteError<C::Error>> {
+        let aggregate = command.aggregate();
+        let turn = &self.inner.turns[usize::from(aggregate.route().0) % self.inner.turns.len()];
+        let mut waiting_turn = None;
+        let (mut conflicts, mut resends) = (0, 0);
+        loop {
+            let tried = self.try_once(command, intent, sealer, resends > 0).await;
+            match tried {
+                Ok(Some(receipt)) => return Ok(receipt),
+                Ok(None) if conflicts == CONFLICT_RETRIES_MAX => {
+                    return Err(ExecuteError::Contended);
+                }
+                Ok(None) => {
+                    conflicts += 1;
+                    if waiting_turn.is_none() {
+                        waiting_turn = Some(turn.lock().await);
+                    }
+                }
+                Err(ExecuteError::Log(LogError::Unavailable(_))) if resends < RESENDS_MAX => {
+                    resends += 1;
+                    let delay = RESEND_DELAY_MILLISECONDS << resends;
+                    tokio::time::sleep(Duration::from_millis(delay)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The account's last position in its own partition.
+    pub async fn last_position(&self, account: AccountId) -> Result<Option<Position>, LogError> {
+        let partition = self.partition_of_account(account);
+        let key = self.inner.keys.last(partition, account);
+        let value = self.load(vec![Get::Key(key)]).await?.pop().flatten();
+        let id = value.map(|id| String::from_utf8_lossy(&id).into_owned());
+        Ok(id.and_then(|id| crate::receipt::parse_entry_id(partition, &id)))
+    }
+
+    /// The state of one aggregate as the log has it.
+    pub async fn state<D: Decider>(
+        &self,
+        aggregate: AggregateId,
+    ) -> Result<Versioned<D::State>, LogError> {
+        let loaded = self.load(vec![self.get(&Read::of::<D>(aggregate))]).await?;
+        let snapshot = parse_state(loaded.into_iter().next().flatten())?;
+        Snapshot::decode::<D>(snapshot.as_ref()).map_err(damaged)
+    }
+
+    /// The receipt under `key` in the partition that `route`'s bits give.
+    pub async fn receipt(
+        &self,
+        route: Uuid,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Result<Receipt, KeyReused>>, LogError> {
+        let partition = partition_of(route, self.inner.partitions);
+        let get = Get::Key(self.inner.keys.receipt(partition, key.hash));
+        let Some(bytes) = self.load(vec![get]).await?.pop().flatten() else {
+            return Ok(None);
+        };
+        let receipt = parse_receipt(&bytes, partition, key.fingerprint)?;
+        Ok(Some(receipt.ok_or(KeyReused)))
+    }
+
+    /// `None` where the aggregate moved on meanwhile.
+    async fn try_once<C: Command>(
+        &self,
+        command: &C,
+        intent: &Intent,
+        sealer: &dyn Sealer,
+        sent_before: bool,
+    ) -> Result<Option<Receipt>, ExecuteError<C::Error>> {
+        let aggregate = command.aggregate();
+        let partition = self.partition_of(&aggregate);
+        let looked_up = intent.key.filter(|key| key.given || sent_before);
+        let (loaded, receipt) = self.load_for(command, looked_up.as_ref()).await?;
+        if let (Some(bytes), Some(key)) = (receipt, looked_up) {
+            let receipt = parse_receipt(&bytes, partition, key.fingerprint)?;
+            return receipt.map(Some).ok_or(ExecuteError::KeyReused);
+        }
+        let own = loaded.of::<C::Decider>(aggregate);
+        let events = command
+            .decide(&own, &loaded)
+            .map_err(ExecuteError::Refused)?;
+        let version = own.version + events.len() as u64;
+        if events.is_empty() && intent.key.is_none_or(|key| !key.given) {
+            let position = self.last_position(intent.actor).await?;
+            return Ok(Some(Receipt {
+                aggregate,
+                version,
+                position,
+                appended: false,
+                again: false,
+            }));
+        }
+
+        let append = self
+            .prepare::<C>(own, aggregate, events, intent, sealer)
+            .await?;
+        match self.append(append).await? {
+            Outcome::Appended { last } => Ok(Some(Receipt {
+                aggregate,
+                version,
+                position: Some(last),
+                appended: true,
+                again: false,
+            })),
+            Outcome::Nothing { last } => Ok(Some(Receipt {
+                aggregate,
+                version,
+                position: last,
+                appended: false,
+                again: false,
+            })),
+            Outcome::Again(receipt) => Ok(Some(receipt)),
+            Outcome::KeyReused => Err(ExecuteError::KeyReused),
+            Outcome::Conflict => Ok(None),
+        }
+    }
+
+    /// The command's own aggregate, what it reads, and the receipt's bytes.
+    async fn load_for<C: Command>(
+        &self,
+        command: &C,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(Facts, Option<Vec<u8>>), LogError> {
+        let aggregate = command.aggregate();
+        let partition = self.partition_of(&aggregate);
+        let mut facts = Facts::default();
+        let mut receipt = None;
+        let mut wanted = vec![Read::of::<C::Decider>(aggregate)];
+        wanted.extend(command.reads(&facts));
+        for round in 0..READ_ROUNDS_MAX {
+            wanted.retain(|read| !facts.knows(&read.aggregate));
+            if wanted.is_empty() {
+                break;
+            }
+            let mut gets: Vec<_> = wanted.iter().map(|read| self.get(read)).collect();
+            let asked = key.filter(|_| round == 0);
+            gets.extend(asked.map(|key| Get::Key(self.inner.keys.receipt(partition, key.hash))));
+            let mut values = self.load(gets).await?;
+            if asked.is_some() {
+                receipt = values.pop().flatten();
+            }
+            for (read, value) in wanted.iter().zip(values) {
+                facts.insert(read.aggregate, parse_state(value)?);
+            }
+            wanted = command.reads(&facts);
+        }
+        Ok((facts, receipt))
+    }
+
+    fn get(&self, read: &Read) -> Get {
+        let partition = self.partition_of(&read.aggregate);
+        Get::Field {
+            key: self
+                .inner
+                .keys
+                .states(partition, read.shape, &read.aggregate),
+            field: state_field(&read.aggregate),
+        }
+    }
+
+    async fn prepare<C: Command>(
+        &self,
+        own: Versioned<<C::Decider as Decider>::State>,
+        aggregate: AggregateId,
+        mut events: Vec<<C::Decider as Decider>::Event>,
+        intent: &Intent,
+        sealer: &dyn Sealer,
+    ) -> Result<Append, ExecuteError<C::Error>> {
+        let partition = self.partition_of(&aggregate);
+        let personal: Vec<_> = events.iter_mut().flat_map(|e| e.personal()).collect();
+        if !personal.is_empty() {
+            sealer.seal(intent.actor, personal).await?;
+        }
+        let mut state = own.state;
+        let mut version = own.version;
+        let mut entries = Vec::with_capacity(events.len());
+        for event in &events {
+            state = C::Decider::evolve(state, event);
+            version += 1;
+            let (name, event_version) = event.event_type();
+            let given = intent.key.filter(|key| key.given);
+            let envelope = Envelope {
+                event_type: name.to_owned(),
+                event_version,
+                aggregate,
+                version,
+                recorded_at: intent.now,
+                actor: intent.actor,
+                correlation: intent.correlation,
+                causation: intent.causation,
+                receipt: given.map(|key| (key.hash, key.fingerprint)),
+                data: event.to_bytes()?,
+            };
+            entries.push(envelope.to_bytes()?);
+        }
+        let receipt = match intent.key {
+            None => None,
+            Some(key) => Some(ReceiptToKeep {
+                key: self.inner.keys.receipt(partition, key.hash),
+                fingerprint: key.fingerprint,
+                lifetime: key.lifetime,
+                payload: kernel::encode(&Payload { aggregate, version })?,
+            }),
+        };
+        let at_home = self.partition_of_account(intent.actor) == partition;
+        Ok(Append {
+            partition,
+            states_key: self
+                .inner
+                .keys
+                .states(partition, C::Decider::SHAPE, &aggregate),
+            field: state_field(&aggregate),
+            expected_version: own.version,
+            state: kernel::encode(&state)?,
+            last_key: at_home.then(|| self.inner.keys.last(partition, intent.actor)),
+            receipt,
+            events: entries,
+        })
+    }
+}
+
+/// The key was used with another body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyReused;
+
+/// Reads `version state`.
+fn parse_state(value: Option<Vec<u8>>) -> Result<Option<Snapshot>, LogError> {
+    let Some(mut bytes) = value else {
+        return Ok(None);
+    };
+    let space = bytes.iter().position(|byte| *byte == b' ');
+    let version = space
+        .and_then(|space| std::str::from_utf8(&bytes[..space]).ok())
+        .and_then(|version| version.parse().ok());
+    let (Some(space), Some(version)) = (space, version) else {
+        return Err(LogError::Damaged("a state has no version".into()));
+    };
+    let state = bytes.split_off(space + 1);
+    Ok(Some(Snapshot { version, state }))
+}

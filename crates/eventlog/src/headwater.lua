@@ -1,0 +1,119 @@
+#!lua name=headwater
+
+-- The log's functions. Values are opaque here; all keys are declared; loops
+-- are bounded by the caller's batch.
+
+-- headwater_create: make one partition of a log, unless it is there.
+-- KEYS: events, meta. ARGV: partitions of the log, the EpochStarted entry.
+-- Returns the partitions that the log has.
+local function create(keys, args)
+  local partitions = redis.call('HGET', keys[2], 'partitions')
+  if partitions then
+    return tonumber(partitions)
+  end
+  redis.call('XADD', keys[1], '1-0', 'e', args[2])
+  redis.call('HSET', keys[2], 'epoch', 1, 'partitions', args[1])
+  return tonumber(args[1])
+end
+
+-- headwater_append: independent commands of one partition, in order.
+-- KEYS: events, meta, then any that the commands name by their index.
+-- ARGV: number of commands, then for each command:
+--   states key index, field, expected version, new state,
+--   last key index (0: none),
+--   receipt key index (0: none) [, fingerprint, lifetime in ms, payload],
+--   number of events, the events.
+-- Returns for each command one of
+--   {'appended', first id, last id}   {'nothing', last id or ''}
+--   {'again', receipt}                {'reused'}
+--   {'conflict', version}             {'failed', message}
+-- All that can refuse a command comes before its first write: a function that
+-- fails does not roll back.
+local function append(keys, args)
+  local epoch = redis.call('HGET', keys[2], 'epoch')
+  if not epoch then
+    return redis.error_reply('NOLOG this partition of the log was never made')
+  end
+  local at = 0
+  local function take()
+    at = at + 1
+    return args[at]
+  end
+
+  local function one()
+    local states, field = keys[tonumber(take())], take()
+    local expected, state = tonumber(take()), take()
+    local last_index, receipt_index = tonumber(take()), tonumber(take())
+    local fingerprint, lifetime, payload
+    if receipt_index > 0 then
+      fingerprint, lifetime, payload = take(), take(), take()
+    end
+    local first_event = at + 2
+    local count = tonumber(take())
+    at = at + count
+
+    if receipt_index > 0 then
+      local receipt = redis.pcall('GET', keys[receipt_index])
+      if type(receipt) == 'table' then
+        return { 'failed', receipt.err }
+      end
+      if receipt then
+        if string.match(receipt, '^%d+') == fingerprint then
+          return { 'again', receipt }
+        end
+        return { 'reused' }
+      end
+    end
+    local current = redis.pcall('HGET', states, field)
+    if type(current) == 'table' then
+      return { 'failed', current.err }
+    end
+    local version = current and tonumber(string.match(current, '^%d+')) or 0
+    if version ~= expected then
+      return { 'conflict', version }
+    end
+    local last = ''
+    if last_index > 0 then
+      last = redis.pcall('GET', keys[last_index])
+      if type(last) == 'table' then
+        return { 'failed', last.err }
+      end
+      last = last or ''
+    end
+
+    local first = ''
+    for event = first_event, first_event + count - 1 do
+      local id = redis.pcall('XADD', keys[1], epoch .. '-*', 'e', args[event])
+      if type(id) == 'table' then
+        return { 'failed', id.err }
+      end
+      if first == '' then
+        first = id
+      end
+      last = id
+    end
+    if count > 0 then
+      redis.call('HSET', states, field, string.format('%d ', expected + count) .. state)
+      if last_index > 0 then
+        redis.call('SET', keys[last_index], last)
+      end
+    end
+    if receipt_index > 0 then
+      local receipt = fingerprint .. ' ' .. first .. ' ' .. last .. ' ' .. payload
+      redis.call('SET', keys[receipt_index], receipt, 'PX', lifetime)
+    end
+    if count == 0 then
+      return { 'nothing', last }
+    end
+    return { 'appended', first, last }
+  end
+
+  local replies = {}
+  for command = 1, tonumber(take()) do
+    replies[command] = one()
+  end
+  return replies
+end
+
+redis.register_function('headwater_create', create)
+redis.register_function('headwater_append', append)

@@ -1,0 +1,68 @@
+//! Every key of the log, declared once. All keys of a partition carry its hash
+//! tag, so that one function call stays inside one Redis Cluster slot.
+
+use kernel::{AccountId, AggregateId, Partition};
+
+/// Partitions of a log that is made anew.
+pub const PARTITIONS_DEFAULT: u16 = 8;
+pub const PARTITIONS_MAX: u16 = 1_024;
+
+/// Makes keys under one prefix, so that several logs fit into one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    fn of(&self, partition: Partition, rest: &[&[u8]]) -> Vec<u8> {
+        let mut key = format!("{}:{{p{:02}}}:", self.prefix, partition.0).into_bytes();
+        rest.iter().for_each(|part| key.extend_from_slice(part));
+        key
+    }
+
+    /// Stream: the events. The append function writes; the archiver trims.
+    pub fn events(&self, partition: Partition) -> Vec<u8> {
+        self.of(partition, &[b"events"])
+    }
+
+    /// Hash: `epoch`, `partitions`. Written when the log is made or restored;
+    /// nobody trims.
+    pub fn meta(&self, partition: Partition) -> Vec<u8> {
+        self.of(partition, &[b"meta"])
+    }
+
+    /// Hash: states of one shape by `state_field`, each `version state`. Edges
+    /// share the hash of the account they start from, which keeps them packed.
+    /// The append function writes; nobody trims what is alive.
+    pub fn states(&self, partition: Partition, shape: u8, aggregate: &AggregateId) -> Vec<u8> {
+        let family = [b's', b'0' + shape, b':'];
+        self.of(partition, &[&family, aggregate.id.as_bytes()])
+    }
+
+    /// String: the receipt of one command. The append function writes; it
+    /// expires by itself.
+    pub fn receipt(&self, partition: Partition, key_hash: u128) -> Vec<u8> {
+        self.of(partition, &[b"r:", &key_hash.to_be_bytes()])
+    }
+
+    /// String: the entry id of the account's last event in its own partition.
+    /// The append function writes; nobody trims.
+    pub fn last(&self, partition: Partition, account: AccountId) -> Vec<u8> {
+        self.of(partition, &[b"l:", account.0.as_bytes()])
+    }
+}
+
+/// The field of one state inside its hash: the kind, and an edge's far end.
+pub(crate) fn state_field(aggregate: &AggregateId) -> Vec<u8> {
+    let mut field = vec![aggregate.kind.0];
+    if let Some(member) = aggregate.member {
+        field.extend_from_slice(member.as_bytes());
+    }
+    field
+}

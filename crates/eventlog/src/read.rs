@@ -1,0 +1,184 @@
+//! Reading the log by position: a range, or a tail that waits. It refuses to
+//! jump: whoever folds checks that each event follows the one before.
+
+use std::time::Duration;
+
+use kernel::{Envelope, Partition, Position, Recorded, Timestamp};
+
+use crate::{
+    log::{Log, LogError, damaged},
+    receipt::parse_entry_id,
+};
+
+/// Events that one read gives at most, a partition.
+pub const READ_EVENTS_MAX: usize = 10_000;
+/// The first entry of every epoch; its data is the end of the epoch before.
+pub const EPOCH_STARTED: &str = "EpochStarted";
+
+/// The log does not go on where the reader is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Gap {
+    #[error("expected the event after {after}, found {found}: events are missing")]
+    Missing { after: Position, found: Position },
+    #[error(
+        "the log went on from {previous_end} in a new epoch, but this reader is at {at}: it has read what the log lost; rebuild it"
+    )]
+    Diverged {
+        at: Position,
+        previous_end: Position,
+    },
+}
+
+/// Whether `next` is the event after `after` (seq + 1, or the start of an
+/// epoch that begins where `after` is). Position `0-0` is before everything.
+pub fn check_contiguous(after: Position, next: &Recorded) -> Result<(), Gap> {
+    let found = next.position;
+    if found.epoch == after.epoch && found.seq == after.seq + 1 {
+        return Ok(());
+    }
+    if found.seq != 0 || next.envelope.event_type != EPOCH_STARTED {
+        return Err(Gap::Missing { after, found });
+    }
+    let previous: Option<Position> = kernel::decode(&next.envelope.data).unwrap_or_default();
+    let previous_end = previous.unwrap_or(Position {
+        partition: after.partition,
+        epoch: 0,
+        seq: 0,
+    });
+    if previous_end == after {
+        return Ok(());
+    }
+    let at = after;
+    Err(Gap::Diverged { at, previous_end })
+}
+
+type Entry = (String, Vec<Vec<u8>>);
+
+impl Log {
+    /// The position before the first event of a partition.
+    pub fn beginning(partition: Partition) -> Position {
+        Position {
+            partition,
+            epoch: 0,
+            seq: 0,
+        }
+    }
+
+    /// At most `count` events after `after`, at once; none at the head.
+    pub async fn read(&self, after: Position, count: usize) -> Result<Vec<Recorded>, LogError> {
+        let entries: Vec<Entry> = redis::cmd("XRANGE")
+            .arg(self.inner.keys.events(after.partition))
+            .arg(format!("({}", after.entry_id()))
+            .arg("+")
+            .arg("COUNT")
+            .arg(count.min(READ_EVENTS_MAX))
+            .query_async(&mut self.inner.connection.clone())
+            .await?;
+        parse(after.partition, entries)
+    }
+
+    /// At most `count` events a partition after each position of `after`;
+    /// waits up to `patience` for the first. None where none came.
+    pub async fn tail(
+        &self,
+        after: &[Position],
+        count: usize,
+        patience: Duration,
+    ) -> Result<Vec<Recorded>, LogError> {
+        let mut connection = self.inner.waiting.get().await.map_err(unavailable)?;
+        connection.set_response_timeout(patience + Duration::from_secs(5));
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(count.min(READ_EVENTS_MAX));
+        command.arg("BLOCK").arg(patience.as_millis().max(1) as u64);
+        command.arg("STREAMS");
+        for position in after {
+            command.arg(self.inner.keys.events(position.partition));
+        }
+        for position in after {
+            command.arg(position.entry_id());
+        }
+        let streams: Option<Vec<(Vec<u8>, Vec<Entry>)>> =
+            command.query_async(&mut *connection).await?;
+        let mut events = Vec::new();
+        for (key, entries) in streams.unwrap_or_default() {
+            let is_it = |p: &&Position| self.inner.keys.events(p.partition) == key;
+            let position = after.iter().find(is_it);
+            let position = position.ok_or_else(|| damaged("a stream nobody asked for"))?;
+            events.extend(parse(position.partition, entries)?);
+        }
+        Ok(events)
+    }
+
+    /// The last position of every partition.
+    pub async fn heads(&self) -> Result<Vec<Position>, LogError> {
+        let mut pipeline = redis::pipe();
+        for partition in self.partitions() {
+            let key = self.inner.keys.events(partition);
+            pipeline.cmd("XREVRANGE").arg(key);
+            pipeline.arg("+").arg("-").arg("COUNT").arg(1);
+        }
+        let last: Vec<Vec<Entry>> = pipeline
+            .query_async(&mut self.inner.connection.clone())
+            .await?;
+        self.partitions()
+            .zip(last)
+            .map(|(partition, entries)| match entries.first() {
+                Some((id, _)) => {
+                    parse_entry_id(partition, id).ok_or_else(|| damaged("an entry id"))
+                }
+                None => Ok(Self::beginning(partition)),
+            })
+            .collect()
+    }
+
+    /// The position before the first event recorded at `time` or later, found
+    /// by bisection: within a partition times rise but for clock steps.
+    pub async fn position_at(
+        &self,
+        partition: Partition,
+        time: Timestamp,
+    ) -> Result<Position, LogError> {
+        let beginning = Self::beginning(partition);
+        let Some(first) = self.read(beginning, 1).await?.pop() else {
+            return Ok(beginning);
+        };
+        let heads = self.heads().await?;
+        let head = heads.into_iter().find(|head| head.partition == partition);
+        let head = head.unwrap_or(beginning);
+        let at = |seq| Position {
+            seq,
+            ..first.position
+        };
+        if head.epoch != first.position.epoch {
+            return Ok(beginning);
+        }
+        let (mut low, mut high) = (first.position.seq, head.seq);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let event = self.read(at(middle), 1).await?.pop();
+            if event.is_some_and(|event| event.envelope.recorded_at < time) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(at(low))
+    }
+}
+
+fn parse(partition: Partition, entries: Vec<Entry>) -> Result<Vec<Recorded>, LogError> {
+    entries
+        .into_iter()
+        .map(|(id, mut fields)| {
+            let position = parse_entry_id(partition, &id).ok_or_else(|| damaged("an entry id"))?;
+            let bytes = fields.pop().unwrap_or_default();
+            let envelope = Envelope::from_bytes(&bytes)
+                .map_err(|error| damaged(format!("the entry at {position}: {error}")))?;
+            Ok(Recorded { position, envelope })
+        })
+        .collect()
+}
+
+fn unavailable(error: impl std::fmt::Display) -> LogError {
+    LogError::Unavailable(error.to_string())
+}

@@ -1,0 +1,102 @@
+//! Receipts: what a command answered, kept for a time under its idempotency
+//! key, so that the same key never has a second effect.
+
+use std::time::Duration;
+
+use kernel::{AccountId, AggregateId, Partition, Position, Uuid};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{execute::Receipt, log::LogError};
+
+/// How long the same `Idempotency-Key` gives the same receipt: a day.
+pub const RECEIPT_SECONDS: u64 = 24 * 60 * 60;
+/// How long a command that nobody gave a key can be sent again by ourselves.
+const RESEND_SECONDS: u64 = 60;
+
+/// A key in its scope, hashed, and the fingerprint of what it was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    pub hash: u128,
+    pub fingerprint: u64,
+    pub lifetime: Duration,
+    /// Whether a receipt may exist before the first try.
+    pub(crate) given: bool,
+}
+
+impl IdempotencyKey {
+    /// The key that a client gave: scoped by account, method and path, with a
+    /// fingerprint of the body (SHA-256, cut to 16 and 8 bytes).
+    pub fn given(scope: AccountId, method: &str, path: &str, key: &str, body: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(scope.0.as_bytes());
+        for part in [method, path, key] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let key_digest = hash.finalize();
+        let body_digest = Sha256::digest(body);
+        let fold = |bytes: &[u8]| bytes.iter().fold(0, |n: u128, b| (n << 8) | u128::from(*b));
+        Self {
+            hash: fold(&key_digest[..16]),
+            fingerprint: fold(&body_digest[..8]) as u64,
+            lifetime: Duration::from_secs(RECEIPT_SECONDS),
+            given: true,
+        }
+    }
+
+    /// For a command that can't tell by itself that it was done already.
+    pub fn internal(correlation: Uuid) -> Self {
+        Self {
+            hash: correlation.as_u128(),
+            fingerprint: 0,
+            lifetime: Duration::from_secs(RESEND_SECONDS),
+            given: false,
+        }
+    }
+}
+
+/// The part of a receipt that the append function does not know.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Payload {
+    pub aggregate: AggregateId,
+    pub version: u64,
+}
+
+/// Reads `fingerprint first last payload`, the ids empty where there are none.
+/// `Ok(None)` where the fingerprint is another one.
+pub(crate) fn parse_receipt(
+    bytes: &[u8],
+    partition: Partition,
+    fingerprint: u64,
+) -> Result<Option<Receipt>, LogError> {
+    let damaged = || LogError::Damaged("a receipt cannot be read".into());
+    let mut parts = bytes.splitn(4, |byte| *byte == b' ');
+    let mut text = || parts.next().and_then(|part| std::str::from_utf8(part).ok());
+    let stored = text().and_then(|text| text.parse::<u64>().ok());
+    if stored.ok_or_else(damaged)? != fingerprint {
+        return Ok(None);
+    }
+    let (first, last) = (text(), text());
+    let last = parse_entry_id(partition, last.ok_or_else(damaged)?);
+    let appended = !first.ok_or_else(damaged)?.is_empty();
+    let payload = parts.next().ok_or_else(damaged)?;
+    let payload: Payload = kernel::decode(payload).map_err(|_| damaged())?;
+    Ok(Some(Receipt {
+        aggregate: payload.aggregate,
+        version: payload.version,
+        position: last,
+        appended,
+        again: true,
+    }))
+}
+
+/// `None` where `id` is empty or no entry id.
+pub(crate) fn parse_entry_id(partition: Partition, id: &str) -> Option<Position> {
+    let (epoch, seq) = id.split_once('-')?;
+    Some(Position {
+        partition,
+        epoch: epoch.parse().ok()?,
+        seq: seq.parse().ok()?,
+    })
+}

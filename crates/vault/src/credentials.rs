@@ -1,0 +1,222 @@
+//! Who signs in with what. An e-mail address is in no event and unique here.
+
+use std::{fmt, str::FromStr};
+
+use kernel::AccountId;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait,
+    QueryFilter, SqlErr, Statement, TransactionTrait, entity::prelude::*,
+};
+use time::OffsetDateTime;
+
+/// RFC 5321 allows 254 characters of an address in a path.
+const EMAIL_CHARACTERS_MAX: usize = 254;
+
+mod row {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(schema_name = "vault", table_name = "credentials")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub account_id: Uuid,
+        pub email: Option<String>,
+        pub email_folded: Option<String>,
+        pub password_hash: Option<String>,
+        pub created_at: TimeDateTimeWithTimeZone,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    #[error("the e-mail address is taken")]
+    EmailTaken(AccountId),
+    #[error("too many passwords are being checked; try again shortly")]
+    Busy,
+    #[error("a password could not be hashed")]
+    Hashing,
+    #[error("the vault's database does not answer as it should: {0}")]
+    Database(#[from] DbErr),
+}
+
+/// An e-mail address by its shape; compared without regard to case.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Email(String);
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an e-mail address looks like name@example.org and has at most {EMAIL_CHARACTERS_MAX} characters"
+)]
+pub struct InvalidEmail;
+
+impl Email {
+    fn folded(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+impl FromStr for Email {
+    type Err = InvalidEmail;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
+        let text = text.trim();
+        let fits = text.chars().count() <= EMAIL_CHARACTERS_MAX
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        match text.rsplit_once('@') {
+            Some((name, host)) if fits && !name.is_empty() && host.contains('.') => {
+                let label = |l: &str| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-');
+                host.split('.').all(label).then(|| Self(text.to_owned()))
+            }
+            _ => None,
+        }
+        .ok_or(InvalidEmail)
+    }
+}
+
+impl fmt::Debug for Email {
+    /// Never the address: debug output ends in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct NewCredentials {
+    pub account: AccountId,
+    pub email: Option<Email>,
+    pub password_hash: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub account: AccountId,
+    pub email: Option<String>,
+    pub password_hash: Option<String>,
+    pub created_at: OffsetDateTime,
+}
+
+impl From<row::Model> for Credentials {
+    fn from(row: row::Model) -> Self {
+        Self {
+            account: AccountId(row.account_id),
+            email: row.email,
+            password_hash: row.password_hash,
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// The secrets' store; cheap to clone.
+#[derive(Clone)]
+pub struct Vault {
+    database: DatabaseConnection,
+}
+
+impl Vault {
+    pub fn new(database: DatabaseConnection) -> Self {
+        Self { database }
+    }
+
+    /// Keeps credentials, and a key for the account's personal fields, in one
+    /// transaction. The same account again changes nothing.
+    pub async fn admit(&self, new: NewCredentials, key: [u8; 32]) -> Result<(), VaultError> {
+        let now = OffsetDateTime::now_utc();
+        let folded = new.email.as_ref().map(Email::folded);
+        let row = row::ActiveModel {
+            account_id: Set(new.account.0),
+            email: Set(new.email.map(|email| email.0)),
+            email_folded: Set(folded.clone()),
+            password_hash: Set(new.password_hash),
+            created_at: Set(now),
+        };
+        let transaction = self.database.begin().await?;
+        let own = sea_orm::sea_query::OnConflict::column(row::Column::AccountId)
+            .do_nothing()
+            .to_owned();
+        let inserted = row::Entity::insert(row)
+            .on_conflict(own)
+            .exec_without_returning(&transaction)
+            .await;
+        match inserted {
+            Ok(_) => {}
+            Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
+                transaction.rollback().await?;
+                let holder = self.by_folded_email(&folded.unwrap_or_default()).await?;
+                // Gone again meanwhile: whoever asks may simply ask again.
+                return Err(holder.map_or(VaultError::Busy, |holder| {
+                    VaultError::EmailTaken(holder.account)
+                }));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let keep_key = Statement::from_sql_and_values(
+            sea_orm::DatabaseBackend::Postgres,
+            "INSERT INTO vault.account_keys (account_id, key, created_at)
+             VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            [new.account.0.into(), key.to_vec().into(), now.into()],
+        );
+        transaction.execute_raw(keep_key).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets credentials of a registration that never ended.
+    pub async fn dismiss(&self, account: AccountId) -> Result<(), VaultError> {
+        row::Entity::delete_by_id(account.0)
+            .exec(&self.database)
+            .await?;
+        Ok(())
+    }
+
+    pub async fn by_email(&self, email: &Email) -> Result<Option<Credentials>, VaultError> {
+        self.by_folded_email(&email.folded()).await
+    }
+
+    pub async fn by_account(&self, account: AccountId) -> Result<Option<Credentials>, VaultError> {
+        let row = row::Entity::find_by_id(account.0)
+            .one(&self.database)
+            .await?;
+        Ok(row.map(Credentials::from))
+    }
+
+    pub async fn replace_password_hash(
+        &self,
+        account: AccountId,
+        hash: String,
+    ) -> Result<(), VaultError> {
+        row::Entity::update_many()
+            .col_expr(row::Column::PasswordHash, Expr::value(hash))
+            .filter(row::Column::AccountId.eq(account.0))
+            .exec(&self.database)
+            .await?;
+        Ok(())
+    }
+
+    async fn by_folded_email(&self, folded: &str) -> Result<Option<Credentials>, VaultError> {
+        let row = row::Entity::find()
+            .filter(row::Column::EmailFolded.eq(folded))
+            .one(&self.database)
+            .await?;
+        Ok(row.map(Credentials::from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_email_address_has_a_name_and_a_host() {
+        for good in ["a@b.co", "first.last+tag@sub.example.org"] {
+            assert!(good.parse::<Email>().is_ok(), "{good}");
+        }
+        for bad in ["", "a", "@b.co", "a@b", "a b@c.de", "a@.de", "a@b..c"] {
+            assert!(bad.parse::<Email>().is_err(), "{bad}");
+        }
+    }
+}

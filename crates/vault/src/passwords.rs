@@ -1,0 +1,165 @@
+//! Password hashes: argon2id, computed on blocking threads, so many at once
+//! and no more. It refuses to store anything.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc,
+};
+use tokio::sync::Semaphore;
+
+use crate::VaultError;
+
+/// NIST SP 800-63B asks for at least 8 and allows at least 64.
+pub const PASSWORD_CHARACTERS_MIN: usize = 8;
+pub const PASSWORD_CHARACTERS_MAX: usize = 128;
+/// OWASP's first choice for argon2id: 19 MiB, 2 passes, 1 lane.
+const MEMORY_KIBIBYTES: u32 = 19 * 1_024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+/// Hashes that wait for a turn; more are refused at once.
+const WAITING_MAX: usize = 256;
+
+/// A password as somebody typed it. Never printed.
+#[derive(Clone)]
+pub struct Password(String);
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters")]
+pub struct InvalidPassword;
+
+impl FromStr for Password {
+    type Err = InvalidPassword;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPassword> {
+        let length = text.chars().count();
+        if !(PASSWORD_CHARACTERS_MIN..=PASSWORD_CHARACTERS_MAX).contains(&length) {
+            return Err(InvalidPassword);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// What came out of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Wrong,
+    Right,
+    /// Right, and this is its hash with today's parameters.
+    RightButOld(String),
+}
+
+/// Hashes and checks; cheap to clone.
+#[derive(Clone)]
+pub struct PasswordHashes {
+    turns: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    /// Checked where there is no such account, so that both take as long.
+    decoy: Arc<str>,
+}
+
+impl PasswordHashes {
+    /// `turns`: how many are computed at once, each with 19 MiB.
+    pub fn new(turns: usize) -> Result<Self, VaultError> {
+        Ok(Self {
+            turns: Arc::new(Semaphore::new(turns.max(1))),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            decoy: hash("a decoy, never a password")?.into(),
+        })
+    }
+
+    pub async fn hash(&self, password: Password) -> Result<String, VaultError> {
+        self.compute(move || hash(&password.0)).await
+    }
+
+    /// `hash` is the stored one; without one this takes as long and is wrong.
+    pub async fn verify(
+        &self,
+        password: String,
+        stored: Option<String>,
+    ) -> Result<Verdict, VaultError> {
+        let known = stored.is_some();
+        let stored = stored.unwrap_or_else(|| self.decoy.to_string());
+        self.compute(move || {
+            let parsed = phc::PasswordHash::new(&stored).map_err(|_| VaultError::Hashing)?;
+            let right = hasher()?
+                .verify_password(password.as_bytes(), &parsed)
+                .is_ok();
+            if !(right && known) {
+                return Ok(Verdict::Wrong);
+            }
+            let today = format!("m={MEMORY_KIBIBYTES},t={PASSES},p={LANES}");
+            if stored.contains(&today) {
+                return Ok(Verdict::Right);
+            }
+            hash(&password).map(Verdict::RightButOld)
+        })
+        .await
+    }
+
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, VaultError> {
+        let waiting = self.waiting.clone().try_acquire_owned();
+        let _waiting = waiting.map_err(|_| VaultError::Busy)?;
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| VaultError::Hashing)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(turn);
+            result
+        });
+        done.await.map_err(|_| VaultError::Hashing)?
+    }
+}
+
+fn hasher() -> Result<Argon2<'static>, VaultError> {
+    let params = Params::new(MEMORY_KIBIBYTES, PASSES, LANES, None);
+    let params = params.map_err(|_| VaultError::Hashing)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn hash(password: &str) -> Result<String, VaultError> {
+    let hash: phc::PasswordHash = hasher()?
+        .hash_password(password.as_bytes())
+        .map_err(|_| VaultError::Hashing)?;
+    Ok(hash.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_checked_and_an_old_hash_made_new() -> Result<(), VaultError> {
+        let hashes = PasswordHashes::new(2)?;
+        let password = "correct horse";
+        let stored = hashes
+            .hash(password.parse().map_err(|_| VaultError::Hashing)?)
+            .await?;
+        assert!(stored.starts_with("$argon2id$"), "{stored}");
+        let check = |password: &str, stored| hashes.verify(password.to_owned(), stored);
+        assert_eq!(check(password, Some(stored.clone())).await?, Verdict::Right);
+        assert_eq!(check("wrong horse", Some(stored)).await?, Verdict::Wrong);
+        assert_eq!(
+            check("a decoy, never a password", None).await?,
+            Verdict::Wrong
+        );
+
+        let params = Params::new(1_024, 1, 1, None).map_err(|_| VaultError::Hashing)?;
+        let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let weak: phc::PasswordHash = weak
+            .hash_password(password.as_bytes())
+            .map_err(|_| VaultError::Hashing)?;
+        let verdict = check(password, Some(weak.to_string())).await?;
+        assert!(matches!(verdict, Verdict::RightButOld(_)), "{verdict:?}");
+        Ok(())
+    }
+}
