@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use kernel::{Partition, Position};
-use redis::{Value, aio::ConnectionManager};
+use redis::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
+    connection::Connection,
     execute::Receipt,
     keys::Keys,
     log::{LogError, damaged, load_functions},
@@ -22,6 +23,9 @@ const APPENDS_PER_CALL_MAX: usize = 64;
 const APPENDS_COLLECTED_MAX: usize = 512;
 /// Calls under way at once: one is fsynced while the next is written.
 const CALLS_MAX: usize = 2;
+/// Redis refuses to keep anything for 0 ms, or beyond its own calendar: found
+/// only when the events are written, that would be too late.
+const LIFETIME_MILLISECONDS_MAX: u128 = 10 * 365 * 24 * 60 * 60 * 1_000;
 
 /// One command's events, with all that is checked and written with them.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    pub fn start(connection: ConnectionManager, keys: Keys) -> Self {
+    pub fn start(connection: Connection, keys: Keys) -> Self {
         let (waiting, collected) = mpsc::channel(WAITING_MAX);
         tokio::spawn(collect(connection, Arc::new(keys), collected));
         Self { waiting }
@@ -84,11 +88,7 @@ impl Appender {
     }
 }
 
-async fn collect(
-    connection: ConnectionManager,
-    keys: Arc<Keys>,
-    mut collected: mpsc::Receiver<Waiting>,
-) {
+async fn collect(connection: Connection, keys: Arc<Keys>, mut collected: mpsc::Receiver<Waiting>) {
     let calls = Arc::new(Semaphore::new(CALLS_MAX));
     loop {
         let Ok(turn) = calls.clone().acquire_owned().await else {
@@ -98,6 +98,11 @@ async fn collect(
         if collected.recv_many(&mut batch, APPENDS_COLLECTED_MAX).await == 0 {
             return;
         }
+        // Whoever gave up meanwhile was told that it may be done or not.
+        batch.retain(|waiting| !waiting.reply.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
         let mut by_partition: BTreeMap<Partition, Vec<Waiting>> = BTreeMap::new();
         for waiting in batch {
             let partition = waiting.append.partition;
@@ -106,11 +111,11 @@ async fn collect(
         let (connection, keys) = (connection.clone(), keys.clone());
         tokio::spawn(async move {
             let calls = by_partition.into_iter().map(|(partition, mut waiting)| {
-                let (mut connection, keys) = (connection.clone(), keys.clone());
+                let (connection, keys) = (connection.clone(), keys.clone());
                 async move {
                     while !waiting.is_empty() {
                         let rest = waiting.split_off(waiting.len().min(APPENDS_PER_CALL_MAX));
-                        call(&mut connection, &keys, partition, waiting).await;
+                        call(&connection, &keys, partition, waiting).await;
                         waiting = rest;
                     }
                 }
@@ -121,20 +126,16 @@ async fn collect(
     }
 }
 
-async fn call(
-    connection: &mut ConnectionManager,
-    keys: &Keys,
-    partition: Partition,
-    waiting: Vec<Waiting>,
-) {
+async fn call(connection: &Connection, keys: &Keys, partition: Partition, waiting: Vec<Waiting>) {
     let command = command(keys, partition, &waiting);
-    let mut replies = command.query_async::<Vec<Vec<Value>>>(connection).await;
+    let mut replies = connection.query::<Vec<Vec<Value>>>(&command).await;
     let lost = |error: &redis::RedisError| error.to_string().contains("Function not found");
     if replies.as_ref().is_err_and(lost) {
         tracing::warn!("the log server has lost our functions; loading them again");
-        if load_functions(connection).await.is_ok() {
-            replies = command.query_async(connection).await;
-        }
+        replies = match load_functions(connection).await {
+            Ok(()) => connection.query(&command).await,
+            Err(error) => Err(error),
+        };
     }
     match replies {
         Ok(replies) => {
@@ -173,8 +174,10 @@ fn command(keys: &Keys, partition: Partition, waiting: &[Waiting]) -> redis::Cmd
             None => arguments.push(number(0)),
             Some(receipt) => {
                 arguments.push(declare(&receipt.key));
+                let lifetime = receipt.lifetime.as_millis();
+                let lifetime = lifetime.clamp(1, LIFETIME_MILLISECONDS_MAX) as u64;
                 arguments.push(number(receipt.fingerprint));
-                arguments.push(number(receipt.lifetime.as_millis() as u64));
+                arguments.push(number(lifetime));
                 arguments.push(receipt.payload.clone());
             }
         }

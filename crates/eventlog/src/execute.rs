@@ -1,12 +1,13 @@
 //! The one loop that every command goes through: load, decide, append; again
 //! where somebody else was faster. It refuses to know what is decided.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use kernel::{
     AccountId, AggregateId, CodecError, Command, Decider, Envelope, EventPayload, Facts, Position,
     Read, SealError, Sealer, Snapshot, Timestamp, Uuid, Versioned,
 };
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     append::{Append, Outcome, ReceiptToKeep},
@@ -20,6 +21,8 @@ use crate::{
 /// the first time it waits for its turn in this process, so that only other
 /// processes can be faster.
 pub const CONFLICT_RETRIES_MAX: u32 = 16;
+/// How long a command waits for the log server, in all.
+pub const COMMAND_MILLISECONDS_MAX: u64 = 3_000;
 /// How often a command whose answer was lost is sent again.
 const RESENDS_MAX: u32 = 3;
 const RESEND_DELAY_MILLISECONDS: u64 = 50;
@@ -69,9 +72,17 @@ pub enum ExecuteError<E> {
     Codec(#[from] CodecError),
 }
 
+/// An append that was sent, and whose answer was lost: it may have been done.
+struct Lost {
+    expected_version: u64,
+    error: LogError,
+}
+
 impl Log {
     /// Decides `command` and keeps its events. An error other than
-    /// `LogError::Unavailable` means that nothing was written.
+    /// `LogError::Unavailable` means that nothing was written. A command
+    /// without a key is sent again only while its aggregate stands where it
+    /// was, so that it has no second effect either.
     pub async fn execute<C: Command>(
         &self,
         command: &C,
@@ -80,11 +91,15 @@ impl Log {
     ) -> Result<Receipt, ExecuteError<C::Error>> {
         let aggregate = command.aggregate();
         let turn = &self.inner.turns[usize::from(aggregate.route().0) % self.inner.turns.len()];
+        let key = intent.key.map(|key| key.for_aggregate(&aggregate));
+        let intent = &Intent { key, ..*intent };
+        let deadline = Instant::now() + Duration::from_millis(COMMAND_MILLISECONDS_MAX);
         let mut waiting_turn = None;
+        let mut lost = None;
         let (mut conflicts, mut resends) = (0, 0);
         loop {
-            let tried = self.try_once(command, intent, sealer, resends > 0).await;
-            match tried {
+            let tried = self.try_once(command, intent, sealer, deadline, &mut lost);
+            match tried.await {
                 Ok(Some(receipt)) => return Ok(receipt),
                 Ok(None) if conflicts == CONFLICT_RETRIES_MAX => {
                     return Err(ExecuteError::Contended);
@@ -92,13 +107,21 @@ impl Log {
                 Ok(None) => {
                     conflicts += 1;
                     if waiting_turn.is_none() {
-                        waiting_turn = Some(turn.lock().await);
+                        let turn = timeout_at(deadline, turn.lock()).await;
+                        waiting_turn = Some(turn.map_err(|_| ExecuteError::Contended)?);
                     }
                 }
-                Err(ExecuteError::Log(LogError::Unavailable(_))) if resends < RESENDS_MAX => {
+                Err(ExecuteError::Log(LogError::Unavailable(_)))
+                    if resends < RESENDS_MAX && Instant::now() < deadline =>
+                {
                     resends += 1;
                     let delay = RESEND_DELAY_MILLISECONDS << resends;
                     tokio::time::sleep(Duration::from_millis(delay)).await;
+                }
+                Err(ExecuteError::Log(_) | ExecuteError::Seal(_) | ExecuteError::Codec(_))
+                    if let Some(Lost { error, .. }) = lost =>
+                {
+                    return Err(error.into());
                 }
                 Err(error) => return Err(error),
             }
@@ -145,54 +168,87 @@ impl Log {
         command: &C,
         intent: &Intent,
         sealer: &dyn Sealer,
-        sent_before: bool,
+        deadline: Instant,
+        lost: &mut Option<Lost>,
     ) -> Result<Option<Receipt>, ExecuteError<C::Error>> {
         let aggregate = command.aggregate();
         let partition = self.partition_of(&aggregate);
-        let looked_up = intent.key.filter(|key| key.given || sent_before);
-        let (loaded, receipt) = self.load_for(command, looked_up.as_ref()).await?;
+        let looked_up = intent.key.filter(|key| key.given || lost.is_some());
+        let loading = self.load_for(command, looked_up.as_ref());
+        let (loaded, receipt) = until(deadline, loading).await?;
         if let (Some(bytes), Some(key)) = (receipt, looked_up) {
             let receipt = parse_receipt(&bytes, partition, key.fingerprint)?;
-            return receipt.map(Some).ok_or(ExecuteError::KeyReused);
+            let receipt = receipt.ok_or(ExecuteError::KeyReused)?;
+            return self.at_a_position(receipt, intent.actor).await.map(Some);
         }
         let own = loaded.of::<C::Decider>(aggregate);
-        let events = command
-            .decide(&own, &loaded)
-            .map_err(ExecuteError::Refused)?;
+        let decided = command.decide(&own, &loaded);
+        if intent.key.is_none()
+            && let Some(lost) = lost
+            && lost.expected_version != own.version
+            && !matches!(&decided, Ok(events) if events.is_empty())
+        {
+            // What moved it may be this very command: deciding again could
+            // have a second effect, or refuse what was done.
+            return Err(lost.error.clone().into());
+        }
+        let events = decided.map_err(ExecuteError::Refused)?;
         let version = own.version + events.len() as u64;
         if events.is_empty() && intent.key.is_none_or(|key| !key.given) {
-            let position = self.last_position(intent.actor).await?;
-            return Ok(Some(Receipt {
+            let receipt = Receipt {
                 aggregate,
                 version,
-                position,
+                position: None,
                 appended: false,
                 again: false,
-            }));
+            };
+            return self.at_a_position(receipt, intent.actor).await.map(Some);
         }
 
         let append = self
             .prepare::<C>(own, aggregate, events, intent, sealer)
             .await?;
-        match self.append(append).await? {
-            Outcome::Appended { last } => Ok(Some(Receipt {
+        let expected_version = append.expected_version;
+        let outcome = until(deadline, self.append(append)).await;
+        if let Err(error @ LogError::Unavailable(_)) = &outcome {
+            lost.get_or_insert_with(|| Lost {
+                expected_version,
+                error: error.clone(),
+            });
+        }
+        let receipt = match outcome? {
+            Outcome::Appended { last } => Receipt {
                 aggregate,
                 version,
                 position: Some(last),
                 appended: true,
                 again: false,
-            })),
-            Outcome::Nothing { last } => Ok(Some(Receipt {
+            },
+            Outcome::Nothing { last } => Receipt {
                 aggregate,
                 version,
                 position: last,
                 appended: false,
                 again: false,
-            })),
-            Outcome::Again(receipt) => Ok(Some(receipt)),
-            Outcome::KeyReused => Err(ExecuteError::KeyReused),
-            Outcome::Conflict => Ok(None),
+            },
+            Outcome::Again(receipt) => receipt,
+            Outcome::KeyReused => return Err(ExecuteError::KeyReused),
+            Outcome::Conflict => return Ok(None),
+        };
+        self.at_a_position(receipt, intent.actor).await.map(Some)
+    }
+
+    /// Where there was nothing to do: the actor's last position, which only
+    /// its own partition knows.
+    async fn at_a_position<E>(
+        &self,
+        mut receipt: Receipt,
+        actor: AccountId,
+    ) -> Result<Receipt, ExecuteError<E>> {
+        if receipt.position.is_none() && !receipt.appended {
+            receipt.position = self.last_position(actor).await?;
         }
+        Ok(receipt)
     }
 
     /// The command's own aggregate, what it reads, and the receipt's bytes.
@@ -297,6 +353,14 @@ impl Log {
             events: entries,
         })
     }
+}
+
+async fn until<T>(
+    deadline: Instant,
+    answer: impl Future<Output = Result<T, LogError>>,
+) -> Result<T, LogError> {
+    let late = |_| LogError::Unavailable("no answer in time".into());
+    timeout_at(deadline, answer).await.map_err(late)?
 }
 
 /// The key was used with another body.

@@ -68,7 +68,13 @@ local function append(keys, args)
     if type(current) == 'table' then
       return { 'failed', current.err }
     end
-    local version = current and tonumber(string.match(current, '^%d+')) or 0
+    local version = 0
+    if current then
+      version = tonumber(string.match(current, '^%d+') or '')
+      if not version then
+        return { 'failed', 'a state has no version' }
+      end
+    end
     if version ~= expected then
       return { 'conflict', version }
     end
@@ -83,7 +89,11 @@ local function append(keys, args)
 
     local first = ''
     for event = first_event, first_event + count - 1 do
-      local id = redis.pcall('XADD', keys[1], epoch .. '-*', 'e', args[event])
+      -- A stream that is gone must not begin again at positions once given.
+      local id = redis.pcall('XADD', keys[1], 'NOMKSTREAM', epoch .. '-*', 'e', args[event])
+      if not id then
+        return { 'failed', 'the events of this partition are gone' }
+      end
       if type(id) == 'table' then
         return { 'failed', id.err }
       end

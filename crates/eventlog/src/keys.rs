@@ -41,7 +41,7 @@ impl Keys {
     /// share the hash of the account they start from, which keeps them packed.
     /// The append function writes; nobody trims what is alive.
     pub fn states(&self, partition: Partition, shape: u8, aggregate: &AggregateId) -> Vec<u8> {
-        let family = [b's', b'0' + shape, b':'];
+        let family = [b's', b'0'.wrapping_add(shape), b':'];
         self.of(partition, &[&family, aggregate.id.as_bytes()])
     }
 

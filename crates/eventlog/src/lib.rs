@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod append;
+mod connection;
 mod execute;
 mod keys;
 mod load;
@@ -8,10 +9,13 @@ mod log;
 mod read;
 mod receipt;
 mod server;
+mod waiting;
 
-pub use execute::{CONFLICT_RETRIES_MAX, ExecuteError, Intent, KeyReused, Receipt};
+pub use execute::{
+    COMMAND_MILLISECONDS_MAX, CONFLICT_RETRIES_MAX, ExecuteError, Intent, KeyReused, Receipt,
+};
 pub use keys::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 pub use log::{Log, LogError, LogSettings};
-pub use read::{EPOCH_STARTED, Gap, READ_EVENTS_MAX, check_contiguous};
+pub use read::{EPOCH_STARTED, Gap, PATIENCE_SECONDS_MAX, READ_EVENTS_MAX, check_contiguous};
 pub use receipt::{IdempotencyKey, RECEIPT_SECONDS};
 pub use server::{ServerFinding, inspect};

@@ -1,15 +1,25 @@
 //! Coalesced loads: one task collects what is waiting and sends it as one
 //! pipeline, so that a hundred commands at once cost one round trip.
 
-use redis::aio::ConnectionManager;
-use tokio::sync::{mpsc, oneshot};
+use std::{sync::Arc, time::Duration};
 
-use crate::log::LogError;
+use redis::RedisResult;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    connection::{Connection, RESPONSE_MILLISECONDS_MAX},
+    log::LogError,
+};
 
 const WAITING_MAX: usize = 4_096;
 const LOADS_PER_CALL_MAX: usize = 256;
 /// Calls under way at once: one is answered while the next is written.
 const CALLS_MAX: usize = 2;
+/// Queueing included.
+const LOAD_MILLISECONDS_MAX: u64 = RESPONSE_MILLISECONDS_MAX + 500;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Get {
@@ -27,7 +37,7 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    pub fn start(connection: ConnectionManager) -> Self {
+    pub fn start(connection: Connection) -> Self {
         let (waiting, collected) = mpsc::channel(WAITING_MAX);
         tokio::spawn(collect(connection, collected));
         Self { waiting }
@@ -38,13 +48,18 @@ impl Loader {
         let (reply, answer) = oneshot::channel();
         let gone = || LogError::Unavailable("the log is shutting down".into());
         let load = Load { gets, reply };
-        self.waiting.send(load).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let patience = Duration::from_millis(LOAD_MILLISECONDS_MAX);
+        let loaded = timeout(patience, async {
+            self.waiting.send(load).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())?
+        });
+        let late = |_| LogError::Unavailable("no answer in time".into());
+        loaded.await.map_err(late)?
     }
 }
 
-async fn collect(connection: ConnectionManager, mut collected: mpsc::Receiver<Load>) {
-    let calls = std::sync::Arc::new(tokio::sync::Semaphore::new(CALLS_MAX));
+async fn collect(connection: Connection, mut collected: mpsc::Receiver<Load>) {
+    let calls = Arc::new(Semaphore::new(CALLS_MAX));
     loop {
         let Ok(turn) = calls.clone().acquire_owned().await else {
             return;
@@ -53,30 +68,40 @@ async fn collect(connection: ConnectionManager, mut collected: mpsc::Receiver<Lo
         if collected.recv_many(&mut loads, LOADS_PER_CALL_MAX).await == 0 {
             return;
         }
-        let mut connection = connection.clone();
+        // Whoever gave up meanwhile needs no answer.
+        loads.retain(|load| !load.reply.is_closed());
+        if loads.is_empty() {
+            continue;
+        }
+        let connection = connection.clone();
         tokio::spawn(async move {
-            call(&mut connection, loads).await;
+            call(&connection, loads).await;
             drop(turn);
         });
     }
 }
 
-async fn call(connection: &mut ConnectionManager, loads: Vec<Load>) {
+async fn call(connection: &Connection, loads: Vec<Load>) {
     let mut pipeline = redis::pipe();
+    // A key that cannot be read must not fail those who asked for others.
+    pipeline.ignore_errors();
     for get in loads.iter().flat_map(|load| &load.gets) {
         match get {
             Get::Field { key, field } => pipeline.cmd("HGET").arg(key).arg(field),
             Get::Key(key) => pipeline.cmd("GET").arg(key),
         };
     }
-    let values: Result<Vec<Option<Vec<u8>>>, _> = pipeline.query_async(connection).await;
+    let values: RedisResult<Vec<RedisResult<Option<Vec<u8>>>>> = connection.read(&pipeline).await;
     match values {
         Ok(values) => {
             let mut values = values.into_iter();
             for load in loads {
-                let own = values.by_ref().take(load.gets.len()).collect();
+                // Every value is taken, whatever the first error: the next
+                // load's stand behind.
+                let own: Vec<_> = values.by_ref().take(load.gets.len()).collect();
+                let own: RedisResult<Vec<_>> = own.into_iter().collect();
                 // Whoever asked may have gone; nothing depends on the answer.
-                let _ = load.reply.send(Ok(own));
+                let _ = load.reply.send(own.map_err(LogError::from));
             }
         }
         Err(error) => {

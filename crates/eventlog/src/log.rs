@@ -1,26 +1,22 @@
 //! A connected log. It refuses a server that could lose what it acknowledged.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bb8_redis::{RedisConnectionManager, bb8};
 use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Route, Timestamp, Uuid};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::ErrorKind;
 use tokio::sync::Mutex;
 
 use crate::{
     append::{Append, Appender, Outcome},
+    connection::Connection,
     keys::{Keys, PARTITIONS_DEFAULT, PARTITIONS_MAX},
     load::{Get, Loader},
     read::EPOCH_STARTED,
     server,
+    waiting::Waiting,
 };
 
 const FUNCTIONS: &str = include_str!("headwater.lua");
-/// How long one answer of the server may take, its fsync included.
-const RESPONSE_SECONDS_MAX: u64 = 5;
-const CONNECT_SECONDS_MAX: u64 = 1;
-/// Connections for reads that wait: one a partition, some for tails.
-const WAITING_CONNECTIONS_MAX: u32 = 64;
 /// In-process turns for aggregates that commands race for.
 const TURNS: usize = 256;
 
@@ -30,7 +26,7 @@ pub struct LogSettings {
     pub url: String,
     /// Before every key.
     pub prefix: String,
-    /// Of a log that is made anew; an existing one keeps its own.
+    /// Of a log that is made anew; one that was made with others is refused.
     pub partitions: u16,
     /// Take a server whose settings could lose acknowledged writes, or whose
     /// settings cannot be seen.
@@ -71,12 +67,26 @@ pub enum LogError {
 
 impl From<redis::RedisError> for LogError {
     fn from(error: redis::RedisError) -> Self {
-        match error.code() {
-            Some("OOM") => Self::Full,
-            Some("LOADING" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN") | None => {
-                Self::Unavailable(error.to_string())
+        let text = error.to_string();
+        match error.kind() {
+            // No command was sent yet, and none ever will be.
+            ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => {
+                return Self::Refused(text);
             }
-            Some(_) => Self::Refused(error.to_string()),
+            _ => {}
+        }
+        // That of a pipeline is inside, one a command.
+        let server = error.into_server_errors();
+        match server
+            .as_ref()
+            .and_then(|all| all.first())
+            .map(|e| e.1.code())
+        {
+            Some("OOM") => Self::Full,
+            Some("LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN") | None => {
+                Self::Unavailable(text)
+            }
+            Some(_) => Self::Refused(text),
         }
     }
 }
@@ -90,8 +100,8 @@ pub struct Log {
 pub(crate) struct Inner {
     pub keys: Keys,
     pub partitions: u16,
-    pub connection: ConnectionManager,
-    pub waiting: bb8::Pool<RedisConnectionManager>,
+    pub connection: Connection,
+    pub waiting: Waiting,
     pub appender: Appender,
     pub loader: Loader,
     pub turns: Vec<Mutex<()>>,
@@ -106,15 +116,8 @@ impl Log {
                 "a log has 1 to {PARTITIONS_MAX} partitions"
             )));
         }
-        let client = redis::Client::open(settings.url.as_str())?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_min_delay(Duration::from_millis(50))
-            .set_connection_timeout(Some(Duration::from_secs(CONNECT_SECONDS_MAX)))
-            .set_response_timeout(Some(Duration::from_secs(RESPONSE_SECONDS_MAX)));
-        let mut connection = ConnectionManager::new_with_config(client, config).await?;
-
-        let findings = server::inspect(&mut connection).await?;
+        let connection = Connection::open(&settings.url).await?;
+        let findings = server::inspect(&mut connection.manager()).await?;
         for finding in &findings {
             tracing::warn!(finding = %finding, "the log server could lose acknowledged writes");
         }
@@ -122,22 +125,17 @@ impl Log {
             let all: Vec<_> = findings.iter().map(ToString::to_string).collect();
             return Err(LogError::Unsafe(all.join("; ")));
         }
-        load_functions(&mut connection).await?;
+        load_functions(&connection).await?;
         let keys = Keys::new(&settings.prefix);
-        create(&mut connection, &keys, settings.partitions).await?;
+        create(&connection, &keys, settings.partitions).await?;
 
-        let manager = RedisConnectionManager::new(settings.url.as_str())?;
-        let waiting = bb8::Pool::builder()
-            .max_size(WAITING_CONNECTIONS_MAX)
-            .connection_timeout(Duration::from_secs(RESPONSE_SECONDS_MAX))
-            .build_unchecked(manager);
         let inner = Inner {
             appender: Appender::start(connection.clone(), keys.clone()),
             loader: Loader::start(connection.clone()),
             keys,
             partitions: settings.partitions,
             connection,
-            waiting,
+            waiting: Waiting::new(&settings.url)?,
             turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
         };
         Ok(Self {
@@ -166,21 +164,13 @@ impl Log {
     }
 }
 
-pub(crate) async fn load_functions(connection: &mut ConnectionManager) -> Result<(), LogError> {
-    redis::cmd("FUNCTION")
-        .arg("LOAD")
-        .arg("REPLACE")
-        .arg(FUNCTIONS)
-        .query_async::<()>(connection)
-        .await?;
-    Ok(())
+pub(crate) async fn load_functions(connection: &Connection) -> redis::RedisResult<()> {
+    let mut command = redis::cmd("FUNCTION");
+    command.arg("LOAD").arg("REPLACE").arg(FUNCTIONS);
+    connection.query(&command).await
 }
 
-async fn create(
-    connection: &mut ConnectionManager,
-    keys: &Keys,
-    partitions: u16,
-) -> Result<(), LogError> {
+async fn create(connection: &Connection, keys: &Keys, partitions: u16) -> Result<(), LogError> {
     let nobody = AccountId(Uuid::nil());
     let started = Envelope {
         event_type: EPOCH_STARTED.into(),
@@ -196,15 +186,13 @@ async fn create(
     };
     let started = started.to_bytes().map_err(damaged)?;
     for partition in (0..partitions).map(Partition) {
-        let found: u16 = redis::cmd("FCALL")
-            .arg("headwater_create")
-            .arg(2)
+        let mut command = redis::cmd("FCALL");
+        command.arg("headwater_create").arg(2);
+        command
             .arg(keys.events(partition))
-            .arg(keys.meta(partition))
-            .arg(partitions)
-            .arg(&started)
-            .query_async(connection)
-            .await?;
+            .arg(keys.meta(partition));
+        command.arg(partitions).arg(&started);
+        let found: u16 = connection.query(&command).await?;
         if found != partitions {
             let wanted = partitions;
             return Err(LogError::Partitions { found, wanted });

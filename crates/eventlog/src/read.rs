@@ -12,6 +12,8 @@ use crate::{
 
 /// Events that one read gives at most, a partition.
 pub const READ_EVENTS_MAX: usize = 10_000;
+/// How long a tail waits at most, whatever it is asked.
+pub const PATIENCE_SECONDS_MAX: u64 = 60;
 /// The first entry of every epoch; its data is the end of the epoch before.
 pub const EPOCH_STARTED: &str = "EpochStarted";
 
@@ -33,6 +35,9 @@ pub enum Gap {
 /// epoch that begins where `after` is). Position `0-0` is before everything.
 pub fn check_contiguous(after: Position, next: &Recorded) -> Result<(), Gap> {
     let found = next.position;
+    if found.partition != after.partition {
+        return Err(Gap::Missing { after, found });
+    }
     if found.epoch == after.epoch && found.seq == after.seq + 1 {
         return Ok(());
     }
@@ -66,27 +71,32 @@ impl Log {
 
     /// At most `count` events after `after`, at once; none at the head.
     pub async fn read(&self, after: Position, count: usize) -> Result<Vec<Recorded>, LogError> {
-        let entries: Vec<Entry> = redis::cmd("XRANGE")
+        let mut pipeline = redis::pipe();
+        pipeline
+            .cmd("XRANGE")
             .arg(self.inner.keys.events(after.partition))
             .arg(format!("({}", after.entry_id()))
             .arg("+")
             .arg("COUNT")
-            .arg(count.min(READ_EVENTS_MAX))
-            .query_async(&mut self.inner.connection.clone())
-            .await?;
+            .arg(count.min(READ_EVENTS_MAX));
+        let (entries,): (Vec<Entry>,) = self.inner.connection.read(&pipeline).await?;
         parse(after.partition, entries)
     }
 
     /// At most `count` events a partition after each position of `after`;
-    /// waits up to `patience` for the first. None where none came.
+    /// waits up to `patience` (of `PATIENCE_SECONDS_MAX`) for the first. None
+    /// where none came.
     pub async fn tail(
         &self,
         after: &[Position],
         count: usize,
         patience: Duration,
     ) -> Result<Vec<Recorded>, LogError> {
-        let mut connection = self.inner.waiting.get().await.map_err(unavailable)?;
-        connection.set_response_timeout(patience + Duration::from_secs(5));
+        if count == 0 {
+            // To the server it would mean: without a limit.
+            return Ok(Vec::new());
+        }
+        let patience = patience.min(Duration::from_secs(PATIENCE_SECONDS_MAX));
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(count.min(READ_EVENTS_MAX));
         command.arg("BLOCK").arg(patience.as_millis().max(1) as u64);
@@ -98,7 +108,7 @@ impl Log {
             command.arg(position.entry_id());
         }
         let streams: Option<Vec<(Vec<u8>, Vec<Entry>)>> =
-            command.query_async(&mut *connection).await?;
+            self.inner.waiting.query(&command, patience).await?;
         let mut events = Vec::new();
         for (key, entries) in streams.unwrap_or_default() {
             let is_it = |p: &&Position| self.inner.keys.events(p.partition) == key;
@@ -117,9 +127,7 @@ impl Log {
             pipeline.cmd("XREVRANGE").arg(key);
             pipeline.arg("+").arg("-").arg("COUNT").arg(1);
         }
-        let last: Vec<Vec<Entry>> = pipeline
-            .query_async(&mut self.inner.connection.clone())
-            .await?;
+        let last: Vec<Vec<Entry>> = self.inner.connection.read(&pipeline).await?;
         self.partitions()
             .zip(last)
             .map(|(partition, entries)| match entries.first() {
@@ -132,7 +140,8 @@ impl Log {
     }
 
     /// The position before the first event recorded at `time` or later, found
-    /// by bisection: within a partition times rise but for clock steps.
+    /// by bisection: within a partition times rise but for clock steps. Where
+    /// the partition has several epochs, its beginning: earlier, never later.
     pub async fn position_at(
         &self,
         partition: Partition,
@@ -151,6 +160,10 @@ impl Log {
         };
         if head.epoch != first.position.epoch {
             return Ok(beginning);
+        }
+        if first.envelope.recorded_at >= time {
+            let before = first.position.seq.checked_sub(1);
+            return Ok(before.map_or(beginning, at));
         }
         let (mut low, mut high) = (first.position.seq, head.seq);
         while low < high {
@@ -177,8 +190,4 @@ fn parse(partition: Partition, entries: Vec<Entry>) -> Result<Vec<Recorded>, Log
             Ok(Recorded { position, envelope })
         })
         .collect()
-}
-
-fn unavailable(error: impl std::fmt::Display) -> LogError {
-    LogError::Unavailable(error.to_string())
 }

@@ -36,7 +36,6 @@ impl IdempotencyKey {
         }
         let key_digest = hash.finalize();
         let body_digest = Sha256::digest(body);
-        let fold = |bytes: &[u8]| bytes.iter().fold(0, |n: u128, b| (n << 8) | u128::from(*b));
         Self {
             hash: fold(&key_digest[..16]),
             fingerprint: fold(&body_digest[..8]) as u64,
@@ -45,7 +44,8 @@ impl IdempotencyKey {
         }
     }
 
-    /// For a command that can't tell by itself that it was done already.
+    /// For a command that can't tell by itself that it was done already: one
+    /// command an aggregate under one `correlation`.
     pub fn internal(correlation: Uuid) -> Self {
         Self {
             hash: correlation.as_u128(),
@@ -54,6 +54,27 @@ impl IdempotencyKey {
             given: false,
         }
     }
+
+    /// One request may lead to several commands: our own key is one for each
+    /// aggregate. A given key already names what it is for.
+    pub(crate) fn for_aggregate(self, aggregate: &AggregateId) -> Self {
+        if self.given {
+            return self;
+        }
+        let mut hash = Sha256::new();
+        hash.update(self.hash.to_be_bytes());
+        hash.update([aggregate.kind.0]);
+        hash.update(aggregate.id.as_bytes());
+        hash.update(aggregate.member.unwrap_or_default().as_bytes());
+        Self {
+            hash: fold(&hash.finalize()[..16]),
+            ..self
+        }
+    }
+}
+
+fn fold(bytes: &[u8]) -> u128 {
+    bytes.iter().fold(0, |n, b| (n << 8) | u128::from(*b))
 }
 
 /// The part of a receipt that the append function does not know.

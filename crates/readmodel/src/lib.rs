@@ -1,1 +1,14 @@
-//! readmodel
+#![doc = include_str!("../README.md")]
+
+pub mod accounts;
+pub mod checkpoints;
+mod database;
+pub mod follows;
+pub mod leases;
+pub mod likes;
+pub mod posts;
+pub mod social;
+pub mod timelines;
+
+pub use database::{DATABASE_CONNECTIONS_DEFAULT, ReadError, connect};
+pub use social::{Happened, Social};

@@ -1,1 +1,11 @@
-//! worker
+#![doc = include_str!("../README.md")]
+
+mod engine;
+mod fanning;
+mod folding;
+mod leases;
+
+pub use engine::{Engine, Parts, WorkError};
+pub use fanning::TIMELINES;
+pub use folding::BATCH_EVENTS_MAX;
+pub use leases::LEASE_SECONDS;

@@ -1,0 +1,143 @@
+//! Request bodies: read whole under a cap before the handler, and handed to it
+//! as they came. `Input` is the payload that handlers take: JSON checked
+//! against the operation's own schema, so that every wrong field is named at
+//! once. It refuses long bodies, deep ones, and what the contract does not say.
+
+use std::sync::Arc;
+
+use poem::{Body, Request, RequestBody, Result, http::header::CONTENT_LENGTH};
+use poem_openapi::{
+    impl_apirequest_for_payload,
+    payload::{Json, ParsePayload, Payload},
+    registry::{MetaSchemaRef, Registry},
+    types::{ParseFromJSON, Type},
+};
+use serde_json::Value;
+
+use crate::{
+    problem::{Code, Problem},
+    schema,
+    surface::Operation,
+};
+
+/// A longest post with every character escaped is well below it.
+pub const BODY_BYTES_MAX: usize = 256 * 1_024;
+/// Arrays and objects inside each other.
+pub const JSON_DEPTH_MAX: usize = 32;
+
+/// The body as it came, for fingerprints; empty where there was none.
+#[derive(Clone, Default)]
+pub struct RawBody(pub Arc<[u8]>);
+
+/// A JSON body of exactly the documented shape.
+pub struct Input<T>(pub T);
+
+/// Reads the whole body into the request's data, and leaves it readable.
+pub(crate) async fn read(request: &mut Request) -> Result<(), Problem> {
+    let announced = request.header(CONTENT_LENGTH.as_str());
+    if announced.and_then(|length| length.parse().ok()) > Some(BODY_BYTES_MAX) {
+        return Err(too_long());
+    }
+    let body = request.take_body();
+    if body.is_empty() {
+        return Ok(());
+    }
+    let bytes = body.into_bytes_limit(BODY_BYTES_MAX).await;
+    let bytes = bytes.map_err(|error| Problem::from(poem::Error::from(error)))?;
+    if depth(&bytes) > JSON_DEPTH_MAX && is_json(request) {
+        let detail = format!("Nest at most {JSON_DEPTH_MAX} arrays and objects.");
+        return Err(Problem::new(Code::MalformedRequest, detail));
+    }
+    let raw = RawBody(Arc::from(&bytes[..]));
+    request.extensions_mut().insert(raw);
+    request.set_body(Body::from_bytes(bytes));
+    Ok(())
+}
+
+pub(crate) fn too_long() -> Problem {
+    let detail = format!("Send at most {BODY_BYTES_MAX} bytes.");
+    Problem::new(Code::PayloadTooLarge, detail)
+}
+
+fn is_json(request: &Request) -> bool {
+    let media_type = request.content_type().unwrap_or_default();
+    <Json<Value> as Payload>::check_content_type(media_type)
+}
+
+/// The deepest nesting, without regard to whether the rest is JSON.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut now, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'[' | b'{' => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            b']' | b'}' => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+impl<T: Type> Payload for Input<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(content_type: &str) -> bool {
+        <Json<T> as Payload>::check_content_type(content_type)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: ParseFromJSON> ParsePayload for Input<T> {
+    const IS_REQUIRED: bool = T::IS_REQUIRED;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
+        let bytes = body.take()?.into_bytes().await?;
+        let value = if bytes.is_empty() && !Self::IS_REQUIRED {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).map_err(|error| {
+                let detail = format!("The body is not JSON: {error}.");
+                Problem::new(Code::MalformedRequest, detail)
+            })?
+        };
+        if let Some(operation) = request.data::<Arc<Operation>>() {
+            let wrong = schema::check_body(operation, &value);
+            if !wrong.is_empty() {
+                let problem = Problem::new(Code::InvalidField, "Correct the listed fields.");
+                return Err(wrong.into_iter().fold(problem, Problem::with_error).into());
+            }
+        }
+        T::parse_from_json(Some(value)).map(Self).map_err(|error| {
+            let reason = error.into_message();
+            poem_openapi::error::ParseRequestPayloadError { reason }.into()
+        })
+    }
+}
+
+impl_apirequest_for_payload!(Input<T>, T: ParseFromJSON);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_in_texts_are_not_nesting() {
+        assert_eq!(depth(br#"{"a": ["[[[", "\"[{", {}]}"#), 3);
+        assert_eq!(depth(b"12"), 0);
+        assert_eq!(depth(&[b'['; 40]), 40);
+    }
+}

@@ -1,0 +1,307 @@
+//! The one shape of every refusal: a problem document (RFC 9457) with a stable
+//! code. It refuses to show causes to clients: they are kept for the log line.
+
+use std::{borrow::Cow, error::Error as StdError};
+
+use poem::{
+    IntoResponse, Response,
+    error::ResponseError,
+    http::{
+        HeaderValue, StatusCode,
+        header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use poem_openapi::{
+    ApiResponse,
+    registry::{MetaResponses, Registry},
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
+/// A problem never tells more about one thing than this.
+const DETAIL_CHARACTERS_MAX: usize = 300;
+/// More wrong fields than this are not listed.
+pub const FIELD_ERRORS_MAX: usize = 32;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:ident, $title:literal;)+) => {
+        /// What clients may branch on. A released code is never renamed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl Code {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)+ }
+            }
+
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Not JSON, too deep, or a header that cannot be read.
+    MalformedRequest = "malformed_request", BAD_REQUEST, "The request cannot be read";
+    /// In the path or the query.
+    InvalidParameter = "invalid_parameter", BAD_REQUEST, "A parameter cannot be read";
+    InvalidCursor = "invalid_cursor", BAD_REQUEST, "The cursor is not of this query";
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, "Sign in first";
+    InvalidToken = "invalid_token", UNAUTHORIZED, "The access token is not valid";
+    TokenExpired = "token_expired", UNAUTHORIZED, "The access token has expired";
+    InvalidCredentials = "invalid_credentials", UNAUTHORIZED, "The credentials are wrong";
+    Forbidden = "forbidden", FORBIDDEN, "This is not allowed";
+    NotFound = "not_found", NOT_FOUND, "There is no such thing";
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
+    NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, "No acceptable representation";
+    Conflict = "conflict", CONFLICT, "The state does not allow this";
+    HandleTaken = "handle_taken", CONFLICT, "The handle is taken";
+    EmailTaken = "email_taken", CONFLICT, "The e-mail address is taken";
+    VersionMismatch = "version_mismatch", PRECONDITION_FAILED, "It has changed since it was read";
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "A precondition does not hold";
+    PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too long";
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not supported";
+    /// JSON, but a field is missing, unknown or has a value that is not taken.
+    InvalidField = "invalid_field", UNPROCESSABLE_ENTITY, "A field is not acceptable";
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key was used with another body";
+    TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "Too many requests";
+    Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong here";
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A server that this needs does not answer";
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too much is going on";
+    ProjectionBehind = "projection_behind", SERVICE_UNAVAILABLE, "The read model is behind";
+    DeadlineExceeded = "deadline_exceeded", SERVICE_UNAVAILABLE, "The request took too long";
+}
+
+/// What is wrong with one field or parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// A JSON pointer (RFC 6901) into the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// The name of a path, query or header parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+    pub detail: String,
+}
+
+/// A refusal. Handlers return `Result<_, Problem>`.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}", .0.code.name(), .0.detail)]
+pub struct Problem(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    code: Code,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    retry_after_seconds: Option<u32>,
+    allow: Option<HeaderValue>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    /// `detail` is a sentence that says what to do.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        let retry = code.status() == StatusCode::SERVICE_UNAVAILABLE;
+        Self(Box::new(Inner {
+            code,
+            detail: shortened(detail.into()),
+            errors: Vec::new(),
+            retry_after_seconds: retry.then_some(1),
+            allow: None,
+            cause: None,
+        }))
+    }
+
+    /// `thing` with its article: "no such {thing}".
+    pub fn not_found(thing: &str) -> Self {
+        Self::new(Code::NotFound, format!("There is no such {thing}."))
+    }
+
+    /// A value that reads well and is not taken. `pointer` starts with `/`.
+    pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(Code::InvalidField, "Correct the listed fields.").with_field(pointer, detail)
+    }
+
+    pub fn invalid_parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        let problem = Self::new(Code::InvalidParameter, "Correct the listed parameters.");
+        problem.with_parameter(name, detail)
+    }
+
+    /// Something that should not happen; the cause goes to the log only.
+    pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let detail = "This is our fault. Try again later, and tell us the request id.";
+        Self::new(Code::Internal, detail).caused_by(cause)
+    }
+
+    pub fn with_field(self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        self.with_error(FieldError {
+            pointer: Some(pointer.into()),
+            parameter: None,
+            detail: detail.into(),
+        })
+    }
+
+    pub fn with_parameter(self, name: impl Into<String>, detail: impl Into<String>) -> Self {
+        self.with_error(FieldError {
+            pointer: None,
+            parameter: Some(name.into()),
+            detail: detail.into(),
+        })
+    }
+
+    pub fn with_error(mut self, mut error: FieldError) -> Self {
+        if self.0.errors.len() < FIELD_ERRORS_MAX {
+            error.detail = shortened(error.detail.into()).into_owned();
+            self.0.errors.push(error);
+        }
+        self
+    }
+
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    pub(crate) fn allowing(mut self, methods: &str) -> Self {
+        self.0.allow = HeaderValue::from_str(methods).ok();
+        self
+    }
+
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    pub fn errors(&self) -> &[FieldError] {
+        &self.0.errors
+    }
+
+    /// What the log line may tell, and the client may not.
+    pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        self.0.cause.as_deref()
+    }
+
+    pub fn respond(&self, request_id: Option<Uuid>) -> Response {
+        let inner = &*self.0;
+        let status = inner.code.status();
+        let document = Document {
+            r#type: format!("/problems/{}", inner.code.name()),
+            title: inner.code.title(),
+            status: status.as_u16(),
+            code: inner.code.name(),
+            detail: &inner.detail,
+            request_id,
+            errors: &inner.errors,
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = Response::builder().status(status).body(body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_MEDIA_TYPE));
+        if let Some(seconds) = inner.retry_after_seconds {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(methods) = &inner.allow {
+            headers.insert(ALLOW, methods.clone());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = match inner.code {
+                Code::InvalidToken | Code::TokenExpired => "Bearer error=\"invalid_token\"",
+                _ => "Bearer",
+            };
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}
+
+impl ResponseError for Problem {
+    fn status(&self) -> StatusCode {
+        self.0.code.status()
+    }
+
+    fn as_response(&self) -> Response {
+        self.respond(None)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.respond(None)
+    }
+}
+
+/// Problems are attached to every operation by its shape, in `contract`.
+impl ApiResponse for Problem {
+    fn meta() -> MetaResponses {
+        MetaResponses {
+            responses: Vec::new(),
+        }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+fn shortened(text: Cow<'static, str>) -> Cow<'static, str> {
+    match text.char_indices().nth(DETAIL_CHARACTERS_MAX) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_snake_case_and_unique() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        let snake = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        assert!(names.iter().all(snake));
+    }
+
+    #[test]
+    fn the_cause_is_not_shown() {
+        let problem = Problem::internal("password of the database");
+        assert!(problem.cause().is_some());
+        assert!(!problem.to_string().contains("password"));
+    }
+
+    #[test]
+    fn a_refused_token_says_how_to_sign_in() {
+        let response = Problem::new(Code::TokenExpired, "Refresh it.").respond(None);
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert!(response.headers().contains_key(WWW_AUTHENTICATE));
+        assert_eq!(response.content_type(), Some(PROBLEM_MEDIA_TYPE));
+    }
+}

@@ -1,0 +1,208 @@
+//! What can be asked here: every path template with its methods, read out of
+//! the contract. It tells 405s what is allowed, log lines which template a
+//! path is, and payloads which schema they have. It refuses to route.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use poem::http::Method;
+use serde_json::Value;
+
+/// All templates, the ones with literal segments before those with parameters.
+#[derive(Debug, Default)]
+pub struct Surface {
+    templates: Vec<Template>,
+}
+
+#[derive(Debug)]
+struct Template {
+    segments: Vec<Segment>,
+    operations: BTreeMap<String, Arc<Operation>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Segment {
+    Literal(String),
+    Parameter(String),
+}
+
+/// One method at one path.
+#[derive(Debug)]
+pub struct Operation {
+    /// Such as `/v1/posts/{post_id}`.
+    pub path: String,
+    pub method: Method,
+    pub id: Option<String>,
+    /// Of the JSON body; none where it has none.
+    pub(crate) body: Option<Value>,
+    /// Whether the body is something else than JSON, and the handler's own.
+    pub(crate) streams_body: bool,
+    pub(crate) document: Arc<Value>,
+}
+
+impl Operation {
+    /// The name of the nth parameter of the path (poem-openapi forgets it).
+    pub(crate) fn path_parameter(&self, index: usize) -> Option<&str> {
+        let mut names = self.path.split('/').filter_map(parameter_name);
+        names.nth(index)
+    }
+}
+
+/// Where a path leads.
+pub(crate) enum Found<'a> {
+    Nothing,
+    /// There is such a path, with these methods.
+    Path(String),
+    Operation(&'a Arc<Operation>),
+}
+
+impl Surface {
+    /// Of a post-processed OpenAPI document.
+    pub fn of(document: &Value) -> Self {
+        let mut surface = Self::default();
+        let document = Arc::new(document.clone());
+        let paths = document["paths"].as_object();
+        for (path, methods) in paths.into_iter().flatten() {
+            for (method, operation) in methods.as_object().into_iter().flatten() {
+                let Ok(method) = method.to_ascii_uppercase().parse::<Method>() else {
+                    continue;
+                };
+                let content = operation["requestBody"]["content"].as_object();
+                let json = content.and_then(|content| content.get("application/json"));
+                surface.insert(Operation {
+                    path: path.clone(),
+                    method,
+                    id: operation["operationId"].as_str().map(str::to_owned),
+                    body: json.map(|json| json["schema"].clone()),
+                    streams_body: content.is_some() && json.is_none(),
+                    document: document.clone(),
+                });
+            }
+        }
+        surface
+    }
+
+    /// A path outside the contract that is only read, such as the document.
+    pub fn with_page(mut self, path: &str) -> Self {
+        self.insert(Operation {
+            path: path.to_owned(),
+            method: Method::GET,
+            id: None,
+            body: None,
+            streams_body: false,
+            document: Arc::default(),
+        });
+        self
+    }
+
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_> {
+        let Some(template) = self.templates.iter().find(|t| t.matches(path)) else {
+            return Found::Nothing;
+        };
+        let own = template.operations.get(method.as_str());
+        let read = || template.operations.get("GET");
+        match own.or_else(|| (method == Method::HEAD).then(read).flatten()) {
+            Some(operation) => Found::Operation(operation),
+            None => Found::Path(template.allow()),
+        }
+    }
+
+    fn insert(&mut self, operation: Operation) {
+        let segments: Vec<_> = operation.path.split('/').map(Segment::parse).collect();
+        let method = operation.method.to_string();
+        let at = self
+            .templates
+            .binary_search_by(|template| template.segments.cmp(&segments));
+        let at = at.unwrap_or_else(|at| {
+            let operations = BTreeMap::new();
+            let template = Template {
+                segments,
+                operations,
+            };
+            self.templates.insert(at, template);
+            at
+        });
+        let operations = &mut self.templates[at].operations;
+        operations.insert(method, Arc::new(operation));
+    }
+}
+
+impl Template {
+    fn matches(&self, path: &str) -> bool {
+        let mut parts = path.split('/');
+        let all = self.segments.iter().all(|segment| match parts.next() {
+            Some(part) => match segment {
+                Segment::Literal(literal) => literal == part,
+                Segment::Parameter(_) => !part.is_empty(),
+            },
+            None => false,
+        });
+        all && parts.next().is_none()
+    }
+
+    /// As the `Allow` header wants it: whoever can GET can HEAD.
+    fn allow(&self) -> String {
+        let mut methods: Vec<_> = self.operations.keys().map(String::as_str).collect();
+        if self.operations.contains_key("GET") && !self.operations.contains_key("HEAD") {
+            methods.push("HEAD");
+        }
+        methods.join(", ")
+    }
+}
+
+impl Segment {
+    fn parse(text: &str) -> Self {
+        match parameter_name(text) {
+            Some(name) => Self::Parameter(name.to_owned()),
+            None => Self::Literal(text.to_owned()),
+        }
+    }
+}
+
+fn parameter_name(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn surface() -> Surface {
+        Surface::of(&json!({"paths": {
+            "/v1/accounts/{account_id}": {"get": {"operationId": "get_account"}},
+            "/v1/accounts/me": {"get": {"operationId": "get_me"}, "patch": {}},
+            "/v1/accounts": {"post": {}},
+        }}))
+    }
+
+    #[test]
+    fn literals_go_before_parameters() {
+        let surface = surface();
+        for (path, id) in [
+            ("/v1/accounts/me", "get_me"),
+            ("/v1/accounts/1", "get_account"),
+        ] {
+            let Found::Operation(operation) = surface.find(&Method::GET, path) else {
+                panic!("{path} leads nowhere");
+            };
+            assert_eq!(operation.id.as_deref(), Some(id));
+        }
+        assert!(matches!(
+            surface.find(&Method::GET, "/v1/accounts/"),
+            Found::Nothing
+        ));
+    }
+
+    #[test]
+    fn another_method_is_told_what_is_allowed() {
+        let surface = surface();
+        let Found::Path(allow) = surface.find(&Method::PUT, "/v1/accounts/me") else {
+            panic!("it should be there, with other methods");
+        };
+        assert_eq!(allow, "GET, PATCH, HEAD");
+        assert!(matches!(
+            surface.find(&Method::HEAD, "/v1/accounts/me"),
+            Found::Operation(_)
+        ));
+    }
+}

@@ -1,0 +1,224 @@
+//! Accounts: profiles and their counters.
+
+use std::collections::BTreeMap;
+
+use domain::accounts::AccountEvent;
+use domain::handles::Handle;
+use kernel::{AccountId, Timestamp, Uuid};
+use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
+
+use crate::{
+    ReadError,
+    social::{AccountCounts, Happened, Tables},
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Fold {
+    changes: BTreeMap<Uuid, Change>,
+}
+
+/// What a batch did to one account; a field that is none did not change.
+#[derive(Debug, Default)]
+struct Change {
+    registered: Option<(String, i64)>,
+    display_name: Option<Option<String>>,
+    bio: Option<Option<String>>,
+    pinned: Option<Option<Uuid>>,
+    version: u64,
+}
+
+impl Fold {
+    pub fn take(&mut self, happened: &Happened, event: &AccountEvent) {
+        if matches!(event, AccountEvent::RegistrationAbandoned(_)) {
+            return;
+        }
+        let change = self.changes.entry(happened.aggregate.id).or_default();
+        change.version = happened.version;
+        let shown = |text: &kernel::Personal| {
+            let text = text.text().filter(|text| !text.is_empty());
+            text.map(str::to_owned)
+        };
+        match event {
+            AccountEvent::AccountRegistered(registered) => {
+                let handle = registered.handle.to_string();
+                change.registered = Some((handle, happened.recorded_at.0));
+                change.display_name = Some(registered.display_name.as_ref().and_then(shown));
+            }
+            AccountEvent::RegistrationAbandoned(_) => {}
+            AccountEvent::ProfileUpdated(updated) => {
+                if let Some(name) = &updated.display_name {
+                    change.display_name = Some(shown(name));
+                }
+                if let Some(bio) = &updated.bio {
+                    change.bio = Some(shown(bio));
+                }
+            }
+            AccountEvent::PostPinned(pinned) => change.pinned = Some(Some(pinned.post.0)),
+            AccountEvent::PostUnpinned(_) => change.pinned = Some(None),
+        }
+    }
+
+    pub async fn write(
+        self,
+        transaction: &mut PgTransaction<'_>,
+        tables: &Tables<'_>,
+    ) -> Result<(), ReadError> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = self.changes.keys().copied().collect();
+        let changes: Vec<Change> = self.changes.into_values().collect();
+        let insert = tables.sql(
+            "INSERT INTO {s}.accounts (id, handle, registered_at, version)
+             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[])
+                 AS c (id, handle, registered_at, version)
+             WHERE handle IS NOT NULL
+             ON CONFLICT (id) DO NOTHING",
+        );
+        let registered = |change: &Change| change.registered.clone();
+        let handles: Vec<_> = changes.iter().map(|c| registered(c).map(|r| r.0)).collect();
+        let at: Vec<_> = changes.iter().map(|c| registered(c).map(|r| r.1)).collect();
+        let versions: Vec<_> = changes.iter().map(|c| c.version as i64).collect();
+        sqlx::query(insert)
+            .bind(&ids)
+            .bind(handles)
+            .bind(at)
+            .bind(&versions)
+            .execute(&mut **transaction)
+            .await?;
+
+        let update = tables.sql(
+            "UPDATE {s}.accounts AS a SET
+                 display_name = CASE WHEN c.names THEN c.display_name ELSE a.display_name END,
+                 bio = CASE WHEN c.bios THEN c.bio ELSE a.bio END,
+                 pinned_post_id = CASE WHEN c.pins THEN c.pinned ELSE a.pinned_post_id END,
+                 version = c.version
+             FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::bool[], $5::text[],
+                         $6::bool[], $7::uuid[], $8::bigint[])
+                 AS c (id, names, display_name, bios, bio, pins, pinned, version)
+             WHERE a.id = c.id AND a.version <= c.version",
+        );
+        let flat = |value: &Option<Option<String>>| value.clone().flatten();
+        sqlx::query(update)
+            .bind(&ids)
+            .bind(column(&changes, |c| c.display_name.is_some()))
+            .bind(column(&changes, |c| flat(&c.display_name)))
+            .bind(column(&changes, |c| c.bio.is_some()))
+            .bind(column(&changes, |c| flat(&c.bio)))
+            .bind(column(&changes, |c| c.pinned.is_some()))
+            .bind(column(&changes, |c| c.pinned.flatten()))
+            .bind(&versions)
+            .execute(&mut **transaction)
+            .await?;
+        Ok(())
+    }
+}
+
+fn column<T>(changes: &[Change], field: impl Fn(&Change) -> T) -> Vec<T> {
+    changes.iter().map(field).collect()
+}
+
+/// Adds to the counters of many accounts, keys sorted.
+pub(crate) async fn count(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    counts: &BTreeMap<Uuid, AccountCounts>,
+) -> Result<(), ReadError> {
+    let changed = || {
+        counts
+            .iter()
+            .filter(|(_, c)| **c != AccountCounts::default())
+    };
+    if changed().next().is_none() {
+        return Ok(());
+    }
+    let sql = tables.sql(
+        "INSERT INTO {s}.account_counters AS n (account_id, followers, following, posts)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[])
+         ON CONFLICT (account_id) DO UPDATE SET
+             followers = n.followers + EXCLUDED.followers,
+             following = n.following + EXCLUDED.following,
+             posts = n.posts + EXCLUDED.posts",
+    );
+    sqlx::query(sql)
+        .bind(changed().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind(changed().map(|(_, c)| c.followers).collect::<Vec<_>>())
+        .bind(changed().map(|(_, c)| c.following).collect::<Vec<_>>())
+        .bind(changed().map(|(_, c)| c.posts).collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// An account as it is shown, with its counters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccountRow {
+    pub id: AccountId,
+    pub handle: String,
+    pub display_name: Option<String>,
+    pub bio: Option<String>,
+    pub pinned_post_id: Option<Uuid>,
+    pub registered_at: Timestamp,
+    pub version: u64,
+    pub followers: i64,
+    pub following: i64,
+    pub posts: i64,
+}
+
+/// `SELECT` of everything that `AccountRow` has, with accounts as `a`.
+macro_rules! select {
+    ($from:literal, $rest:literal) => {
+        concat!(
+            "SELECT a.id, a.handle, a.display_name, a.bio, a.pinned_post_id, a.registered_at,
+                    a.version, coalesce(n.followers, 0) AS followers,
+                    coalesce(n.following, 0) AS following, coalesce(n.posts, 0) AS posts ",
+            $from,
+            " LEFT JOIN account_counters AS n ON n.account_id = a.id ",
+            $rest
+        )
+    };
+}
+pub(crate) use select;
+
+impl AccountRow {
+    pub(crate) fn read(row: &PgRow) -> Result<Self, ReadError> {
+        Ok(Self {
+            id: AccountId(row.try_get("id")?),
+            handle: row.try_get("handle")?,
+            display_name: row.try_get("display_name")?,
+            bio: row.try_get("bio")?,
+            pinned_post_id: row.try_get("pinned_post_id")?,
+            registered_at: Timestamp(row.try_get("registered_at")?),
+            version: row.try_get::<i64, _>("version")? as u64,
+            followers: row.try_get("followers")?,
+            following: row.try_get("following")?,
+            posts: row.try_get("posts")?,
+        })
+    }
+}
+
+/// Accounts in the order of `ids`; those that do not exist are left out.
+pub async fn by_ids(pool: &PgPool, ids: &[AccountId]) -> Result<Vec<AccountRow>, ReadError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query(select!(
+        "FROM unnest($1::uuid[]) WITH ORDINALITY AS w (id, place)
+         JOIN accounts AS a ON a.id = w.id",
+        "ORDER BY w.place"
+    ))
+    .bind(ids)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(AccountRow::read).collect()
+}
+
+pub async fn by_id(pool: &PgPool, id: AccountId) -> Result<Option<AccountRow>, ReadError> {
+    Ok(by_ids(pool, &[id]).await?.pop())
+}
+
+pub async fn by_handle(pool: &PgPool, handle: &Handle) -> Result<Option<AccountRow>, ReadError> {
+    let row = sqlx::query(select!("FROM accounts AS a", "WHERE a.handle = $1"))
+        .bind(handle.as_str())
+        .fetch_optional(pool)
+        .await?;
+    row.as_ref().map(AccountRow::read).transpose()
+}

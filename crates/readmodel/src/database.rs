@@ -1,0 +1,46 @@
+//! The connection pool that queries and folds share.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, sqlx};
+
+pub const DATABASE_CONNECTIONS_DEFAULT: u32 = 32;
+const ACQUIRE_SECONDS_MAX: u64 = 5;
+const IDLE_SECONDS_BEFORE_PING: u64 = 30;
+const STATEMENT_SECONDS_MAX: u64 = 30;
+/// A worker that is stopped inside a transaction loses it after this time, or
+/// its locks would keep its successor waiting.
+const IDLE_IN_TRANSACTION_MILLISECONDS_MAX: &str = "4000";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the database does not answer as it should: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("the database does not answer as it should: {0}")]
+    Connection(#[from] DbErr),
+    #[error("the views server does not answer as it should: {0}")]
+    Views(#[from] redis::RedisError),
+    /// Another worker went on from here; what this one did is rolled back.
+    #[error("the checkpoint moved: another worker has taken over")]
+    CheckpointMoved,
+}
+
+/// `url` is `postgres://user:password@host:port/database`. Queries of this
+/// pool read the live generation.
+pub async fn connect(url: &str, connections_max: u32) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections_max)
+        .acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
+        .connect_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
+        .statement_timeout(Duration::from_secs(STATEMENT_SECONDS_MAX))
+        .test_before_acquire_if_idle_for(Duration::from_secs(IDLE_SECONDS_BEFORE_PING))
+        .set_schema_search_path("social")
+        .map_sqlx_postgres_opts(|options| {
+            let name = "idle_in_transaction_session_timeout";
+            options.options([(name, IDLE_IN_TRANSACTION_MILLISECONDS_MAX)])
+        })
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    Database::connect(options).await
+}

@@ -1,0 +1,102 @@
+//! Likes: the edges, who liked a post, and how many did.
+
+use std::collections::BTreeMap;
+
+use domain::likes::LikeEvent;
+use domain::posts::PostId;
+use kernel::{AccountId, Uuid};
+use sea_orm::sqlx::{self, PgPool, PgTransaction, Row};
+
+use crate::{
+    ReadError,
+    accounts::AccountRow,
+    social::{Counters, Happened, Tables},
+};
+
+/// The last of what a batch did to each edge: when it was liked, or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct Fold {
+    edges: BTreeMap<(Uuid, Uuid), Option<i64>>,
+}
+
+impl Fold {
+    pub fn take(&mut self, happened: &Happened, event: &LikeEvent) {
+        let Some(post) = happened.aggregate.member else {
+            return;
+        };
+        let liked_at = match event {
+            LikeEvent::Liked(_) => Some(happened.recorded_at.0),
+            LikeEvent::Unliked(_) => None,
+        };
+        self.edges.insert((happened.aggregate.id, post), liked_at);
+    }
+
+    pub async fn write(
+        self,
+        transaction: &mut PgTransaction<'_>,
+        tables: &Tables<'_>,
+        counters: &mut Counters,
+    ) -> Result<(), ReadError> {
+        if self.edges.is_empty() {
+            return Ok(());
+        }
+        let accounts: Vec<Uuid> = self.edges.keys().map(|edge| edge.0).collect();
+        let posts: Vec<Uuid> = self.edges.keys().map(|edge| edge.1).collect();
+        let liked_at: Vec<Option<i64>> = self.edges.values().copied().collect();
+        let sql = tables.sql(
+            "WITH change AS (
+                SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])
+                    AS c (account_id, post_id, liked_at)
+             ), gone AS (
+                DELETE FROM {s}.likes AS l USING change AS c
+                WHERE c.liked_at IS NULL
+                  AND l.account_id = c.account_id AND l.post_id = c.post_id
+                RETURNING l.post_id
+             ), come AS (
+                INSERT INTO {s}.likes (account_id, post_id, liked_at)
+                SELECT account_id, post_id, liked_at FROM change WHERE liked_at IS NOT NULL
+                ON CONFLICT (account_id, post_id) DO UPDATE SET liked_at = EXCLUDED.liked_at
+                RETURNING post_id, xmax = 0 AS is_new
+             )
+             SELECT post_id, sum(change)::bigint AS likes FROM (
+                SELECT post_id, 1 AS change FROM come WHERE is_new
+                UNION ALL SELECT post_id, -1 FROM gone
+             ) AS changes GROUP BY post_id",
+        );
+        let rows = sqlx::query(sql)
+            .bind(accounts)
+            .bind(posts)
+            .bind(liked_at)
+            .fetch_all(&mut **transaction)
+            .await?;
+        for row in rows {
+            let post = row.try_get("post_id")?;
+            counters.posts.entry(post).or_default().likes += row.try_get::<i64, _>("likes")?;
+        }
+        Ok(())
+    }
+}
+
+/// Who liked `post`, the last first. `after` is the key of the last row seen.
+pub async fn likers(
+    pool: &PgPool,
+    post: PostId,
+    after: Option<(i64, AccountId)>,
+    limit: u32,
+) -> Result<Vec<(i64, AccountRow)>, ReadError> {
+    let (at, account) = after.map_or((i64::MAX, Uuid::max()), |(at, id)| (at, id.0));
+    let rows = sqlx::query(crate::accounts::select!(
+        ", e.liked_at AS edge_at FROM likes AS e JOIN accounts AS a ON a.id = e.account_id",
+        "WHERE e.post_id = $1 AND (e.liked_at, e.account_id) < ($2, $3)
+         ORDER BY e.liked_at DESC, e.account_id DESC LIMIT $4"
+    ))
+    .bind(post.0)
+    .bind(at)
+    .bind(account)
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("edge_at")?, AccountRow::read(row)?)))
+        .collect()
+}

@@ -1,0 +1,251 @@
+//! Posts and replies: rows, threads, revisions. Every query asks who looks:
+//! what that viewer may not see is not there.
+
+mod fold;
+
+use domain::posts::PostId;
+use kernel::{AccountId, Timestamp, Uuid};
+use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
+
+pub(crate) use fold::{Fold, count};
+
+use crate::ReadError;
+
+/// Ancestors shown above a post, at most: the nearest.
+pub const ANCESTORS_MAX: u32 = 100;
+/// Revisions shown of a post, at most: the latest.
+pub const REVISIONS_MAX: u32 = 100;
+
+/// A post as one viewer sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PostRow {
+    pub id: PostId,
+    pub author: Author,
+    /// None where the author's personal data is erased.
+    pub text: Option<String>,
+    pub hashtags: Vec<String>,
+    pub mentions: Vec<Uuid>,
+    pub metadata: Option<serde_json::Value>,
+    pub language: Option<String>,
+    pub followers_only: bool,
+    pub parent_id: Option<PostId>,
+    pub root_id: Option<PostId>,
+    pub created_at: Timestamp,
+    pub edited_at: Option<Timestamp>,
+    pub version: u64,
+    pub likes: i64,
+    pub replies: i64,
+    /// Whether the viewer likes it; false for nobody.
+    pub liked: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Author {
+    pub id: AccountId,
+    pub handle: String,
+    pub display_name: Option<String>,
+}
+
+/// What a post said before it was edited.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RevisionRow {
+    pub version: u64,
+    pub text: Option<String>,
+    pub metadata: Option<serde_json::Value>,
+    pub language: Option<String>,
+    pub written_at: Timestamp,
+}
+
+/// Who looks, as a query parameter: an id that no account has where nobody is
+/// signed in.
+pub(crate) fn viewer_id(viewer: Option<AccountId>) -> Uuid {
+    viewer.map_or(Uuid::nil(), |viewer| viewer.0)
+}
+
+/// `SELECT` of everything that `PostRow` has, with posts as `p` and the viewer
+/// as `$1`, of what that viewer may see.
+macro_rules! select {
+    ($from:literal, $condition:literal, $order:literal) => {
+        concat!(
+            "SELECT p.id, p.author_id, a.handle, a.display_name, p.text, p.hashtags, p.mentions,
+                    p.metadata, p.language, p.followers_only, p.parent_id, p.root_id,
+                    p.created_at, p.edited_at, p.version, coalesce(n.likes, 0) AS likes,
+                    coalesce(n.replies, 0) AS replies, v.account_id IS NOT NULL AS liked ",
+            $from,
+            " JOIN accounts AS a ON a.id = p.author_id
+             LEFT JOIN post_counters AS n ON n.post_id = p.id
+             LEFT JOIN likes AS v ON v.account_id = $1 AND v.post_id = p.id
+             WHERE p.deleted_at IS NULL
+               AND (NOT p.followers_only OR p.author_id = $1 OR EXISTS (
+                    SELECT 1 FROM follows AS f
+                    WHERE f.follower_id = $1 AND f.followed_id = p.author_id)) ",
+            $condition,
+            $order
+        )
+    };
+}
+pub(crate) use select;
+
+impl PostRow {
+    pub(crate) fn read(row: &PgRow) -> Result<Self, ReadError> {
+        let at = |column| row.try_get::<Option<i64>, _>(column);
+        let post = |column| row.try_get::<Option<Uuid>, _>(column);
+        Ok(Self {
+            id: PostId(row.try_get("id")?),
+            author: Author {
+                id: AccountId(row.try_get("author_id")?),
+                handle: row.try_get("handle")?,
+                display_name: row.try_get("display_name")?,
+            },
+            text: row.try_get("text")?,
+            hashtags: row.try_get("hashtags")?,
+            mentions: row.try_get("mentions")?,
+            metadata: row.try_get("metadata")?,
+            language: row.try_get("language")?,
+            followers_only: row.try_get("followers_only")?,
+            parent_id: post("parent_id")?.map(PostId),
+            root_id: post("root_id")?.map(PostId),
+            created_at: Timestamp(row.try_get("created_at")?),
+            edited_at: at("edited_at")?.map(Timestamp),
+            version: row.try_get::<i64, _>("version")? as u64,
+            likes: row.try_get("likes")?,
+            replies: row.try_get("replies")?,
+            liked: row.try_get("liked")?,
+        })
+    }
+}
+
+pub(crate) fn read_all(rows: &[PgRow]) -> Result<Vec<PostRow>, ReadError> {
+    rows.iter().map(PostRow::read).collect()
+}
+
+/// Posts in the order of `ids`; what the viewer may not see is left out.
+pub async fn by_ids(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    ids: &[PostId],
+) -> Result<Vec<PostRow>, ReadError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query(select!(
+        "FROM unnest($2::uuid[]) WITH ORDINALITY AS w (id, place)
+         JOIN posts AS p ON p.id = w.id",
+        "",
+        "ORDER BY w.place"
+    ))
+    .bind(viewer_id(viewer))
+    .bind(ids)
+    .fetch_all(pool)
+    .await?;
+    read_all(&rows)
+}
+
+pub async fn by_id(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    id: PostId,
+) -> Result<Option<PostRow>, ReadError> {
+    Ok(by_ids(pool, viewer, &[id]).await?.pop())
+}
+
+/// Replies to `parent` itself, oldest first, after the id last seen.
+pub async fn replies(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    parent: PostId,
+    after: Option<PostId>,
+    limit: u32,
+) -> Result<Vec<PostRow>, ReadError> {
+    let rows = sqlx::query(select!(
+        "FROM posts AS p",
+        "AND p.parent_id = $2 AND p.id > $3 ",
+        "ORDER BY p.id LIMIT $4"
+    ))
+    .bind(viewer_id(viewer))
+    .bind(parent.0)
+    .bind(after.map_or(Uuid::nil(), |id| id.0))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    read_all(&rows)
+}
+
+/// What `post` replies to, up to the root, the root first. Deleted ancestors,
+/// and those that the viewer may not see, are left out.
+pub async fn ancestors(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    post: PostId,
+) -> Result<Vec<PostRow>, ReadError> {
+    let rows = sqlx::query(select!(
+        "FROM (
+            WITH RECURSIVE up (id, parent_id, depth) AS (
+                SELECT id, parent_id, 0 FROM posts WHERE id = $2
+                UNION ALL
+                SELECT q.id, q.parent_id, up.depth + 1
+                FROM up JOIN posts AS q ON q.id = up.parent_id WHERE up.depth < $3
+            )
+            SELECT id, depth FROM up WHERE depth > 0
+         ) AS u JOIN posts AS p ON p.id = u.id",
+        "",
+        "ORDER BY u.depth DESC"
+    ))
+    .bind(viewer_id(viewer))
+    .bind(post.0)
+    .bind(ANCESTORS_MAX as i32)
+    .fetch_all(pool)
+    .await?;
+    read_all(&rows)
+}
+
+/// Everything below `post`, nested replies too, in order of their ids, after
+/// the id last seen. Only replies of the thread that `post` is in.
+pub async fn descendants(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    post: PostId,
+    after: Option<PostId>,
+    limit: u32,
+) -> Result<Vec<PostRow>, ReadError> {
+    let rows = sqlx::query(select!(
+        "FROM (
+            WITH RECURSIVE down (id) AS (
+                SELECT id FROM posts WHERE parent_id = $2
+                UNION ALL
+                SELECT q.id FROM down JOIN posts AS q ON q.parent_id = down.id
+            )
+            SELECT id FROM down WHERE id > $3
+         ) AS d JOIN posts AS p ON p.id = d.id",
+        "",
+        "ORDER BY p.id LIMIT $4"
+    ))
+    .bind(viewer_id(viewer))
+    .bind(post.0)
+    .bind(after.map_or(Uuid::nil(), |id| id.0))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    read_all(&rows)
+}
+
+/// What the post said before, the latest first.
+pub async fn revisions(pool: &PgPool, post: PostId) -> Result<Vec<RevisionRow>, ReadError> {
+    let rows = sqlx::query(
+        "SELECT version, text, metadata, language, written_at FROM post_revisions
+         WHERE post_id = $1 ORDER BY version DESC LIMIT $2",
+    )
+    .bind(post.0)
+    .bind(i64::from(REVISIONS_MAX))
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RevisionRow {
+                version: row.try_get::<i64, _>("version")? as u64,
+                text: row.try_get("text")?,
+                metadata: row.try_get("metadata")?,
+                language: row.try_get("language")?,
+                written_at: Timestamp(row.try_get("written_at")?),
+            })
+        })
+        .collect()
+}

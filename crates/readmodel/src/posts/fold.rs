@@ -1,0 +1,329 @@
+//! The fold of posts: rows, the versions they had, and how many there are.
+
+use std::collections::BTreeMap;
+
+use domain::posts::{PostCreated, PostEdited, PostEvent, Visibility};
+use kernel::{AccountId, Personal, Uuid};
+use sea_orm::sqlx::{self, PgTransaction, Row};
+
+use crate::{
+    ReadError,
+    social::{Counters, Happened, PostCounts, Tables},
+};
+
+/// What a batch did to each post, in the order of the post's versions.
+#[derive(Debug, Default)]
+pub(crate) struct Fold {
+    created: BTreeMap<Uuid, Created>,
+    edits: BTreeMap<Uuid, Vec<Edit>>,
+    deleted: BTreeMap<Uuid, (i64, i64)>,
+}
+
+#[derive(Debug)]
+struct Created {
+    author: Uuid,
+    content: Content,
+    mentions: Vec<AccountId>,
+    followers_only: bool,
+    parent: Option<Uuid>,
+    root: Option<Uuid>,
+    at: i64,
+    version: i64,
+}
+
+#[derive(Debug)]
+struct Edit {
+    content: Content,
+    mentions: Vec<AccountId>,
+    at: i64,
+    version: i64,
+}
+
+/// The words of a post. A field that is none in an edit did not change.
+#[derive(Debug)]
+struct Content {
+    text: Option<String>,
+    hashtags: String,
+    metadata: Option<String>,
+    language: Option<String>,
+}
+
+impl Fold {
+    pub fn take(&mut self, happened: &Happened, event: &PostEvent) {
+        let post = happened.aggregate.id;
+        let (at, version) = (happened.recorded_at.0, happened.version as i64);
+        match event {
+            PostEvent::PostCreated(event) => {
+                self.created.insert(post, created(event, at, version));
+            }
+            PostEvent::PostEdited(event) => {
+                let edits = self.edits.entry(post).or_default();
+                edits.push(edit(event, at, version));
+            }
+            PostEvent::PostDeleted(_) => {
+                self.deleted.insert(post, (at, version));
+            }
+        }
+    }
+
+    pub async fn write(
+        mut self,
+        transaction: &mut PgTransaction<'_>,
+        tables: &Tables<'_>,
+        counters: &mut Counters,
+    ) -> Result<(), ReadError> {
+        if !self.created.is_empty() {
+            insert(transaction, tables, &self.created, counters).await?;
+        }
+        // One round for each edit of the post that was edited most: each keeps
+        // the version before it.
+        while !self.edits.is_empty() {
+            let round: Vec<(Uuid, Edit)> = self
+                .edits
+                .iter_mut()
+                .map(|(post, edits)| (*post, edits.remove(0)))
+                .collect();
+            self.edits.retain(|_, edits| !edits.is_empty());
+            replace(transaction, tables, &round).await?;
+        }
+        if !self.deleted.is_empty() {
+            bury(transaction, tables, &self.deleted, counters).await?;
+        }
+        Ok(())
+    }
+}
+
+fn created(event: &PostCreated, at: i64, version: i64) -> Created {
+    Created {
+        author: event.author.0,
+        content: content(
+            &event.text,
+            &event.hashtags,
+            &event.metadata,
+            event.language.as_ref().map(|language| language.as_str()),
+        ),
+        mentions: event.mentions.clone(),
+        followers_only: match event.visibility {
+            Visibility::Public => false,
+            Visibility::Followers => true,
+        },
+        parent: event.reply.map(|reply| reply.parent.0),
+        root: event.reply.map(|reply| reply.root.0),
+        at,
+        version,
+    }
+}
+
+fn edit(event: &PostEdited, at: i64, version: i64) -> Edit {
+    Edit {
+        content: content(
+            &event.text,
+            &event.hashtags,
+            &event.metadata,
+            event.language.as_ref().map(|language| language.as_str()),
+        ),
+        mentions: event.mentions.clone(),
+        at,
+        version,
+    }
+}
+
+fn content(
+    text: &Personal,
+    hashtags: &Option<Personal>,
+    metadata: &Option<Personal>,
+    language: Option<&str>,
+) -> Content {
+    let readable = |field: &Option<Personal>| {
+        let text = field.as_ref().and_then(Personal::text);
+        text.map(str::to_owned)
+    };
+    Content {
+        text: text.text().map(str::to_owned),
+        hashtags: readable(hashtags).unwrap_or_default(),
+        metadata: readable(metadata),
+        language: language.map(str::to_owned),
+    }
+}
+
+/// Ids with a comma between, since `unnest` cannot take lists of lists.
+fn joined(mentions: &[AccountId]) -> String {
+    let ids: Vec<_> = mentions.iter().map(ToString::to_string).collect();
+    ids.join(",")
+}
+
+async fn insert(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    created: &BTreeMap<Uuid, Created>,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    let sql = tables.sql(
+        "INSERT INTO {s}.posts (id, author_id, text, hashtags, mentions, metadata, language,
+             followers_only, parent_id, root_id, created_at, version)
+         SELECT id, author_id, text, string_to_array(hashtags, ' '),
+             string_to_array(mentions, ',')::uuid[], metadata::jsonb, language,
+             followers_only, parent_id, root_id, created_at, version
+         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::text[], $8::bool[], $9::uuid[], $10::uuid[], $11::bigint[],
+                     $12::bigint[])
+             AS c (id, author_id, text, hashtags, mentions, metadata, language,
+                   followers_only, parent_id, root_id, created_at, version)
+         ON CONFLICT (id) DO NOTHING
+         RETURNING author_id, parent_id",
+    );
+    let ids: Vec<Uuid> = created.keys().copied().collect();
+    let rows = sqlx::query(sql)
+        .bind(ids)
+        .bind(column(created, |c| c.author))
+        .bind(column(created, |c| c.content.text.clone()))
+        .bind(column(created, |c| c.content.hashtags.clone()))
+        .bind(column(created, |c| joined(&c.mentions)))
+        .bind(column(created, |c| c.content.metadata.clone()))
+        .bind(column(created, |c| c.content.language.clone()))
+        .bind(column(created, |c| c.followers_only))
+        .bind(column(created, |c| c.parent))
+        .bind(column(created, |c| c.root))
+        .bind(column(created, |c| c.at))
+        .bind(column(created, |c| c.version))
+        .fetch_all(&mut **transaction)
+        .await?;
+    add(&rows, 1, counters)
+}
+
+fn column<T>(created: &BTreeMap<Uuid, Created>, field: impl Fn(&Created) -> T) -> Vec<T> {
+    created.values().map(field).collect()
+}
+
+async fn replace(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    round: &[(Uuid, Edit)],
+) -> Result<(), ReadError> {
+    let ids: Vec<Uuid> = round.iter().map(|(post, _)| *post).collect();
+    let versions: Vec<i64> = round.iter().map(|(_, edit)| edit.version).collect();
+    let keep = tables.sql(
+        "INSERT INTO {s}.post_revisions (post_id, version, text, metadata, language, written_at)
+         SELECT p.id, p.version, p.text, p.metadata, p.language,
+                coalesce(p.edited_at, p.created_at)
+         FROM unnest($1::uuid[], $2::bigint[]) AS c (id, version)
+         JOIN {s}.posts AS p ON p.id = c.id AND p.version < c.version
+         ON CONFLICT (post_id, version) DO NOTHING",
+    );
+    sqlx::query(keep)
+        .bind(&ids)
+        .bind(&versions)
+        .execute(&mut **transaction)
+        .await?;
+    let update = tables.sql(
+        "UPDATE {s}.posts AS p SET
+             text = c.text,
+             hashtags = string_to_array(c.hashtags, ' '),
+             mentions = string_to_array(c.mentions, ',')::uuid[],
+             metadata = coalesce(c.metadata::jsonb, p.metadata),
+             language = coalesce(c.language, p.language),
+             edited_at = c.edited_at,
+             version = c.version
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::bigint[], $8::bigint[])
+             AS c (id, text, hashtags, mentions, metadata, language, edited_at, version)
+         WHERE p.id = c.id AND p.version < c.version",
+    );
+    let edits = || round.iter().map(|(_, edit)| edit);
+    sqlx::query(update)
+        .bind(&ids)
+        .bind(edits().map(|e| e.content.text.clone()).collect::<Vec<_>>())
+        .bind(
+            edits()
+                .map(|e| e.content.hashtags.clone())
+                .collect::<Vec<_>>(),
+        )
+        .bind(edits().map(|e| joined(&e.mentions)).collect::<Vec<_>>())
+        .bind(
+            edits()
+                .map(|e| e.content.metadata.clone())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            edits()
+                .map(|e| e.content.language.clone())
+                .collect::<Vec<_>>(),
+        )
+        .bind(edits().map(|e| e.at).collect::<Vec<_>>())
+        .bind(&versions)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// A deleted post keeps its place in the thread and none of its words.
+async fn bury(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    deleted: &BTreeMap<Uuid, (i64, i64)>,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    let ids: Vec<Uuid> = deleted.keys().copied().collect();
+    let update = tables.sql(
+        "UPDATE {s}.posts AS p SET text = NULL, hashtags = '{}', mentions = '{}',
+             metadata = NULL, language = NULL, deleted_at = c.at, version = c.version
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS c (id, at, version)
+         WHERE p.id = c.id AND p.deleted_at IS NULL
+         RETURNING p.author_id, p.parent_id",
+    );
+    let rows = sqlx::query(update)
+        .bind(&ids)
+        .bind(deleted.values().map(|d| d.0).collect::<Vec<_>>())
+        .bind(deleted.values().map(|d| d.1).collect::<Vec<_>>())
+        .fetch_all(&mut **transaction)
+        .await?;
+    add(&rows, -1, counters)?;
+    let forget = tables.sql("DELETE FROM {s}.post_revisions WHERE post_id = ANY($1)");
+    sqlx::query(forget)
+        .bind(&ids)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// Adds what the statement really did to authors' posts and parents' replies.
+fn add(
+    rows: &[sqlx::postgres::PgRow],
+    change: i64,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    for row in rows {
+        let author = row.try_get("author_id")?;
+        counters.accounts.entry(author).or_default().posts += change;
+        if let Some(parent) = row.try_get::<Option<Uuid>, _>("parent_id")? {
+            counters.posts.entry(parent).or_default().replies += change;
+        }
+    }
+    Ok(())
+}
+
+/// Adds to the counters of many posts, keys sorted.
+pub(crate) async fn count(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    counts: &BTreeMap<Uuid, PostCounts>,
+) -> Result<(), ReadError> {
+    let changed = || counts.iter().filter(|(_, c)| **c != PostCounts::default());
+    if changed().next().is_none() {
+        return Ok(());
+    }
+    let sql = tables.sql(
+        "INSERT INTO {s}.post_counters AS n (post_id, likes, replies)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
+         ON CONFLICT (post_id) DO UPDATE SET
+             likes = n.likes + EXCLUDED.likes,
+             replies = n.replies + EXCLUDED.replies",
+    );
+    sqlx::query(sql)
+        .bind(changed().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind(changed().map(|(_, c)| c.likes).collect::<Vec<_>>())
+        .bind(changed().map(|(_, c)| c.replies).collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}

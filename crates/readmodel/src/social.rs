@@ -1,0 +1,104 @@
+//! The `social` projection: the registry of the folds that share a checkpoint,
+//! because their rows are read together. It refuses logic of any one feature.
+
+use std::collections::BTreeMap;
+
+use domain::Event;
+use kernel::{AccountId, AggregateId, Position, Timestamp, Uuid};
+use sea_orm::sqlx::{AssertSqlSafe, PgTransaction};
+
+use crate::{ReadError, accounts, follows, likes, posts};
+
+/// An event as folds see it: decoded, its personal fields opened.
+#[derive(Clone, Debug)]
+pub struct Happened {
+    pub position: Position,
+    pub aggregate: AggregateId,
+    pub version: u64,
+    pub recorded_at: Timestamp,
+    pub actor: AccountId,
+    pub event: Event,
+}
+
+/// One generation of the read model.
+#[derive(Clone, Debug)]
+pub struct Social {
+    schema: String,
+}
+
+impl Social {
+    pub const NAME: &'static str = "social";
+
+    /// The generation in `schema`.
+    pub fn new(schema: &str) -> Self {
+        Self {
+            schema: schema.to_owned(),
+        }
+    }
+
+    /// Folds a batch in memory to one change per key, and writes one statement
+    /// per table. Tables come in a fixed order, and the keys of those that
+    /// several partitions share (the counters) are sorted, or two partitions'
+    /// transactions would wait for each other.
+    pub async fn write(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        batch: &[Happened],
+    ) -> Result<(), ReadError> {
+        let mut accounts = accounts::Fold::default();
+        let mut posts = posts::Fold::default();
+        let mut likes = likes::Fold::default();
+        let mut follows = follows::Fold::default();
+        for happened in batch {
+            match &happened.event {
+                Event::Account(event) => accounts.take(happened, event),
+                Event::Handle(_) => {}
+                Event::Post(event) => posts.take(happened, event),
+                Event::Like(event) => likes.take(happened, event),
+                Event::Follow(event) => follows.take(happened, event),
+            }
+        }
+        let mut counters = Counters::default();
+        let tables = Tables {
+            schema: &self.schema,
+        };
+        accounts.write(transaction, &tables).await?;
+        posts.write(transaction, &tables, &mut counters).await?;
+        likes.write(transaction, &tables, &mut counters).await?;
+        follows.write(transaction, &tables, &mut counters).await?;
+        accounts::count(transaction, &tables, &counters.accounts).await?;
+        posts::count(transaction, &tables, &counters.posts).await
+    }
+}
+
+/// Names tables of one generation.
+pub(crate) struct Tables<'a> {
+    schema: &'a str,
+}
+
+impl Tables<'_> {
+    /// `{s}` in `sql` becomes the schema, whose name is ours and no input.
+    pub fn sql(&self, sql: &str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(sql.replace("{s}", self.schema))
+    }
+}
+
+/// How much the counters of a batch change, sorted by key.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub accounts: BTreeMap<Uuid, AccountCounts>,
+    pub posts: BTreeMap<Uuid, PostCounts>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AccountCounts {
+    pub followers: i64,
+    pub following: i64,
+    pub posts: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PostCounts {
+    pub likes: i64,
+    pub replies: i64,
+}

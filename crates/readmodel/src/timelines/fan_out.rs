@@ -1,0 +1,158 @@
+//! Fan-out: puts new posts into the timelines of those who follow their
+//! author. It comes after the rows of the same events are committed, takes
+//! turns between posts, and may be repeated: an insert is idempotent. It
+//! refuses to decide what a reader may see: reads do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::{Event, follows::FollowEvent, posts::PostEvent, posts::PostId};
+use kernel::{AccountId, AggregateId, Uuid};
+use sea_orm::sqlx::{self, PgPool, Row};
+
+use super::Lists;
+use crate::ReadError;
+
+/// Followers that one post is pushed to in one turn.
+pub const FOLLOWERS_CHUNK: i64 = 1_000;
+
+/// What a batch of events asks of the timelines.
+#[derive(Debug, Default)]
+pub struct FanOut {
+    posts: Vec<(PostId, AccountId)>,
+    refilled: BTreeSet<AccountId>,
+}
+
+/// A post on its way, and the follower that it reached last.
+struct Way {
+    post: PostId,
+    author: AccountId,
+    reached: (i64, Uuid),
+}
+
+impl FanOut {
+    /// Whether events of this name are of interest: others need not be decoded.
+    pub fn wants(event_type: &str) -> bool {
+        matches!(event_type, "PostCreated" | "Followed")
+    }
+
+    pub fn take(&mut self, aggregate: AggregateId, event: &Event) {
+        match event {
+            Event::Post(PostEvent::PostCreated(created)) => {
+                self.posts.push((PostId(aggregate.id), created.author));
+            }
+            // Following merges the followed's posts into home: it is filled
+            // anew. What is no longer followed, or deleted, reads leave out.
+            Event::Follow(FollowEvent::Followed(_)) => {
+                self.refilled.insert(AccountId(aggregate.id));
+            }
+            Event::Follow(FollowEvent::Unfollowed(_))
+            | Event::Post(PostEvent::PostEdited(_) | PostEvent::PostDeleted(_))
+            | Event::Account(_)
+            | Event::Handle(_)
+            | Event::Like(_) => {}
+        }
+    }
+
+    /// `push_followers_max`: above it an author's posts are pulled when read.
+    pub async fn run(
+        self,
+        pool: &PgPool,
+        lists: &Lists,
+        push_followers_max: i64,
+    ) -> Result<(), ReadError> {
+        if !self.refilled.is_empty() {
+            let readers: Vec<_> = self.refilled.into_iter().collect();
+            for readers in readers.chunks(FOLLOWERS_CHUNK as usize) {
+                lists.drop(readers).await?;
+            }
+        }
+        if self.posts.is_empty() {
+            return Ok(());
+        }
+        let authors: BTreeSet<Uuid> = self.posts.iter().map(|(_, author)| author.0).collect();
+        let pulled = pulled(pool, &authors, push_followers_max).await?;
+        let mut ways = Vec::new();
+        for (post, author) in self.posts {
+            lists.push(post, &[author]).await?;
+            if !pulled.contains(&author.0) {
+                let reached = (i64::MAX, Uuid::max());
+                ways.push(Way {
+                    post,
+                    author,
+                    reached,
+                });
+            }
+        }
+        while !ways.is_empty() {
+            ways = turn(pool, lists, ways).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Which of `authors` are pulled; those that have too many followers by now
+/// become so, for ever, before anything is left unpushed.
+async fn pulled(
+    pool: &PgPool,
+    authors: &BTreeSet<Uuid>,
+    push_followers_max: i64,
+) -> Result<BTreeSet<Uuid>, ReadError> {
+    let authors: Vec<Uuid> = authors.iter().copied().collect();
+    sqlx::query(
+        "INSERT INTO projections.pulled_authors (account_id)
+         SELECT account_id FROM account_counters
+         WHERE account_id = ANY($1) AND followers > $2
+         ORDER BY account_id ON CONFLICT DO NOTHING",
+    )
+    .bind(&authors)
+    .bind(push_followers_max)
+    .execute(pool)
+    .await?;
+    let sql = "SELECT account_id FROM projections.pulled_authors WHERE account_id = ANY($1)";
+    let rows = sqlx::query(sql).bind(&authors).fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| Ok(row.try_get("account_id")?))
+        .collect()
+}
+
+/// Pushes every post one chunk further, and returns those that are not done.
+async fn turn(pool: &PgPool, lists: &Lists, ways: Vec<Way>) -> Result<Vec<Way>, ReadError> {
+    let rows = sqlx::query(
+        "SELECT w.place, f.followed_at, f.follower_id
+         FROM unnest($1::uuid[], $2::bigint[], $3::uuid[])
+              WITH ORDINALITY AS w (author_id, at, id, place)
+         CROSS JOIN LATERAL (
+            SELECT followed_at, follower_id FROM follows
+            WHERE followed_id = w.author_id AND (followed_at, follower_id) < (w.at, w.id)
+            ORDER BY followed_at DESC, follower_id DESC LIMIT $4
+         ) AS f",
+    )
+    .bind(ways.iter().map(|way| way.author.0).collect::<Vec<_>>())
+    .bind(ways.iter().map(|way| way.reached.0).collect::<Vec<_>>())
+    .bind(ways.iter().map(|way| way.reached.1).collect::<Vec<_>>())
+    .bind(FOLLOWERS_CHUNK)
+    .fetch_all(pool)
+    .await?;
+    let mut chunks: BTreeMap<usize, Vec<(i64, Uuid)>> = BTreeMap::new();
+    for row in &rows {
+        let place = row.try_get::<i64, _>("place")? as usize;
+        let follower = (row.try_get("followed_at")?, row.try_get("follower_id")?);
+        chunks.entry(place).or_default().push(follower);
+    }
+    let mut left = Vec::new();
+    for (place, mut way) in (1..).zip(ways) {
+        let Some(mut chunk) = chunks.remove(&place) else {
+            continue;
+        };
+        chunk.sort_unstable_by(|a, b| b.cmp(a));
+        let readers: Vec<_> = chunk.iter().map(|(_, id)| AccountId(*id)).collect();
+        lists.push(way.post, &readers).await?;
+        if let Some(last) = chunk.last()
+            && chunk.len() as i64 == FOLLOWERS_CHUNK
+        {
+            way.reached = *last;
+            left.push(way);
+        }
+    }
+    Ok(left)
+}

@@ -1,0 +1,160 @@
+#!lua name=headwater_timelines
+
+-- A timeline is a list of post ids (16 bytes each), newest first. Its last
+-- entry is its floor: every id of the timeline that is not below the floor is
+-- in the list. Sixteen zero bytes as the floor say that the list is all there
+-- is. An entry of 17 bytes at the end marks a timeline that is being filled.
+-- Strings are not compared with `<`: that follows the server's locale.
+
+local END = string.rep('\0', 16)
+
+-- Whether id a is newer than id b.
+local function newer(a, b)
+  local a1, a2, a3, a4 = struct.unpack('>I4I4I4I4', a)
+  local b1, b2, b3, b4 = struct.unpack('>I4I4I4I4', b)
+  if a1 ~= b1 then return a1 > b1 end
+  if a2 ~= b2 then return a2 > b2 end
+  if a3 ~= b3 then return a3 > b3 end
+  return a4 > b4
+end
+
+local function insert(key, id, entries_max)
+  local head = redis.call('LINDEX', key, 0)
+  if not head then
+    return 0
+  end
+  if #head == 17 or newer(id, head) then
+    redis.call('LPUSH', key, id)
+  elseif id == head then
+    return 0
+  else
+    local before
+    for _, entry in ipairs(redis.call('LRANGE', key, 1, -1)) do
+      if entry == id then
+        return 0
+      end
+      if #entry == 17 or newer(id, entry) then
+        before = entry
+        break
+      end
+    end
+    if not before then
+      return 0
+    end
+    redis.call('LINSERT', key, 'BEFORE', before, id)
+  end
+  local tail = redis.call('LINDEX', key, -1)
+  local length = redis.call('LLEN', key)
+  if #tail == 16 and length > entries_max then
+    redis.call('LTRIM', key, 0, entries_max - 1)
+  end
+  return 1
+end
+
+-- headwater_push: put one post into the timelines that exist.
+-- KEYS: timelines. ARGV: post id, entries at most. Returns how many took it.
+local function push(keys, args)
+  local taken, entries_max = 0, tonumber(args[2])
+  for _, key in ipairs(keys) do
+    taken = taken + insert(key, args[1], entries_max)
+  end
+  return taken
+end
+
+-- headwater_begin: mark a timeline as being filled.
+-- KEYS: timeline. ARGV: mark (17 bytes), its lifetime in ms.
+-- Returns the mark to finish with, which is somebody else's where they were
+-- first; nothing where the timeline is filled already.
+local function begin(keys, args)
+  local tail = redis.call('LINDEX', keys[1], -1)
+  if not tail then
+    redis.call('RPUSH', keys[1], args[1])
+    redis.call('PEXPIRE', keys[1], args[2])
+    return args[1]
+  end
+  if #tail == 17 then
+    return tail
+  end
+  return false
+end
+
+-- headwater_finish: unite what was found with what arrived since the mark.
+-- KEYS: timeline. ARGV: mark, entries at most, lifetime in ms, 1 where the ids
+-- are all there is, the ids (newest first, one string). Returns 1 where it was
+-- filled, 0 where the mark is gone.
+local function finish(keys, args)
+  local key, mark, entries_max = keys[1], args[1], tonumber(args[2])
+  if redis.call('LINDEX', key, -1) ~= mark then
+    return 0
+  end
+  local arrived = redis.call('LRANGE', key, 0, -2)
+  local found, united = args[5], {}
+  local a, f = 1, 1
+  while a <= #arrived or f <= #found do
+    local entry = f <= #found and string.sub(found, f, f + 15)
+    if not entry or (a <= #arrived and newer(arrived[a], entry)) then
+      united[#united + 1] = arrived[a]
+      a = a + 1
+    else
+      if a <= #arrived and arrived[a] == entry then
+        a = a + 1
+      end
+      united[#united + 1] = entry
+      f = f + 16
+    end
+  end
+  local all = args[4] == '1'
+  if #united > entries_max then
+    all = false
+  end
+  redis.call('DEL', key)
+  for at = 1, math.min(#united, entries_max), 500 do
+    redis.call('RPUSH', key, unpack(united, at, math.min(at + 499, #united, entries_max)))
+  end
+  if all then
+    redis.call('RPUSH', key, END)
+  end
+  redis.call('PEXPIRE', key, args[3])
+  return 1
+end
+
+-- headwater_slice: read a part of a timeline and keep it alive.
+-- KEYS: timeline. ARGV: id to begin below ('' for the newest), count, lifetime
+-- in ms. Returns {floor, ids as one string}, or nothing where the timeline is
+-- not there or not filled yet.
+local function slice(keys, args)
+  local key, before, count = keys[1], args[1], tonumber(args[2])
+  local floor = redis.call('LINDEX', key, -1)
+  if not floor or #floor == 17 then
+    return false
+  end
+  redis.call('PEXPIRE', key, args[3])
+  local entries
+  if before == '' then
+    entries = redis.call('LRANGE', key, 0, count - 1)
+  else
+    local all = redis.call('LRANGE', key, 0, -1)
+    local low, high = 1, #all + 1
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      if newer(before, all[middle]) then
+        high = middle
+      else
+        low = middle + 1
+      end
+    end
+    entries = {}
+    for at = low, math.min(low + count - 1, #all) do
+      entries[#entries + 1] = all[at]
+    end
+  end
+  if entries[#entries] == END then
+    entries[#entries] = nil
+  end
+  return { floor, table.concat(entries) }
+end
+
+redis.register_function('headwater_push', push)
+redis.register_function('headwater_begin', begin)
+redis.register_function('headwater_finish', finish)
+redis.register_function('headwater_slice', slice)

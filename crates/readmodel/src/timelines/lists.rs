@@ -1,0 +1,168 @@
+//! Home timelines in Redis. What a timeline looks like, and how it is filled
+//! while posts keep arriving, is told in `headwater.lua`. It refuses to be
+//! needed: every caller can do without.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::posts::PostId;
+use kernel::{AccountId, Uuid};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+
+use crate::ReadError;
+
+const FUNCTIONS: &str = include_str!("headwater.lua");
+/// Ids that a timeline keeps in Redis; below, a page comes from the database.
+pub const TIMELINE_ENTRIES_MAX: u32 = 800;
+/// How long a timeline outlives its last read.
+pub const TIMELINE_SECONDS_DEFAULT: u64 = 3 * 24 * 60 * 60;
+/// How long a mark outlives whoever made it and died.
+const MARK_MILLISECONDS: u64 = 10_000;
+const MARK_BYTES: usize = 17;
+const ID_BYTES: usize = 16;
+const CONNECT_MILLISECONDS_MAX: u64 = 250;
+const RESPONSE_MILLISECONDS_MAX: u64 = 1_000;
+
+/// `redis://[user:password@]host:port[/database]` of the views server.
+#[derive(Clone)]
+pub struct ViewsUrl(pub String);
+
+#[derive(Clone)]
+pub struct TimelineSettings {
+    pub views: ViewsUrl,
+    /// Before every key.
+    pub prefix: String,
+    pub timeline_seconds: u64,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Lists {
+    connection: ConnectionManager,
+    prefix: Arc<str>,
+    lifetime_milliseconds: u64,
+}
+
+/// A part of a timeline.
+pub(super) struct Slice {
+    pub ids: Vec<PostId>,
+    /// Nothing is missing from the list down to here; `None`: nothing at all.
+    pub floor: Option<PostId>,
+}
+
+impl Lists {
+    /// Connects when first used, so that nothing waits for a views server that
+    /// is away.
+    pub fn new(settings: &TimelineSettings) -> Result<Self, ReadError> {
+        let client = redis::Client::open(settings.views.0.as_str())?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(Duration::from_millis(CONNECT_MILLISECONDS_MAX)))
+            .set_response_timeout(Some(Duration::from_millis(RESPONSE_MILLISECONDS_MAX)));
+        Ok(Self {
+            connection: ConnectionManager::new_lazy_with_config(client, config)?,
+            prefix: settings.prefix.as_str().into(),
+            lifetime_milliseconds: settings.timeline_seconds * 1_000,
+        })
+    }
+
+    /// List: one account's home. The fan-out and readers write; it expires when
+    /// nobody reads it.
+    fn key(&self, reader: AccountId) -> Vec<u8> {
+        let mut key = format!("{}:home:", self.prefix).into_bytes();
+        key.extend_from_slice(reader.0.as_bytes());
+        key
+    }
+
+    /// Puts `post` into those of the readers' timelines that exist.
+    pub(super) async fn push(&self, post: PostId, readers: &[AccountId]) -> Result<u64, ReadError> {
+        let mut command = redis::cmd("FCALL");
+        command.arg("headwater_push").arg(readers.len());
+        for reader in readers {
+            command.arg(self.key(*reader));
+        }
+        command.arg(post.0.as_bytes()).arg(TIMELINE_ENTRIES_MAX);
+        self.call(command).await
+    }
+
+    /// Lets timelines be filled anew at their next read.
+    pub(super) async fn drop(&self, readers: &[AccountId]) -> Result<(), ReadError> {
+        let mut command = redis::cmd("UNLINK");
+        for reader in readers {
+            command.arg(self.key(*reader));
+        }
+        self.call(command).await
+    }
+
+    /// `None` where the timeline is filled already.
+    pub(super) async fn begin(&self, reader: AccountId) -> Result<Option<Vec<u8>>, ReadError> {
+        let mut mark = vec![0; MARK_BYTES];
+        getrandom::fill(&mut mark)
+            .map_err(|e| redis::RedisError::from(std::io::Error::other(e.to_string())))?;
+        let mut command = redis::cmd("FCALL");
+        command.arg("headwater_begin").arg(1).arg(self.key(reader));
+        command.arg(&mark).arg(MARK_MILLISECONDS);
+        self.call(command).await
+    }
+
+    /// `ids` are the newest of the timeline, one more than it keeps where it
+    /// goes on below.
+    pub(super) async fn finish(
+        &self,
+        reader: AccountId,
+        mark: &[u8],
+        ids: &[PostId],
+    ) -> Result<bool, ReadError> {
+        let all = ids.len() <= TIMELINE_ENTRIES_MAX as usize;
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| *id.0.as_bytes()).collect();
+        let mut command = redis::cmd("FCALL");
+        command.arg("headwater_finish").arg(1).arg(self.key(reader));
+        command.arg(mark).arg(TIMELINE_ENTRIES_MAX);
+        command.arg(self.lifetime_milliseconds).arg(u8::from(all));
+        command.arg(bytes);
+        self.call(command).await
+    }
+
+    /// `None` where the timeline is not there or is being filled.
+    pub(super) async fn read(
+        &self,
+        reader: AccountId,
+        before: Option<PostId>,
+        count: u32,
+    ) -> Result<Option<Slice>, ReadError> {
+        let mut command = redis::cmd("FCALL");
+        command.arg("headwater_slice").arg(1).arg(self.key(reader));
+        match before {
+            Some(before) => command.arg(before.0.as_bytes()),
+            None => command.arg(""),
+        };
+        command.arg(count).arg(self.lifetime_milliseconds);
+        let slice: Option<(Vec<u8>, Vec<u8>)> = self.call(command).await?;
+        Ok(slice.map(|(floor, ids)| Slice {
+            ids: ids.chunks_exact(ID_BYTES).filter_map(post_id).collect(),
+            floor: post_id(&floor).filter(|floor| !floor.0.is_nil()),
+        }))
+    }
+
+    /// Loads the functions where the server has lost or never had them.
+    async fn call<T: redis::FromRedisValue>(&self, command: redis::Cmd) -> Result<T, ReadError> {
+        let mut connection = self.connection.clone();
+        let reply = command.query_async(&mut connection).await;
+        let missing = |e: &redis::RedisError| e.to_string().contains("Function not found");
+        match reply {
+            Err(error) if missing(&error) => {
+                redis::cmd("FUNCTION")
+                    .arg("LOAD")
+                    .arg("REPLACE")
+                    .arg(FUNCTIONS)
+                    .query_async::<()>(&mut connection)
+                    .await?;
+                Ok(command.query_async(&mut connection).await?)
+            }
+            reply => Ok(reply?),
+        }
+    }
+}
+
+fn post_id(bytes: &[u8]) -> Option<PostId> {
+    Uuid::from_slice(bytes).ok().map(PostId)
+}
