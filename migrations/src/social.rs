@@ -16,8 +16,9 @@ const TABLES: &str = "
         bio text,
         pinned_post_id uuid,
         registered_at bigint NOT NULL,
+        active_on bigint NOT NULL,
         version bigint NOT NULL
-    );
+    ) WITH (fillfactor = 90);
     CREATE TABLE IF NOT EXISTS {schema}.account_counters (
         account_id uuid PRIMARY KEY,
         followers bigint NOT NULL,

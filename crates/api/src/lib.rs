@@ -1,13 +1,50 @@
-//! What Headwater says over HTTP. Per feature the routes and wire types; once
-//! for all the edge: authentication, problems, paging, limits, the contract.
-//! It refuses SQL, Redis and decisions.
+#![doc = include_str!("../README.md")]
 
+// Features.
+mod accounts;
+mod follows;
+mod health;
+mod likes;
+mod posts;
+mod registration;
+mod sessions;
+mod timelines;
+
+// Once for all.
+mod answers;
+mod assembly;
 mod body;
 mod causes;
+pub mod contract;
+mod contract_parts;
+mod docs;
+mod freshness;
+mod identity;
+mod pages;
+mod paging;
+mod preconditions;
 mod problem;
+mod request;
 mod schema;
+mod server;
+mod services;
 mod surface;
+mod system;
+mod tokens;
 
+pub use answers::{AS_OF, Changed, Created, Done, EVENT_POSITION, Found};
+pub use assembly::{assemble, service};
 pub use body::{BODY_BYTES_MAX, Input, JSON_DEPTH_MAX, RawBody};
+pub use identity::{Authenticated, Sessions, SessionsFuture, Viewer, now};
+pub use paging::{CursorSecretError, Cursors, Here, LIMIT_DEFAULT, LIMIT_MAX, Limit};
+pub use preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition, etag};
 pub use problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem};
+pub use request::{Edge, REQUEST_SECONDS_MAX, RequestId, X_REQUEST_ID};
+pub use server::{document, listen, serve};
+pub use services::{Rooms, Services, ServicesError};
 pub use surface::{Operation, Surface};
+pub use system::{System, Tag};
+pub use tokens::{
+    ACCESS_TOKEN_SECONDS, Claims, SECRET_BYTES_MIN, SigningFailed, SigningKey, TokenError,
+    TokenSettings, TokenSettingsError, Tokens,
+};

@@ -1,1 +1,86 @@
-fn main() {}
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod import;
+mod migrate;
+mod node;
+mod running;
+mod serve;
+mod settings;
+mod simulate;
+mod stop;
+mod tail;
+mod token;
+mod trace;
+mod up;
+mod work;
+
+use clap::{Parser, Subcommand};
+
+use crate::{running::Running, settings::Values};
+
+/// Headwater: an event-sourced backend for social products
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start private servers in this folder, the API and the workers (the default)
+    Up,
+    /// Serve the API
+    Serve,
+    /// Run the workers
+    Work,
+    /// Bring the database to what this release needs
+    Migrate,
+    /// Print every setting with its value, default and source
+    Config,
+    /// Print the OpenAPI document
+    Openapi,
+    /// Print the log as JSON lines (CloudEvents)
+    Tail(tail::Tail),
+    /// Send a file of activity through the command side
+    Import(import::Import),
+    /// Make activity up, in the format that import reads
+    Simulate(simulate::Simulate),
+    /// Print an access token for an account
+    Token {
+        /// The account's handle
+        handle: String,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(arguments.command.unwrap_or(Command::Up)))
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let folder = std::env::current_dir()?;
+    let running = Running::find(&folder);
+    let values = Values::gather(environment, running.as_ref());
+    trace::start(&values)?;
+    match command {
+        Command::Up => up::run(&folder, environment).await,
+        Command::Serve => serve::run(values.read()?).await,
+        Command::Work => work::run(values.read()?).await,
+        Command::Migrate => migrate::run(&values.read()?).await,
+        Command::Config => config::run(&values),
+        Command::Openapi => {
+            print!("{}", api::document()?);
+            Ok(())
+        }
+        Command::Tail(tail) => tail::run(tail, &values.read()?).await,
+        Command::Import(import) => import::run(import, values.read()?).await,
+        Command::Simulate(simulate) => simulate::run(&simulate),
+        Command::Token { handle } => token::run(&handle, values.read()?).await,
+    }
+}

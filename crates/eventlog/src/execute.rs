@@ -7,7 +7,7 @@ use kernel::{
     AccountId, AggregateId, CodecError, Command, Decider, Envelope, EventPayload, Facts, Position,
     Read, SealError, Sealer, Snapshot, Timestamp, Uuid, Versioned,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
     append::{Append, Outcome, ReceiptToKeep},
@@ -76,6 +76,8 @@ pub enum ExecuteError<E> {
 struct Lost {
     expected_version: u64,
     error: LogError,
+    /// Whether sending again would have a second effect if it was done.
+    for_good: bool,
 }
 
 impl Log {
@@ -90,11 +92,20 @@ impl Log {
         sealer: &dyn Sealer,
     ) -> Result<Receipt, ExecuteError<C::Error>> {
         let aggregate = command.aggregate();
-        let turn = &self.inner.turns[usize::from(aggregate.route().0) % self.inner.turns.len()];
         let key = intent.key.map(|key| key.for_aggregate(&aggregate));
         let intent = &Intent { key, ..*intent };
         let deadline = Instant::now() + Duration::from_millis(COMMAND_MILLISECONDS_MAX);
-        let mut waiting_turn = None;
+        let turn = self.inner.turns.of(&aggregate);
+        let take_turn = async || {
+            let turn = timeout_at(deadline, turn.lock()).await;
+            turn.map_err(|_| LogError::Unavailable("no turn in time".into()))
+        };
+        // Where others wait for their turn already, whoever comes later must
+        // not be faster: they would conflict until they give up.
+        let mut own_turn = match turn.try_lock() {
+            Ok(_) => None,
+            Err(_) => Some(take_turn().await?),
+        };
         let mut lost = None;
         let (mut conflicts, mut resends) = (0, 0);
         loop {
@@ -106,17 +117,20 @@ impl Log {
                 }
                 Ok(None) => {
                     conflicts += 1;
-                    if waiting_turn.is_none() {
-                        let turn = timeout_at(deadline, turn.lock()).await;
-                        waiting_turn = Some(turn.map_err(|_| ExecuteError::Contended)?);
+                    if own_turn.is_none() {
+                        own_turn = Some(take_turn().await?);
                     }
                 }
                 Err(ExecuteError::Log(LogError::Unavailable(_)))
-                    if resends < RESENDS_MAX && Instant::now() < deadline =>
+                    if resends < RESENDS_MAX
+                        && Instant::now() < deadline
+                        && !lost.as_ref().is_some_and(|lost| lost.for_good) =>
                 {
                     resends += 1;
-                    let delay = RESEND_DELAY_MILLISECONDS << resends;
-                    tokio::time::sleep(Duration::from_millis(delay)).await;
+                    // Whoever waits for a turn fails as fast as we do.
+                    own_turn = None;
+                    let delay = Duration::from_millis(RESEND_DELAY_MILLISECONDS << resends);
+                    sleep_until(deadline.min(Instant::now() + delay)).await;
                 }
                 Err(ExecuteError::Log(_) | ExecuteError::Seal(_) | ExecuteError::Codec(_))
                     if let Some(Lost { error, .. }) = lost =>
@@ -190,6 +204,7 @@ impl Log {
         {
             // What moved it may be this very command: deciding again could
             // have a second effect, or refuse what was done.
+            lost.for_good = true;
             return Err(lost.error.clone().into());
         }
         let events = decided.map_err(ExecuteError::Refused)?;
@@ -214,6 +229,7 @@ impl Log {
             lost.get_or_insert_with(|| Lost {
                 expected_version,
                 error: error.clone(),
+                for_good: false,
             });
         }
         let receipt = match outcome? {

@@ -1,6 +1,9 @@
 //! A connected log. It refuses a server that could lose what it acknowledged.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Route, Timestamp, Uuid};
 use redis::ErrorKind;
@@ -17,8 +20,7 @@ use crate::{
 };
 
 const FUNCTIONS: &str = include_str!("headwater.lua");
-/// In-process turns for aggregates that commands race for.
-const TURNS: usize = 256;
+const TURNS: usize = 1_024;
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {
@@ -104,7 +106,22 @@ pub(crate) struct Inner {
     pub waiting: Waiting,
     pub appender: Appender,
     pub loader: Loader,
-    pub turns: Vec<Mutex<()>>,
+    pub turns: Turns,
+}
+
+/// In-process turns for aggregates that commands race for, by their hash.
+pub(crate) struct Turns(Vec<Mutex<()>>);
+
+impl Turns {
+    fn new() -> Self {
+        Self((0..TURNS).map(|_| Mutex::new(())).collect())
+    }
+
+    pub fn of(&self, aggregate: &AggregateId) -> &Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        aggregate.hash(&mut hasher);
+        &self.0[hasher.finish() as usize % TURNS]
+    }
 }
 
 impl Log {
@@ -130,13 +147,13 @@ impl Log {
         create(&connection, &keys, settings.partitions).await?;
 
         let inner = Inner {
-            appender: Appender::start(connection.clone(), keys.clone()),
+            appender: Appender::start(&connection, keys.clone())?,
             loader: Loader::start(connection.clone()),
             keys,
             partitions: settings.partitions,
             connection,
             waiting: Waiting::new(&settings.url)?,
-            turns: (0..TURNS).map(|_| Mutex::new(())).collect(),
+            turns: Turns::new(),
         };
         Ok(Self {
             inner: Arc::new(inner),

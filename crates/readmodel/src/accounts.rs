@@ -12,6 +12,9 @@ use crate::{
     social::{AccountCounts, Happened, Tables},
 };
 
+/// Milliseconds of a day.
+pub(crate) const DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1_000;
+
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
     changes: BTreeMap<Uuid, Change>,
@@ -69,8 +72,8 @@ impl Fold {
         let ids: Vec<Uuid> = self.changes.keys().copied().collect();
         let changes: Vec<Change> = self.changes.into_values().collect();
         let insert = tables.sql(
-            "INSERT INTO {s}.accounts (id, handle, registered_at, version)
-             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[])
+            "INSERT INTO {s}.accounts (id, handle, registered_at, version, active_on)
+             SELECT *, 0 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[])
                  AS c (id, handle, registered_at, version)
              WHERE handle IS NOT NULL
              ON CONFLICT (id) DO NOTHING",
@@ -118,6 +121,28 @@ fn column<T>(changes: &[Change], field: impl Fn(&Change) -> T) -> Vec<T> {
     changes.iter().map(field).collect()
 }
 
+/// Notes the day of each account's last activity, in days since 1970-01-01.
+pub(crate) async fn touch(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    days: &BTreeMap<Uuid, i64>,
+) -> Result<(), ReadError> {
+    if days.is_empty() {
+        return Ok(());
+    }
+    let sql = tables.sql(
+        "UPDATE {s}.accounts AS a SET active_on = c.active_on
+         FROM unnest($1::uuid[], $2::bigint[]) AS c (id, active_on)
+         WHERE a.id = c.id AND a.active_on < c.active_on",
+    );
+    sqlx::query(sql)
+        .bind(days.keys().copied().collect::<Vec<_>>())
+        .bind(days.values().copied().collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
 /// Adds to the counters of many accounts, keys sorted.
 pub(crate) async fn count(
     transaction: &mut PgTransaction<'_>,
@@ -159,6 +184,8 @@ pub struct AccountRow {
     pub bio: Option<String>,
     pub pinned_post_id: Option<Uuid>,
     pub registered_at: Timestamp,
+    /// Midnight of the day of the last activity.
+    pub active_on: Timestamp,
     pub version: u64,
     pub followers: i64,
     pub following: i64,
@@ -170,7 +197,7 @@ macro_rules! select {
     ($from:literal, $rest:literal) => {
         concat!(
             "SELECT a.id, a.handle, a.display_name, a.bio, a.pinned_post_id, a.registered_at,
-                    a.version, coalesce(n.followers, 0) AS followers,
+                    a.active_on, a.version, coalesce(n.followers, 0) AS followers,
                     coalesce(n.following, 0) AS following, coalesce(n.posts, 0) AS posts ",
             $from,
             " LEFT JOIN account_counters AS n ON n.account_id = a.id ",
@@ -189,6 +216,7 @@ impl AccountRow {
             bio: row.try_get("bio")?,
             pinned_post_id: row.try_get("pinned_post_id")?,
             registered_at: Timestamp(row.try_get("registered_at")?),
+            active_on: Timestamp(row.try_get::<i64, _>("active_on")? * DAY_MILLISECONDS),
             version: row.try_get::<i64, _>("version")? as u64,
             followers: row.try_get("followers")?,
             following: row.try_get("following")?,

@@ -11,4 +11,5 @@ pub mod social;
 pub mod timelines;
 
 pub use database::{DATABASE_CONNECTIONS_DEFAULT, ReadError, connect};
+pub use sea_orm::{DatabaseConnection, sqlx::PgPool};
 pub use social::{Happened, Social};

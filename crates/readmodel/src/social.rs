@@ -49,7 +49,15 @@ impl Social {
         let mut posts = posts::Fold::default();
         let mut likes = likes::Fold::default();
         let mut follows = follows::Fold::default();
+        let mut days = BTreeMap::new();
         for happened in batch {
+            // A handle is in a partition of its own; all else that an account
+            // does is in the account's, so that its row is in this one.
+            if !matches!(happened.event, Event::Handle(_)) {
+                let day = happened.recorded_at.0.div_euclid(accounts::DAY_MILLISECONDS);
+                let last = days.entry(happened.actor.0).or_insert(day);
+                *last = day.max(*last);
+            }
             match &happened.event {
                 Event::Account(event) => accounts.take(happened, event),
                 Event::Handle(_) => {}
@@ -63,6 +71,7 @@ impl Social {
             schema: &self.schema,
         };
         accounts.write(transaction, &tables).await?;
+        accounts::touch(transaction, &tables, &days).await?;
         posts.write(transaction, &tables, &mut counters).await?;
         likes.write(transaction, &tables, &mut counters).await?;
         follows.write(transaction, &tables, &mut counters).await?;

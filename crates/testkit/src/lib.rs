@@ -1,1 +1,10 @@
-//! testkit
+#![doc = include_str!("../README.md")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod app;
+mod client;
+mod servers;
+
+pub use app::App;
+pub use client::{Answer, Client, Person, ids};
+pub use servers::{Servers, until};

@@ -65,6 +65,14 @@ impl Lists {
         })
     }
 
+    /// Whether the views server answers.
+    pub async fn answers(&self) -> bool {
+        let ping = redis::cmd("PING");
+        ping.query_async::<()>(&mut self.connection.clone())
+            .await
+            .is_ok()
+    }
+
     /// List: one account's home. The fan-out and readers write; it expires when
     /// nobody reads it.
     fn key(&self, reader: AccountId) -> Vec<u8> {

@@ -1,0 +1,488 @@
+//! Accounts: registering, profiles, the pinned post.
+
+use std::sync::Arc;
+
+use domain::{
+    accounts::{Bio, DisplayName, PinPost, UnpinPost, UpdateProfile},
+    handles::Handle,
+    posts::PostId,
+};
+use kernel::{AccountId, Uuid};
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    types::{Example, MaybeUndefined},
+};
+use readmodel::accounts::{self, AccountRow};
+use time::OffsetDateTime;
+
+use crate::{
+    answers::{Changed, Created, Done, Found},
+    body::Input,
+    freshness::View,
+    identity::{Authenticated, Viewer},
+    preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
+    problem::{Code, Problem},
+    registration::{self, Wanted},
+    request::RequestId,
+    services::Services,
+    sessions::Session,
+    system::Tag,
+};
+
+/// Accounts of one batch.
+const BATCH_MAX: usize = 100;
+
+/// Somebody who joins.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct Registration {
+    /// Letters a-z, digits and underscores; one is made up where none is given.
+    #[oai(validator(min_length = 2, max_length = 30, pattern = "^[A-Za-z0-9_]+$"))]
+    handle: Option<String>,
+    /// Never shown to others.
+    #[oai(validator(max_length = 254))]
+    email: String,
+    #[oai(validator(min_length = 8, max_length = 128))]
+    password: String,
+    #[oai(validator(max_length = 50))]
+    display_name: Option<String>,
+}
+
+impl Example for Registration {
+    fn example() -> Self {
+        Self {
+            handle: Some("ada".into()),
+            email: "ada@example.org".into(),
+            password: "correct horse battery".into(),
+            display_name: Some("Ada".into()),
+        }
+    }
+}
+
+/// Who joined, signed in.
+#[derive(Object)]
+#[oai(example)]
+pub struct Registered {
+    id: Uuid,
+    handle: String,
+    session: Session,
+}
+
+impl Example for Registered {
+    fn example() -> Self {
+        let session = Session::example();
+        Self {
+            id: session.account_id,
+            handle: "ada".into(),
+            session,
+        }
+    }
+}
+
+/// Fields that are left out stay; null clears.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct ProfileChange {
+    #[oai(nullable, validator(max_length = 50))]
+    display_name: MaybeUndefined<String>,
+    #[oai(nullable, validator(max_length = 500))]
+    bio: MaybeUndefined<String>,
+}
+
+impl Example for ProfileChange {
+    fn example() -> Self {
+        Self {
+            display_name: MaybeUndefined::Value("Ada".into()),
+            bio: MaybeUndefined::Value("Engines.".into()),
+        }
+    }
+}
+
+/// An account as everybody sees it.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct Account {
+    id: Uuid,
+    handle: String,
+    display_name: Option<String>,
+    bio: Option<String>,
+    pinned_post_id: Option<Uuid>,
+    created_at: OffsetDateTime,
+    followers_count: i64,
+    following_count: i64,
+    posts_count: i64,
+    /// The day of the account's last activity.
+    last_active_on: String,
+}
+
+impl Example for Account {
+    fn example() -> Self {
+        Self {
+            id: Session::example().account_id,
+            handle: "ada".into(),
+            display_name: Some("Ada".into()),
+            bio: Some("Engines.".into()),
+            pinned_post_id: None,
+            created_at: OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000),
+            followers_count: 3,
+            following_count: 2,
+            posts_count: 1,
+            last_active_on: "2026-11-20".into(),
+        }
+    }
+}
+
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        Self {
+            id: row.id.0,
+            handle: row.handle,
+            display_name: row.display_name,
+            bio: row.bio,
+            pinned_post_id: row.pinned_post_id,
+            created_at: row.registered_at.to_offset_date_time(),
+            followers_count: row.followers,
+            following_count: row.following,
+            posts_count: row.posts,
+            last_active_on: row.active_on.to_offset_date_time().date().to_string(),
+        }
+    }
+}
+
+/// One's own account, with what others do not see.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct OwnAccount {
+    #[oai(flatten)]
+    account: Account,
+    email: Option<String>,
+}
+
+impl Example for OwnAccount {
+    fn example() -> Self {
+        Self {
+            account: Account::example(),
+            email: Some("ada@example.org".into()),
+        }
+    }
+}
+
+/// Accounts in the order that they were asked for.
+#[derive(Object)]
+#[oai(example)]
+pub struct AccountBatch {
+    items: Vec<Account>,
+}
+
+impl Example for AccountBatch {
+    fn example() -> Self {
+        Self {
+            items: vec![Account::example()],
+        }
+    }
+}
+
+/// A page of accounts.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct AccountPage {
+    pub items: Vec<Account>,
+    /// Send it as `cursor` for the next page; missing on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl Example for AccountPage {
+    fn example() -> Self {
+        Self {
+            items: vec![Account::example()],
+            next_cursor: None,
+        }
+    }
+}
+
+/// What is pinned.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct Pin {
+    post_id: Uuid,
+}
+
+impl Example for Pin {
+    fn example() -> Self {
+        Self {
+            post_id: Session::example().account_id,
+        }
+    }
+}
+
+/// A changed thing, and its version after the change.
+#[derive(Object)]
+#[oai(example)]
+pub struct Version {
+    pub id: Uuid,
+    pub version: u64,
+}
+
+impl Example for Version {
+    fn example() -> Self {
+        Self {
+            id: Session::example().account_id,
+            version: 2,
+        }
+    }
+}
+
+pub struct AccountsApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Accounts")]
+impl AccountsApi {
+    /// Register
+    ///
+    /// Handle and e-mail address are unique without regard to case. The answer
+    /// holds a session: the new account is signed in.
+    #[oai(path = "/accounts", method = "post", operation_id = "registerAccount")]
+    async fn register(
+        &self,
+        services: Data<&Arc<Services>>,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        body: Input<Registration>,
+    ) -> Result<Created<Registered>, Problem> {
+        let wrong = |field: &str, error: String| Problem::invalid_field(format!("/{field}"), error);
+        let body = body.0;
+        let wanted = Wanted {
+            handle: match body.handle {
+                None => None,
+                Some(handle) => {
+                    let handle = handle.parse::<Handle>();
+                    Some(handle.map_err(|error| wrong("handle", error.to_string()))?)
+                }
+            },
+            email: (body.email.parse()).map_err(|e: vault::InvalidEmail| wrong("email", e.to_string()))?,
+            password: (body.password.parse())
+                .map_err(|e: vault::InvalidPassword| wrong("password", e.to_string()))?,
+            display_name: body.display_name.as_deref().map(display_name).transpose()?,
+        };
+        let (handle, receipt) =
+            registration::register(&services, wanted, &idempotency, request_id.0).await?;
+        let account = AccountId(receipt.aggregate.id);
+        let registered = Registered {
+            id: account.0,
+            handle: handle.to_string(),
+            session: Session::begin(&services, account)?,
+        };
+        let location = format!("/v1/accounts/{account}");
+        Ok(Created::new(&location, registered)
+            .at(receipt.position)
+            .version(receipt.version))
+    }
+
+    /// My account
+    #[oai(path = "/accounts/me", method = "get", operation_id = "getMyAccount")]
+    async fn get_me(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        min_position: MinPosition,
+        known: IfNoneMatch,
+    ) -> Result<Found<OwnAccount>, Problem> {
+        let as_of = (services.freshness)
+            .wait(View::Social, Some(me.account), &min_position.0)
+            .await?;
+        let row = find(&services, me.account).await?;
+        let credentials = services.vault.by_account(me.account).await?;
+        let version = row.version;
+        let own = OwnAccount {
+            account: row.into(),
+            email: credentials.and_then(|credentials| credentials.email),
+        };
+        Ok(Found::new(own).as_of(&as_of).version(version, &known))
+    }
+
+    /// Change my profile
+    #[oai(path = "/accounts/me", method = "patch", operation_id = "updateMyProfile")]
+    async fn update_me(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        if_match: IfMatch,
+        idempotency: Idempotency,
+        body: Input<ProfileChange>,
+    ) -> Result<Changed<Version>, Problem> {
+        let name = changed(body.0.display_name);
+        let bio = changed(body.0.bio);
+        let command = UpdateProfile {
+            account: me.account,
+            display_name: name.as_deref().map(display_name).transpose()?,
+            bio: match bio {
+                None => None,
+                Some(bio) => Some(bio.parse::<Bio>().map_err(|error| {
+                    Problem::invalid_field("/bio", error.to_string())
+                })?),
+            },
+            expected_version: if_match.0,
+        };
+        let key = idempotency.of(me.account);
+        let receipt = services
+            .execute_once(&command, me.account, request_id.0, key)
+            .await?;
+        let version = Version {
+            id: me.account.0,
+            version: receipt.version,
+        };
+        Ok(Changed::new(version)
+            .at(receipt.position)
+            .version(receipt.version))
+    }
+
+    /// Pin a post of mine
+    #[oai(path = "/accounts/me/pinned-post", method = "put", operation_id = "pinPost")]
+    async fn pin(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        body: Input<Pin>,
+    ) -> Result<Done, Problem> {
+        let command = PinPost {
+            account: me.account,
+            post: PostId(body.0.post_id),
+        };
+        let receipt = services
+            .execute(&command, me.account, request_id.0, &idempotency)
+            .await?;
+        Ok(Done::at(receipt.position))
+    }
+
+    /// Unpin
+    #[oai(path = "/accounts/me/pinned-post", method = "delete", operation_id = "unpinPost")]
+    async fn unpin(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+    ) -> Result<Done, Problem> {
+        let command = UnpinPost {
+            account: me.account,
+        };
+        let receipt = services
+            .execute(&command, me.account, request_id.0, &idempotency)
+            .await?;
+        Ok(Done::at(receipt.position))
+    }
+
+    /// Accounts by their ids
+    #[oai(path = "/accounts", method = "get", operation_id = "listAccounts")]
+    async fn batch(
+        &self,
+        services: Data<&Arc<Services>>,
+        viewer: Viewer,
+        min_position: MinPosition,
+        /// 1 to 100 ids with commas between; unknown ones are left out.
+        ids: Query<String>,
+    ) -> Result<Found<AccountBatch>, Problem> {
+        let ids = parse_ids(&ids.0)?;
+        let as_of = (services.freshness)
+            .wait(View::Social, viewer.account(), &min_position.0)
+            .await?;
+        let ids: Vec<_> = ids.into_iter().map(AccountId).collect();
+        let rows = accounts::by_ids(services.pool(), &ids).await?;
+        let items = rows.into_iter().map(Account::from).collect();
+        Ok(Found::new(AccountBatch { items }).as_of(&as_of))
+    }
+
+    /// An account
+    #[oai(path = "/accounts/:account_id", method = "get", operation_id = "getAccount")]
+    async fn get(
+        &self,
+        services: Data<&Arc<Services>>,
+        viewer: Viewer,
+        min_position: MinPosition,
+        known: IfNoneMatch,
+        account_id: Path<Uuid>,
+    ) -> Result<Found<Account>, Problem> {
+        let as_of = (services.freshness)
+            .wait(View::Social, viewer.account(), &min_position.0)
+            .await?;
+        let row = find(&services, AccountId(account_id.0)).await?;
+        let version = row.version;
+        Ok(Found::new(Account::from(row))
+            .as_of(&as_of)
+            .version(version, &known))
+    }
+
+    /// An account by its handle
+    #[oai(
+        path = "/accounts/by-handle/:handle",
+        method = "get",
+        operation_id = "getAccountByHandle"
+    )]
+    async fn get_by_handle(
+        &self,
+        services: Data<&Arc<Services>>,
+        viewer: Viewer,
+        min_position: MinPosition,
+        known: IfNoneMatch,
+        handle: Path<String>,
+    ) -> Result<Found<Account>, Problem> {
+        let as_of = (services.freshness)
+            .wait(View::Social, viewer.account(), &min_position.0)
+            .await?;
+        let missing = || Problem::not_found("account");
+        let handle: Handle = handle.0.parse().map_err(|_| missing())?;
+        let row = accounts::by_handle(services.pool(), &handle).await?;
+        let row = row.ok_or_else(missing)?;
+        let version = row.version;
+        Ok(Found::new(Account::from(row))
+            .as_of(&as_of)
+            .version(version, &known))
+    }
+}
+
+async fn find(services: &Services, account: AccountId) -> Result<AccountRow, Problem> {
+    let row = accounts::by_id(services.pool(), account).await?;
+    row.ok_or_else(|| Problem::not_found("account"))
+}
+
+/// Null clears, which the domain writes as an empty text.
+fn changed(field: MaybeUndefined<String>) -> Option<String> {
+    match field {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(String::new()),
+        MaybeUndefined::Value(text) => Some(text),
+    }
+}
+
+fn display_name(text: &str) -> Result<DisplayName, Problem> {
+    let name = text.parse::<DisplayName>();
+    name.map_err(|error| Problem::invalid_field("/display_name", error.to_string()))
+}
+
+/// Ids of a batch, in a query parameter named `ids`.
+pub(crate) fn parse_ids(text: &str) -> Result<Vec<Uuid>, Problem> {
+    let wrong = || {
+        let detail = format!("Send 1 to {BATCH_MAX} ids with commas between.");
+        Problem::invalid_parameter("ids", detail)
+    };
+    let ids: Vec<Uuid> = text
+        .split(',')
+        .take(BATCH_MAX + 1)
+        .map(|id| id.trim().parse().map_err(|_| wrong()))
+        .collect::<Result<_, _>>()?;
+    match ids.len() <= BATCH_MAX {
+        true => Ok(ids),
+        false => Err(wrong()),
+    }
+}
+
+impl From<readmodel::ReadError> for Problem {
+    fn from(error: readmodel::ReadError) -> Self {
+        let detail = "The read model does not answer. Try again shortly.";
+        Self::new(Code::Unavailable, detail).caused_by(error)
+    }
+}

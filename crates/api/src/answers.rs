@@ -1,0 +1,276 @@
+//! What handlers answer with: a body and the headers that say how fresh it is,
+//! or where its effect stands. The contract lists these headers. It refuses
+//! to build problems.
+
+use kernel::{Position, Positions};
+use poem::{
+    IntoResponse, Response,
+    http::{
+        HeaderName, HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, ETAG, LINK, LOCATION},
+    },
+};
+use poem_openapi::{
+    ApiResponse,
+    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    types::{ToJSON, Type},
+};
+
+use crate::preconditions::{IfNoneMatch, etag};
+
+pub const EVENT_POSITION: HeaderName = HeaderName::from_static("event-position");
+pub const AS_OF: HeaderName = HeaderName::from_static("as-of");
+
+/// An answer to a read: 200, or 304 where the reader has this version.
+pub struct Found<T> {
+    body: T,
+    headers: Headers,
+    not_modified: bool,
+}
+
+impl<T> Found<T> {
+    pub fn new(body: T) -> Self {
+        Self {
+            body,
+            headers: Headers::default(),
+            not_modified: false,
+        }
+    }
+
+    /// How far the read model was.
+    #[must_use]
+    pub fn as_of(mut self, positions: &Positions) -> Self {
+        if !positions.is_empty() {
+            self.headers.put(AS_OF, &positions.to_string());
+        }
+        self
+    }
+
+    #[must_use]
+    pub fn version(mut self, version: u64, known: &IfNoneMatch) -> Self {
+        self.headers.put(ETAG, &etag(version));
+        self.not_modified = known.has(version);
+        self
+    }
+
+    /// `link` as `paging::Here::next` gives it.
+    #[must_use]
+    pub fn next(mut self, link: Option<&str>) -> Self {
+        if let Some(link) = link {
+            self.headers.put(LINK, link);
+        }
+        self
+    }
+}
+
+/// An answer to a write that gives something back: 200.
+pub struct Changed<T>(Effect<T>);
+
+/// An answer to a write that made something: 201 with `Location`.
+pub struct Created<T>(Effect<T>);
+
+/// An answer to a write that gives nothing back: 204.
+pub struct Done(Effect<()>);
+
+struct Effect<T> {
+    body: T,
+    headers: Headers,
+}
+
+impl<T> Changed<T> {
+    pub fn new(body: T) -> Self {
+        Self(Effect::new(body))
+    }
+
+    #[must_use]
+    pub fn at(mut self, position: Option<Position>) -> Self {
+        self.0.at(position);
+        self
+    }
+
+    #[must_use]
+    pub fn version(mut self, version: u64) -> Self {
+        self.0.headers.put(ETAG, &etag(version));
+        self
+    }
+}
+
+impl<T> Created<T> {
+    /// `location` is a path such as `/v1/posts/<id>`.
+    pub fn new(location: &str, body: T) -> Self {
+        let mut effect = Effect::new(body);
+        effect.headers.put(LOCATION, location);
+        Self(effect)
+    }
+
+    #[must_use]
+    pub fn at(mut self, position: Option<Position>) -> Self {
+        self.0.at(position);
+        self
+    }
+
+    #[must_use]
+    pub fn version(mut self, version: u64) -> Self {
+        self.0.headers.put(ETAG, &etag(version));
+        self
+    }
+}
+
+impl Done {
+    /// `position`: of the receipt.
+    pub fn at(position: Option<Position>) -> Self {
+        let mut effect = Effect::new(());
+        effect.at(position);
+        Self(effect)
+    }
+}
+
+impl<T> Effect<T> {
+    fn new(body: T) -> Self {
+        let headers = Headers::default();
+        Self { body, headers }
+    }
+
+    fn at(&mut self, position: Option<Position>) {
+        if let Some(position) = position {
+            self.headers.put(EVENT_POSITION, &position.to_string());
+        }
+    }
+}
+
+#[derive(Default)]
+struct Headers(Vec<(HeaderName, HeaderValue)>);
+
+impl Headers {
+    /// What cannot be a header's value is left out.
+    fn put(&mut self, name: HeaderName, value: &str) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.0.push((name, value));
+        }
+    }
+
+    fn respond<T: ToJSON>(self, status: StatusCode, body: Option<&T>) -> Response {
+        let mut response = match body {
+            None => Response::builder().status(status).finish(),
+            Some(body) => {
+                let bytes = serde_json::to_vec(&body.to_json()).unwrap_or_default();
+                let mut response = Response::builder().status(status).body(bytes);
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(CONTENT_TYPE, json);
+                response
+            }
+        };
+        response.headers_mut().extend(self.0);
+        response
+    }
+}
+
+impl<T: ToJSON + Send> IntoResponse for Found<T> {
+    fn into_response(self) -> Response {
+        match self.not_modified {
+            true => (self.headers).respond::<T>(StatusCode::NOT_MODIFIED, None),
+            false => self.headers.respond(StatusCode::OK, Some(&self.body)),
+        }
+    }
+}
+
+impl<T: ToJSON + Send> IntoResponse for Changed<T> {
+    fn into_response(self) -> Response {
+        (self.0.headers).respond(StatusCode::OK, Some(&self.0.body))
+    }
+}
+
+impl<T: ToJSON + Send> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        (self.0.headers).respond(StatusCode::CREATED, Some(&self.0.body))
+    }
+}
+
+impl IntoResponse for Done {
+    fn into_response(self) -> Response {
+        (self.0.headers).respond::<String>(StatusCode::NO_CONTENT, None)
+    }
+}
+
+const WRITES: &[&str] = &["Event-Position"];
+
+impl<T: ToJSON> ApiResponse for Found<T> {
+    fn meta() -> MetaResponses {
+        // `contract` keeps `ETag` and 304 where the operation takes
+        // `If-None-Match`, and `Link` where it takes a cursor.
+        let found = &["As-Of", "ETag", "Link"];
+        let responses = vec![
+            response(200, "What was asked for.", Some(T::schema_ref()), found),
+            response(304, "The version that you have.", None, &["ETag"]),
+        ];
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: ToJSON> ApiResponse for Changed<T> {
+    fn meta() -> MetaResponses {
+        let headers = &["Event-Position", "ETag"];
+        let changed = response(200, "As it is now.", Some(T::schema_ref()), headers);
+        MetaResponses {
+            responses: vec![changed],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: ToJSON> ApiResponse for Created<T> {
+    fn meta() -> MetaResponses {
+        let headers = &["Event-Position", "ETag", "Location"];
+        let created = response(201, "What was made.", Some(T::schema_ref()), headers);
+        MetaResponses {
+            responses: vec![created],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl ApiResponse for Done {
+    fn meta() -> MetaResponses {
+        MetaResponses {
+            responses: vec![response(204, "Done, now or before.", None, WRITES)],
+        }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+fn response(
+    status: u16,
+    description: &'static str,
+    schema: Option<MetaSchemaRef>,
+    headers: &[&str],
+) -> MetaResponse {
+    let content = schema.map(|schema| MetaMediaType {
+        content_type: "application/json",
+        schema,
+    });
+    let header = |name: &&str| MetaHeader {
+        name: (*name).to_owned(),
+        description: None,
+        required: false,
+        deprecated: false,
+        schema: String::schema_ref(),
+    };
+    MetaResponse {
+        description,
+        status: Some(status),
+        status_range: None,
+        content: content.into_iter().collect(),
+        headers: headers.iter().map(header).collect(),
+    }
+}

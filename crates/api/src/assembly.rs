@@ -1,0 +1,58 @@
+//! Puts features and edge together, in the one right order. It refuses to hold
+//! state: what features need is in the requests' data, put there by the caller
+//! with `.data(…)` around the result.
+
+use std::any::Any;
+
+use poem::{Endpoint, EndpointExt, Response, Route, http::StatusCode, middleware::CatchPanic};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+use serde_json::Value;
+
+use crate::{
+    contract::{self, ContractError},
+    docs,
+    request::Edge,
+    surface::Surface,
+    system::System,
+};
+
+const DESCRIPTION: &str = "An event-sourced backend for social products.\n\n\
+Writes answer with `Event-Position`; one's own next read has seen it. \
+Refusals are problem documents (RFC 9457) with a stable `code`.";
+
+/// The features as one service, with what is asked about the server itself.
+pub fn service<A: OpenApi>(features: A) -> OpenApiService<(System, A), ()> {
+    OpenApiService::new((System, features), "Headwater", env!("CARGO_PKG_VERSION"))
+        .description(DESCRIPTION)
+        .license(LicenseObject::new("Apache-2.0"))
+}
+
+/// The contract of `features`: what `openapi/openapi.json` holds.
+pub fn document<A: OpenApi>(features: A) -> Result<Value, ContractError> {
+    contract::document(&service(features))
+}
+
+/// Everything that is served. Wrap it with the data that extractors want:
+/// `Arc<Tokens>`, `Arc<Cursors>`, `Arc<dyn Sessions>`, and the features' own.
+pub fn assemble<A: OpenApi + 'static>(
+    features: A,
+) -> Result<Edge<impl Endpoint<Output = Response>>, ContractError> {
+    let service = service(features);
+    let document = contract::document(&service)?;
+    let surface = Surface::of(&document);
+    let surface = docs::PAGES.into_iter().fold(surface, Surface::with_page);
+    let route = docs::add(Route::new(), contract::text(&document)?);
+    let panics = CatchPanic::new().with_handler(panicked);
+    Ok(Edge::new(route.nest("/", service).with(panics), surface))
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("a panic that says nothing");
+    // Not a problem document yet: the edge makes it one, with the request id.
+    tracing::error!(panic = text, "a handler panicked");
+    Response::builder()
+        .status(StatusCode::INTERNAL_SERVER_ERROR)
+        .finish()
+}

@@ -1,0 +1,342 @@
+//! The OpenAPI document: what poem-openapi writes, told truthfully. It is a
+//! pure function of types: the same build gives the same bytes. It refuses to
+//! be edited by hand; `complaints` says what an operation still lacks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use poem_openapi::{OpenApi, OpenApiService};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    contract_parts::{self, problem_reference},
+    identity::BEARER,
+    paging::CURSOR,
+    preconditions::{HEADER_MARK, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH},
+};
+
+#[derive(Debug, thiserror::Error)]
+#[error("the generated OpenAPI document cannot be read: {0}")]
+pub struct ContractError(#[from] serde_json::Error);
+
+/// The document as it is served and committed.
+pub fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> Result<Value, ContractError> {
+    let Generated { paths, mut rest } = serde_json::from_str(&service.spec())?;
+    let mut paths = paths.0;
+    for (path, operations) in &mut paths {
+        for (method, operation) in operations.iter_mut() {
+            mend_operation(path, method, operation);
+        }
+    }
+    rest.insert("openapi".into(), "3.0.3".into());
+    if rest
+        .get("servers")
+        .is_some_and(|servers| servers == &json!([]))
+    {
+        rest.insert("servers".into(), json!([{ "url": "/" }]));
+    }
+    let paths = paths
+        .into_iter()
+        .map(|(path, operations)| (path, operations.into()));
+    rest.insert("paths".into(), Value::Object(paths.collect()));
+    let mut document = Value::Object(rest);
+    close_requests(&mut document);
+    contract_parts::add(&mut document["components"]);
+    Ok(tidy(document))
+}
+
+/// The bytes that are committed: sorted, indented, with a newline at the end.
+pub fn text(document: &Value) -> Result<String, ContractError> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(document)?))
+}
+
+/// What operations lack, one sentence each; none where all is well.
+pub fn complaints(document: &Value) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut ids = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            let mut complain = |what: &str| complaints.push(format!("{method} {path} {what}"));
+            match operation["operationId"].as_str() {
+                None => complain("has no operationId"),
+                Some(id) if !ids.insert(id) => complain("has another one's operationId"),
+                Some(_) => {}
+            }
+            for part in ["summary", "tags"] {
+                if operation[part].is_null() {
+                    complain(&format!("has no {part}"));
+                }
+            }
+            if operation["requestBody"].is_object()
+                && !has_example(document, &operation["requestBody"])
+            {
+                complain("has no example of its body");
+            }
+            let responses = operation["responses"].as_object();
+            let responses = || responses.into_iter().flatten();
+            for (status, response) in responses() {
+                let content = response["content"].as_object();
+                if status.starts_with('2') && content.is_some() && !has_example(document, response)
+                {
+                    complain(&format!("has no example of {status}"));
+                }
+                let described = response["description"].as_str().unwrap_or_default();
+                if described.is_empty() && response["$ref"].is_null() {
+                    complain(&format!("does not describe {status}"));
+                }
+            }
+            if !responses().any(|(status, _)| status.starts_with('5')) {
+                complain("describes no errors");
+            }
+        }
+    }
+    complaints
+}
+
+/// poem-openapi writes a path once for each feature that has it; a plain map
+/// would keep the last one only.
+#[derive(Deserialize)]
+struct Generated {
+    paths: Paths,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+struct Paths(BTreeMap<String, Map<String, Value>>);
+
+impl<'de> Deserialize<'de> for Paths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Uniting;
+
+        impl<'de> Visitor<'de> for Uniting {
+            type Value = Paths;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("paths")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Paths, M::Error> {
+                let mut paths = BTreeMap::<String, Map<String, Value>>::new();
+                while let Some((path, operations)) = map.next_entry::<_, Map<_, _>>()? {
+                    paths.entry(path).or_default().extend(operations);
+                }
+                Ok(Paths(paths))
+            }
+        }
+
+        deserializer.deserialize_map(Uniting)
+    }
+}
+
+fn mend_operation(path: &str, method: &str, operation: &mut Value) {
+    let marks = take_marks(operation);
+    let marked = |name: &str| marks.iter().any(|mark| mark == name);
+    let parameters = operation["parameters"].as_array();
+    let mut parameters = parameters.cloned().unwrap_or_default();
+    let pages = parameters.iter().any(|p| p["name"] == CURSOR);
+    for parameter in parameters.iter_mut().filter_map(Value::as_object_mut) {
+        parameter.retain(|key, value| {
+            !matches!(
+                (key.as_str(), &*value),
+                ("deprecated", Value::Bool(false)) | ("explode", Value::Bool(true))
+            )
+        });
+    }
+    let has_body = operation["requestBody"].is_object();
+    let secured = operation["security"].is_array();
+    let mut statuses = BTreeSet::from([500, 503]);
+    if has_body || !parameters.is_empty() || !marks.is_empty() {
+        statuses.insert(400);
+    }
+    if secured {
+        statuses.insert(401);
+    }
+    if path.contains('{') {
+        statuses.insert(404);
+    }
+    if path.starts_with("/v1/") {
+        statuses.insert(429);
+    }
+    if method != "get" {
+        statuses.extend(secured.then_some(403));
+        statuses.extend((method != "delete").then_some(409));
+    }
+    if has_body {
+        statuses.extend([413, 415, 422]);
+    }
+    statuses.extend(marked(IDEMPOTENCY_KEY).then_some(422));
+    statuses.extend(marked(IF_MATCH).then_some(412));
+
+    for mark in &marks {
+        parameters.push(json!({ "$ref": format!("#/components/parameters/{mark}") }));
+    }
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    clean_media_types(&mut operation["requestBody"]);
+    if !has_body && let Some(operation) = operation.as_object_mut() {
+        operation.remove("requestBody");
+    }
+    let Some(responses) = operation["responses"].as_object_mut() else {
+        return;
+    };
+    let conditional = method != "get" || marked(IF_NONE_MATCH);
+    if !conditional {
+        responses.remove("304");
+    }
+    for response in responses.values_mut() {
+        clean_media_types(response);
+        mend_headers(response, conditional, pages);
+        if response["description"] == "" {
+            response["description"] = "Done.".into();
+        }
+    }
+    for status in statuses {
+        let reference = problem_reference(status);
+        responses.entry(status.to_string()).or_insert(reference);
+    }
+}
+
+/// Takes the headers out that extractors noted down as security schemes.
+fn take_marks(operation: &mut Value) -> Vec<String> {
+    let mut marks = Vec::new();
+    let Some(security) = operation["security"].as_array_mut() else {
+        operation.as_object_mut().map(|all| all.remove("security"));
+        return marks;
+    };
+    security.retain(|requirement| {
+        let name = requirement.as_object().and_then(|all| all.keys().next());
+        let mark = name.and_then(|name| name.strip_prefix(HEADER_MARK));
+        marks.extend(mark.map(str::to_owned));
+        mark.is_none()
+    });
+    // The empty requirement first: whoever looks need not sign in.
+    security.sort_by_key(|requirement| requirement.get(BEARER).is_some());
+    if security.is_empty() {
+        operation.as_object_mut().map(|all| all.remove("security"));
+    }
+    marks
+}
+
+fn mend_headers(response: &mut Value, conditional: bool, pages: bool) {
+    let mut headers = Map::new();
+    let documented = response["headers"].as_object_mut().map(std::mem::take);
+    let mut documented = documented.unwrap_or_default();
+    documented.insert("X-Request-Id".into(), Value::Null);
+    for (name, header) in documented {
+        let told = match name.as_str() {
+            "ETag" => conditional,
+            "Link" => pages,
+            _ => true,
+        };
+        if told {
+            let known = contract_parts::HEADERS
+                .iter()
+                .any(|(known, _)| *known == name);
+            let header = match known {
+                true => json!({ "$ref": format!("#/components/headers/{name}") }),
+                false => header,
+            };
+            headers.insert(name, header);
+        }
+    }
+    response["headers"] = headers.into();
+}
+
+fn clean_media_types(holder: &mut Value) {
+    if let Some(content) = holder["content"].as_object_mut()
+        && let Some(json) = content.remove("application/json; charset=utf-8")
+    {
+        content.insert("application/json".into(), json);
+    } else if holder["content"].is_null() {
+        holder
+            .as_object_mut()
+            .map(|holder| holder.remove("content"));
+    }
+}
+
+/// Bodies with unknown fields are refused: says so in the schemas that only
+/// requests use.
+fn close_requests(document: &mut Value) {
+    let (mut asked, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    for operations in document["paths"]
+        .as_object()
+        .into_iter()
+        .flat_map(Map::values)
+    {
+        for operation in operations.as_object().into_iter().flat_map(Map::values) {
+            references(document, &operation["requestBody"], &mut asked);
+            references(document, &operation["responses"], &mut answered);
+        }
+    }
+    let names: Vec<_> = asked.difference(&answered).cloned().collect();
+    for name in names {
+        let schema = &mut document["components"]["schemas"][&name];
+        if schema["type"] == "object" && schema.get("additionalProperties").is_none() {
+            schema["additionalProperties"] = false.into();
+        }
+    }
+}
+
+/// The names of all schemas that `value` leads to.
+fn references(document: &Value, value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            let reference = fields.get("$ref").and_then(Value::as_str);
+            let name = reference.and_then(|text| text.strip_prefix("#/components/schemas/"));
+            if let Some(name) = name
+                && found.insert(name.to_owned())
+            {
+                references(document, &document["components"]["schemas"][name], found);
+            }
+            fields
+                .values()
+                .for_each(|field| references(document, field, found));
+        }
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| references(document, item, found)),
+        _ => {}
+    }
+}
+
+/// Whether a body or response shows an example, in itself or in its schema.
+fn has_example(document: &Value, holder: &Value) -> bool {
+    let media = holder["content"]
+        .as_object()
+        .into_iter()
+        .flat_map(Map::values);
+    let mut schemas = media.map(|media| {
+        let schema = &media["schema"];
+        let reference = schema["$ref"]
+            .as_str()
+            .and_then(|text| text.strip_prefix('#'));
+        let schema = reference
+            .and_then(|at| document.pointer(at))
+            .unwrap_or(schema);
+        media.get("example").or(schema.get("example")).is_some()
+    });
+    schemas.all(|has| has)
+}
+
+/// Sorted keys, and whole numbers without a point.
+fn tidy(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(key, value)| (key, tidy(value)));
+            let sorted: BTreeMap<_, _> = fields.collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(items) => items.into_iter().map(tidy).collect(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => {
+                (float as i64).into()
+            }
+            _ => Value::Number(number),
+        },
+        other => other,
+    }
+}

@@ -1,0 +1,181 @@
+//! What every operation of the contract shares: the problem, its responses by
+//! status, and headers. It refuses anything that one feature alone has.
+
+use poem::http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    preconditions::{IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, MIN_POSITION},
+    problem::{Code, PROBLEM_MEDIA_TYPE},
+};
+
+/// Response headers with a sentence each.
+pub(crate) const HEADERS: &[(&str, &str)] = &[
+    (
+        "As-Of",
+        "How far the read model was: a list of positions, one a partition.",
+    ),
+    (
+        "ETag",
+        "The version of what is shown, for If-None-Match and If-Match.",
+    ),
+    (
+        "Event-Position",
+        "Where the effect stands in the log. Send it as Min-Position to read what was written.",
+    ),
+    (
+        "Link",
+        "The next page, as rel=\"next\" (RFC 8288); absent on the last one.",
+    ),
+    ("Location", "Where the thing that was made is."),
+    (
+        "Retry-After",
+        "How many seconds to wait before another try.",
+    ),
+    (
+        "X-Request-Id",
+        "Names this request in our logs and, for a write, in its events.",
+    ),
+];
+
+const PARAMETERS: &[(&str, &str, &str)] = &[
+    (
+        IF_MATCH,
+        "The ETag that was read: the edit is refused with 412 where it has changed since.",
+        "\"7\"",
+    ),
+    (
+        IF_NONE_MATCH,
+        "ETags that you have: the answer is 304 where one is still right.",
+        "\"7\"",
+    ),
+    (
+        IDEMPOTENCY_KEY,
+        "1 to 255 visible characters, such as a UUID. For a day the same key gives the same effect and answer, however often it is sent.",
+        "01890a5d-ac96-774b-bcce-b302099a8057",
+    ),
+    (
+        MIN_POSITION,
+        "Event-Positions that the answer must have seen, with commas between.",
+        "3:1-4711",
+    ),
+];
+
+pub(crate) fn problem_reference(status: u16) -> Value {
+    json!({ "$ref": format!("#/components/responses/{}", response_name(status)) })
+}
+
+pub(crate) fn add(components: &mut Value) {
+    let header =
+        |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    let headers = HEADERS.iter();
+    let headers: Map<_, _> = headers
+        .map(|(name, told)| ((*name).into(), header(told)))
+        .collect();
+    components["headers"] = headers.into();
+
+    let parameters = PARAMETERS.iter().map(|(name, told, example)| {
+        let parameter = json!({
+            "name": name, "in": "header", "required": false, "description": told,
+            "schema": { "type": "string" }, "example": example,
+        });
+        ((*name).to_owned(), parameter)
+    });
+    components["parameters"] = parameters.collect::<Map<_, _>>().into();
+
+    let mut responses = Map::new();
+    for code in Code::ALL {
+        let status = code.status().as_u16();
+        let name = response_name(status);
+        let response = responses
+            .entry(name)
+            .or_insert_with(|| empty_response(status));
+        let told = response["description"].as_str().unwrap_or_default();
+        response["description"] = format!("{told}- `{}`: {}.\n", code.name(), code.title()).into();
+        let media = &mut response["content"][PROBLEM_MEDIA_TYPE];
+        if media.get("example").is_none() {
+            media["example"] = example(*code);
+        }
+    }
+    components["responses"] = responses.into();
+    components["schemas"]["Problem"] = problem_schema();
+}
+
+fn empty_response(status: u16) -> Value {
+    let mut headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" } });
+    if matches!(status, 429 | 503) {
+        headers["Retry-After"] = json!({ "$ref": "#/components/headers/Retry-After" });
+    }
+    let content = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+    json!({ "description": "", "headers": headers, "content": { PROBLEM_MEDIA_TYPE: content } })
+}
+
+fn example(code: Code) -> Value {
+    let mut example = json!({
+        "type": format!("/problems/{}", code.name()),
+        "title": code.title(),
+        "status": code.status().as_u16(),
+        "code": code.name(),
+        "detail": format!("{}.", code.title()),
+        "request_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+    });
+    if code == Code::InvalidField {
+        example["errors"] =
+            json!([{ "pointer": "/text", "detail": "Use at most 500 characters." }]);
+    }
+    example
+}
+
+fn problem_schema() -> Value {
+    let text = |told: &str| json!({ "type": "string", "description": told });
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+    let told_codes = "Stable: branch on this. More may be added.";
+    json!({
+        "type": "object",
+        "title": "Problem",
+        "description": "A refusal (RFC 9457).",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": text("A URI reference that names the sort of problem."),
+            "title": text("The sort of problem in words."),
+            "status": { "type": "integer", "format": "int32", "description": "The HTTP status." },
+            "code": { "type": "string", "description": told_codes, "x-extensible-enum": codes },
+            "detail": text("What is wrong this time, and what to do."),
+            "request_id": { "type": "string", "format": "uuid", "description": "As in X-Request-Id." },
+            "errors": {
+                "type": "array",
+                "description": "What is wrong with the input, each with a pointer or a parameter.",
+                "items": {
+                    "type": "object",
+                    "required": ["detail"],
+                    "properties": {
+                        "pointer": text("A JSON pointer (RFC 6901) into the body."),
+                        "parameter": text("The name of a path, query or header parameter."),
+                        "detail": text("What to do."),
+                    },
+                },
+            },
+        },
+    })
+}
+
+/// The reason phrase without spaces, as components are named.
+fn response_name(status: u16) -> String {
+    let reason = StatusCode::from_u16(status).ok();
+    let reason = reason.and_then(|status| status.canonical_reason());
+    reason.unwrap_or("Problem").replace(' ', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answers::{AS_OF, EVENT_POSITION};
+
+    #[test]
+    fn the_documented_headers_are_the_sent_ones() {
+        for sent in [AS_OF, EVENT_POSITION] {
+            let documented = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case(sent.as_str());
+            assert!(HEADERS.iter().any(documented), "{sent}");
+        }
+    }
+}

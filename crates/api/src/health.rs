@@ -1,0 +1,77 @@
+//! Readiness: whether each server that requests need answers, and how far the
+//! read model is behind the log.
+
+use std::{sync::Arc, time::Duration};
+
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
+use readmodel::checkpoints;
+
+use crate::{
+    problem::{Code, Problem},
+    services::Services,
+    system::Tag,
+};
+
+const ANSWER_MILLISECONDS_MAX: u64 = 1_000;
+
+/// What requests need.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+struct Readiness {
+    /// Reads work without the log, writes do not.
+    log: bool,
+    /// Pages of home are slower without it.
+    views: bool,
+    database: bool,
+    /// Events that the read model has not folded yet; missing without the log.
+    lag_events: Option<u64>,
+}
+
+impl Example for Readiness {
+    fn example() -> Self {
+        Self {
+            log: true,
+            views: true,
+            database: true,
+            lag_events: Some(0),
+        }
+    }
+}
+
+pub struct HealthApi;
+
+#[OpenApi(tag = "Tag::System")]
+impl HealthApi {
+    /// Whether requests can be answered
+    ///
+    /// 503 where the database does not answer; the other parts are told.
+    #[oai(path = "/health/ready", method = "get", operation_id = "getReadiness")]
+    async fn ready(&self, services: Data<&Arc<Services>>) -> Result<Json<Readiness>, Problem> {
+        let patience = Duration::from_millis(ANSWER_MILLISECONDS_MAX);
+        let folded = checkpoints::all(services.pool(), "social");
+        let (folded, heads, views) = tokio::join!(
+            tokio::time::timeout(patience, folded),
+            tokio::time::timeout(patience, services.log.heads()),
+            tokio::time::timeout(patience, services.lists.answers()),
+        );
+        let Ok(Ok((folded, _))) = folded else {
+            let detail = "The database does not answer.";
+            return Err(Problem::new(Code::Unavailable, detail));
+        };
+        let heads = heads.ok().and_then(Result::ok);
+        let lag = heads.as_ref().map(|heads| {
+            let behind = heads.iter().map(|head| match folded.get(head.partition) {
+                Some(at) if at.epoch == head.epoch => head.seq.saturating_sub(at.seq),
+                _ => head.seq + 1,
+            });
+            behind.sum()
+        });
+        Ok(Json(Readiness {
+            log: heads.is_some(),
+            views: views.unwrap_or(false),
+            database: true,
+            lag_events: lag,
+        }))
+    }
+}

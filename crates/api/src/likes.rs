@@ -1,0 +1,109 @@
+//! Likes: liking, unliking, who liked.
+
+use std::sync::Arc;
+
+use domain::{
+    likes::{LikeError, LikePost, UnlikePost},
+    posts::PostId,
+};
+use kernel::Uuid;
+use poem::web::Data;
+use poem_openapi::{
+    OpenApi,
+    param::{Path, Query},
+};
+use readmodel::likes;
+
+use crate::{
+    accounts::AccountPage,
+    answers::{Done, Found},
+    freshness::View,
+    identity::{Authenticated, Viewer},
+    pages,
+    paging::{Here, Limit},
+    posts,
+    preconditions::{Idempotency, MinPosition},
+    problem::Problem,
+    request::RequestId,
+    services::Services,
+    system::Tag,
+};
+
+pub struct LikesApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Likes")]
+impl LikesApi {
+    /// Like a post
+    ///
+    /// Liking it again changes nothing.
+    #[oai(path = "/posts/:post_id/like", method = "put", operation_id = "likePost")]
+    async fn like(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        post_id: Path<Uuid>,
+    ) -> Result<Done, Problem> {
+        let command = LikePost {
+            account: me.account,
+            post: PostId(post_id.0),
+        };
+        let receipt = services
+            .execute(&command, me.account, request_id.0, &idempotency)
+            .await?;
+        Ok(Done::at(receipt.position))
+    }
+
+    /// Take a like back
+    #[oai(path = "/posts/:post_id/like", method = "delete", operation_id = "unlikePost")]
+    async fn unlike(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        post_id: Path<Uuid>,
+    ) -> Result<Done, Problem> {
+        let command = UnlikePost {
+            account: me.account,
+            post: PostId(post_id.0),
+        };
+        let receipt = services
+            .execute(&command, me.account, request_id.0, &idempotency)
+            .await?;
+        Ok(Done::at(receipt.position))
+    }
+
+    /// Who liked a post, the last first
+    #[oai(path = "/posts/:post_id/likes", method = "get", operation_id = "listLikers")]
+    #[allow(clippy::too_many_arguments)]
+    async fn likers(
+        &self,
+        services: Data<&Arc<Services>>,
+        viewer: Viewer,
+        min_position: MinPosition,
+        here: Here,
+        post_id: Path<Uuid>,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+    ) -> Result<Found<AccountPage>, Problem> {
+        let scope = format!("likes:{}", post_id.0);
+        let after = pages::edge(&services.cursors, &scope, cursor.0.as_deref())?;
+        let as_of = (services.freshness)
+            .wait(View::Social, viewer.account(), &min_position.0)
+            .await?;
+        let post = posts::find(&services, viewer, PostId(post_id.0)).await?.id;
+        let asked = pages::asked(limit.0);
+        let rows = likes::likers(services.pool(), post, after, asked).await?;
+        Ok(pages::accounts(&services.cursors, &scope, rows, limit.0, &here).as_of(&as_of))
+    }
+}
+
+impl From<LikeError> for Problem {
+    fn from(error: LikeError) -> Self {
+        match error {
+            LikeError::PostNotFound => Self::not_found("post"),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Headers that a request sets conditions with: `If-Match`, `If-None-Match`,
+//! `Idempotency-Key`, `Min-Position`. Handlers take them as arguments, and the
+//! contract then shows them. It refuses values that cannot be read: a
+//! condition that is not understood must not be dropped.
+
+use eventlog::IdempotencyKey;
+use kernel::{AccountId, Positions};
+use poem::{Request, RequestBody, Result, http::Method};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use crate::{
+    body::RawBody,
+    paging::Here,
+    problem::{Code, Problem},
+};
+
+pub const IF_MATCH: &str = "If-Match";
+pub const IF_NONE_MATCH: &str = "If-None-Match";
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+pub const MIN_POSITION: &str = "Min-Position";
+const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
+/// An extractor can tell the document of a security scheme and of nothing
+/// else; `contract` turns names with this prefix into header parameters.
+pub(crate) const HEADER_MARK: &str = "header:";
+
+/// The `ETag` of an aggregate at `version`.
+pub fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+/// The version that an edit wants to meet; none where any will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IfMatch(pub Option<u64>);
+
+impl IfMatch {
+    pub fn check(self, current: u64) -> Result<(), Problem> {
+        if self.0.is_none_or(|wanted| wanted == current) {
+            return Ok(());
+        }
+        let detail = format!("It is at version {current}: read it again, then edit.");
+        Err(Problem::new(Code::VersionMismatch, detail))
+    }
+
+    fn parse(request: &Request) -> Result<Self, Problem> {
+        match only(request, IF_MATCH)? {
+            None | Some("*") => Ok(Self(None)),
+            Some(tag) => match version(tag) {
+                Some(version) => Ok(Self(Some(version))),
+                None => Err(malformed(IF_MATCH, "Send one ETag as it was given: \"7\".")),
+            },
+        }
+    }
+}
+
+/// The versions that a reader has already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IfNoneMatch {
+    versions: Vec<u64>,
+    any: bool,
+}
+
+impl IfNoneMatch {
+    pub fn has(&self, version: u64) -> bool {
+        self.any || self.versions.contains(&version)
+    }
+
+    /// A tag that is not ours matches nothing, as RFC 9110 has it; a cache on
+    /// the way may have made it weak.
+    fn parse(request: &Request) -> Result<Self, Problem> {
+        let text = only(request, IF_NONE_MATCH)?.unwrap_or_default();
+        let tags = text.split(',').map(str::trim);
+        let strong = tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
+        Ok(Self {
+            versions: strong.filter_map(version).collect(),
+            any: text == "*",
+        })
+    }
+}
+
+/// The key of a write that may be sent again, and what it is of.
+#[derive(Clone)]
+pub struct Idempotency {
+    key: Option<String>,
+    method: Method,
+    path: String,
+    body: RawBody,
+}
+
+impl Idempotency {
+    /// The log's key in `account`'s scope; none where the client gave none.
+    pub fn of(&self, account: AccountId) -> Option<IdempotencyKey> {
+        let key = self.key.as_ref()?;
+        let method = self.method.as_str();
+        let (path, body) = (&self.path, &self.body.0);
+        Some(IdempotencyKey::given(account, method, path, key, body))
+    }
+
+    /// The key as the client gave it.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    fn parse(request: &Request) -> Result<Self, Problem> {
+        let key = only(request, IDEMPOTENCY_KEY)?;
+        let fits = |key: &str| {
+            (1..=IDEMPOTENCY_KEY_CHARACTERS_MAX).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !key.is_none_or(fits) {
+            let max = IDEMPOTENCY_KEY_CHARACTERS_MAX;
+            let detail = format!("Use 1 to {max} visible ASCII characters, such as a UUID.");
+            return Err(malformed(IDEMPOTENCY_KEY, detail));
+        }
+        let path = request.data::<Here>();
+        Ok(Self {
+            key: key.map(str::to_owned),
+            method: request.method().clone(),
+            path: path
+                .map_or_else(|| request.original_uri().path(), Here::path)
+                .to_owned(),
+            body: request.data::<RawBody>().cloned().unwrap_or_default(),
+        })
+    }
+}
+
+/// What a read must have seen; empty where it may be anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MinPosition(pub Positions);
+
+impl MinPosition {
+    fn parse(request: &Request) -> Result<Self, Problem> {
+        let Some(text) = only(request, MIN_POSITION)? else {
+            return Ok(Self::default());
+        };
+        let detail = "Send the Event-Position of a write, or several with commas: 3:1-4711,0:1-9.";
+        let positions = text.parse();
+        Ok(Self(
+            positions.map_err(|_| malformed(MIN_POSITION, detail))?,
+        ))
+    }
+}
+
+/// The header's value; refused where there are two, or where it is no text.
+fn only<'a>(request: &'a Request, name: &'static str) -> Result<Option<&'a str>, Problem> {
+    let mut values = request.headers().get_all(name).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(malformed(name, "Send this header once."));
+    }
+    let text = first.map(|value| value.to_str().map(str::trim));
+    let text = text.transpose();
+    text.map_err(|_| malformed(name, "Use visible ASCII characters."))
+}
+
+fn version(tag: &str) -> Option<u64> {
+    tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+}
+
+fn malformed(name: &'static str, detail: impl Into<String>) -> Problem {
+    let problem = Problem::new(Code::MalformedRequest, "Correct the listed headers.");
+    problem.with_parameter(name, detail)
+}
+
+macro_rules! header_extractors {
+    ($($extractor:ident = $mark:literal;)+) => {$(
+        impl<'a> ApiExtractor<'a> for $extractor {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+            type ParamType = ();
+            type ParamRawType = ();
+
+            fn security_schemes() -> Vec<&'static str> {
+                vec![$mark]
+            }
+
+            async fn from_request(
+                request: &'a Request,
+                _: &mut RequestBody,
+                _: ExtractParamOptions<()>,
+            ) -> Result<Self> {
+                Ok(Self::parse(request)?)
+            }
+        }
+    )+};
+}
+
+header_extractors! {
+    IfMatch = "header:If-Match";
+    IfNoneMatch = "header:If-None-Match";
+    Idempotency = "header:Idempotency-Key";
+    MinPosition = "header:Min-Position";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(name: &str, value: &str) -> Request {
+        Request::builder().header(name, value).finish()
+    }
+
+    #[test]
+    fn an_edit_meets_its_version_or_is_refused() {
+        let parse = |value: &str| IfMatch::parse(&request(IF_MATCH, value)).map_err(|p| p.code());
+        assert_eq!(parse(&etag(7)), Ok(IfMatch(Some(7))));
+        assert_eq!(parse("*"), Ok(IfMatch(None)));
+        for bad in ["7", "W/\"7\"", "\"1\", \"2\"", "\"x\"", ""] {
+            assert_eq!(parse(bad), Err(Code::MalformedRequest), "{bad}");
+        }
+        let checked = IfMatch(Some(7)).check(8).map_err(|p| p.code());
+        assert_eq!(checked, Err(Code::VersionMismatch));
+        assert!(IfMatch(None).check(8).is_ok());
+    }
+
+    #[test]
+    fn a_reader_has_what_it_names() -> Result<(), Problem> {
+        let parse = |value| IfNoneMatch::parse(&request(IF_NONE_MATCH, value));
+        assert!(parse("\"1\", W/\"7\"")?.has(7));
+        assert!(parse("*")?.has(1));
+        assert!(!parse("\"abc\", 7")?.has(7));
+        assert!(!IfNoneMatch::parse(&Request::default())?.has(0));
+        Ok(())
+    }
+
+    #[test]
+    fn a_key_is_visible_and_bounded() -> Result<(), Problem> {
+        let ada = AccountId(uuid::Uuid::from_u128(1));
+        let parse = |key: &str| Idempotency::parse(&request(IDEMPOTENCY_KEY, key));
+        assert!(parse("a-key")?.of(ada).is_some());
+        assert!(Idempotency::parse(&Request::default())?.of(ada).is_none());
+        for bad in ["", "a b", &"x".repeat(256)] {
+            let code = parse(bad).map(|_| ()).map_err(|p| p.code());
+            assert_eq!(code, Err(Code::MalformedRequest), "{bad}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn positions_are_read_or_refused() -> Result<(), Problem> {
+        let parse = |value| MinPosition::parse(&request(MIN_POSITION, value));
+        assert_eq!(parse("3:1-42, 0:1-7")?.0.to_string(), "0:1-7,3:1-42");
+        assert!(parse("3").is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! Registering: three writes in three places (the handle, the vault, the
+//! account), each of which may be the last one of a process that dies. Every
+//! step can be repeated by the same attempt; what a dead attempt holds is taken
+//! over after a time, once its account can no longer be registered.
+
+use domain::{
+    accounts::{AbandonRegistration, AccountError, Accounts, DisplayName, RegisterAccount, Standing},
+    handles::{Handle, HandleError, Handles, ReleaseHandle, ReserveHandle},
+};
+use eventlog::{IdempotencyKey, Receipt};
+use kernel::{AccountId, Route, Timestamp, Uuid, compose_id};
+use vault::{Email, NewCredentials, Password, VaultError};
+
+use crate::{
+    identity::now,
+    preconditions::Idempotency,
+    problem::{Code, Problem},
+    services::{Services, random, random_id},
+};
+
+/// A registration that has not ended by then is dead.
+const REGISTRATION_SECONDS_MAX: i64 = 120;
+const EMAIL_TRIES_MAX: u32 = 3;
+
+pub(crate) struct Wanted {
+    pub handle: Option<Handle>,
+    pub email: Email,
+    pub password: Password,
+    pub display_name: Option<DisplayName>,
+}
+
+/// One try to register, by one client.
+struct Attempt {
+    id: Uuid,
+    key: Option<IdempotencyKey>,
+    correlation: Uuid,
+}
+
+pub(crate) async fn register(
+    services: &Services,
+    wanted: Wanted,
+    idempotency: &Idempotency,
+    correlation: Uuid,
+) -> Result<(Handle, Receipt), Problem> {
+    // Nobody is signed in: keys are scoped by nobody, and the key's hash routes
+    // the account, so that a retry meets its receipt.
+    let key = idempotency.of(AccountId(Uuid::nil()));
+    let attempt = Attempt {
+        id: match &key {
+            Some(key) => Uuid::from_u128(key.hash),
+            None => random_id()?,
+        },
+        key,
+        correlation,
+    };
+    if let Some(done) = attempt.done_before(services).await? {
+        return Ok(done);
+    }
+    let password_hash = services.passwords.hash(wanted.password).await?;
+    let handle = wanted.handle.unwrap_or_else(|| attempt.made_up_handle());
+    let account = attempt.reserve(services, &handle).await?;
+    let credentials = NewCredentials {
+        account,
+        email: Some(wanted.email),
+        password_hash: Some(password_hash),
+    };
+    if let Err(problem) = attempt.admit(services, credentials).await {
+        let release = ReleaseHandle { handle, account };
+        if problem.code() == Code::EmailTaken {
+            let released = services
+                .execute_once(&release, account, correlation, None)
+                .await;
+            if let Err(error) = released {
+                tracing::warn!(%error, "a handle stays reserved until it is taken over");
+            }
+        }
+        return Err(problem);
+    }
+    let command = RegisterAccount {
+        account,
+        handle: handle.clone(),
+        display_name: wanted.display_name,
+    };
+    let receipt = services
+        .execute_once(&command, account, correlation, attempt.key)
+        .await?;
+    Ok((handle, receipt))
+}
+
+impl Attempt {
+    /// What the same key answered before.
+    async fn done_before(
+        &self,
+        services: &Services,
+    ) -> Result<Option<(Handle, Receipt)>, Problem> {
+        let Some(key) = &self.key else {
+            return Ok(None);
+        };
+        let receipt = match services.log.receipt(self.id, key).await? {
+            None => return Ok(None),
+            Some(Ok(receipt)) => receipt,
+            Some(Err(_)) => {
+                return Err(Problem::new(
+                    Code::IdempotencyKeyReused,
+                    "Use a new Idempotency-Key for a new request, or send the first body again.",
+                ));
+            }
+        };
+        let state = services.log.state::<Accounts>(receipt.aggregate).await?;
+        let handle = state.state.handle;
+        let handle = handle.ok_or_else(|| Problem::internal("an account without a handle"))?;
+        Ok(Some((handle, receipt)))
+    }
+
+    /// The same attempt makes up the same handle.
+    fn made_up_handle(&self) -> Handle {
+        let made_up = format!("user_{:016x}", self.id.as_u64_pair().0);
+        made_up.parse().unwrap_or_else(|_| unreachable!("it has 21 letters"))
+    }
+
+    /// Takes the handle, and returns the account that it is taken for: that of
+    /// an earlier try of the same attempt, or a new one.
+    async fn reserve(&self, services: &Services, handle: &Handle) -> Result<AccountId, Problem> {
+        let now = now();
+        let state = services.log.state::<Handles>(handle.aggregate()).await?;
+        let mut abandoned = None;
+        if let Some(holder) = state.state.holder {
+            if holder.attempt == self.id {
+                return Ok(holder.account);
+            }
+            if !self.abandon(services, holder.account, holder.reserved_at).await? {
+                return Err(HandleError::HandleTaken.into());
+            }
+            abandoned = Some(holder.account);
+        }
+        let milliseconds = u64::try_from(now.0).unwrap_or_default();
+        let account = AccountId(compose_id(milliseconds, random()?, Route::of(self.id)));
+        let command = ReserveHandle {
+            handle: handle.clone(),
+            account,
+            attempt: self.id,
+            now,
+            abandoned,
+        };
+        services
+            .execute_once(&command, account, self.correlation, None)
+            .await?;
+        Ok(account)
+    }
+
+    async fn admit(&self, services: &Services, wanted: NewCredentials) -> Result<(), Problem> {
+        for _ in 1..EMAIL_TRIES_MAX {
+            let holder = match services.vault.admit(wanted.clone(), random()?).await {
+                Err(VaultError::EmailTaken(holder)) => holder,
+                admitted => return Ok(admitted?),
+            };
+            let Some(credentials) = services.vault.by_account(holder).await? else {
+                continue;
+            };
+            let since = credentials.created_at.unix_timestamp() * 1_000;
+            if !self.abandon(services, holder, Timestamp(since)).await? {
+                return Err(VaultError::EmailTaken(holder).into());
+            }
+            services.vault.dismiss(holder).await?;
+        }
+        Ok(services.vault.admit(wanted, random()?).await?)
+    }
+
+    /// Whether `holder`'s registration is dead; from now on it stays so.
+    async fn abandon(
+        &self,
+        services: &Services,
+        holder: AccountId,
+        since: Timestamp,
+    ) -> Result<bool, Problem> {
+        let state = services.log.state::<Accounts>(Accounts::id(holder)).await?;
+        match state.state.standing {
+            Standing::Registered => Ok(false),
+            Standing::Abandoned => Ok(true),
+            Standing::Unknown if now().0 - since.0 < REGISTRATION_SECONDS_MAX * 1_000 => Ok(false),
+            Standing::Unknown => {
+                let command = AbandonRegistration { account: holder };
+                let done = services
+                    .execute_once(&command, holder, self.correlation, None)
+                    .await;
+                match done {
+                    Ok(_) => Ok(true),
+                    // It ended well in the last moment.
+                    Err(problem) if problem.code() == Code::Conflict => Ok(false),
+                    Err(problem) => Err(problem),
+                }
+            }
+        }
+    }
+}
+
+impl From<HandleError> for Problem {
+    fn from(error: HandleError) -> Self {
+        match error {
+            HandleError::HandleTaken => {
+                Self::new(Code::HandleTaken, "Choose another handle.")
+                    .with_field("/handle", "Somebody has it.")
+            }
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::RegistrationAbandoned => {
+                Self::new(Code::Conflict, "The registration took too long. Register again.")
+            }
+            AccountError::AccountExists => {
+                Self::new(Code::Conflict, "The account is registered already.")
+            }
+            AccountError::AccountNotFound => Self::not_found("account"),
+            AccountError::VersionMismatch(version) => Self::new(
+                Code::VersionMismatch,
+                format!("It is at version {version}: read it again, then edit."),
+            ),
+            AccountError::PostNotOwn => Self::new(
+                Code::Conflict,
+                "Only a post of one's own that still exists can be pinned.",
+            ),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The layer around everything: a request id, the body under its caps, one
+//! deadline, a problem document for every refusal, security headers, and one
+//! log line. It refuses to log queries, headers and bodies.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use poem::{
+    Endpoint, IntoResponse, Request, Response, Result,
+    http::{
+        HeaderName, HeaderValue, Method, StatusCode,
+        header::{CACHE_CONTROL, ETAG, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+    },
+};
+use uuid::Uuid;
+
+use crate::{
+    body,
+    paging::Here,
+    problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
+    surface::{Found, Operation, Surface},
+};
+
+/// From the first byte of the head to the first byte of the answer.
+pub const REQUEST_SECONDS_MAX: u64 = 30;
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const NO_TEMPLATE: &str = "(no such path)";
+
+/// Names the request in the log line and in the events it makes. It is always
+/// drawn here: it scopes the receipts of commands without a key, so a client
+/// must not choose it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(pub Uuid);
+
+impl<'a> poem::FromRequest<'a> for RequestId {
+    async fn from_request(request: &'a Request, _: &mut poem::RequestBody) -> Result<Self> {
+        let id = request.data::<Self>().copied();
+        Ok(id.ok_or_else(|| Problem::internal("no request id in the request's data"))?)
+    }
+}
+
+/// The outermost layer but for the requests' data.
+pub struct Edge<E> {
+    inner: E,
+    surface: Arc<Surface>,
+    deadline: Duration,
+}
+
+impl<E: Endpoint> Edge<E> {
+    pub fn new(inner: E, surface: Surface) -> Self {
+        Self {
+            inner,
+            surface: Arc::new(surface),
+            deadline: Duration::from_secs(REQUEST_SECONDS_MAX),
+        }
+    }
+
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request,
+        operation: Option<Arc<Operation>>,
+    ) -> Result<Response, Problem> {
+        if !operation.as_ref().is_some_and(|o| o.streams_body) {
+            body::read(&mut request).await?;
+        }
+        if let Some(operation) = &operation {
+            request.extensions_mut().insert(operation.clone());
+        }
+        let answered = self.inner.call(request).await;
+        let response = match answered {
+            Ok(response) => response.into_response(),
+            Err(error) => return Err(named(error, operation.as_deref())),
+        };
+        let status = response.status();
+        let refused = status.is_client_error() || status.is_server_error();
+        match refused && response.content_type() != Some(PROBLEM_MEDIA_TYPE) {
+            true => Err(poem::Error::from_status(status).into()),
+            false => Ok(response),
+        }
+    }
+}
+
+impl<E: Endpoint> Endpoint for Edge<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let started = Instant::now();
+        let id = RequestId(Uuid::now_v7());
+        request.extensions_mut().insert(id);
+        let here = Here::of(request.uri());
+        request.extensions_mut().insert(here);
+        let method = request.method().clone();
+        let (mut operation, mut allow) = (None, None);
+        match self.surface.find(&method, request.uri().path()) {
+            Found::Operation(found) => operation = Some(found.clone()),
+            Found::Path(methods) => allow = Some(methods),
+            Found::Nothing => {}
+        }
+        let answer = self.answer(request, operation.clone());
+        let answered = match tokio::time::timeout(self.deadline, answer).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Problem::new(
+                Code::DeadlineExceeded,
+                "Try again, with the same Idempotency-Key: it may have been done.",
+            )),
+        };
+        let (mut response, problem) = match answered {
+            Ok(response) => (response, None),
+            Err(mut problem) => {
+                if let (Code::MethodNotAllowed, Some(methods)) = (problem.code(), &allow) {
+                    problem = problem.allowing(methods);
+                }
+                (problem.respond(Some(id.0)), Some(problem))
+            }
+        };
+        dress(&mut response, id);
+        let path = operation.as_ref().map_or(NO_TEMPLATE, |o| o.path.as_str());
+        report(&method, path, response.status(), started, id, problem);
+        Ok(response)
+    }
+}
+
+/// A problem with the names that poem-openapi forgot: `param0` is the first
+/// parameter of the path.
+fn named(error: poem::Error, operation: Option<&Operation>) -> Problem {
+    let parameter = error.downcast_ref::<poem_openapi::error::ParsePathError>();
+    let index = parameter.and_then(|parameter| parameter.name.strip_prefix("param")?.parse().ok());
+    let name = operation.and_then(|operation| operation.path_parameter(index?));
+    let problem = Problem::from(error);
+    let Some(name) = name else {
+        return problem;
+    };
+    let detail = problem.errors().first().map(|error| error.detail.clone());
+    let code = Problem::new(problem.code(), "Correct the listed parameters.");
+    code.with_error(FieldError {
+        pointer: None,
+        parameter: Some(name.to_owned()),
+        detail: detail.unwrap_or_default(),
+    })
+}
+
+fn dress(response: &mut Response, id: RequestId) {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id.0.to_string()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    let set = HeaderValue::from_static;
+    headers.insert(X_CONTENT_TYPE_OPTIONS, set("nosniff"));
+    headers.insert(REFERRER_POLICY, set("no-referrer"));
+    // What has a version may be kept, and is asked for again each time.
+    let caching = match headers.contains_key(ETAG) {
+        true => "private, no-cache",
+        false => "no-store",
+    };
+    headers.entry(CACHE_CONTROL).or_insert(set(caching));
+}
+
+fn report(
+    method: &Method,
+    path: &str,
+    status: StatusCode,
+    started: Instant,
+    id: RequestId,
+    problem: Option<Problem>,
+) {
+    let milliseconds = started.elapsed().as_micros() as f64 / 1_000.0;
+    let code = problem.as_ref().map_or("", |problem| problem.code().name());
+    let status = status.as_u16();
+    let request_id = id.0;
+    match problem.as_ref().and_then(Problem::cause) {
+        Some(cause) if status >= 500 => tracing::error!(
+            %method, path, status, code, milliseconds, %request_id, %cause, "request failed"
+        ),
+        _ if status >= 500 => {
+            tracing::warn!(%method, path, status, code, milliseconds, %request_id, "request failed");
+        }
+        _ => tracing::info!(%method, path, status, code, milliseconds, %request_id, "request"),
+    }
+}

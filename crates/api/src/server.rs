@@ -1,0 +1,65 @@
+//! Listening and serving, until told to stop.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use poem::{EndpointExt, Server, listener::TcpAcceptor};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    accounts::AccountsApi, assembly, follows::FollowsApi, health::HealthApi, likes::LikesApi,
+    posts::PostsApi, services::Services, sessions::SessionsApi, timelines::TimelinesApi,
+};
+
+/// How long requests under way may take after the word to stop.
+const DRAIN_SECONDS_MAX: u64 = 10;
+
+type Features = (
+    AccountsApi,
+    SessionsApi,
+    PostsApi,
+    LikesApi,
+    FollowsApi,
+    TimelinesApi,
+    HealthApi,
+);
+
+/// The registry of features.
+fn features() -> Features {
+    (
+        AccountsApi,
+        SessionsApi,
+        PostsApi,
+        LikesApi,
+        FollowsApi,
+        TimelinesApi,
+        HealthApi,
+    )
+}
+
+/// The contract as it is committed: a function of types alone.
+pub fn document() -> Result<String, crate::contract::ContractError> {
+    crate::contract::text(&assembly::document(features())?)
+}
+
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Serves until `stop` says so, then ends what is under way.
+pub async fn serve(
+    listener: TcpListener,
+    services: Arc<Services>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let tokens = services.tokens.clone();
+    let edge = assembly::assemble(features()).map_err(io::Error::other)?;
+    let endpoint = edge.data(tokens).data(services);
+    let stopped = async move {
+        // A sender that is gone has nobody left to serve for.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let drain = Some(Duration::from_secs(DRAIN_SECONDS_MAX));
+    Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
+        .run_with_graceful_shutdown(endpoint, stopped, drain)
+        .await
+}

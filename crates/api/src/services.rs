@@ -1,0 +1,138 @@
+//! What handlers work with, shared as `Arc<Services>` in the requests' data.
+
+use std::sync::Arc;
+
+use eventlog::{IdempotencyKey, Intent, Log, Receipt};
+use kernel::{AccountId, Command, Sealer, Timestamp, Uuid};
+use readmodel::{DatabaseConnection, PgPool, timelines::Lists};
+use vault::{PasswordHashes, Vault};
+
+use crate::{
+    freshness::Freshness,
+    identity::now,
+    paging::{CursorSecretError, Cursors},
+    preconditions::Idempotency,
+    problem::Problem,
+    tokens::{TokenSettings, TokenSettingsError, Tokens},
+};
+
+pub struct Services {
+    pub(crate) log: Log,
+    pub(crate) database: DatabaseConnection,
+    pub(crate) sealer: Arc<dyn Sealer>,
+    pub(crate) vault: Vault,
+    pub(crate) lists: Lists,
+    pub(crate) passwords: PasswordHashes,
+    pub(crate) freshness: Freshness,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) cursors: Cursors,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServicesError {
+    #[error(transparent)]
+    Tokens(#[from] TokenSettingsError),
+    #[error(transparent)]
+    Cursors(#[from] CursorSecretError),
+}
+
+/// The rooms that the API is built on.
+pub struct Rooms {
+    pub log: Log,
+    pub database: DatabaseConnection,
+    pub sealer: Arc<dyn Sealer>,
+    pub vault: Vault,
+    pub lists: Lists,
+    pub passwords: PasswordHashes,
+}
+
+impl Services {
+    pub fn new(
+        rooms: Rooms,
+        tokens: TokenSettings,
+        cursor_secret: &str,
+    ) -> Result<Self, ServicesError> {
+        Ok(Self {
+            freshness: Freshness::new(rooms.log.clone(), rooms.database.clone()),
+            log: rooms.log,
+            database: rooms.database,
+            sealer: rooms.sealer,
+            vault: rooms.vault,
+            lists: rooms.lists,
+            passwords: rooms.passwords,
+            tokens: Arc::new(Tokens::new(tokens)?),
+            cursors: Cursors::new(cursor_secret.as_bytes())?,
+        })
+    }
+
+    /// An access token in a new session.
+    pub fn issue_token(&self, account: AccountId) -> Result<String, Problem> {
+        Ok(self.tokens.issue(account, random_id()?, now())?)
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.database.get_postgres_connection_pool()
+    }
+
+    /// Sends a command that does the same however often it is sent.
+    pub(crate) async fn execute<C>(
+        &self,
+        command: &C,
+        actor: AccountId,
+        correlation: Uuid,
+        idempotency: &Idempotency,
+    ) -> Result<Receipt, Problem>
+    where
+        C: Command,
+        Problem: From<C::Error>,
+    {
+        let intent = intent(actor, correlation, idempotency.of(actor));
+        let sealer = self.sealer.as_ref();
+        Ok(self.log.execute(command, &intent, sealer).await?)
+    }
+
+    /// Sends a command that must not be done twice: where the client gave no
+    /// key, one of ours lets us send it again after a lost answer.
+    pub(crate) async fn execute_once<C>(
+        &self,
+        command: &C,
+        actor: AccountId,
+        correlation: Uuid,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Receipt, Problem>
+    where
+        C: Command,
+        Problem: From<C::Error>,
+    {
+        let key = key.unwrap_or_else(|| IdempotencyKey::internal(correlation));
+        let intent = intent(actor, correlation, Some(key));
+        let sealer = self.sealer.as_ref();
+        Ok(self.log.execute(command, &intent, sealer).await?)
+    }
+}
+
+fn intent(actor: AccountId, correlation: Uuid, key: Option<IdempotencyKey>) -> Intent {
+    Intent {
+        actor,
+        now: now(),
+        correlation,
+        causation: None,
+        key,
+    }
+}
+
+/// A new id of an aggregate that `maker` makes: it goes where the maker is.
+pub(crate) fn new_id(maker: AccountId, now: Timestamp) -> Result<Uuid, Problem> {
+    let milliseconds = u64::try_from(now.0).unwrap_or_default();
+    Ok(kernel::compose_id(milliseconds, random()?, maker.route()))
+}
+
+pub(crate) fn random_id() -> Result<Uuid, Problem> {
+    Ok(Uuid::from_bytes(random()?))
+}
+
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Problem> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(bytes)
+}

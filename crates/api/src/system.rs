@@ -1,0 +1,119 @@
+//! What is asked about the server itself: whether it lives, what it runs, and
+//! the keys that its tokens are checked with. It refuses to say how the
+//! servers behind it are: that is for operators.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi, Tags,
+    payload::Json,
+    types::{Any, Example},
+};
+use serde_json::{Value, json};
+
+use crate::tokens::Tokens;
+
+/// One a feature.
+#[derive(Tags)]
+pub enum Tag {
+    /// Registration and profiles.
+    Accounts,
+    /// Signing in and out.
+    Sessions,
+    /// Posts and replies.
+    Posts,
+    /// Likes.
+    Likes,
+    /// Who follows whom.
+    Follows,
+    /// What one gets to read.
+    Timelines,
+    /// The server itself.
+    System,
+}
+
+pub struct System;
+
+/// Sent by a process that serves.
+#[derive(Object)]
+#[oai(example)]
+struct Life {
+    /// Always `live`.
+    status: String,
+}
+
+/// What runs here.
+#[derive(Object)]
+#[oai(example)]
+struct Release {
+    name: String,
+    version: String,
+}
+
+/// A JWK set (RFC 7517).
+#[derive(Object)]
+#[oai(example)]
+struct TokenKeys {
+    keys: Vec<Any<Value>>,
+}
+
+impl Example for TokenKeys {
+    fn example() -> Self {
+        let key = json!({
+            "alg": "EdDSA", "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": "6tQ4mNvWkZs",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        });
+        Self {
+            keys: vec![Any(key)],
+        }
+    }
+}
+
+impl Example for Life {
+    fn example() -> Self {
+        Self {
+            status: "live".into(),
+        }
+    }
+}
+
+impl Example for Release {
+    fn example() -> Self {
+        Self {
+            name: "headwater".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
+#[OpenApi(tag = "Tag::System")]
+impl System {
+    /// Whether this process serves
+    ///
+    /// It asks no other server, so that a restart is wanted only where it helps.
+    #[oai(path = "/health/live", method = "get", operation_id = "get_liveness")]
+    async fn liveness(&self) -> Json<Life> {
+        Json(Life::example())
+    }
+
+    /// What runs here
+    #[oai(path = "/version", method = "get", operation_id = "get_version")]
+    async fn version(&self) -> Json<Release> {
+        Json(Release::example())
+    }
+
+    /// The keys of access tokens
+    ///
+    /// Empty where the server signs with a secret.
+    #[oai(
+        path = "/.well-known/jwks.json",
+        method = "get",
+        operation_id = "get_token_keys"
+    )]
+    async fn token_keys(&self, tokens: Data<&Arc<Tokens>>) -> Json<TokenKeys> {
+        Json(TokenKeys {
+            keys: tokens.public_keys().map(Any).collect(),
+        })
+    }
+}

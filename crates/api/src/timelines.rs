@@ -1,0 +1,136 @@
+//! Timelines: home, local, and an account's own posts.
+
+use std::sync::Arc;
+
+use kernel::{AccountId, Uuid};
+use poem::web::Data;
+use poem_openapi::{
+    OpenApi,
+    param::{Path, Query},
+};
+use readmodel::{accounts, timelines};
+
+use crate::{
+    answers::Found,
+    freshness::View,
+    identity::{Authenticated, Viewer},
+    pages,
+    paging::{Here, Limit},
+    posts::PostPage,
+    preconditions::MinPosition,
+    problem::Problem,
+    services::Services,
+    system::Tag,
+};
+
+pub struct TimelinesApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Timelines")]
+impl TimelinesApi {
+    /// My home timeline
+    ///
+    /// My posts and those of whom I follow, replies too, newest first. It has
+    /// no end but the first post.
+    #[oai(path = "/timelines/home", method = "get", operation_id = "getHomeTimeline")]
+    async fn home(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        min_position: MinPosition,
+        here: Here,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+    ) -> Result<Found<PostPage>, Problem> {
+        let scope = format!("home:{}", me.account);
+        let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
+        let freshness = &services.freshness;
+        let reader = Some(me.account);
+        let folded = freshness.wait(View::Social, reader, &min_position.0).await?;
+        // Lists that lag are not waited for long: the database has what they
+        // lack.
+        let fanned_out = freshness.wait(View::Timelines, reader, &min_position.0).await;
+        let (lists, as_of) = match fanned_out {
+            Ok(fanned_out) => (Some(&services.lists), fanned_out),
+            Err(_) => (None, folded),
+        };
+        let asked = pages::asked(limit.0);
+        let rows = timelines::home(services.pool(), lists, me.account, before, asked).await?;
+        let viewer = Viewer(Some(me));
+        Ok(pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here).as_of(&as_of))
+    }
+
+    /// Everything public, newest first
+    #[oai(path = "/timelines/local", method = "get", operation_id = "getLocalTimeline")]
+    async fn local(
+        &self,
+        services: Data<&Arc<Services>>,
+        viewer: Viewer,
+        min_position: MinPosition,
+        here: Here,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+    ) -> Result<Found<PostPage>, Problem> {
+        let before = pages::post(&services.cursors, "local", cursor.0.as_deref())?;
+        let as_of = (services.freshness)
+            .wait(View::Social, viewer.account(), &min_position.0)
+            .await?;
+        let asked = pages::asked(limit.0);
+        let rows = timelines::local(services.pool(), viewer.account(), before, asked).await?;
+        Ok(pages::posts(&services.cursors, "local", rows, limit.0, viewer, &here).as_of(&as_of))
+    }
+
+    /// An account's posts and replies, newest first
+    #[allow(clippy::too_many_arguments)]
+    #[oai(
+        path = "/accounts/:account_id/posts",
+        method = "get",
+        operation_id = "listAccountPosts"
+    )]
+    async fn of_account(
+        &self,
+        services: Data<&Arc<Services>>,
+        viewer: Viewer,
+        min_position: MinPosition,
+        here: Here,
+        account_id: Path<Uuid>,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+    ) -> Result<Found<PostPage>, Problem> {
+        let author = AccountId(account_id.0);
+        let scope = format!("posts:{author}");
+        let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
+        let as_of = (services.freshness)
+            .wait(View::Social, viewer.account(), &min_position.0)
+            .await?;
+        let account = accounts::by_id(services.pool(), author).await?;
+        account.ok_or_else(|| Problem::not_found("account"))?;
+        let asked = pages::asked(limit.0);
+        let (pool, looks) = (services.pool(), viewer.account());
+        let rows = timelines::of_account(pool, looks, author, before, asked).await?;
+        Ok(pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here).as_of(&as_of))
+    }
+
+    /// My posts and replies, newest first
+    #[oai(path = "/accounts/me/posts", method = "get", operation_id = "listMyPosts")]
+    async fn mine(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        min_position: MinPosition,
+        here: Here,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+    ) -> Result<Found<PostPage>, Problem> {
+        let scope = format!("posts:{}", me.account);
+        let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
+        let reader = Some(me.account);
+        let as_of = (services.freshness)
+            .wait(View::Social, reader, &min_position.0)
+            .await?;
+        let asked = pages::asked(limit.0);
+        let rows =
+            timelines::of_account(services.pool(), reader, me.account, before, asked).await?;
+        let viewer = Viewer(Some(me));
+        Ok(pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here).as_of(&as_of))
+    }
+}

@@ -1,0 +1,346 @@
+//! Access tokens: JWTs that live 15 minutes, signed with one key and checked
+//! with that key's own algorithm, never the token's choice. It refuses to know
+//! whether a session was ended meanwhile: that is `identity::Sessions`.
+
+use std::collections::HashMap;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
+    jwk::Jwk,
+};
+use kernel::{AccountId, Timestamp};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+pub const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
+/// Ours have about 350; a longer one is not read.
+const TOKEN_BYTES_MAX: usize = 1_024;
+/// RFC 7518 wants a key at least as long as the hash.
+pub const SECRET_BYTES_MIN: usize = 32;
+/// Verified tokens remembered until they expire, about 150 bytes each.
+const TOKENS_CACHED_MAX: usize = 50_000;
+
+/// What signs. Its algorithm is part of it.
+pub enum SigningKey {
+    /// HS256; at least `SECRET_BYTES_MIN` bytes.
+    Secret(Vec<u8>),
+    /// EdDSA; an Ed25519 private key in PKCS#8 PEM.
+    Ed25519(String),
+}
+
+pub struct TokenSettings {
+    /// Put into tokens, and wanted in them.
+    pub issuer: String,
+    pub signing: SigningKey,
+    /// Earlier keys whose tokens still count: for a change of keys.
+    pub retired: Vec<SigningKey>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TokenSettingsError {
+    #[error(
+        "the token secret has at least {SECRET_BYTES_MIN} bytes: make one with `openssl rand -base64 48`"
+    )]
+    ShortSecret,
+    #[error(
+        "the token key is not an Ed25519 private key in PKCS#8 PEM: make one with `openssl genpkey -algorithm ed25519`"
+    )]
+    Unreadable(#[source] jsonwebtoken::errors::Error),
+}
+
+/// What a valid token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claims {
+    pub account: AccountId,
+    pub session: Uuid,
+    pub issued_at_seconds: i64,
+    pub expires_at_seconds: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("the access token has expired")]
+    Expired,
+    #[error("the access token is not valid")]
+    Invalid,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("an access token could not be signed")]
+pub struct SigningFailed(#[from] jsonwebtoken::errors::Error);
+
+/// Issues and verifies; shared as `Arc<Tokens>` in the requests' data.
+pub struct Tokens {
+    issuer: String,
+    /// The first one signs.
+    keys: Vec<Key>,
+    verified: Mutex<HashMap<[u8; 32], Claims>>,
+}
+
+struct Key {
+    header: Header,
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+    /// The public half; none where there is no such thing.
+    public: Option<Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    iss: String,
+    sub: Uuid,
+    sid: Uuid,
+    iat: i64,
+    exp: i64,
+}
+
+impl Tokens {
+    pub fn new(settings: TokenSettings) -> Result<Self, TokenSettingsError> {
+        // Another crate could switch on a second backend; this is ours.
+        let _ = jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER.install_default();
+        let all = std::iter::once(settings.signing).chain(settings.retired);
+        Ok(Self {
+            issuer: settings.issuer,
+            keys: all.map(Key::new).collect::<Result<_, _>>()?,
+            verified: Mutex::default(),
+        })
+    }
+
+    pub fn issue(
+        &self,
+        account: AccountId,
+        session: Uuid,
+        now: Timestamp,
+    ) -> Result<String, SigningFailed> {
+        let iat = seconds(now);
+        let payload = Payload {
+            iss: self.issuer.clone(),
+            sub: account.0,
+            sid: session,
+            iat,
+            exp: iat + ACCESS_TOKEN_SECONDS,
+        };
+        let key = &self.keys[0];
+        Ok(encode(&key.header, &payload, &key.encoding)?)
+    }
+
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Invalid);
+        }
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        let known = self.verified.lock().get(&hash).copied();
+        let claims = match known {
+            Some(claims) => claims,
+            None => self.check(token)?,
+        };
+        if claims.expires_at_seconds <= seconds(now) {
+            self.verified.lock().remove(&hash);
+            return Err(TokenError::Expired);
+        }
+        if known.is_none() {
+            self.remember(hash, claims, now);
+        }
+        Ok(claims)
+    }
+
+    /// The public keys as a JWK set (RFC 7517); empty for HS256.
+    pub fn jwks(&self) -> Value {
+        json!({ "keys": self.public_keys().collect::<Vec<_>>() })
+    }
+
+    pub fn public_keys(&self) -> impl Iterator<Item = Value> {
+        self.keys.iter().filter_map(|key| key.public.clone())
+    }
+
+    /// Everything but the time.
+    fn check(&self, token: &str) -> Result<Claims, TokenError> {
+        let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
+        let key = self.keys.iter().find(|key| key.header.kid == header.kid);
+        let key = key.ok_or(TokenError::Invalid)?;
+        let payload = decode::<Payload>(token, &key.decoding, &key.validation)
+            .map_err(|_| TokenError::Invalid)?
+            .claims;
+        if payload.iss != self.issuer {
+            return Err(TokenError::Invalid);
+        }
+        Ok(Claims {
+            account: AccountId(payload.sub),
+            session: payload.sid,
+            issued_at_seconds: payload.iat,
+            expires_at_seconds: payload.exp,
+        })
+    }
+
+    fn remember(&self, hash: [u8; 32], claims: Claims, now: Timestamp) {
+        let mut verified = self.verified.lock();
+        if verified.len() >= TOKENS_CACHED_MAX {
+            verified.retain(|_, claims| claims.expires_at_seconds > seconds(now));
+        }
+        // All of them alive: begin again rather than sort out the oldest.
+        if verified.len() >= TOKENS_CACHED_MAX {
+            verified.clear();
+        }
+        verified.insert(hash, claims);
+    }
+}
+
+impl Key {
+    fn new(key: SigningKey) -> Result<Self, TokenSettingsError> {
+        let unreadable = TokenSettingsError::Unreadable;
+        let (algorithm, encoding, decoding, public, identity) = match key {
+            SigningKey::Secret(secret) if secret.len() < SECRET_BYTES_MIN => {
+                return Err(TokenSettingsError::ShortSecret);
+            }
+            SigningKey::Secret(secret) => (
+                Algorithm::HS256,
+                EncodingKey::from_secret(&secret),
+                DecodingKey::from_secret(&secret),
+                None,
+                secret,
+            ),
+            SigningKey::Ed25519(pem) => {
+                let encoding = EncodingKey::from_ed_pem(pem.as_bytes()).map_err(unreadable)?;
+                let jwk = Jwk::from_encoding_key(&encoding, Algorithm::EdDSA);
+                let jwk = jwk.map_err(unreadable)?;
+                let decoding = DecodingKey::from_jwk(&jwk).map_err(unreadable)?;
+                let public = serde_json::to_value(&jwk).unwrap_or_default();
+                let identity = public["x"].to_string().into_bytes();
+                (Algorithm::EdDSA, encoding, decoding, Some(public), identity)
+            }
+        };
+        // A name that tells nothing: two hashes away from a secret.
+        let name = Sha256::digest(Sha256::digest([b"kid:", identity.as_slice()].concat()));
+        let kid = URL_SAFE_NO_PAD.encode(&name[..8]);
+        let mut header = Header::new(algorithm);
+        header.kid = Some(kid.clone());
+        let mut validation = Validation::new(algorithm);
+        // The time is checked against the caller's clock, in `verify`.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        Ok(Self {
+            header,
+            encoding,
+            decoding,
+            validation,
+            public: public.map(|mut public| {
+                public["kid"] = kid.into();
+                public["use"] = "sig".into();
+                public
+            }),
+        })
+    }
+}
+
+fn seconds(now: Timestamp) -> i64 {
+    now.0.div_euclid(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    const ED25519: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
+-----END PRIVATE KEY-----";
+    const ADA: AccountId = AccountId(Uuid::from_u128(1));
+    const SESSION: Uuid = Uuid::from_u128(2);
+    const NOW: Timestamp = Timestamp(1_790_000_000_000);
+
+    fn secret(byte: u8) -> SigningKey {
+        SigningKey::Secret(vec![byte; SECRET_BYTES_MIN])
+    }
+
+    fn tokens(signing: SigningKey, retired: Vec<SigningKey>) -> Result<Tokens, TokenSettingsError> {
+        Tokens::new(TokenSettings {
+            issuer: "headwater".into(),
+            signing,
+            retired,
+        })
+    }
+
+    fn later(seconds: i64) -> Timestamp {
+        Timestamp(NOW.0 + seconds * 1_000)
+    }
+
+    #[test]
+    fn a_token_says_who_until_it_expires() -> TestResult {
+        for key in [secret(7), SigningKey::Ed25519(ED25519.into())] {
+            let tokens = tokens(key, vec![])?;
+            let token = tokens.issue(ADA, SESSION, NOW)?;
+            for _ in 0..2 {
+                let claims = tokens.verify(&token, later(ACCESS_TOKEN_SECONDS - 1))?;
+                assert_eq!((claims.account, claims.session), (ADA, SESSION));
+            }
+            let expired = tokens.verify(&token, later(ACCESS_TOKEN_SECONDS));
+            assert_eq!(expired, Err(TokenError::Expired));
+            assert!(token.len() < 400, "{} bytes", token.len());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_forged_token_is_invalid() -> TestResult {
+        let tokens_here = tokens(secret(7), vec![])?;
+        let token = tokens_here.issue(ADA, SESSION, NOW)?;
+        let mut parts: Vec<_> = token.split('.').collect();
+        let payload = URL_SAFE_NO_PAD.decode(parts[1])?;
+        let other = String::from_utf8(payload)?.replace("000001", "000009");
+        let other = URL_SAFE_NO_PAD.encode(other);
+        parts[1] = &other;
+        let foreign = tokens(secret(8), vec![])?.issue(ADA, SESSION, NOW)?;
+        let too_long = "a".repeat(TOKEN_BYTES_MAX + 1);
+        for forged in [
+            parts.join("."),
+            foreign,
+            "a.b.c".into(),
+            too_long,
+            String::new(),
+        ] {
+            assert_eq!(tokens_here.verify(&forged, NOW), Err(TokenError::Invalid));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_key_chooses_the_algorithm_and_not_the_token() -> TestResult {
+        let tokens = tokens(SigningKey::Ed25519(ED25519.into()), vec![])?;
+        let public = tokens.jwks()["keys"][0].clone();
+        let x = URL_SAFE_NO_PAD.decode(public["x"].as_str().unwrap_or_default())?;
+        assert_eq!((x.len(), &public["crv"]), (32, &json!("Ed25519")));
+        let payload = json!({
+            "iss": "headwater", "sub": ADA, "sid": SESSION, "iat": 0, "exp": i64::MAX,
+        });
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = public["kid"].as_str().map(str::to_owned);
+        let confused = encode(&header, &payload, &EncodingKey::from_secret(&x))?;
+        let mut unsigned = tokens.issue(ADA, SESSION, NOW)?;
+        let none = URL_SAFE_NO_PAD.encode(json!({"alg": "none", "kid": public["kid"]}).to_string());
+        let end = unsigned.find('.').unwrap_or_default();
+        unsigned.replace_range(..end, &none);
+        for forged in [confused, unsigned] {
+            assert_eq!(tokens.verify(&forged, NOW), Err(TokenError::Invalid));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn tokens_of_a_retired_key_count_until_they_expire() -> TestResult {
+        let token = tokens(secret(7), vec![])?.issue(ADA, SESSION, NOW)?;
+        let now = tokens(secret(8), vec![secret(7)])?;
+        assert!(now.verify(&token, NOW).is_ok());
+        assert_eq!(now.jwks(), json!({"keys": []}));
+        assert!(matches!(
+            tokens(SigningKey::Secret(vec![1]), vec![]),
+            Err(TokenSettingsError::ShortSecret)
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,508 @@
+//! The edge around a tiny sample API, as a client meets it.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{
+    Authenticated, Created, Cursors, Found, Here, Idempotency, IfNoneMatch, Input, Limit,
+    MinPosition, Problem, SigningKey, Tag, TokenSettings, Tokens, Viewer, assemble, contract,
+};
+use kernel::{AccountId, Partition, Position, Timestamp};
+use poem::{
+    Endpoint, EndpointExt, Request, Response,
+    http::{Method, StatusCode, header},
+    web::Data,
+};
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    types::Example,
+};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use uuid::Uuid;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+struct Notes;
+
+/// A note.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+struct Note {
+    id: Uuid,
+    text: String,
+    reply_to: Option<Uuid>,
+}
+
+/// A page of notes.
+#[derive(Object)]
+#[oai(example)]
+struct NotePage {
+    items: Vec<Note>,
+}
+
+/// What a new note says.
+#[derive(Object)]
+#[oai(example, deny_unknown_fields)]
+struct NewNote {
+    /// At most 20 characters.
+    #[oai(validator(min_length = 1, max_length = 20))]
+    text: String,
+    reply_to: Option<Uuid>,
+}
+
+impl Example for Note {
+    fn example() -> Self {
+        Self {
+            id: Uuid::from_u128(7),
+            text: "Hello".into(),
+            reply_to: None,
+        }
+    }
+}
+
+impl Example for NotePage {
+    fn example() -> Self {
+        Self {
+            items: vec![Note::example()],
+        }
+    }
+}
+
+impl Example for NewNote {
+    fn example() -> Self {
+        Self {
+            text: "Hello".into(),
+            reply_to: None,
+        }
+    }
+}
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Posts")]
+impl Notes {
+    /// List an account's notes
+    #[oai(
+        path = "/accounts/:account_id/notes",
+        method = "get",
+        operation_id = "list_notes"
+    )]
+    #[allow(clippy::too_many_arguments)]
+    async fn list(
+        &self,
+        viewer: Viewer,
+        account_id: Path<Uuid>,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+        known: IfNoneMatch,
+        min_position: MinPosition,
+        here: Here,
+        cursors: Data<&Arc<Cursors>>,
+    ) -> Result<Found<NotePage>, Problem> {
+        let scope = format!("notes:{}", account_id.0);
+        let after = cursor.0.as_deref().map(|text| cursors.open(&scope, text));
+        let after = after.transpose()?;
+        let items = (0..limit.0.get()).map(|_| Note::example()).collect();
+        let next = after
+            .is_none()
+            .then(|| here.next(&cursors.seal(&scope, b"after")));
+        let version = viewer.account().map_or(7, |_| 8);
+        Ok(Found::new(NotePage { items })
+            .as_of(&min_position.0)
+            .version(version, &known)
+            .next(next.as_deref()))
+    }
+
+    /// Write a note
+    #[oai(path = "/notes", method = "post", operation_id = "write_note")]
+    async fn write(
+        &self,
+        who: Authenticated,
+        idempotency: Idempotency,
+        note: Input<NewNote>,
+    ) -> Result<Created<Note>, Problem> {
+        if note.0.text == "slow" {
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+        }
+        let fits = note.0.text != "panic";
+        assert!(fits, "asked to");
+        let key = idempotency.of(who.account);
+        let note = Note {
+            id: Uuid::from_u128(key.map_or(0, |key| key.hash)),
+            text: note.0.text,
+            reply_to: note.0.reply_to,
+        };
+        let position = Position {
+            partition: Partition(3),
+            epoch: 1,
+            seq: 4_711,
+        };
+        let location = format!("/v1/notes/{}", note.id);
+        Ok(Created::new(&location, note).at(Some(position)).version(1))
+    }
+}
+
+/// On a path that another feature has, too.
+struct MoreNotes;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Posts")]
+impl MoreNotes {
+    /// Count all notes
+    #[oai(path = "/notes", method = "get", operation_id = "count_notes")]
+    async fn count(&self, id: api::RequestId) -> Result<Found<Note>, Problem> {
+        Err(Problem::internal(format!("secret cause of {}", id.0)))
+    }
+}
+
+const ADA: AccountId = AccountId(Uuid::from_u128(1));
+const NOTES: &str = "/v1/accounts/00000000-0000-0000-0000-000000000001/notes";
+
+struct App<E> {
+    endpoint: E,
+    tokens: Arc<Tokens>,
+}
+
+fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Error>> {
+    let tokens = Arc::new(Tokens::new(TokenSettings {
+        issuer: "headwater".into(),
+        signing: SigningKey::Secret(vec![7; 32]),
+        retired: Vec::new(),
+    })?);
+    let cursors = Arc::new(Cursors::new(b"a secret of this test")?);
+    let edge = assemble((Notes, MoreNotes))?.with_deadline(Duration::from_millis(200));
+    let endpoint = edge.data(tokens.clone()).data(cursors);
+    Ok(App { endpoint, tokens })
+}
+
+struct Answer {
+    status: u16,
+    headers: header::HeaderMap,
+    json: Value,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    fn code(&self) -> &str {
+        self.json["code"].as_str().unwrap_or_default()
+    }
+}
+
+impl<E: Endpoint<Output = Response>> App<E> {
+    async fn send(&self, request: Request) -> Answer {
+        let response = self.endpoint.get_response(request).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.into_vec().await.unwrap_or_default();
+        let answer = Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            json: serde_json::from_slice(&bytes).unwrap_or_default(),
+        };
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        let id = answer.header("x-request-id").parse::<Uuid>();
+        assert!(id.is_ok(), "there is a request id");
+        if answer.status >= 400 {
+            assert_eq!(answer.header("content-type"), "application/problem+json");
+            assert_eq!(answer.json["status"], answer.status);
+            assert_eq!(answer.json["request_id"], answer.header("x-request-id"));
+            assert_eq!(answer.header("cache-control"), "no-store");
+        }
+        answer
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(request(Method::GET, path).finish()).await
+    }
+
+    async fn post(&self, body: impl Into<poem::Body>) -> Answer {
+        let token = self.token(api::now()).unwrap_or_default();
+        let request = request(Method::POST, "/v1/notes")
+            .header("authorization", format!("Bearer {token}"))
+            .content_type("application/json")
+            .body(body);
+        self.send(request).await
+    }
+
+    fn token(&self, at: Timestamp) -> Result<String, api::SigningFailed> {
+        self.tokens.issue(ADA, Uuid::from_u128(2), at)
+    }
+}
+
+fn request(method: Method, path: &str) -> poem::RequestBuilder {
+    Request::builder().method(method).uri_str(path)
+}
+
+#[tokio::test]
+async fn a_read_pages_and_is_conditional() -> TestResult {
+    let app = app()?;
+    let first = app.get(&format!("{NOTES}?limit=2")).await;
+    assert_eq!((first.status, first.header("etag")), (200, "\"7\""));
+    assert_eq!(first.json["items"].as_array().map(Vec::len), Some(2));
+    assert!(first.json["items"][0].get("reply_to").is_none());
+    let link = first.header("link");
+    let next = link.split(['<', '>']).nth(1).unwrap_or_default();
+    let last = app.get(next).await;
+    assert_eq!((last.status, last.header("link")), (200, ""));
+    let stolen = next.replace("000001/", "000009/");
+    let stolen = app.get(&stolen).await;
+    assert_eq!((stolen.status, stolen.code()), (400, "invalid_cursor"));
+    let known = request(Method::GET, NOTES)
+        .header("if-none-match", "\"7\"")
+        .header("min-position", "3:1-42");
+    let known = app.send(known.finish()).await;
+    assert_eq!((known.status, known.header("as-of")), (304, "3:1-42"));
+    assert_eq!(known.header("cache-control"), "private, no-cache");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_says_where_it_stands_and_its_key_is_scoped() -> TestResult {
+    let app = app()?;
+    let token = app.token(api::now())?;
+    let mut ids = Vec::new();
+    for (key, text) in [("k1", "Hi"), ("k1", "Hi"), ("k2", "Hi")] {
+        let request = request(Method::POST, "/v1/notes")
+            .header("authorization", format!("Bearer {token}"))
+            .header("idempotency-key", key)
+            .content_type("application/json; charset=utf-8")
+            .body(json!({ "text": text, "reply_to": null }).to_string());
+        let made = app.send(request).await;
+        assert_eq!(
+            (made.status, made.header("event-position")),
+            (201, "3:1-4711")
+        );
+        let id = made.json["id"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(made.header("location"), format!("/v1/notes/{id}"));
+        ids.push(id);
+    }
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[0], ids[2]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_are_not_there() -> TestResult {
+    let app = app()?;
+    let nothing = app.get("/v1/nothing?token=secret").await;
+    assert_eq!((nothing.status, nothing.code()), (404, "not_found"));
+    let other = app
+        .send(request(Method::DELETE, "/v1/notes").finish())
+        .await;
+    assert_eq!((other.status, other.code()), (405, "method_not_allowed"));
+    assert_eq!(other.header("allow"), "GET, POST, HEAD");
+    let bad = app.get("/v1/accounts/ada/notes?limit=5").await;
+    assert_eq!((bad.status, bad.code()), (400, "invalid_parameter"));
+    assert_eq!(bad.json["errors"][0]["parameter"], "account_id");
+    let bad = app.get(&format!("{NOTES}?limit=101")).await;
+    assert_eq!((bad.status, bad.code()), (400, "invalid_parameter"));
+    assert_eq!(
+        bad.json["errors"][0],
+        json!({"parameter": "limit", "detail": "Use 1 to 100."})
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_taken() -> TestResult {
+    let app = app()?;
+    let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
+    let long = format!("{{\"text\": \"{}\"}}", "x".repeat(api::BODY_BYTES_MAX));
+    let chunked = poem::Body::from_async_read(std::io::Cursor::new(long.clone().into_bytes()));
+    for (body, status, code, pointer) in [
+        ("{".into(), 400, "malformed_request", None),
+        ("".into(), 400, "malformed_request", None),
+        (deep.into(), 400, "malformed_request", None),
+        (long.into(), 413, "payload_too_large", None),
+        (chunked, 413, "payload_too_large", None),
+        (r#"{"text": 5}"#.into(), 422, "invalid_field", Some("/text")),
+        (
+            r#"{"text": "a", "more": 1}"#.into(),
+            422,
+            "invalid_field",
+            Some("/more"),
+        ),
+        (
+            r#"{"reply_to": null}"#.into(),
+            422,
+            "invalid_field",
+            Some("/text"),
+        ),
+        (
+            r#"{"text": "a", "reply_to": "b"}"#.into(),
+            422,
+            "invalid_field",
+            Some("/reply_to"),
+        ),
+        (
+            r#"{"text": "this is much too long a text"}"#.into(),
+            422,
+            "invalid_field",
+            Some("/text"),
+        ),
+    ] {
+        let body: poem::Body = body;
+        let refused = app.post(body).await;
+        assert_eq!((refused.status, refused.code()), (status, code));
+        assert_eq!(refused.json["errors"][0]["pointer"].as_str(), pointer);
+    }
+    let token = app.token(api::now())?;
+    let unnamed =
+        request(Method::POST, "/v1/notes").header("authorization", format!("Bearer {token}"));
+    let unnamed = app.send(unnamed.body("{}")).await;
+    assert_eq!(
+        (unnamed.status, unnamed.code()),
+        (415, "unsupported_media_type")
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn callers_who_are_not_who_they_say() -> TestResult {
+    let app = app()?;
+    let stranger = request(Method::POST, "/v1/notes").content_type("application/json");
+    let stranger = app.send(stranger.body(r#"{"text": 5}"#)).await;
+    assert_eq!((stranger.status, stranger.code()), (401, "unauthenticated"));
+    assert_eq!(stranger.header("www-authenticate"), "Bearer");
+    let expired = app.token(Timestamp(0))?;
+    let forged = format!("{}x", app.token(api::now())?);
+    for (header, code) in [
+        (format!("Bearer {expired}"), "token_expired"),
+        (format!("Bearer {forged}"), "invalid_token"),
+        ("Basic YTpi".into(), "invalid_token"),
+    ] {
+        let looks = request(Method::GET, NOTES).header("authorization", header);
+        let looks = app.send(looks.finish()).await;
+        assert_eq!((looks.status, looks.code()), (401, code));
+        assert!(
+            looks
+                .header("www-authenticate")
+                .starts_with("Bearer error=")
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_goes_wrong_here_is_told_without_its_cause() -> TestResult {
+    let app = app()?;
+    let slow = app.post(r#"{"text": "slow"}"#).await;
+    assert_eq!((slow.status, slow.code()), (503, "deadline_exceeded"));
+    assert_eq!(slow.header("retry-after"), "1");
+    let panicked = app.post(r#"{"text": "panic"}"#).await;
+    assert_eq!((panicked.status, panicked.code()), (500, "internal"));
+    let failed = app.get("/v1/notes").await;
+    assert_eq!((failed.status, failed.code()), (500, "internal"));
+    assert!(!failed.json.to_string().contains("secret"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_contract_is_served_whole_and_complete() -> TestResult {
+    let document = api::document((Notes, MoreNotes))?;
+    assert_eq!(contract::complaints(&document), Vec::<String>::new());
+    assert_eq!(
+        contract::text(&document)?,
+        contract::text(&api::document((Notes, MoreNotes))?)?
+    );
+    let text = contract::text(&document)?;
+    assert!(!text.contains("header:") && !text.contains("charset"));
+
+    let app = app()?;
+    let served = app.get("/openapi.json").await;
+    assert_eq!((served.status, &served.json), (200, &document));
+    for page in [
+        "/docs",
+        "/docs/swagger-ui.js",
+        "/docs/start.js",
+        "/version",
+        "/health/live",
+    ] {
+        assert_eq!(app.get(page).await.status, StatusCode::OK, "{page}");
+    }
+    let keys = app.get("/.well-known/jwks.json").await;
+    assert_eq!(keys.json, json!({"keys": []}));
+
+    let list = &document["paths"]["/v1/accounts/{account_id}/notes"]["get"];
+    assert_eq!(list["security"], json!([{}, {"bearer": []}]));
+    let statuses = |operation: &Value| -> Vec<String> {
+        let all = operation["responses"].as_object();
+        all.into_iter()
+            .flatten()
+            .map(|(status, _)| status.clone())
+            .collect()
+    };
+    assert_eq!(
+        statuses(list),
+        ["200", "304", "400", "401", "404", "429", "500", "503"]
+    );
+    let write = &document["paths"]["/v1/notes"]["post"];
+    assert_eq!(write["security"], json!([{"bearer": []}]));
+    assert_eq!(
+        statuses(write),
+        [
+            "201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"
+        ]
+    );
+    let headers = &write["responses"]["201"]["headers"];
+    assert_eq!(
+        headers["Event-Position"]["$ref"],
+        "#/components/headers/Event-Position"
+    );
+    let key = json!({"$ref": "#/components/parameters/Idempotency-Key"});
+    assert_eq!(write["parameters"], json!([key]));
+    assert_eq!(
+        document["paths"]["/v1/notes"]["get"]["operationId"],
+        "count_notes"
+    );
+    assert_eq!(
+        document["components"]["schemas"]["NewNote"]["additionalProperties"],
+        false
+    );
+    Ok(())
+}
+
+/// Sends bytes over a real connection and reads the head of the answer.
+async fn exchange(address: std::net::SocketAddr, sent: String) -> std::io::Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let (mut reading, mut writing) = stream.split();
+    // The server may answer and close before it has read everything.
+    let write = async { writing.write_all(sent.as_bytes()).await.ok() };
+    let mut answer = vec![0; 4_096];
+    let (_, read) = tokio::join!(write, reading.read(&mut answer));
+    answer.truncate(read?);
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test]
+async fn over_a_connection_it_is_the_same() -> TestResult {
+    let app = app()?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let acceptor = poem::listener::TcpAcceptor::from_tokio(listener)?;
+    let server = tokio::spawn(poem::Server::new_with_acceptor(acceptor).run(app.endpoint));
+
+    let head = "Host: here\r\nContent-Type: application/json\r\n";
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let chunked = format!(
+        "POST /v1/notes HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        chunk.repeat(5)
+    );
+    let long = exchange(address, chunked).await?;
+    assert!(long.starts_with("HTTP/1.1 413"), "{long}");
+    let short = format!("POST /v1/notes HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\n{{}}");
+    let short = exchange(address, short).await?;
+    assert!(short.starts_with("HTTP/1.1 401"), "{short}");
+    let page = format!("GET {NOTES}?limit=1 HTTP/1.1\r\n{head}\r\n");
+    let page = exchange(address, page).await?;
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    assert!(
+        page.contains(&format!("<{NOTES}?limit=1&cursor=")),
+        "{page}"
+    );
+    server.abort();
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Puts the rooms together by the settings: what serves, what works, and what
+//! commands run with. It refuses to read the environment.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use api::{Rooms, Services, SigningKey, TokenSettings};
+use eventlog::{Log, LogSettings};
+use kernel::{Sealer, Uuid};
+use readmodel::{
+    Social,
+    timelines::{Lists, TimelineSettings, ViewsUrl},
+};
+use sea_orm::DatabaseConnection;
+use vault::{KeySealer, PasswordHashes, Vault};
+use worker::{Engine, Parts};
+
+use crate::settings::{Settings, TokenKey};
+
+/// One process's connections.
+#[derive(Clone)]
+pub struct Node {
+    pub settings: Settings,
+    pub database: DatabaseConnection,
+    pub log: Log,
+    pub sealer: Arc<dyn Sealer>,
+    pub vault: Vault,
+    pub lists: Lists,
+}
+
+pub async fn connect_database(settings: &Settings) -> anyhow::Result<DatabaseConnection> {
+    readmodel::connect(&settings.database_url, settings.database_connections)
+        .await
+        .context("PostgreSQL does not take our connection; check DATABASE_URL")
+}
+
+pub async fn connect_log(settings: &Settings) -> anyhow::Result<Log> {
+    let log = LogSettings {
+        url: settings.redis_log_url.clone(),
+        prefix: settings.key_prefix.clone(),
+        partitions: settings.log_partitions,
+        allow_unsafe: settings.log_allow_unsafe,
+    };
+    Log::connect(&log)
+        .await
+        .context("the log cannot be used; check REDIS_LOG_URL")
+}
+
+impl Node {
+    pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
+        let database = connect_database(&settings).await?;
+        let log = connect_log(&settings).await?;
+        let lists = Lists::new(&TimelineSettings {
+            views: ViewsUrl(settings.redis_views_url.clone()),
+            prefix: settings.key_prefix.clone(),
+            timeline_seconds: settings.timeline_seconds,
+        })
+        .context("the views server's address cannot be used; check REDIS_VIEWS_URL")?;
+        Ok(Self {
+            sealer: Arc::new(KeySealer::new(database.clone())),
+            vault: Vault::new(database.clone()),
+            settings,
+            database,
+            log,
+            lists,
+        })
+    }
+
+    pub fn engine(&self) -> Engine {
+        let parts = Parts {
+            log: self.log.clone(),
+            database: self.database.clone(),
+            sealer: self.sealer.clone(),
+            social: Social::new(migrations::social::LIVE),
+            lists: self.lists.clone(),
+            push_followers_max: self.settings.push_followers_max,
+        };
+        Engine::new(parts, Uuid::now_v7())
+    }
+
+    pub fn services(&self) -> anyhow::Result<Services> {
+        let settings = &self.settings;
+        let tokens = TokenSettings {
+            issuer: settings.token_issuer.clone(),
+            signing: match &settings.token_key {
+                TokenKey::Secret(secret) => SigningKey::Secret(secret.clone().into_bytes()),
+                TokenKey::PrivateKey(pem) => SigningKey::Ed25519(pem.clone()),
+            },
+            retired: Vec::new(),
+        };
+        let rooms = Rooms {
+            log: self.log.clone(),
+            database: self.database.clone(),
+            sealer: self.sealer.clone(),
+            vault: self.vault.clone(),
+            lists: self.lists.clone(),
+            passwords: PasswordHashes::new(settings.password_hashes_at_once)?,
+        };
+        Ok(Services::new(rooms, tokens, &settings.cursor_secret)?)
+    }
+}

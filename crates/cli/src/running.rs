@@ -1,0 +1,111 @@
+//! How other subcommands find the `up` of their folder: a note that it leaves
+//! under `.headwater/`, readable by its user only.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use devservices::Urls;
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{CURSOR_SECRET, DATABASE_URL, REDIS_LOG_URL, REDIS_VIEWS_URL, TOKEN_SECRET};
+
+const FOLDER: &str = ".headwater";
+const NOTE: &str = "up.json";
+const SECRETS: &str = "secrets.json";
+const SECRET_BYTES: usize = 32;
+
+/// What a running `up` is reached by.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Running {
+    pub process: u32,
+    pub api: String,
+    pub urls: Urls,
+    pub secrets: Secrets,
+}
+
+/// Made once for a folder, so that tokens and cursors outlive a restart.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Secrets {
+    pub token: String,
+    pub cursor: String,
+}
+
+impl Running {
+    pub fn value(&self, name: &str) -> Option<String> {
+        Some(match name {
+            DATABASE_URL => self.urls.database.clone(),
+            REDIS_LOG_URL => self.urls.redis_log.clone(),
+            REDIS_VIEWS_URL => self.urls.redis_views.clone(),
+            TOKEN_SECRET => self.secrets.token.clone(),
+            CURSOR_SECRET => self.secrets.cursor.clone(),
+            _ => return None,
+        })
+    }
+
+    /// The `up` that runs in `folder` or in a folder around it.
+    pub fn find(folder: &Path) -> Option<Self> {
+        folder.ancestors().find_map(|folder| {
+            let text = fs::read_to_string(note(folder)).ok()?;
+            let running: Self = serde_json::from_str(&text).ok()?;
+            // A killed `up` leaves its note behind.
+            let alive = Path::new("/proc").join(running.process.to_string()).exists();
+            alive.then_some(running)
+        })
+    }
+
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        write_private(&note(folder), &serde_json::to_vec_pretty(self)?)
+    }
+
+    pub fn remove(folder: &Path) {
+        // Without the note nobody looks for us: nothing to do where it is gone.
+        let _ = fs::remove_file(note(folder));
+    }
+}
+
+impl Secrets {
+    pub fn load_or_make(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(FOLDER).join(SECRETS);
+        if let Ok(text) = fs::read_to_string(&path) {
+            let broken = || format!("{} is damaged; delete it to sign everybody out", path.display());
+            return serde_json::from_str(&text).with_context(broken);
+        }
+        let secrets = Self {
+            token: random_hex()?,
+            cursor: random_hex()?,
+        };
+        write_private(&path, &serde_json::to_vec_pretty(&secrets)?)?;
+        Ok(secrets)
+    }
+}
+
+fn note(folder: &Path) -> PathBuf {
+    folder.join(FOLDER).join(NOTE)
+}
+
+fn random_hex() -> anyhow::Result<String> {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    Ok(hex::encode(bytes))
+}
+
+/// Whole or not at all, for its user only.
+fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)
+        .with_context(|| format!("{} cannot be written", fresh.display()))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    Ok(())
+}

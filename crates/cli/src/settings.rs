@@ -1,0 +1,347 @@
+//! Every setting, declared once: its name, what it means, its default, whether
+//! it is secret. It refuses to use any: `node.rs` does.
+
+use std::{collections::BTreeMap, fmt};
+
+use eventlog::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
+use readmodel::{DATABASE_CONNECTIONS_DEFAULT, timelines::TIMELINE_SECONDS_DEFAULT};
+
+use crate::running::Running;
+
+/// One line of `headwater config`.
+pub struct Setting {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub default: Option<String>,
+    pub secret: bool,
+}
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Environment,
+    RunningUp,
+    Default,
+    Unset,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Environment => "environment",
+            Self::RunningUp => "running up",
+            Self::Default => "default",
+            Self::Unset => "unset",
+        })
+    }
+}
+
+pub const DATABASE_URL: &str = "DATABASE_URL";
+pub const REDIS_LOG_URL: &str = "REDIS_LOG_URL";
+pub const REDIS_VIEWS_URL: &str = "REDIS_VIEWS_URL";
+pub const TOKEN_SECRET: &str = "TOKEN_SECRET";
+pub const CURSOR_SECRET: &str = "CURSOR_SECRET";
+pub const LISTEN_ADDRESS: &str = "LISTEN_ADDRESS";
+const TOKEN_ALGORITHM: &str = "TOKEN_ALGORITHM";
+const TOKEN_PRIVATE_KEY_FILE: &str = "TOKEN_PRIVATE_KEY_FILE";
+const TOKEN_ISSUER: &str = "TOKEN_ISSUER";
+const LOG_PARTITIONS: &str = "LOG_PARTITIONS";
+const LOG_ALLOW_UNSAFE: &str = "LOG_ALLOW_UNSAFE";
+const KEY_PREFIX: &str = "KEY_PREFIX";
+const DATABASE_CONNECTIONS: &str = "DATABASE_CONNECTIONS";
+const PASSWORD_HASHES_AT_ONCE: &str = "PASSWORD_HASHES_AT_ONCE";
+const TIMELINE_SECONDS: &str = "TIMELINE_SECONDS";
+const PUSH_FOLLOWERS_MAX: &str = "PUSH_FOLLOWERS_MAX";
+pub const TRACE_FILTER: &str = "TRACE_FILTER";
+pub const TRACE_FORMAT: &str = "TRACE_FORMAT";
+
+/// Above this many followers an author's posts are pulled.
+const PUSH_FOLLOWERS_DEFAULT: i64 = 5_000;
+const SECRET_BYTES_MIN: usize = 32;
+
+pub fn all() -> Vec<Setting> {
+    let setting = |name, about, default: &str| Setting {
+        name,
+        about,
+        default: (!default.is_empty()).then(|| default.to_owned()),
+        secret: false,
+    };
+    let secret = |name, about| Setting {
+        name,
+        about,
+        default: None,
+        secret: true,
+    };
+    vec![
+        secret(DATABASE_URL, "PostgreSQL: postgres://user:password@host:port/database"),
+        secret(REDIS_LOG_URL, "Redis of the log (durable): redis://:password@host:port"),
+        secret(REDIS_VIEWS_URL, "Redis of the views (rebuildable): redis://:password@host:port"),
+        setting(LISTEN_ADDRESS, "where the API listens", "127.0.0.1:8080"),
+        secret(TOKEN_SECRET, "signs access tokens (HS256), 32 bytes or more"),
+        secret(CURSOR_SECRET, "signs page cursors, 32 bytes or more"),
+        setting(TOKEN_ALGORITHM, "HS256, or EdDSA with a key file", "HS256"),
+        setting(TOKEN_PRIVATE_KEY_FILE, "Ed25519 private key (PKCS#8 PEM), for EdDSA", ""),
+        setting(TOKEN_ISSUER, "the iss of access tokens", "headwater"),
+        setting(
+            LOG_PARTITIONS,
+            "partitions of a log that is made anew; fixed from then on",
+            &PARTITIONS_DEFAULT.to_string(),
+        ),
+        setting(
+            LOG_ALLOW_UNSAFE,
+            "true: take a log server that may lose acknowledged writes",
+            "false",
+        ),
+        setting(KEY_PREFIX, "before every Redis key", "hw"),
+        setting(
+            DATABASE_CONNECTIONS,
+            "database connections of one process, at most",
+            &DATABASE_CONNECTIONS_DEFAULT.to_string(),
+        ),
+        setting(PASSWORD_HASHES_AT_ONCE, "argon2id runs at once, 19 MiB each", "2"),
+        setting(
+            TIMELINE_SECONDS,
+            "how long a home timeline in Redis outlives its last read",
+            &TIMELINE_SECONDS_DEFAULT.to_string(),
+        ),
+        setting(
+            PUSH_FOLLOWERS_MAX,
+            "above this many followers an author's posts are pulled, not pushed",
+            &PUSH_FOLLOWERS_DEFAULT.to_string(),
+        ),
+        setting(TRACE_FILTER, "what is logged, such as info or worker=debug", "info"),
+        setting(TRACE_FORMAT, "text or json", "text"),
+    ]
+}
+
+/// What the program runs with.
+#[derive(Clone)]
+pub struct Settings {
+    pub database_url: String,
+    pub redis_log_url: String,
+    pub redis_views_url: String,
+    pub listen_address: std::net::SocketAddr,
+    pub token_key: TokenKey,
+    pub cursor_secret: String,
+    pub token_issuer: String,
+    pub log_partitions: u16,
+    pub log_allow_unsafe: bool,
+    pub key_prefix: String,
+    pub database_connections: u32,
+    pub password_hashes_at_once: usize,
+    pub timeline_seconds: u64,
+    pub push_followers_max: i64,
+}
+
+/// What signs access tokens.
+#[derive(Clone)]
+pub enum TokenKey {
+    /// HS256.
+    Secret(String),
+    /// EdDSA: a private key in PKCS#8 PEM.
+    PrivateKey(String),
+}
+
+/// Everything that is wrong, by name.
+#[derive(Debug)]
+pub struct BadSettings(pub Vec<(&'static str, String)>);
+
+impl fmt::Display for BadSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("these settings cannot be used:")?;
+        for (name, reason) in &self.0 {
+            write!(f, "\n  {name}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BadSettings {}
+
+/// Values by name, with where they came from.
+pub struct Values {
+    values: BTreeMap<&'static str, (Option<String>, Source)>,
+}
+
+impl Values {
+    /// The environment first, then what a running `up` wrote down, then the
+    /// default. An empty variable counts as unset.
+    pub fn gather(
+        environment: impl Fn(&str) -> Option<String>,
+        running: Option<&Running>,
+    ) -> Self {
+        let values = all().into_iter().map(|setting| {
+            let name = setting.name;
+            let given = environment(name).filter(|value| !value.is_empty());
+            let noted = running.and_then(|running| running.value(name));
+            let value = match (given, noted, setting.default) {
+                (Some(value), _, _) => (Some(value), Source::Environment),
+                (None, Some(value), _) => (Some(value), Source::RunningUp),
+                (None, None, Some(value)) => (Some(value), Source::Default),
+                (None, None, None) => (None, Source::Unset),
+            };
+            (name, value)
+        });
+        Self {
+            values: values.collect(),
+        }
+    }
+
+    pub fn get(&self, name: &str) -> (Option<&str>, Source) {
+        let (value, source) = self
+            .values
+            .get(name)
+            .map_or((&None, Source::Unset), |(value, source)| (value, *source));
+        (value.as_deref(), source)
+    }
+
+    /// Every bad setting at once.
+    pub fn read(&self) -> Result<Settings, BadSettings> {
+        let mut bad = Vec::new();
+        let settings = Settings {
+            database_url: self.text(DATABASE_URL, &mut bad),
+            redis_log_url: self.text(REDIS_LOG_URL, &mut bad),
+            redis_views_url: self.text(REDIS_VIEWS_URL, &mut bad),
+            listen_address: self.parsed(LISTEN_ADDRESS, &mut bad, ([127, 0, 0, 1], 0).into()),
+            token_key: self.token_key(&mut bad),
+            cursor_secret: self.secret(CURSOR_SECRET, &mut bad),
+            token_issuer: self.text(TOKEN_ISSUER, &mut bad),
+            log_partitions: self.between(LOG_PARTITIONS, &mut bad, 1, PARTITIONS_MAX),
+            log_allow_unsafe: self.parsed(LOG_ALLOW_UNSAFE, &mut bad, false),
+            key_prefix: self.text(KEY_PREFIX, &mut bad),
+            database_connections: self.between(DATABASE_CONNECTIONS, &mut bad, 4, 1_000),
+            password_hashes_at_once: self.between(PASSWORD_HASHES_AT_ONCE, &mut bad, 1, 64),
+            timeline_seconds: self.between(TIMELINE_SECONDS, &mut bad, 1, 365 * 24 * 60 * 60),
+            push_followers_max: self.between(PUSH_FOLLOWERS_MAX, &mut bad, 0, i64::MAX),
+        };
+        if settings.key_prefix.contains(['{', '}', ' ']) {
+            bad.push((KEY_PREFIX, "has no braces and no blanks".into()));
+        }
+        match bad.is_empty() {
+            true => Ok(settings),
+            false => Err(BadSettings(bad)),
+        }
+    }
+
+    fn text(&self, name: &'static str, bad: &mut Vec<(&'static str, String)>) -> String {
+        match self.get(name).0 {
+            Some(value) => value.to_owned(),
+            None => {
+                let hint = "is not set, and no `headwater up` runs in this folder";
+                bad.push((name, hint.into()));
+                String::new()
+            }
+        }
+    }
+
+    fn secret(&self, name: &'static str, bad: &mut Vec<(&'static str, String)>) -> String {
+        let secret = self.text(name, bad);
+        if !secret.is_empty() && secret.len() < SECRET_BYTES_MIN {
+            bad.push((name, format!("has at least {SECRET_BYTES_MIN} bytes")));
+        }
+        secret
+    }
+
+    fn token_key(&self, bad: &mut Vec<(&'static str, String)>) -> TokenKey {
+        match self.get(TOKEN_ALGORITHM).0 {
+            Some("HS256") => TokenKey::Secret(self.secret(TOKEN_SECRET, bad)),
+            Some("EdDSA") => {
+                let path = self.text(TOKEN_PRIVATE_KEY_FILE, bad);
+                let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
+                    bad.push((TOKEN_PRIVATE_KEY_FILE, format!("{path} cannot be read: {error}")));
+                    String::new()
+                });
+                TokenKey::PrivateKey(text)
+            }
+            _ => {
+                bad.push((TOKEN_ALGORITHM, "is HS256 or EdDSA".into()));
+                TokenKey::Secret(String::new())
+            }
+        }
+    }
+
+    fn parsed<T: std::str::FromStr<Err: fmt::Display>>(
+        &self,
+        name: &'static str,
+        bad: &mut Vec<(&'static str, String)>,
+        otherwise: T,
+    ) -> T {
+        match self.get(name).0.unwrap_or_default().parse() {
+            Ok(value) => value,
+            Err(error) => {
+                bad.push((name, format!("cannot be read: {error}")));
+                otherwise
+            }
+        }
+    }
+
+    fn between<T: std::str::FromStr<Err: fmt::Display> + PartialOrd + fmt::Display + Copy>(
+        &self,
+        name: &'static str,
+        bad: &mut Vec<(&'static str, String)>,
+        least: T,
+        most: T,
+    ) -> T {
+        let value = self.parsed(name, bad, least);
+        if value < least || value > most {
+            bad.push((name, format!("is between {least} and {most}")));
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(file: &str) -> Vec<String> {
+        let name = |line: &str| {
+            let line = line.trim().trim_start_matches(['#', ' ']);
+            let end = line.find(['=', ':'])?;
+            let name = &line[..end];
+            let shouted = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+            (name.contains('_') && name.chars().all(shouted)).then(|| name.to_owned())
+        };
+        file.lines().filter_map(name).collect()
+    }
+
+    #[test]
+    fn the_example_and_the_compose_file_name_only_settings_that_exist() {
+        let known: Vec<_> = all().iter().map(|setting| setting.name).collect();
+        let example = names(include_str!("../../../.env.example"));
+        let compose = names(include_str!("../../../compose.yaml"));
+        // What the official PostgreSQL image itself wants.
+        let foreign = ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"];
+        for name in example.iter().chain(&compose) {
+            let fine = known.contains(&name.as_str()) || foreign.contains(&name.as_str());
+            assert!(fine, "{name} is no setting");
+        }
+        for name in known {
+            assert!(example.iter().any(|n| n == name), "{name} is missing in .env.example");
+        }
+        assert!(compose.len() > 3, "the compose file sets something");
+    }
+
+    #[test]
+    fn all_bad_settings_are_told_at_once_by_name() {
+        let environment = |name: &str| match name {
+            LISTEN_ADDRESS => Some("nowhere".to_owned()),
+            LOG_PARTITIONS => Some("0".to_owned()),
+            TOKEN_SECRET => Some("short".to_owned()),
+            _ => None,
+        };
+        let bad = Values::gather(environment, None).read().err();
+        let names: Vec<_> = bad.iter().flat_map(|bad| &bad.0).map(|bad| bad.0).collect();
+        for name in [
+            DATABASE_URL,
+            REDIS_LOG_URL,
+            REDIS_VIEWS_URL,
+            LISTEN_ADDRESS,
+            TOKEN_SECRET,
+            CURSOR_SECRET,
+            LOG_PARTITIONS,
+        ] {
+            assert!(names.contains(&name), "{name} is not told: {names:?}");
+        }
+    }
+}

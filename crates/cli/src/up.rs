@@ -1,0 +1,90 @@
+//! `headwater up`: private servers, the API and the workers, in one process.
+//! Where all three addresses are set, nothing private is started.
+
+use std::{io::ErrorKind, net::SocketAddr, path::Path};
+
+use anyhow::Context;
+use devservices::{Programs, Stack};
+
+use crate::{
+    node::Node,
+    running::{Running, Secrets},
+    settings::{
+        DATABASE_URL, LISTEN_ADDRESS, REDIS_LOG_URL, REDIS_VIEWS_URL, Settings, Source, Values,
+    },
+    stop,
+};
+
+pub async fn run(folder: &Path, environment: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+    let own = [DATABASE_URL, REDIS_LOG_URL, REDIS_VIEWS_URL];
+    let given: Vec<_> = own
+        .iter()
+        .filter(|name| environment(name).is_some_and(|value| !value.is_empty()))
+        .collect();
+    if given.len() == own.len() {
+        let settings = Values::gather(environment, None).read()?;
+        return serve_and_work(settings, false, |_| Ok(())).await;
+    }
+    if let Some(name) = given.first() {
+        anyhow::bail!("{name} is set; set all of {} or none", own.join(", "));
+    }
+
+    let say = |line: &str| eprintln!("{line}");
+    let programs = Programs::find_or_install(&say).await?;
+    let stack = Stack::start(folder, &programs, &say).await?;
+    let running = Running {
+        process: std::process::id(),
+        api: String::new(),
+        urls: stack.urls().clone(),
+        secrets: Secrets::load_or_make(folder)?,
+    };
+    let values = Values::gather(environment, Some(&running));
+    // The usual port may be another folder's: any will do.
+    let any_port = values.get(LISTEN_ADDRESS).1 == Source::Default;
+    let served = match values.read() {
+        Ok(settings) => {
+            let note = |api: &str| {
+                let api = api.to_owned();
+                Running { api, ..running }.write(folder)
+            };
+            serve_and_work(settings, any_port, note).await
+        }
+        Err(bad) => Err(bad.into()),
+    };
+    Running::remove(folder);
+    eprintln!("stops the servers; their data stays in {}", folder.join(".headwater").display());
+    stack.stop().await?;
+    served
+}
+
+async fn serve_and_work(
+    settings: Settings,
+    any_port: bool,
+    ready: impl FnOnce(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let stopped = stop::on_signal()?;
+    let database = crate::node::connect_database(&settings).await?;
+    migrations::migrate(&database).await?;
+    database.close().await?;
+    let node = Node::connect(settings).await?;
+    let address = node.settings.listen_address;
+    let listener = match api::listen(address).await {
+        Err(error) if any_port && error.kind() == ErrorKind::AddrInUse => {
+            api::listen(SocketAddr::new(address.ip(), 0)).await
+        }
+        listener => listener,
+    };
+    let listener = listener
+        .with_context(|| format!("{address} cannot be listened on; set LISTEN_ADDRESS"))?;
+    let address = listener.local_addr()?;
+    let services = std::sync::Arc::new(node.services()?);
+    let work = tokio::spawn(node.engine().run(stopped.clone()));
+    ready(&format!("http://{address}"))?;
+    eprintln!("API            http://{address}/v1");
+    eprintln!("documentation  http://{address}/docs");
+    eprintln!("Ctrl-C stops it; the data stays");
+    let served = api::serve(listener, services, stopped).await;
+    eprintln!("drains");
+    work.await.context("the workers ended badly")?;
+    Ok(served?)
+}

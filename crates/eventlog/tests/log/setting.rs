@@ -1,0 +1,74 @@
+//! Servers, and connections to them.
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use devservices::{Programs, RedisOptions, RedisRole, RedisServer};
+use eventlog::{Log, LogSettings};
+use redis::aio::MultiplexedConnection;
+use tokio::sync::OnceCell;
+
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+pub fn options() -> RedisOptions {
+    let programs = Programs::find().expect("Redis is needed for this test");
+    RedisOptions::throwaway(&programs, RedisRole::Log).unwrap()
+}
+
+/// A server that a test may kill or spoil.
+pub async fn own_server() -> RedisServer {
+    RedisServer::start(options()).await.unwrap()
+}
+
+/// Settings for a log of its own in the server that all tests share.
+pub async fn settings() -> LogSettings {
+    static SERVER: OnceCell<RedisServer> = OnceCell::const_new();
+    static LOGS: AtomicU32 = AtomicU32::new(0);
+    let server = SERVER.get_or_init(own_server).await;
+    LogSettings {
+        prefix: format!("t{}", LOGS.fetch_add(1, Ordering::Relaxed)),
+        partitions: 4,
+        ..LogSettings::new(server.url())
+    }
+}
+
+/// A new log. It lives in the test's own runtime.
+pub async fn log() -> Log {
+    Log::connect(&settings().await).await.unwrap()
+}
+
+pub async fn log_of(server: &RedisServer) -> Log {
+    Log::connect(&LogSettings::new(server.url())).await.unwrap()
+}
+
+pub async fn raw(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// One command in words.
+pub async fn ask<T: redis::FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    words: &str,
+) -> T {
+    let mut words = words.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command.query_async(connection).await.unwrap()
+}
+
+pub async fn eventually<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "{what}: not within {DEADLINE:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,116 @@
+//! A whole application in the test's own process.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use api::{Rooms, Services, SigningKey, TokenSettings};
+use eventlog::{Log, LogSettings};
+use kernel::{AccountId, Sealer, Uuid};
+use readmodel::{
+    DatabaseConnection, Social,
+    timelines::{Lists, TimelineSettings, ViewsUrl},
+};
+use tokio::sync::watch;
+use vault::{KeySealer, PasswordHashes, Vault};
+use worker::{Engine, Parts};
+
+use crate::{Client, Servers};
+
+pub const TOKEN_SECRET: &str = "a token secret of tests, which is long enough";
+const DATABASE_CONNECTIONS: u32 = 24;
+
+pub struct App {
+    pub servers: Servers,
+    pub log: Log,
+    pub database: DatabaseConnection,
+    pub sealer: Arc<dyn Sealer>,
+    pub lists: Lists,
+    pub services: Arc<Services>,
+    pub push_followers_max: i64,
+    address: SocketAddr,
+    _stop: watch::Sender<bool>,
+}
+
+impl App {
+    pub async fn start() -> Self {
+        Self::on(Servers::shared().await).await
+    }
+
+    pub async fn on(servers: Servers) -> Self {
+        let database = readmodel::connect(&servers.database, DATABASE_CONNECTIONS)
+            .await
+            .unwrap();
+        let mut settings = LogSettings::new(&servers.redis_log);
+        settings.prefix = servers.prefix.clone();
+        let log = Log::connect(&settings).await.unwrap();
+        let lists = Lists::new(&TimelineSettings {
+            views: ViewsUrl(servers.redis_views.clone()),
+            prefix: servers.prefix.clone(),
+            timeline_seconds: 3_600,
+        })
+        .unwrap();
+        let sealer: Arc<dyn Sealer> = Arc::new(KeySealer::new(database.clone()));
+        let rooms = Rooms {
+            log: log.clone(),
+            database: database.clone(),
+            sealer: sealer.clone(),
+            vault: Vault::new(database.clone()),
+            lists: lists.clone(),
+            passwords: PasswordHashes::new(2).unwrap(),
+        };
+        let tokens = TokenSettings {
+            issuer: "headwater".into(),
+            signing: SigningKey::Secret(TOKEN_SECRET.into()),
+            retired: Vec::new(),
+        };
+        let services = Services::new(rooms, tokens, "a cursor secret of tests, long enough");
+        let services = Arc::new(services.unwrap());
+        let listener = api::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(api::serve(listener, services.clone(), stopped));
+        Self {
+            servers,
+            log,
+            database,
+            sealer,
+            lists,
+            services,
+            push_followers_max: 5_000,
+            address,
+            _stop: stop,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.url())
+    }
+
+    /// A client signed in as `account`, without asking the API.
+    pub fn client_of(&self, account: AccountId) -> Client {
+        self.client()
+            .with_token(self.services.issue_token(account).unwrap())
+    }
+
+    pub fn engine(&self) -> Engine {
+        Engine::new(
+            Parts {
+                log: self.log.clone(),
+                database: self.database.clone(),
+                sealer: self.sealer.clone(),
+                social: Social::new(migrations::social::LIVE),
+                lists: self.lists.clone(),
+                push_followers_max: self.push_followers_max,
+            },
+            Uuid::now_v7(),
+        )
+    }
+
+    /// Folds and fans out all there is.
+    pub async fn settle(&self) {
+        self.engine().drain().await.unwrap();
+    }
+}

@@ -1,0 +1,101 @@
+//! Throw-away servers: one stack for a test process, a database and a prefix
+//! for each test.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use devservices::{Programs, Stack, Urls};
+use sea_orm::{ConnectionTrait, Database};
+
+const TEMPLATE: &str = "headwater_template";
+
+static SHARED: OnceLock<Urls> = OnceLock::new();
+static TESTS: AtomicU32 = AtomicU32::new(0);
+
+/// The addresses of one test.
+pub struct Servers {
+    pub database: String,
+    pub redis_log: String,
+    pub redis_views: String,
+    pub prefix: String,
+}
+
+impl Servers {
+    /// On the servers that all tests of this process share.
+    pub async fn shared() -> Self {
+        let urls = tokio::task::spawn_blocking(|| SHARED.get_or_init(start).clone())
+            .await
+            .unwrap();
+        Self::on(&urls).await
+    }
+
+    /// A migrated database and a key prefix of its own on `urls`.
+    pub async fn on(urls: &Urls) -> Self {
+        let number = TESTS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t{number}");
+        let admin = Database::connect(&urls.database).await.unwrap();
+        let create = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}");
+        if admin.execute_unprepared(&create).await.is_err() {
+            // Servers of the test's own have no template.
+            let plain = format!("CREATE DATABASE {name}");
+            admin.execute_unprepared(&plain).await.unwrap();
+            let database = Database::connect(with_database(&urls.database, &name)).await;
+            migrations::migrate(&database.unwrap()).await.unwrap();
+        }
+        admin.close().await.unwrap();
+        Self {
+            database: with_database(&urls.database, &name),
+            redis_log: urls.redis_log.clone(),
+            redis_views: urls.redis_views.clone(),
+            prefix: name,
+        }
+    }
+}
+
+/// Polls until `check` holds.
+pub async fn until<F: Future<Output = bool>>(what: &str, seconds: u64, check: impl Fn() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !check().await {
+        assert!(Instant::now() < deadline, "{what}: not within {seconds} s");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn with_database(url: &str, name: &str) -> String {
+    let (server, _) = url.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
+}
+
+/// The stack lives in a thread of its own: it outlives every test's runtime,
+/// and ends with the process.
+fn start() -> Urls {
+    let (ready, urls) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let say = |line: &str| eprintln!("{line}");
+            let programs = Programs::find_or_install(&say).await.unwrap();
+            let stack = Stack::throwaway(&programs).await.unwrap();
+            let admin = Database::connect(&stack.urls().database).await.unwrap();
+            let create = format!("CREATE DATABASE {TEMPLATE}");
+            admin.execute_unprepared(&create).await.unwrap();
+            admin.close().await.unwrap();
+            let template = with_database(&stack.urls().database, TEMPLATE);
+            let template = Database::connect(template).await.unwrap();
+            migrations::migrate(&template).await.unwrap();
+            template.close().await.unwrap();
+            ready.send(stack.urls().clone()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    urls.recv().unwrap()
+}
