@@ -260,7 +260,8 @@ impl AccountsApi {
                     Some(handle.map_err(|error| wrong("handle", error.to_string()))?)
                 }
             },
-            email: (body.email.parse()).map_err(|e: vault::InvalidEmail| wrong("email", e.to_string()))?,
+            email: (body.email.parse())
+                .map_err(|e: vault::InvalidEmail| wrong("email", e.to_string()))?,
             password: (body.password.parse())
                 .map_err(|e: vault::InvalidPassword| wrong("password", e.to_string()))?,
             display_name: body.display_name.as_deref().map(display_name).transpose()?,
@@ -302,7 +303,11 @@ impl AccountsApi {
     }
 
     /// Change my profile
-    #[oai(path = "/accounts/me", method = "patch", operation_id = "updateMyProfile")]
+    #[oai(
+        path = "/accounts/me",
+        method = "patch",
+        operation_id = "updateMyProfile"
+    )]
     async fn update_me(
         &self,
         services: Data<&Arc<Services>>,
@@ -319,9 +324,10 @@ impl AccountsApi {
             display_name: name.as_deref().map(display_name).transpose()?,
             bio: match bio {
                 None => None,
-                Some(bio) => Some(bio.parse::<Bio>().map_err(|error| {
-                    Problem::invalid_field("/bio", error.to_string())
-                })?),
+                Some(bio) => Some(
+                    bio.parse::<Bio>()
+                        .map_err(|error| Problem::invalid_field("/bio", error.to_string()))?,
+                ),
             },
             expected_version: if_match.0,
         };
@@ -339,7 +345,11 @@ impl AccountsApi {
     }
 
     /// Pin a post of mine
-    #[oai(path = "/accounts/me/pinned-post", method = "put", operation_id = "pinPost")]
+    #[oai(
+        path = "/accounts/me/pinned-post",
+        method = "put",
+        operation_id = "pinPost"
+    )]
     async fn pin(
         &self,
         services: Data<&Arc<Services>>,
@@ -359,7 +369,11 @@ impl AccountsApi {
     }
 
     /// Unpin
-    #[oai(path = "/accounts/me/pinned-post", method = "delete", operation_id = "unpinPost")]
+    #[oai(
+        path = "/accounts/me/pinned-post",
+        method = "delete",
+        operation_id = "unpinPost"
+    )]
     async fn unpin(
         &self,
         services: Data<&Arc<Services>>,
@@ -397,7 +411,11 @@ impl AccountsApi {
     }
 
     /// An account
-    #[oai(path = "/accounts/:account_id", method = "get", operation_id = "getAccount")]
+    #[oai(
+        path = "/accounts/:account_id",
+        method = "get",
+        operation_id = "getAccount"
+    )]
     async fn get(
         &self,
         services: Data<&Arc<Services>>,

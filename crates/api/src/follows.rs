@@ -162,8 +162,14 @@ async fn list(
     let account = accounts::by_id(services.pool(), asked.account).await?;
     let account = account.ok_or_else(|| Problem::not_found("account"))?.id;
     let limit = asked.limit;
-    let rows =
-        follows::list(services.pool(), account, asked.side, after, pages::asked(limit)).await?;
+    let rows = follows::list(
+        services.pool(),
+        account,
+        asked.side,
+        after,
+        pages::asked(limit),
+    )
+    .await?;
     Ok(pages::accounts(&services.cursors, &scope, rows, limit, here).as_of(&as_of))
 }
 

@@ -79,10 +79,7 @@ impl Freshness {
             View::Timelines => WAIT_FOR_LISTS_MILLISECONDS_MAX,
         });
         let known = self.log.partitions().count();
-        if let Some(position) = wanted
-            .iter()
-            .find(|p| usize::from(p.partition.0) >= known)
-        {
+        if let Some(position) = wanted.iter().find(|p| usize::from(p.partition.0) >= known) {
             let detail = format!("There is no partition {}.", position.partition);
             return Err(Problem::invalid_parameter("Min-Position", detail));
         }
@@ -97,7 +94,11 @@ impl Freshness {
             let stopped = {
                 let mut observed = self.observed[view as usize].lock().await;
                 let reached = observed.positions.reach(&wanted);
-                let age_max = if reached { OBSERVED_MILLISECONDS_MAX } else { LOOK_MILLISECONDS };
+                let age_max = if reached {
+                    OBSERVED_MILLISECONDS_MAX
+                } else {
+                    LOOK_MILLISECONDS
+                };
                 let age_max = Duration::from_millis(age_max);
                 if observed.at.is_none_or(|at| at.elapsed() > age_max) {
                     self.look(view, &mut observed).await?;
@@ -109,11 +110,20 @@ impl Freshness {
                 observed.stopped.iter().find(waited_for).cloned()
             };
             if let Some((partition, reason)) = stopped {
-                tracing::warn!(view = view.name(), partition = partition.0, reason, "a read waits for what stands still");
-                return Err(behind("The read model stands still and an operator must look."));
+                tracing::warn!(
+                    view = view.name(),
+                    partition = partition.0,
+                    reason,
+                    "a read waits for what stands still"
+                );
+                return Err(behind(
+                    "The read model stands still and an operator must look.",
+                ));
             }
             if Instant::now() >= deadline {
-                return Err(behind("The read model has not caught up yet. Try again shortly."));
+                return Err(behind(
+                    "The read model has not caught up yet. Try again shortly.",
+                ));
             }
             tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
         }

@@ -36,7 +36,11 @@ impl LikesApi {
     /// Like a post
     ///
     /// Liking it again changes nothing.
-    #[oai(path = "/posts/:post_id/like", method = "put", operation_id = "likePost")]
+    #[oai(
+        path = "/posts/:post_id/like",
+        method = "put",
+        operation_id = "likePost"
+    )]
     async fn like(
         &self,
         services: Data<&Arc<Services>>,
@@ -56,7 +60,11 @@ impl LikesApi {
     }
 
     /// Take a like back
-    #[oai(path = "/posts/:post_id/like", method = "delete", operation_id = "unlikePost")]
+    #[oai(
+        path = "/posts/:post_id/like",
+        method = "delete",
+        operation_id = "unlikePost"
+    )]
     async fn unlike(
         &self,
         services: Data<&Arc<Services>>,
@@ -76,7 +84,11 @@ impl LikesApi {
     }
 
     /// Who liked a post, the last first
-    #[oai(path = "/posts/:post_id/likes", method = "get", operation_id = "listLikers")]
+    #[oai(
+        path = "/posts/:post_id/likes",
+        method = "get",
+        operation_id = "listLikers"
+    )]
     #[allow(clippy::too_many_arguments)]
     async fn likers(
         &self,

@@ -89,6 +89,9 @@ pub(crate) fn accounts(
         cursors.seal(scope, &key)
     });
     let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
-    let items = rows.into_iter().map(|(_, row)| Account::from(row)).collect();
+    let items = rows
+        .into_iter()
+        .map(|(_, row)| Account::from(row))
+        .collect();
     Found::new(AccountPage { items, next_cursor }).next(link.as_deref())
 }

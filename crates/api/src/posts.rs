@@ -419,7 +419,11 @@ impl PostsApi {
     }
 
     /// Delete a post of mine
-    #[oai(path = "/posts/:post_id", method = "delete", operation_id = "deletePost")]
+    #[oai(
+        path = "/posts/:post_id",
+        method = "delete",
+        operation_id = "deletePost"
+    )]
     async fn delete(
         &self,
         services: Data<&Arc<Services>>,
@@ -487,13 +491,16 @@ impl PostsApi {
             .await?;
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
         let asked = pages::asked(limit.0);
-        let rows =
-            posts::replies(services.pool(), viewer.account(), post, after, asked).await?;
+        let rows = posts::replies(services.pool(), viewer.account(), post, after, asked).await?;
         Ok(pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here).as_of(&as_of))
     }
 
     /// A post in its thread
-    #[oai(path = "/posts/:post_id/thread", method = "get", operation_id = "getThread")]
+    #[oai(
+        path = "/posts/:post_id/thread",
+        method = "get",
+        operation_id = "getThread"
+    )]
     #[allow(clippy::too_many_arguments)]
     async fn thread(
         &self,

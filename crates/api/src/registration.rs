@@ -4,7 +4,9 @@
 //! over after a time, once its account can no longer be registered.
 
 use domain::{
-    accounts::{AbandonRegistration, AccountError, Accounts, DisplayName, RegisterAccount, Standing},
+    accounts::{
+        AbandonRegistration, AccountError, Accounts, DisplayName, RegisterAccount, Standing,
+    },
     handles::{Handle, HandleError, Handles, ReleaseHandle, ReserveHandle},
 };
 use eventlog::{IdempotencyKey, Receipt};
@@ -89,10 +91,7 @@ pub(crate) async fn register(
 
 impl Attempt {
     /// What the same key answered before.
-    async fn done_before(
-        &self,
-        services: &Services,
-    ) -> Result<Option<(Handle, Receipt)>, Problem> {
+    async fn done_before(&self, services: &Services) -> Result<Option<(Handle, Receipt)>, Problem> {
         let Some(key) = &self.key else {
             return Ok(None);
         };
@@ -115,7 +114,9 @@ impl Attempt {
     /// The same attempt makes up the same handle.
     fn made_up_handle(&self) -> Handle {
         let made_up = format!("user_{:016x}", self.id.as_u64_pair().0);
-        made_up.parse().unwrap_or_else(|_| unreachable!("it has 21 letters"))
+        made_up
+            .parse()
+            .unwrap_or_else(|_| unreachable!("it has 21 letters"))
     }
 
     /// Takes the handle, and returns the account that it is taken for: that of
@@ -128,7 +129,10 @@ impl Attempt {
             if holder.attempt == self.id {
                 return Ok(holder.account);
             }
-            if !self.abandon(services, holder.account, holder.reserved_at).await? {
+            if !self
+                .abandon(services, holder.account, holder.reserved_at)
+                .await?
+            {
                 return Err(HandleError::HandleTaken.into());
             }
             abandoned = Some(holder.account);
@@ -197,10 +201,8 @@ impl Attempt {
 impl From<HandleError> for Problem {
     fn from(error: HandleError) -> Self {
         match error {
-            HandleError::HandleTaken => {
-                Self::new(Code::HandleTaken, "Choose another handle.")
-                    .with_field("/handle", "Somebody has it.")
-            }
+            HandleError::HandleTaken => Self::new(Code::HandleTaken, "Choose another handle.")
+                .with_field("/handle", "Somebody has it."),
         }
     }
 }
@@ -208,9 +210,10 @@ impl From<HandleError> for Problem {
 impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         match error {
-            AccountError::RegistrationAbandoned => {
-                Self::new(Code::Conflict, "The registration took too long. Register again.")
-            }
+            AccountError::RegistrationAbandoned => Self::new(
+                Code::Conflict,
+                "The registration took too long. Register again.",
+            ),
             AccountError::AccountExists => {
                 Self::new(Code::Conflict, "The account is registered already.")
             }

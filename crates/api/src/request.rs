@@ -182,6 +182,6 @@ fn report(
         _ if status >= 500 => {
             tracing::warn!(%method, path, status, code, milliseconds, %request_id, "request failed");
         }
-        _ => tracing::info!(%method, path, status, code, milliseconds, %request_id, "request"),
+        _ => tracing::debug!(%method, path, status, code, milliseconds, %request_id, "request"),
     }
 }

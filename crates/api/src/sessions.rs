@@ -92,7 +92,12 @@ impl SessionsApi {
         services: Data<&Arc<Services>>,
         body: Input<SignIn>,
     ) -> Result<Created<Session>, Problem> {
-        let wrong = || Problem::new(Code::InvalidCredentials, "Check the login and the password.");
+        let wrong = || {
+            Problem::new(
+                Code::InvalidCredentials,
+                "Check the login and the password.",
+            )
+        };
         let account = find(&services, &body.0.login).await?;
         let id = account.unwrap_or(AccountId(Uuid::nil()));
         let credentials = services.vault.by_account(id).await?;

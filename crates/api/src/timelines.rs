@@ -31,7 +31,11 @@ impl TimelinesApi {
     ///
     /// My posts and those of whom I follow, replies too, newest first. It has
     /// no end but the first post.
-    #[oai(path = "/timelines/home", method = "get", operation_id = "getHomeTimeline")]
+    #[oai(
+        path = "/timelines/home",
+        method = "get",
+        operation_id = "getHomeTimeline"
+    )]
     async fn home(
         &self,
         services: Data<&Arc<Services>>,
@@ -45,10 +49,14 @@ impl TimelinesApi {
         let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
         let freshness = &services.freshness;
         let reader = Some(me.account);
-        let folded = freshness.wait(View::Social, reader, &min_position.0).await?;
+        let folded = freshness
+            .wait(View::Social, reader, &min_position.0)
+            .await?;
         // Lists that lag are not waited for long: the database has what they
         // lack.
-        let fanned_out = freshness.wait(View::Timelines, reader, &min_position.0).await;
+        let fanned_out = freshness
+            .wait(View::Timelines, reader, &min_position.0)
+            .await;
         let (lists, as_of) = match fanned_out {
             Ok(fanned_out) => (Some(&services.lists), fanned_out),
             Err(_) => (None, folded),
@@ -60,7 +68,11 @@ impl TimelinesApi {
     }
 
     /// Everything public, newest first
-    #[oai(path = "/timelines/local", method = "get", operation_id = "getLocalTimeline")]
+    #[oai(
+        path = "/timelines/local",
+        method = "get",
+        operation_id = "getLocalTimeline"
+    )]
     async fn local(
         &self,
         services: Data<&Arc<Services>>,
@@ -111,7 +123,11 @@ impl TimelinesApi {
     }
 
     /// My posts and replies, newest first
-    #[oai(path = "/accounts/me/posts", method = "get", operation_id = "listMyPosts")]
+    #[oai(
+        path = "/accounts/me/posts",
+        method = "get",
+        operation_id = "listMyPosts"
+    )]
     async fn mine(
         &self,
         services: Data<&Arc<Services>>,

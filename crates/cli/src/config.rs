@@ -19,7 +19,11 @@ pub fn run(values: &Values) -> anyhow::Result<()> {
             _ => String::new(),
         };
         let (name, about) = (setting.name, setting.about);
-        writeln!(out, "{name:24} {source:12} {shown}\n{:24} {about}{default}", "")?;
+        writeln!(
+            out,
+            "{name:24} {source:12} {shown}\n{:24} {about}{default}",
+            ""
+        )?;
     }
     if let Err(bad) = values.read() {
         writeln!(out)?;

@@ -56,12 +56,17 @@ pub async fn run(import: Import, settings: Settings) -> anyhow::Result<()> {
     let mut number = 0;
     loop {
         line.clear();
-        let read = (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+        let read = (&mut lines)
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut line)?;
         if read == 0 || *stopped.borrow() || lanes.failed().is_some() {
             break;
         }
         number += 1;
-        anyhow::ensure!(line.len() < LINE_BYTES_MAX as usize, "line {number} is too long");
+        anyhow::ensure!(
+            line.len() < LINE_BYTES_MAX as usize,
+            "line {number} is too long"
+        );
         let text = line.trim_ascii();
         if text.is_empty() {
             continue;
@@ -85,7 +90,9 @@ pub async fn run(import: Import, settings: Settings) -> anyhow::Result<()> {
     let seconds = began.elapsed().as_secs_f64();
     summary.print(number, seconds)?;
     if let Some(error) = summary.failure() {
-        anyhow::bail!("stopped: {error}\nrun the same command again to go on: nothing is done twice");
+        anyhow::bail!(
+            "stopped: {error}\nrun the same command again to go on: nothing is done twice"
+        );
     }
     if *stopped.borrow() {
         eprintln!("stopped at line {number}; run the same command again to go on");
@@ -150,7 +157,9 @@ fn fingerprint(lines: &mut Lines) -> anyhow::Result<String> {
     let mut head = Vec::with_capacity(SOURCE_BYTES);
     let inner: Box<dyn Read> = Box::new(std::io::empty());
     let mut taken = std::mem::replace(lines, BufReader::new(inner));
-    (&mut taken).take(SOURCE_BYTES as u64).read_to_end(&mut head)?;
+    (&mut taken)
+        .take(SOURCE_BYTES as u64)
+        .read_to_end(&mut head)?;
     let source = hex::encode(Sha256::digest(&head));
     let again: Box<dyn Read> = Box::new(std::io::Cursor::new(head).chain(taken));
     *lines = BufReader::with_capacity(SOURCE_BYTES, again);

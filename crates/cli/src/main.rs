@@ -15,6 +15,8 @@ mod trace;
 mod up;
 mod work;
 
+use std::{io::Write, process::ExitCode};
+
 use clap::{Parser, Subcommand};
 
 use crate::{running::Running, settings::Values};
@@ -54,12 +56,26 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?;
-    runtime.block_on(run(arguments.command.unwrap_or(Command::Up)))
+        .build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(arguments.command.unwrap_or(Command::Up))),
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With its causes, on one line each; a backtrace helps no operator.
+            eprintln!("headwater: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {
@@ -75,8 +91,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Migrate => migrate::run(&values.read()?).await,
         Command::Config => config::run(&values),
         Command::Openapi => {
-            print!("{}", api::document()?);
-            Ok(())
+            match std::io::stdout().write_all(api::document()?.as_bytes()) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+                _ => Ok(()),
+            }
         }
         Command::Tail(tail) => tail::run(tail, &values.read()?).await,
         Command::Import(import) => import::run(import, values.read()?).await,

@@ -53,7 +53,9 @@ impl Running {
             let text = fs::read_to_string(note(folder)).ok()?;
             let running: Self = serde_json::from_str(&text).ok()?;
             // A killed `up` leaves its note behind.
-            let alive = Path::new("/proc").join(running.process.to_string()).exists();
+            let alive = Path::new("/proc")
+                .join(running.process.to_string())
+                .exists();
             alive.then_some(running)
         })
     }
@@ -72,7 +74,12 @@ impl Secrets {
     pub fn load_or_make(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(FOLDER).join(SECRETS);
         if let Ok(text) = fs::read_to_string(&path) {
-            let broken = || format!("{} is damaged; delete it to sign everybody out", path.display());
+            let broken = || {
+                format!(
+                    "{} is damaged; delete it to sign everybody out",
+                    path.display()
+                )
+            };
             return serde_json::from_str(&text).with_context(broken);
         }
         let secrets = Self {

@@ -8,6 +8,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     eprintln!("API            http://{address}/v1");
     eprintln!("documentation  http://{address}/docs");
-    api::serve(listener, std::sync::Arc::new(node.services()?), stop::on_signal()?).await?;
+    api::serve(
+        listener,
+        std::sync::Arc::new(node.services()?),
+        stop::on_signal()?,
+    )
+    .await?;
     Ok(())
 }

@@ -73,14 +73,30 @@ pub fn all() -> Vec<Setting> {
         secret: true,
     };
     vec![
-        secret(DATABASE_URL, "PostgreSQL: postgres://user:password@host:port/database"),
-        secret(REDIS_LOG_URL, "Redis of the log (durable): redis://:password@host:port"),
-        secret(REDIS_VIEWS_URL, "Redis of the views (rebuildable): redis://:password@host:port"),
+        secret(
+            DATABASE_URL,
+            "PostgreSQL: postgres://user:password@host:port/database",
+        ),
+        secret(
+            REDIS_LOG_URL,
+            "Redis of the log (durable): redis://:password@host:port",
+        ),
+        secret(
+            REDIS_VIEWS_URL,
+            "Redis of the views (rebuildable): redis://:password@host:port",
+        ),
         setting(LISTEN_ADDRESS, "where the API listens", "127.0.0.1:8080"),
-        secret(TOKEN_SECRET, "signs access tokens (HS256), 32 bytes or more"),
+        secret(
+            TOKEN_SECRET,
+            "signs access tokens (HS256), 32 bytes or more",
+        ),
         secret(CURSOR_SECRET, "signs page cursors, 32 bytes or more"),
         setting(TOKEN_ALGORITHM, "HS256, or EdDSA with a key file", "HS256"),
-        setting(TOKEN_PRIVATE_KEY_FILE, "Ed25519 private key (PKCS#8 PEM), for EdDSA", ""),
+        setting(
+            TOKEN_PRIVATE_KEY_FILE,
+            "Ed25519 private key (PKCS#8 PEM), for EdDSA",
+            "",
+        ),
         setting(TOKEN_ISSUER, "the iss of access tokens", "headwater"),
         setting(
             LOG_PARTITIONS,
@@ -98,7 +114,11 @@ pub fn all() -> Vec<Setting> {
             "database connections of one process, at most",
             &DATABASE_CONNECTIONS_DEFAULT.to_string(),
         ),
-        setting(PASSWORD_HASHES_AT_ONCE, "argon2id runs at once, 19 MiB each", "2"),
+        setting(
+            PASSWORD_HASHES_AT_ONCE,
+            "argon2id runs at once, 19 MiB each",
+            "2",
+        ),
         setting(
             TIMELINE_SECONDS,
             "how long a home timeline in Redis outlives its last read",
@@ -109,7 +129,11 @@ pub fn all() -> Vec<Setting> {
             "above this many followers an author's posts are pulled, not pushed",
             &PUSH_FOLLOWERS_DEFAULT.to_string(),
         ),
-        setting(TRACE_FILTER, "what is logged, such as info or worker=debug", "info"),
+        setting(
+            TRACE_FILTER,
+            "what is logged, such as info or worker=debug",
+            "info",
+        ),
         setting(TRACE_FORMAT, "text or json", "text"),
     ]
 }
@@ -166,10 +190,7 @@ pub struct Values {
 impl Values {
     /// The environment first, then what a running `up` wrote down, then the
     /// default. An empty variable counts as unset.
-    pub fn gather(
-        environment: impl Fn(&str) -> Option<String>,
-        running: Option<&Running>,
-    ) -> Self {
+    pub fn gather(environment: impl Fn(&str) -> Option<String>, running: Option<&Running>) -> Self {
         let values = all().into_iter().map(|setting| {
             let name = setting.name;
             let given = environment(name).filter(|value| !value.is_empty());
@@ -248,7 +269,10 @@ impl Values {
             Some("EdDSA") => {
                 let path = self.text(TOKEN_PRIVATE_KEY_FILE, bad);
                 let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
-                    bad.push((TOKEN_PRIVATE_KEY_FILE, format!("{path} cannot be read: {error}")));
+                    bad.push((
+                        TOKEN_PRIVATE_KEY_FILE,
+                        format!("{path} cannot be read: {error}"),
+                    ));
                     String::new()
                 });
                 TokenKey::PrivateKey(text)
@@ -317,7 +341,10 @@ mod tests {
             assert!(fine, "{name} is no setting");
         }
         for name in known {
-            assert!(example.iter().any(|n| n == name), "{name} is missing in .env.example");
+            assert!(
+                example.iter().any(|n| n == name),
+                "{name} is missing in .env.example"
+            );
         }
         assert!(compose.len() > 3, "the compose file sets something");
     }

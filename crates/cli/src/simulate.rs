@@ -65,8 +65,10 @@ fn write(simulate: &Simulate, out: &mut impl Write) -> std::io::Result<()> {
         let text: Vec<_> = (0..words)
             .map(|_| WORDS[random.random_range(0..WORDS.len())])
             .collect();
-        let recent = |random: &mut ChaCha8Rng| post - 1 - random.random_range(0..RECENT_POSTS.min(post));
-        let mut line = json!({"op": "post", "user": user(author), "id": id(post), "text": text.join(" ")});
+        let recent =
+            |random: &mut ChaCha8Rng| post - 1 - random.random_range(0..RECENT_POSTS.min(post));
+        let mut line =
+            json!({"op": "post", "user": user(author), "id": id(post), "text": text.join(" ")});
         if post > 0 && random.random_range(0..REPLY_ONE_IN) == 0 {
             line["op"] = "reply".into();
             line["to"] = id(recent(&mut random)).into();
@@ -76,7 +78,11 @@ fn write(simulate: &Simulate, out: &mut impl Write) -> std::io::Result<()> {
             let liker = random.random_range(0..accounts);
             let liked = post - random.random_range(0..RECENT_POSTS.min(post + 1));
             if likes.insert((liker, liked)) {
-                writeln!(out, "{}", json!({"op": "like", "user": user(liker), "post": id(liked)}))?;
+                writeln!(
+                    out,
+                    "{}",
+                    json!({"op": "like", "user": user(liker), "post": id(liked)})
+                )?;
             }
         }
     }

@@ -64,7 +64,9 @@ pub async fn run(tail: Tail, settings: &Settings) -> anyhow::Result<()> {
         };
         for recorded in events {
             let position = recorded.position;
-            let beyond = heads.as_ref().and_then(|heads| heads.get(position.partition));
+            let beyond = heads
+                .as_ref()
+                .and_then(|heads| heads.get(position.partition));
             if left == 0 || beyond.is_some_and(|head| position > head) {
                 continue;
             }
@@ -120,7 +122,11 @@ async fn beginnings(log: &Log, offset: &str) -> anyhow::Result<Vec<Position>> {
     })?;
     let known: Vec<_> = log.partitions().collect();
     if let Some(position) = positions.iter().find(|p| !known.contains(&p.partition)) {
-        anyhow::bail!("the log has partitions 0 to {}, not {}", known.len() - 1, position.partition);
+        anyhow::bail!(
+            "the log has partitions 0 to {}, not {}",
+            known.len() - 1,
+            position.partition
+        );
     }
     let given = |p: Position| positions.get(p.partition).unwrap_or(p);
     Ok(beginning().map(given).collect())
@@ -131,7 +137,9 @@ async fn beginnings(log: &Log, offset: &str) -> anyhow::Result<Vec<Position>> {
 async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyhow::Result<Value> {
     let Recorded { position, envelope } = recorded;
     let data = match envelope.event_type.as_str() {
-        EPOCH_STARTED => json!({ "previous_end": kernel::decode::<Option<Position>>(&envelope.data)? }),
+        EPOCH_STARTED => {
+            json!({ "previous_end": kernel::decode::<Option<Position>>(&envelope.data)? })
+        }
         _ => {
             let mut event = Event::decode(&envelope)
                 .with_context(|| format!("the event at {position} cannot be read"))?;

@@ -1,5 +1,7 @@
 //! Log lines: to standard error, as text or JSON.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
@@ -11,6 +13,7 @@ pub fn start(values: &Values) -> anyhow::Result<()> {
         .with_context(|| format!("{TRACE_FILTER} cannot be read; write info or worker=debug"))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match values.get(TRACE_FORMAT).0 {
         Some("json") => lines.json().init(),

@@ -15,7 +15,10 @@ use crate::{
     stop,
 };
 
-pub async fn run(folder: &Path, environment: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+pub async fn run(
+    folder: &Path,
+    environment: impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<()> {
     let own = [DATABASE_URL, REDIS_LOG_URL, REDIS_VIEWS_URL];
     let given: Vec<_> = own
         .iter()
@@ -52,7 +55,10 @@ pub async fn run(folder: &Path, environment: impl Fn(&str) -> Option<String>) ->
         Err(bad) => Err(bad.into()),
     };
     Running::remove(folder);
-    eprintln!("stops the servers; their data stays in {}", folder.join(".headwater").display());
+    eprintln!(
+        "stops the servers; their data stays in {}",
+        folder.join(".headwater").display()
+    );
     stack.stop().await?;
     served
 }
@@ -74,8 +80,8 @@ async fn serve_and_work(
         }
         listener => listener,
     };
-    let listener = listener
-        .with_context(|| format!("{address} cannot be listened on; set LISTEN_ADDRESS"))?;
+    let listener =
+        listener.with_context(|| format!("{address} cannot be listened on; set LISTEN_ADDRESS"))?;
     let address = listener.local_addr()?;
     let services = std::sync::Arc::new(node.services()?);
     let work = tokio::spawn(node.engine().run(stopped.clone()));

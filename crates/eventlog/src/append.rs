@@ -23,9 +23,6 @@ const APPENDS_PER_CALL_MAX: usize = 64;
 const APPENDS_COLLECTED_MAX: usize = 512;
 /// Calls under way at once: one is fsynced while the next is written.
 const CALLS_MAX: usize = 2;
-/// Redis takes 16 KiB (some 40 appends) from a connection, then fsyncs, then
-/// takes the next: appends share an fsync only over several connections.
-const CONNECTIONS: usize = 8;
 /// Redis refuses to keep anything for 0 ms, or beyond its own calendar: found
 /// only when the events are written, that would be too late.
 const LIFETIME_MILLISECONDS_MAX: u128 = 10 * 365 * 24 * 60 * 60 * 1_000;
@@ -76,12 +73,10 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    pub fn start(connection: &Connection, keys: Keys) -> redis::RedisResult<Self> {
+    pub fn start(connection: Connection, keys: Keys) -> Self {
         let (waiting, collected) = mpsc::channel(WAITING_MAX);
-        let connections = (0..CONNECTIONS).map(|_| connection.another());
-        let connections: Arc<[_]> = connections.collect::<Result<_, _>>()?;
-        tokio::spawn(collect(connections, Arc::new(keys), collected));
-        Ok(Self { waiting })
+        tokio::spawn(collect(connection, Arc::new(keys), collected));
+        Self { waiting }
     }
 
     pub async fn append(&self, append: Append) -> Result<Outcome, LogError> {
@@ -93,11 +88,7 @@ impl Appender {
     }
 }
 
-async fn collect(
-    connections: Arc<[Connection]>,
-    keys: Arc<Keys>,
-    mut collected: mpsc::Receiver<Waiting>,
-) {
+async fn collect(connection: Connection, keys: Arc<Keys>, mut collected: mpsc::Receiver<Waiting>) {
     let calls = Arc::new(Semaphore::new(CALLS_MAX));
     loop {
         let Ok(turn) = calls.clone().acquire_owned().await else {
@@ -117,15 +108,14 @@ async fn collect(
             let partition = waiting.append.partition;
             by_partition.entry(partition).or_default().push(waiting);
         }
-        let (connections, keys) = (connections.clone(), keys.clone());
+        let (connection, keys) = (connection.clone(), keys.clone());
         tokio::spawn(async move {
             let calls = by_partition.into_iter().map(|(partition, mut waiting)| {
-                let connection = &connections[usize::from(partition.0) % CONNECTIONS];
-                let keys = keys.clone();
+                let (connection, keys) = (connection.clone(), keys.clone());
                 async move {
                     while !waiting.is_empty() {
                         let rest = waiting.split_off(waiting.len().min(APPENDS_PER_CALL_MAX));
-                        call(connection, &keys, partition, waiting).await;
+                        call(&connection, &keys, partition, waiting).await;
                         waiting = rest;
                     }
                 }

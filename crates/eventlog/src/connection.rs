@@ -1,4 +1,4 @@
-//! A connection that many share: all but waiting reads. It mends itself: one that
+//! The connection that all but waiting reads share. It mends itself: one that
 //! was cut is made again at the next use, one that fell silent is given up. It
 //! refuses to send a write twice: only what surely was not sent, or changes
 //! nothing, is tried again here.
@@ -36,18 +36,6 @@ impl Connection {
     pub async fn open(url: &str) -> RedisResult<Self> {
         let client = Client::open(url)?;
         let manager = ConnectionManager::new_with_config(client.clone(), config()).await?;
-        let generation = 0;
-        let current = RwLock::new(Current {
-            generation,
-            manager,
-        });
-        Ok(Self(Arc::new(Inner { client, current })))
-    }
-
-    /// One more to the same server, made at its first use.
-    pub fn another(&self) -> RedisResult<Self> {
-        let client = self.0.client.clone();
-        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config())?;
         let generation = 0;
         let current = RwLock::new(Current {
             generation,

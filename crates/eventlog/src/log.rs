@@ -147,7 +147,7 @@ impl Log {
         create(&connection, &keys, settings.partitions).await?;
 
         let inner = Inner {
-            appender: Appender::start(&connection, keys.clone())?,
+            appender: Appender::start(connection.clone(), keys.clone()),
             loader: Loader::start(connection.clone()),
             keys,
             partitions: settings.partitions,

@@ -35,7 +35,7 @@ pub async fn connect(url: &str, connections_max: u32) -> Result<DatabaseConnecti
         .connect_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
         .statement_timeout(Duration::from_secs(STATEMENT_SECONDS_MAX))
         .test_before_acquire_if_idle_for(Duration::from_secs(IDLE_SECONDS_BEFORE_PING))
-        .set_schema_search_path("social")
+        .set_schema_search_path("social,public")
         .map_sqlx_postgres_opts(|options| {
             let name = "idle_in_transaction_session_timeout";
             options.options([(name, IDLE_IN_TRANSACTION_MILLISECONDS_MAX)])

@@ -54,7 +54,10 @@ impl Social {
             // A handle is in a partition of its own; all else that an account
             // does is in the account's, so that its row is in this one.
             if !matches!(happened.event, Event::Handle(_)) {
-                let day = happened.recorded_at.0.div_euclid(accounts::DAY_MILLISECONDS);
+                let day = happened
+                    .recorded_at
+                    .0
+                    .div_euclid(accounts::DAY_MILLISECONDS);
                 let last = days.entry(happened.actor.0).or_insert(day);
                 *last = day.max(*last);
             }

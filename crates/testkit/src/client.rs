@@ -98,12 +98,17 @@ impl Client {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
-            request = request.header("Content-Type", "application/json").body(body);
+            request = request
+                .header("Content-Type", "application/json")
+                .body(body);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = request.send().await.unwrap_or_else(|e| panic!("{what}: {e}"));
+        let response = request
+            .send()
+            .await
+            .unwrap_or_else(|e| panic!("{what}: {e}"));
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.unwrap_or_default();
         Answer {
@@ -200,7 +205,11 @@ impl Answer {
     pub fn problem(self, status: u16, code: &str) -> Self {
         let answer = self.expect(status);
         assert_eq!(answer.header("content-type"), "application/problem+json");
-        assert_eq!(answer.body["code"], code, "{}: {}", answer.what, answer.body);
+        assert_eq!(
+            answer.body["code"], code,
+            "{}: {}",
+            answer.what, answer.body
+        );
         assert_eq!(answer.body["status"], status);
         answer
     }

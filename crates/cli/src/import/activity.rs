@@ -105,7 +105,11 @@ impl Ids {
     /// Tells the requests of one line from those of all others.
     pub fn correlation(&self, line: u64) -> Uuid {
         let digest = self.digest("line", &line.to_string());
-        self.compose(line, &digest, Route(u16::from_be_bytes([digest[8], digest[9]])))
+        self.compose(
+            line,
+            &digest,
+            Route(u16::from_be_bytes([digest[8], digest[9]])),
+        )
     }
 
     fn digest(&self, what: &str, name: &str) -> [u8; 32] {

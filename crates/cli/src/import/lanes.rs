@@ -89,7 +89,8 @@ impl Lanes {
     }
 
     pub async fn send(&mut self, line: u64, operation: Operation) {
-        let (user, mut target, mut post, mut parent) = (operation.user().to_owned(), None, None, None);
+        let (user, mut target, mut post, mut parent) =
+            (operation.user().to_owned(), None, None, None);
         let (mut after, mut made) = (Vec::new(), None);
         let (known, account) = match &operation {
             Operation::Register { user } => {
@@ -207,7 +208,13 @@ async fn send(node: &Node, task: &Task) -> Result<bool, Refusal> {
         Operation::Register { user } => register(node, account, user, task.correlation).await,
         Operation::Follow { .. } => {
             let target = task.target.ok_or_else(|| unknown("who is followed"))?;
-            execute(node, account, task.correlation, &FollowAccount { account, target }).await
+            execute(
+                node,
+                account,
+                task.correlation,
+                &FollowAccount { account, target },
+            )
+            .await
         }
         Operation::Like { .. } => {
             let post = task.post.ok_or_else(|| unknown("the post"))?;
@@ -283,7 +290,11 @@ async fn execute<C: Command>(
         causation: None,
         key: None,
     };
-    match node.log.execute(command, &intent, node.sealer.as_ref()).await {
+    match node
+        .log
+        .execute(command, &intent, node.sealer.as_ref())
+        .await
+    {
         Ok(receipt) => Ok(receipt.appended),
         Err(ExecuteError::Refused(error)) => Err(refused(error)),
         Err(

@@ -61,15 +61,27 @@ impl Summary {
         let counts = self.counts();
         let mut out = std::io::stdout().lock();
         let header = ["accepted", "there already", "refused"];
-        writeln!(out, "{:10} {:>10} {:>14} {:>10}", "", header[0], header[1], header[2])?;
+        writeln!(
+            out,
+            "{:10} {:>10} {:>14} {:>10}",
+            "", header[0], header[1], header[2]
+        )?;
         for (name, row) in Operation::NAMES.iter().zip(&counts.by_kind) {
-            writeln!(out, "{name:10} {:>10} {:>14} {:>10}", row[0], row[1], row[2])?;
+            writeln!(
+                out,
+                "{name:10} {:>10} {:>14} {:>10}",
+                row[0], row[1], row[2]
+            )?;
         }
         for (reason, (times, line)) in counts.reasons.iter().take(REASONS_MAX) {
             writeln!(out, "{times} x {reason} (first at line {line})")?;
         }
         if counts.reasons.len() > REASONS_MAX {
-            writeln!(out, "and {} more reasons", counts.reasons.len() - REASONS_MAX)?;
+            writeln!(
+                out,
+                "and {} more reasons",
+                counts.reasons.len() - REASONS_MAX
+            )?;
         }
         let rate = lines as f64 / seconds.max(f64::EPSILON);
         writeln!(out, "{lines} lines in {seconds:.1} s, {rate:.0} a second")

@@ -6,7 +6,7 @@
 -- is. An entry of 17 bytes at the end marks a timeline that is being filled.
 -- Strings are not compared with `<`: that follows the server's locale.
 
-local END = string.rep('\0', 16)
+local END = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 
 -- Whether id a is newer than id b.
 local function newer(a, b)

@@ -1,0 +1,22 @@
+# The daily recipes; each is one line that can be typed without `just`.
+
+# Start everything in this folder.
+up:
+    cargo run -- up
+
+# What CI checks before it tests.
+check:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Every test, on throw-away servers.
+test:
+    cargo test --workspace --locked
+
+# Write the generated contract.
+gen:
+    cargo run --locked -- openapi > openapi/openapi.json
+
+# Measure against ceilings of the same run.
+bench *ARGS:
+    cargo run --release --locked --package bench -- {{ARGS}}
