@@ -1,1 +1,17 @@
-//! Stories.
+//! Black-box stories, over HTTP and the command line only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod accounts;
+mod command_line;
+mod follows;
+mod import;
+mod likes;
+mod posts;
+mod process;
+mod reading;
+mod refusals;
+mod replay;
+mod secrecy;
+mod tail;
+mod timelines;
+mod up;

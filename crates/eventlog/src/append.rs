@@ -1,6 +1,6 @@
-//! Group commit: one task collects the appends that are waiting and sends one
-//! function call a partition. The commands in a call are independent: each has
-//! its own checks and its own outcome, in order.
+//! Group commit: for its share of the partitions, a task collects the appends
+//! that are waiting and sends one function call a partition. The commands in a
+//! call are independent: each has its own checks and its own outcome, in order.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -21,6 +21,9 @@ const WAITING_MAX: usize = 4_096;
 /// Bounds how long one call keeps the server: 64 appends take about 0.5 ms.
 const APPENDS_PER_CALL_MAX: usize = 64;
 const APPENDS_COLLECTED_MAX: usize = 512;
+/// Redis fsyncs once per turn of its event loop, and reads 16 KiB (about 64
+/// appends) of each connection in a turn: several connections share an fsync.
+pub(crate) const APPEND_CONNECTIONS_MAX: usize = 8;
 /// Calls under way at once: one is fsynced while the next is written.
 const CALLS_MAX: usize = 2;
 /// Redis refuses to keep anything for 0 ms, or beyond its own calendar: found
@@ -69,21 +72,29 @@ struct Waiting {
 }
 
 pub(crate) struct Appender {
-    waiting: mpsc::Sender<Waiting>,
+    /// By partition, as far as there are connections.
+    shares: Vec<mpsc::Sender<Waiting>>,
 }
 
 impl Appender {
-    pub fn start(connection: Connection, keys: Keys) -> Self {
-        let (waiting, collected) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(collect(connection, Arc::new(keys), collected));
-        Self { waiting }
+    pub fn start(connections: Vec<Connection>, keys: Keys) -> Self {
+        let keys = Arc::new(keys);
+        let shares = connections.into_iter().map(|connection| {
+            let (waiting, collected) = mpsc::channel(WAITING_MAX);
+            tokio::spawn(collect(connection, keys.clone(), collected));
+            waiting
+        });
+        Self {
+            shares: shares.collect(),
+        }
     }
 
     pub async fn append(&self, append: Append) -> Result<Outcome, LogError> {
         let (reply, answer) = oneshot::channel();
         let gone = || LogError::Unavailable("the log is shutting down".into());
+        let share = &self.shares[usize::from(append.partition.0) % self.shares.len()];
         let waiting = Waiting { append, reply };
-        self.waiting.send(waiting).await.map_err(|_| gone())?;
+        share.send(waiting).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }

@@ -10,7 +10,7 @@ use redis::ErrorKind;
 use tokio::sync::Mutex;
 
 use crate::{
-    append::{Append, Appender, Outcome},
+    append::{APPEND_CONNECTIONS_MAX, Append, Appender, Outcome},
     connection::Connection,
     keys::{Keys, PARTITIONS_DEFAULT, PARTITIONS_MAX},
     load::{Get, Loader},
@@ -146,8 +146,13 @@ impl Log {
         let keys = Keys::new(&settings.prefix);
         create(&connection, &keys, settings.partitions).await?;
 
+        let shares = usize::from(settings.partitions).min(APPEND_CONNECTIONS_MAX);
+        let mut appending = Vec::with_capacity(shares);
+        for _ in 0..shares {
+            appending.push(Connection::open(&settings.url).await?);
+        }
         let inner = Inner {
-            appender: Appender::start(connection.clone(), keys.clone()),
+            appender: Appender::start(appending, keys.clone()),
             loader: Loader::start(connection.clone()),
             keys,
             partitions: settings.partitions,

@@ -16,6 +16,9 @@ use crate::{fanning, folding, leases};
 
 const SHARE_MILLISECONDS: u64 = 1_000;
 const TAIL_MILLISECONDS: u64 = 500;
+/// A batch of so many says that events come quickly.
+const BUSY_EVENTS: usize = 6;
+const GATHER_MILLISECONDS: u64 = 25;
 const RETRY_MILLISECONDS_MIN: u64 = 100;
 const RETRY_MILLISECONDS_MAX: u64 = 5_000;
 
@@ -210,7 +213,13 @@ async fn fold_until(
             .log
             .tail(&[at], folding::BATCH_EVENTS_MAX, patience)
             .await?;
+        let busy = events.len() >= BUSY_EVENTS;
         at = folding::fold(parts, at, events).await?;
+        if busy {
+            // A transaction costs the same for one event and for fifty: where
+            // they come quickly, let some gather.
+            tokio::time::sleep(Duration::from_millis(GATHER_MILLISECONDS)).await;
+        }
     }
     Ok(())
 }

@@ -30,8 +30,8 @@ use super::{
 };
 use crate::node::Node;
 
-const LANES: usize = 256;
-const LANE_OPERATIONS_MAX: usize = 64;
+const LANES: usize = 1_024;
+const LANE_OPERATIONS_MAX: usize = 256;
 /// Tries while a server is away, about half a minute.
 const TRIES_MAX: u32 = 12;
 const TRY_DELAY_MILLISECONDS_MAX: u64 = 4_000;

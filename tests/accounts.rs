@@ -1,0 +1,169 @@
+//! Registering, signing in, profiles, pins.
+
+use reqwest::Method;
+use serde_json::json;
+use testkit::App;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_registers_and_is_signed_in() {
+    let app = App::start().await;
+    let ada = app.client().register("Ada").await;
+    app.settle().await;
+
+    let me = ada.client.get("/v1/accounts/me").await.expect(200);
+    assert_eq!(me.text("/id"), ada.id);
+    assert_eq!(me.text("/handle"), ada.handle.to_lowercase());
+    assert_eq!(me.text("/email"), ada.email);
+    assert_eq!(me.text("/display_name"), "Ada");
+    assert!(!me.body.to_string().contains("argon2"));
+
+    let others = app.client().get(&format!("/v1/accounts/{}", ada.id)).await.expect(200);
+    assert!(others.body.get("email").is_none(), "{}", others.body);
+    let by_handle = format!("/v1/accounts/by-handle/{}", ada.handle.to_uppercase());
+    assert_eq!(app.client().get(&by_handle).await.expect(200).text("/id"), ada.id);
+    let unknown = uuid();
+    let batch = format!("/v1/accounts?ids={unknown},{}", ada.id);
+    assert_eq!(app.client().get(&batch).await.expect(200).ids(), [ada.id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handle_is_made_up_where_none_is_given() {
+    let app = App::start().await;
+    let body = json!({"email": "x@example.org", "password": "long enough"});
+    let registered = app.client().post("/v1/accounts", body).await.expect(201);
+    assert!(registered.text("/handle").starts_with("user_"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handle_and_email_are_unique_without_regard_to_case() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let register = |handle: String, email: String| {
+        let body = json!({"handle": handle, "email": email, "password": "long enough"});
+        let client = app.client();
+        async move { client.post("/v1/accounts", body).await }
+    };
+    let taken = register(ada.handle.to_uppercase(), "new@example.org".into()).await;
+    taken.problem(409, "handle_taken");
+    let taken = register("free_handle".into(), ada.email.to_uppercase()).await;
+    taken.problem(409, "email_taken");
+    // The handle of the refused registration is free again.
+    register("free_handle".into(), "new@example.org".into()).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_race_for_a_handle_one_gets_it() {
+    let app = App::start().await;
+    let races = (0..12).map(|number| {
+        let client = app.client();
+        let body = json!({
+            "handle": "wanted",
+            "email": format!("racer{number}@example.org"),
+            "password": "long enough",
+        });
+        tokio::spawn(async move { client.post("/v1/accounts", body).await })
+    });
+    let mut statuses = Vec::new();
+    for race in races.collect::<Vec<_>>() {
+        statuses.push(race.await.unwrap().status.as_u16());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 201);
+    assert!(statuses[1..].iter().all(|status| *status == 409), "{statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_registration_gives_the_same_account() {
+    let app = App::start().await;
+    let body = json!({"handle": "once", "email": "once@example.org", "password": "long enough"});
+    let key = [("Idempotency-Key", "register-once")];
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let answer = app
+            .client()
+            .send(Method::POST, "/v1/accounts", Some(body.clone()), &key)
+            .await
+            .expect(201);
+        ids.insert(answer.text("/id"));
+    }
+    assert_eq!(ids.len(), 1);
+    let other = json!({"handle": "other", "email": "o@example.org", "password": "long enough"});
+    let reused = app.client().send(Method::POST, "/v1/accounts", Some(other), &key).await;
+    reused.problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_in_takes_handle_or_email_and_tells_nothing_else() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let sign_in = |login: &str, password: &str| {
+        let body = json!({"login": login, "password": password});
+        let client = app.client();
+        async move { client.post("/v1/sessions", body).await }
+    };
+    for login in [&ada.handle, &ada.email.to_uppercase()] {
+        let session = sign_in(login, &ada.password).await.expect(201);
+        assert_eq!(session.text("/account_id"), ada.id);
+        assert_eq!(session.number("/expires_in"), 900);
+    }
+    let wrong = sign_in(&ada.handle, "not the password").await;
+    let wrong = wrong.problem(401, "invalid_credentials");
+    let unknown = sign_in("nobody_at_all", "not the password").await;
+    let unknown = unknown.problem(401, "invalid_credentials");
+    let (mut wrong, mut unknown) = (wrong.body, unknown.body);
+    for body in [&mut wrong, &mut unknown] {
+        body.as_object_mut().unwrap().remove("request_id");
+    }
+    assert_eq!(wrong, unknown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_changes_and_a_stale_change_is_refused() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    app.settle().await;
+    let etag = ada.client.get("/v1/accounts/me").await.expect(200).header("etag");
+    let change = |body, etag: &str| {
+        let (client, etag) = (ada.client.clone(), etag.to_owned());
+        async move {
+            let headers = [("If-Match", etag.as_str())];
+            client.send(Method::PATCH, "/v1/accounts/me", Some(body), &headers).await
+        }
+    };
+    change(json!({"bio": "Engines."}), &etag).await.expect(200);
+    let stale = change(json!({"bio": "Looms."}), &etag).await;
+    stale.problem(412, "version_mismatch");
+    app.settle().await;
+    let me = ada.client.get("/v1/accounts/me").await.expect(200);
+    assert_eq!(me.text("/bio"), "Engines.");
+    assert_eq!(me.text("/display_name"), "ada", "what is left out stays");
+
+    ada.client.patch("/v1/accounts/me", json!({"bio": null})).await.expect(200);
+    app.settle().await;
+    let me = ada.client.get("/v1/accounts/me").await.expect(200);
+    assert!(me.body.get("bio").is_none(), "null clears");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_of_ones_own_is_pinned_and_unpinned() {
+    let app = App::start().await;
+    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let post = ada.publish("look at this").await;
+    let foreign = bob.publish("not this").await;
+    let pin = |id: &str| {
+        let (client, body) = (ada.client.clone(), json!({"post_id": id}));
+        async move { client.send(Method::PUT, "/v1/accounts/me/pinned-post", Some(body), &[]).await }
+    };
+    pin(&post).await.expect(204);
+    pin(&foreign).await.problem(409, "conflict");
+    app.settle().await;
+    let path = format!("/v1/accounts/{}", ada.id);
+    assert_eq!(bob.client.get(&path).await.expect(200).text("/pinned_post_id"), post);
+    ada.client.delete("/v1/accounts/me/pinned-post").await.expect(204);
+    app.settle().await;
+    assert!(bob.client.get(&path).await.expect(200).body.get("pinned_post_id").is_none());
+}
+
+pub fn uuid() -> String {
+    "01890a5d-ac96-774b-bcce-b302099a8057".into()
+}

@@ -1,0 +1,51 @@
+//! Settings and the contract, from the command line.
+
+use tempfile::tempdir;
+use testkit::Servers;
+
+use crate::process::{environment, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn config_tells_values_and_sources_and_no_secret() {
+    let folder = tempdir().unwrap();
+    let mut settings = environment(&Servers::shared().await);
+    let shown = run(&["config"], &settings, folder.path()).await;
+    assert_eq!(shown.status, 0, "{}", shown.err);
+    assert!(shown.out.contains("LISTEN_ADDRESS"));
+    assert!(!shown.out.contains("which is long enough") && !shown.out.contains("postgres://h"));
+
+    settings.retain(|(name, _)| *name != "DATABASE_URL");
+    settings.push(("LOG_PARTITIONS", "many".into()));
+    settings.push(("TOKEN_ALGORITHM", "none".into()));
+    let bad = run(&["serve"], &settings, folder.path()).await;
+    assert_eq!(bad.status, 1);
+    for name in ["DATABASE_URL", "LOG_PARTITIONS", "TOKEN_ALGORITHM"] {
+        assert!(bad.err.contains(name), "{name} is not told: {}", bad.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_committed_contract_is_the_generated_one() {
+    let folder = tempdir().unwrap();
+    let generated = run(&["openapi"], &[], folder.path()).await;
+    assert_eq!(generated.status, 0, "{}", generated.err);
+    let committed = include_str!("../openapi/openapi.json");
+    assert!(generated.out == committed, "run `just gen` and commit openapi/openapi.json");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsafe_log_server_is_refused() {
+    let folder = tempdir().unwrap();
+    let servers = Servers::shared().await;
+    let mut settings = environment(&servers);
+    for (name, value) in &mut settings {
+        if *name == "REDIS_LOG_URL" {
+            // The views server keeps nothing.
+            *value = servers.redis_views.clone();
+        }
+    }
+    let refused = run(&["serve"], &settings, folder.path()).await;
+    assert_eq!(refused.status, 1);
+    assert!(refused.err.contains("appendonly"), "{}", refused.err);
+    assert!(refused.err.contains("LOG_ALLOW_UNSAFE"), "{}", refused.err);
+}

@@ -1,0 +1,185 @@
+//! Bad input gets a clear problem and changes nothing.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{App, Client, Person};
+
+struct World {
+    app: App,
+    ada: Person,
+    bob: Person,
+    post: String,
+}
+
+impl World {
+    async fn start() -> Self {
+        let app = App::start().await;
+        let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+        let post = bob.publish("bob's").await;
+        app.settle().await;
+        Self { app, ada, bob, post }
+    }
+
+    /// How many events there are.
+    async fn events(&self) -> u64 {
+        let heads = self.app.log.heads().await.unwrap();
+        heads.iter().map(|head| head.seq).sum()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_bodies_are_refused_by_field() {
+    let world = World::start().await;
+    let before = world.events().await;
+    let client = &world.ada.client;
+    let raw = |body: &str| {
+        let (client, body) = (client.clone(), body.as_bytes().to_vec());
+        async move { client.send_bytes(Method::POST, "/v1/posts", Some(body), &[]).await }
+    };
+    raw("{\"text\": ").await.problem(400, "malformed_request");
+    raw("").await.problem(400, "malformed_request");
+    raw(&format!("{}1{}", "[".repeat(40), "]".repeat(40))).await.problem(400, "malformed_request");
+    let long = format!("{{\"text\": \"{}\"}}", "x".repeat(300_000));
+    raw(&long).await.problem(413, "payload_too_large");
+    for (body, pointer) in [
+        (json!({"text": 7}), "/text"),
+        (json!({"text": ""}), "/text"),
+        (json!({"text": "  "}), "/text"),
+        (json!({"text": "a\u{0}b"}), "/text"),
+        (json!({"text": "é".repeat(5_001)}), "/text"),
+        (json!({}), "/text"),
+        (json!({"text": "x", "unknown": 1}), "/unknown"),
+        (json!({"text": "x", "visibility": "nobody"}), "/visibility"),
+        (json!({"text": "x", "language": "english!"}), "/language"),
+        (json!({"text": "x", "metadata": [1]}), "/metadata"),
+        (json!({"text": "x", "metadata": {"a": "x".repeat(5_000)}}), "/metadata"),
+        (json!({"text": "x", "reply_to_id": "not-an-id"}), "/reply_to_id"),
+        (json!({"text": "x", "reply_to_id": crate::accounts::uuid()}), "/reply_to_id"),
+    ] {
+        let refused = client.post("/v1/posts", body.clone()).await;
+        let refused = refused.problem(422, "invalid_field");
+        assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{body}: {}", refused.body);
+    }
+    let refused = client
+        .send_bytes(Method::POST, "/v1/posts", Some(b"{}".to_vec()), &[("Content-Type", "text/plain")])
+        .await;
+    assert!([415, 422].contains(&refused.status.as_u16()), "{}", refused.body);
+    let registrations = [
+        (json!({"handle": "a b", "email": "a@example.org", "password": "long enough"}), "/handle"),
+        (json!({"handle": "x", "email": "a@example.org", "password": "long enough"}), "/handle"),
+        (json!({"email": "nowhere", "password": "long enough"}), "/email"),
+        (json!({"email": "a@example.org", "password": "short"}), "/password"),
+        (json!({"email": "a@example.org", "password": "long enough", "role": "operator"}), "/role"),
+    ];
+    for (body, pointer) in registrations {
+        let refused = world.app.client().post("/v1/accounts", body).await;
+        let refused = refused.problem(422, "invalid_field");
+        assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{}", refused.body);
+    }
+    assert_eq!(world.events().await, before, "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_or_not_ones_own_is_refused() {
+    let world = World::start().await;
+    let before = world.events().await;
+    let client = &world.ada.client;
+    let unknown = crate::accounts::uuid();
+    for path in [
+        format!("/v1/posts/{unknown}"),
+        format!("/v1/posts/{unknown}/thread"),
+        format!("/v1/posts/{unknown}/likes"),
+        format!("/v1/accounts/{unknown}"),
+        format!("/v1/accounts/{unknown}/followers"),
+        format!("/v1/accounts/{unknown}/posts"),
+        "/v1/accounts/by-handle/nobody".into(),
+        "/v1/nothing".into(),
+    ] {
+        client.get(&path).await.problem(404, "not_found");
+    }
+    client.get("/v1/posts/not-an-id").await.problem(400, "invalid_parameter");
+    client.get("/v1/timelines/local?limit=0").await.problem(400, "invalid_parameter");
+    client.get("/v1/timelines/local?limit=101").await.problem(400, "invalid_parameter");
+    let foreign = format!("/v1/posts/{}", world.post);
+    client.patch(&foreign, json!({"text": "mine now"})).await.problem(403, "forbidden");
+    client.delete(&foreign).await.problem(403, "forbidden");
+    client.put(&format!("/v1/posts/{unknown}/like")).await.problem(404, "not_found");
+    let own = format!("/v1/accounts/{}/follow", world.ada.id);
+    client.put(&own).await.problem(409, "conflict");
+    let refused = client.send(Method::PUT, "/v1/posts", None, &[]).await;
+    let refused = refused.problem(405, "method_not_allowed");
+    assert!(refused.header("allow").contains("POST"));
+    assert_eq!(world.events().await, before, "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stale_versions_and_unreadable_conditions_are_refused() {
+    let world = World::start().await;
+    let client = &world.bob.client;
+    let path = format!("/v1/posts/{}", world.post);
+    let before = world.events().await;
+    let edit = |tag: &'static str| {
+        let (client, path) = (client.clone(), path.clone());
+        async move {
+            let body = Some(json!({"text": "new"}));
+            client.send(Method::PATCH, &path, body, &[("If-Match", tag)]).await
+        }
+    };
+    edit("\"7\"").await.problem(412, "version_mismatch");
+    edit("seven").await.problem(400, "malformed_request");
+    let deleted = client.send(Method::DELETE, &path, None, &[("If-Match", "\"7\"")]).await;
+    deleted.problem(412, "version_mismatch");
+    for (name, value) in [("Min-Position", "somewhere"), ("Min-Position", "99:1-1")] {
+        let refused = client.send(Method::GET, &path, None, &[(name, value)]).await;
+        refused.expect(400);
+    }
+    let body = Some(json!({"text": "x"}));
+    let refused = client.send(Method::POST, "/v1/posts", body, &[("Idempotency-Key", "a b")]).await;
+    refused.problem(400, "malformed_request");
+    assert_eq!(world.events().await, before, "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tampered_and_foreign_cursors_are_refused() {
+    let world = World::start().await;
+    for number in 0..3 {
+        world.bob.publish(&format!("{number}")).await;
+    }
+    world.app.settle().await;
+    let client = world.app.client();
+    let first = client.get("/v1/timelines/local?limit=1").await.expect(200);
+    let cursor = first.text("/next_cursor");
+    let mut tampered = cursor.clone().into_bytes();
+    tampered[3] = if tampered[3] == b'A' { b'B' } else { b'A' };
+    let tampered = String::from_utf8(tampered).unwrap();
+    for bad in [tampered.as_str(), "nonsense", ""] {
+        let path = format!("/v1/timelines/local?cursor={bad}");
+        client.get(&path).await.problem(400, "invalid_cursor");
+    }
+    let foreign = format!("/v1/accounts/{}/posts?cursor={cursor}", world.bob.id);
+    client.get(&foreign).await.problem(400, "invalid_cursor");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_and_expired_tokens_are_refused_even_where_none_is_needed() {
+    let world = World::start().await;
+    let post = format!("/v1/posts/{}", world.post);
+    let with = |token: &str| world.app.client().with_token(token.to_owned());
+    let forged = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIwMTg5MGE1ZC1hYzk2LTc3NGItYmNjZS1iMzAyMDk5YTgwNTcifQ.";
+    for path in [post.as_str(), "/v1/accounts/me", "/v1/timelines/local"] {
+        for token in [forged, "nonsense", "a.b.c"] {
+            let refused = with(token).get(path).await.problem(401, "invalid_token");
+            assert!(refused.header("www-authenticate").starts_with("Bearer"));
+        }
+    }
+    let anonymous: Client = world.app.client();
+    for (method, path) in [
+        (Method::GET, "/v1/accounts/me"),
+        (Method::POST, "/v1/posts"),
+        (Method::PATCH, "/v1/accounts/me"),
+    ] {
+        let body: Option<Value> = (method != Method::GET).then(|| json!({"text": "x"}));
+        let refused = anonymous.send(method, path, body, &[]).await;
+        refused.problem(401, "unauthenticated");
+    }
+}

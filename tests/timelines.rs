@@ -1,0 +1,92 @@
+//! Home, local, and an account's own posts.
+
+use testkit::App;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_is_ones_own_and_the_followeds_posts_newest_first() {
+    let app = App::start().await;
+    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let eve = app.client().register("eve").await;
+    let before = bob.publish("before the follow").await;
+    ada.follow(&bob).await;
+    app.settle().await;
+    let home = || async { testkit::ids(&ada.client.all("/v1/timelines/home", 2).await) };
+    assert_eq!(home().await, [before.clone()], "following merges earlier posts");
+
+    let own = ada.publish("mine").await;
+    let after = bob.publish("after the follow").await;
+    eve.publish("not followed").await;
+    let reply = bob.reply(&own, "a reply").await;
+    app.settle().await;
+    assert_eq!(home().await, [reply, after, own.clone(), before]);
+
+    ada.unfollow(&bob).await;
+    app.settle().await;
+    assert_eq!(home().await, [own], "unfollowing removes them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_is_the_same_pushed_pulled_or_without_the_views_server() {
+    let mut app = App::start().await;
+    let reader = app.client().register("reader").await;
+    let mut authors = Vec::new();
+    for _ in 0..3 {
+        let author = app.client().register("author").await;
+        reader.follow(&author).await;
+        authors.push(author);
+    }
+    // More followers than are pushed to: this author is pulled.
+    for _ in 0..2 {
+        app.client().register("fan").await.follow(&authors[0]).await;
+    }
+    app.push_followers_max = 2;
+    app.settle().await;
+    reader.client.get("/v1/timelines/home").await.expect(200);
+    let mut wanted = Vec::new();
+    for number in 0..30 {
+        wanted.push(authors[number % 3].publish(&format!("post {number}")).await);
+    }
+    wanted.reverse();
+    app.settle().await;
+    for limit in [1, 7, 100] {
+        let home = reader.client.all("/v1/timelines/home", limit).await;
+        assert_eq!(testkit::ids(&home), wanted, "{limit} a page");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_neither_repeats_nor_loses_a_post_while_others_arrive() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let mut old = Vec::new();
+    for number in 0..9 {
+        old.push(ada.publish(&format!("old {number}")).await);
+    }
+    old.reverse();
+    app.settle().await;
+    let posts = format!("/v1/accounts/{}/posts", ada.id);
+    for path in ["/v1/timelines/home", "/v1/timelines/local", &posts, "/v1/accounts/me/posts"] {
+        let first = ada.client.get(&format!("{path}?limit=4")).await.expect(200);
+        ada.publish("newer").await;
+        app.settle().await;
+        let cursor = first.text("/next_cursor");
+        let rest = format!("{path}?limit=100&cursor={cursor}");
+        let rest = ada.client.get(&rest).await.expect(200).ids();
+        assert!(rest.ends_with(&old[old.len() - 5..]), "{path}");
+        let seen: Vec<_> = first.ids().into_iter().chain(rest).collect();
+        let all: std::collections::BTreeSet<_> = seen.iter().collect();
+        assert_eq!(all.len(), seen.len(), "{path} repeats");
+        assert!(old.iter().all(|id| all.contains(id)), "{path} loses");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_is_everything_public() {
+    let app = App::start().await;
+    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let first = ada.publish("one").await;
+    let second = bob.publish("two").await;
+    app.settle().await;
+    assert_eq!(app.client().get("/v1/timelines/local").await.expect(200).ids(), [second, first]);
+    app.client().get("/v1/timelines/home").await.problem(401, "unauthenticated");
+}
