@@ -17,10 +17,17 @@ async fn somebody_registers_and_is_signed_in() {
     assert_eq!(me.text("/display_name"), "Ada");
     assert!(!me.body.to_string().contains("argon2"));
 
-    let others = app.client().get(&format!("/v1/accounts/{}", ada.id)).await.expect(200);
+    let others = app
+        .client()
+        .get(&format!("/v1/accounts/{}", ada.id))
+        .await
+        .expect(200);
     assert!(others.body.get("email").is_none(), "{}", others.body);
     let by_handle = format!("/v1/accounts/by-handle/{}", ada.handle.to_uppercase());
-    assert_eq!(app.client().get(&by_handle).await.expect(200).text("/id"), ada.id);
+    assert_eq!(
+        app.client().get(&by_handle).await.expect(200).text("/id"),
+        ada.id
+    );
     let unknown = uuid();
     let batch = format!("/v1/accounts?ids={unknown},{}", ada.id);
     assert_eq!(app.client().get(&batch).await.expect(200).ids(), [ada.id]);
@@ -48,7 +55,9 @@ async fn handle_and_email_are_unique_without_regard_to_case() {
     let taken = register("free_handle".into(), ada.email.to_uppercase()).await;
     taken.problem(409, "email_taken");
     // The handle of the refused registration is free again.
-    register("free_handle".into(), "new@example.org".into()).await.expect(201);
+    register("free_handle".into(), "new@example.org".into())
+        .await
+        .expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +78,10 @@ async fn of_many_who_race_for_a_handle_one_gets_it() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses[0], 201);
-    assert!(statuses[1..].iter().all(|status| *status == 409), "{statuses:?}");
+    assert!(
+        statuses[1..].iter().all(|status| *status == 409),
+        "{statuses:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +100,10 @@ async fn a_retried_registration_gives_the_same_account() {
     }
     assert_eq!(ids.len(), 1);
     let other = json!({"handle": "other", "email": "o@example.org", "password": "long enough"});
-    let reused = app.client().send(Method::POST, "/v1/accounts", Some(other), &key).await;
+    let reused = app
+        .client()
+        .send(Method::POST, "/v1/accounts", Some(other), &key)
+        .await;
     reused.problem(422, "idempotency_key_reused");
 }
 
@@ -122,12 +137,19 @@ async fn a_profile_changes_and_a_stale_change_is_refused() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     app.settle().await;
-    let etag = ada.client.get("/v1/accounts/me").await.expect(200).header("etag");
+    let etag = ada
+        .client
+        .get("/v1/accounts/me")
+        .await
+        .expect(200)
+        .header("etag");
     let change = |body, etag: &str| {
         let (client, etag) = (ada.client.clone(), etag.to_owned());
         async move {
             let headers = [("If-Match", etag.as_str())];
-            client.send(Method::PATCH, "/v1/accounts/me", Some(body), &headers).await
+            client
+                .send(Method::PATCH, "/v1/accounts/me", Some(body), &headers)
+                .await
         }
     };
     change(json!({"bio": "Engines."}), &etag).await.expect(200);
@@ -138,7 +160,10 @@ async fn a_profile_changes_and_a_stale_change_is_refused() {
     assert_eq!(me.text("/bio"), "Engines.");
     assert_eq!(me.text("/display_name"), "ada", "what is left out stays");
 
-    ada.client.patch("/v1/accounts/me", json!({"bio": null})).await.expect(200);
+    ada.client
+        .patch("/v1/accounts/me", json!({"bio": null}))
+        .await
+        .expect(200);
     app.settle().await;
     let me = ada.client.get("/v1/accounts/me").await.expect(200);
     assert!(me.body.get("bio").is_none(), "null clears");
@@ -147,21 +172,46 @@ async fn a_profile_changes_and_a_stale_change_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_of_ones_own_is_pinned_and_unpinned() {
     let app = App::start().await;
-    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
     let post = ada.publish("look at this").await;
     let foreign = bob.publish("not this").await;
     let pin = |id: &str| {
         let (client, body) = (ada.client.clone(), json!({"post_id": id}));
-        async move { client.send(Method::PUT, "/v1/accounts/me/pinned-post", Some(body), &[]).await }
+        async move {
+            client
+                .send(Method::PUT, "/v1/accounts/me/pinned-post", Some(body), &[])
+                .await
+        }
     };
     pin(&post).await.expect(204);
     pin(&foreign).await.problem(409, "conflict");
     app.settle().await;
     let path = format!("/v1/accounts/{}", ada.id);
-    assert_eq!(bob.client.get(&path).await.expect(200).text("/pinned_post_id"), post);
-    ada.client.delete("/v1/accounts/me/pinned-post").await.expect(204);
+    assert_eq!(
+        bob.client
+            .get(&path)
+            .await
+            .expect(200)
+            .text("/pinned_post_id"),
+        post
+    );
+    ada.client
+        .delete("/v1/accounts/me/pinned-post")
+        .await
+        .expect(204);
     app.settle().await;
-    assert!(bob.client.get(&path).await.expect(200).body.get("pinned_post_id").is_none());
+    assert!(
+        bob.client
+            .get(&path)
+            .await
+            .expect(200)
+            .body
+            .get("pinned_post_id")
+            .is_none()
+    );
 }
 
 pub fn uuid() -> String {

@@ -30,7 +30,10 @@ async fn the_committed_contract_is_the_generated_one() {
     let generated = run(&["openapi"], &[], folder.path()).await;
     assert_eq!(generated.status, 0, "{}", generated.err);
     let committed = include_str!("../openapi/openapi.json");
-    assert!(generated.out == committed, "run `just gen` and commit openapi/openapi.json");
+    assert!(
+        generated.out == committed,
+        "run `just gen` and commit openapi/openapi.json"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

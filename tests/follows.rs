@@ -21,14 +21,21 @@ async fn follows_are_counted_and_listed_page_by_page() {
     let wanted: Vec<_> = fans.iter().rev().map(|fan| fan.id.clone()).collect();
     assert_eq!(testkit::ids(&followers), wanted, "the last first");
     let following = format!("/v1/accounts/{}/following", fans[0].id);
-    assert_eq!(app.client().get(&following).await.expect(200).ids(), [ada.id.clone()]);
+    assert_eq!(
+        app.client().get(&following).await.expect(200).ids(),
+        [ada.id.clone()]
+    );
 
     fans[0].unfollow(&ada).await;
     fans[0].unfollow(&ada).await;
     app.settle().await;
     let shown = app.client().get(&account).await.expect(200);
     assert_eq!(shown.number("/followers_count"), 4);
-    let shown = app.client().get(&format!("/v1/accounts/{}", fans[0].id)).await.expect(200);
+    let shown = app
+        .client()
+        .get(&format!("/v1/accounts/{}", fans[0].id))
+        .await
+        .expect(200);
     assert_eq!(shown.number("/following_count"), 0);
 }
 

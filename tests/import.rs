@@ -55,13 +55,19 @@ impl Expected {
             counts.entry(author.clone()).or_default()[2] += 1;
         }
         let named = |user: &'_ String| counts.get(user).copied().unwrap_or_default();
-        self.users.iter().map(|user| (user.as_str(), named(user))).collect()
+        self.users
+            .iter()
+            .map(|user| (user.as_str(), named(user)))
+            .collect()
     }
 
     /// Likes and replies of every post, sorted: the file's ids are not ours.
     fn posts(&self) -> Vec<(String, i64, i64)> {
-        let mut counts: BTreeMap<&str, (i64, i64)> =
-            self.posts.keys().map(|post| (post.as_str(), (0, 0))).collect();
+        let mut counts: BTreeMap<&str, (i64, i64)> = self
+            .posts
+            .keys()
+            .map(|post| (post.as_str(), (0, 0)))
+            .collect();
         for (_, post) in &self.likes {
             counts.entry(post).or_default().0 += 1;
         }
@@ -84,13 +90,19 @@ impl Expected {
 /// Compares the counts over the API with the file's.
 async fn compare(expected: &Expected, client: &Client) {
     for (handle, counts) in expected.accounts() {
-        let account = client.get(&format!("/v1/accounts/by-handle/{handle}")).await.expect(200);
+        let account = client
+            .get(&format!("/v1/accounts/by-handle/{handle}"))
+            .await
+            .expect(200);
         let shown = ["followers_count", "following_count", "posts_count"]
             .map(|field| account.number(&format!("/{field}")));
         assert_eq!(shown, counts, "{handle}");
     }
     let local = client.all("/v1/timelines/local", 100).await;
-    assert_eq!(ids(&local).into_iter().collect::<BTreeSet<_>>().len(), local.len());
+    assert_eq!(
+        ids(&local).into_iter().collect::<BTreeSet<_>>().len(),
+        local.len()
+    );
     let mut shown: Vec<_> = local
         .iter()
         .map(|post| {
@@ -122,7 +134,12 @@ fn simulated(folder: &Path, out: &str) -> std::path::PathBuf {
 async fn an_import_gives_the_files_counts_and_a_second_one_changes_nothing() {
     let (servers, folder) = (Servers::shared().await, tempdir().unwrap());
     let settings = environment(&servers);
-    let made = run(&["simulate", "--accounts", "60", "--seed", "7"], &[], folder.path()).await;
+    let made = run(
+        &["simulate", "--accounts", "60", "--seed", "7"],
+        &[],
+        folder.path(),
+    )
+    .await;
     let file = simulated(folder.path(), &made.out);
     let api = Running::serve(&servers, folder.path()).await;
     let _worker = Running::work(&servers, folder.path()).await;
@@ -134,11 +151,20 @@ async fn an_import_gives_the_files_counts_and_a_second_one_changes_nothing() {
     let client = Client::new(api.api.clone());
     compare(&expected, &client).await;
 
-    let before = run(&["tail", "-o", "start", "-e"], &settings, folder.path()).await.out;
+    let before = run(&["tail", "-o", "start", "-e"], &settings, folder.path())
+        .await
+        .out;
     let second = run(&import, &settings, folder.path()).await;
     assert_eq!(second.status, 0, "{}", second.err);
-    let after = run(&["tail", "-o", "start", "-e"], &settings, folder.path()).await.out;
-    assert_eq!(before.lines().count(), after.lines().count(), "{}", second.out);
+    let after = run(&["tail", "-o", "start", "-e"], &settings, folder.path())
+        .await
+        .out;
+    assert_eq!(
+        before.lines().count(),
+        after.lines().count(),
+        "{}",
+        second.out
+    );
 
     // What is wrong with a file is told, and the rest goes on.
     let bad = concat!(
@@ -148,19 +174,37 @@ async fn an_import_gives_the_files_counts_and_a_second_one_changes_nothing() {
         "{\"op\":\"follow\",\"user\":\"new_one\",\"target\":\"new_one\"}\n",
     );
     let file = simulated(folder.path(), bad);
-    let third = run(&["import", file.to_str().unwrap()], &settings, folder.path()).await;
-    for told in ["unreadable", "line 2", "nobody can follow themselves", "does not stand before"] {
+    let third = run(
+        &["import", file.to_str().unwrap()],
+        &settings,
+        folder.path(),
+    )
+    .await;
+    for told in [
+        "unreadable",
+        "line 2",
+        "nobody can follow themselves",
+        "does not stand before",
+    ] {
         assert!(third.out.contains(told), "{told}: {}", third.out);
     }
     caught_up(&api.api).await;
-    client.get("/v1/accounts/by-handle/new_one").await.expect(200);
+    client
+        .get("/v1/accounts/by-handle/new_one")
+        .await
+        .expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_import_is_resumed_without_a_second_effect() {
     let (servers, folder) = (Servers::shared().await, tempdir().unwrap());
     let settings = environment(&servers);
-    let made = run(&["simulate", "--accounts", "80", "--seed", "8"], &[], folder.path()).await;
+    let made = run(
+        &["simulate", "--accounts", "80", "--seed", "8"],
+        &[],
+        folder.path(),
+    )
+    .await;
     let file = simulated(folder.path(), &made.out);
     let import = ["import", file.to_str().unwrap()];
     let api = Running::serve(&servers, folder.path()).await;

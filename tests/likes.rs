@@ -24,7 +24,14 @@ async fn likes_are_counted_once_each_under_races() {
     }
     app.settle().await;
     let read = format!("/v1/posts/{post}");
-    assert_eq!(ada.client.get(&read).await.expect(200).number("/likes_count"), 4);
+    assert_eq!(
+        ada.client
+            .get(&read)
+            .await
+            .expect(200)
+            .number("/likes_count"),
+        4
+    );
 
     fans[0].client.delete(&path).await.expect(204);
     fans[0].client.delete(&path).await.expect(204);
@@ -46,10 +53,16 @@ async fn likes_are_counted_once_each_under_races() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_post_can_be_unliked_but_not_liked() {
     let app = App::start().await;
-    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
     let post = ada.publish("soon gone").await;
     bob.like(&post).await;
-    ada.client.delete(&format!("/v1/posts/{post}")).await.expect(204);
+    ada.client
+        .delete(&format!("/v1/posts/{post}"))
+        .await
+        .expect(204);
     let path = format!("/v1/posts/{post}/like");
     ada.client.put(&path).await.problem(404, "not_found");
     bob.client.delete(&path).await.expect(204);

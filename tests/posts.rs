@@ -7,7 +7,10 @@ use testkit::App;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_is_published_and_read_as_it_was_written() {
     let app = App::start().await;
-    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
     let body = json!({
         "text": format!("Grüße an @{} #Rust #日本語", bob.handle),
         "language": "de",
@@ -19,7 +22,11 @@ async fn a_post_is_published_and_read_as_it_was_written() {
     assert_eq!(created.header("etag"), "\"1\"");
     app.settle().await;
 
-    let post = app.client().get(&format!("/v1/posts/{id}")).await.expect(200);
+    let post = app
+        .client()
+        .get(&format!("/v1/posts/{id}"))
+        .await
+        .expect(200);
     assert_eq!(post.body["text"], body["text"]);
     assert_eq!(post.body["metadata"], body["metadata"]);
     assert_eq!(post.body["language"], "de");
@@ -29,9 +36,16 @@ async fn a_post_is_published_and_read_as_it_was_written() {
     assert!(post.body.get("viewer").is_none(), "nobody is signed in");
 
     let known = [("If-None-Match", "\"1\"")];
-    let again = app.client().send(Method::GET, &format!("/v1/posts/{id}"), None, &known).await;
+    let again = app
+        .client()
+        .send(Method::GET, &format!("/v1/posts/{id}"), None, &known)
+        .await;
     assert_eq!(again.expect(304).body, Value::Null);
-    let batch = app.client().get(&format!("/v1/posts?ids={id}")).await.expect(200);
+    let batch = app
+        .client()
+        .get(&format!("/v1/posts?ids={id}"))
+        .await
+        .expect(200);
     assert_eq!(batch.ids(), [id]);
 }
 
@@ -44,12 +58,21 @@ async fn an_edit_keeps_what_was_said_before() {
     for (text, etag) in [("second", "\"1\""), ("third", "\"2\"")] {
         let headers = [("If-Match", etag)];
         let body = Some(json!({"text": text}));
-        let edited = ada.client.send(Method::PATCH, &path, body, &headers).await.expect(200);
+        let edited = ada
+            .client
+            .send(Method::PATCH, &path, body, &headers)
+            .await
+            .expect(200);
         assert_ne!(edited.header("etag"), etag);
     }
     let stale = ada
         .client
-        .send(Method::PATCH, &path, Some(json!({"text": "no"})), &[("If-Match", "\"2\"")])
+        .send(
+            Method::PATCH,
+            &path,
+            Some(json!({"text": "no"})),
+            &[("If-Match", "\"2\"")],
+        )
         .await;
     stale.problem(412, "version_mismatch");
     app.settle().await;
@@ -57,15 +80,27 @@ async fn an_edit_keeps_what_was_said_before() {
     assert_eq!(post.text("/text"), "third");
     assert_eq!(post.number("/version"), 3);
     assert!(post.body.get("edited_at").is_some());
-    let history = app.client().get(&format!("{path}/revisions")).await.expect(200);
-    let texts: Vec<_> = history.body["items"].as_array().unwrap().iter().map(|r| &r["text"]).collect();
+    let history = app
+        .client()
+        .get(&format!("{path}/revisions"))
+        .await
+        .expect(200);
+    let texts: Vec<_> = history.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| &r["text"])
+        .collect();
     assert_eq!(texts, ["second", "first"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_post_is_gone_everywhere_and_counts_follow() {
     let app = App::start().await;
-    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
     let root = ada.publish("root").await;
     let reply = bob.reply(&root, "reply").await;
     bob.follow(&ada).await;
@@ -76,18 +111,32 @@ async fn a_deleted_post_is_gone_everywhere_and_counts_follow() {
     };
     let post = read(format!("/v1/posts/{root}")).await.expect(200);
     assert_eq!(post.number("/replies_count"), 1);
-    assert_eq!(bob.client.get("/v1/timelines/home").await.ids(), [reply.clone(), root.clone()]);
+    assert_eq!(
+        bob.client.get("/v1/timelines/home").await.ids(),
+        [reply.clone(), root.clone()]
+    );
 
-    bob.client.delete(&format!("/v1/posts/{reply}")).await.expect(204);
-    bob.client.delete(&format!("/v1/posts/{reply}")).await.expect(204);
+    bob.client
+        .delete(&format!("/v1/posts/{reply}"))
+        .await
+        .expect(204);
+    bob.client
+        .delete(&format!("/v1/posts/{reply}"))
+        .await
+        .expect(204);
     app.settle().await;
-    read(format!("/v1/posts/{reply}")).await.problem(404, "not_found");
+    read(format!("/v1/posts/{reply}"))
+        .await
+        .problem(404, "not_found");
     let post = read(format!("/v1/posts/{root}")).await.expect(200);
     assert_eq!(post.number("/replies_count"), 0);
     let account = read(format!("/v1/accounts/{}", bob.id)).await.expect(200);
     assert_eq!(account.number("/posts_count"), 0);
     for path in ["/v1/timelines/home", "/v1/timelines/local"] {
-        assert_eq!(bob.client.get(path).await.expect(200).ids(), std::slice::from_ref(&root));
+        assert_eq!(
+            bob.client.get(path).await.expect(200).ids(),
+            std::slice::from_ref(&root)
+        );
     }
     let thread = read(format!("/v1/posts/{root}/thread")).await.expect(200);
     assert_eq!(thread.body["descendants"], json!([]));
@@ -96,23 +145,37 @@ async fn a_deleted_post_is_gone_everywhere_and_counts_follow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_shows_what_is_above_and_below() {
     let app = App::start().await;
-    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
     let root = ada.publish("root").await;
     let middle = bob.reply(&root, "middle").await;
     let leaf = ada.reply(&middle, "leaf").await;
     let other = bob.reply(&root, "other").await;
     app.settle().await;
 
-    let thread = app.client().get(&format!("/v1/posts/{middle}/thread")).await.expect(200);
+    let thread = app
+        .client()
+        .get(&format!("/v1/posts/{middle}/thread"))
+        .await
+        .expect(200);
     assert_eq!(thread.text("/ancestors/0/id"), root);
     assert_eq!(thread.text("/post/id"), middle);
     assert_eq!(thread.text("/descendants/0/id"), leaf);
     assert_eq!(thread.text("/descendants/0/root_id"), root);
     assert_eq!(thread.text("/descendants/0/reply_to_id"), middle);
 
-    let replies = app.client().all(&format!("/v1/posts/{root}/replies"), 1).await;
+    let replies = app
+        .client()
+        .all(&format!("/v1/posts/{root}/replies"), 1)
+        .await;
     assert_eq!(testkit::ids(&replies), [middle, other]);
-    let below = app.client().get(&format!("/v1/posts/{root}/thread?limit=2")).await.expect(200);
+    let below = app
+        .client()
+        .get(&format!("/v1/posts/{root}/thread?limit=2"))
+        .await
+        .expect(200);
     assert_eq!(below.body["descendants"].as_array().unwrap().len(), 2);
     let cursor = below.text("/next_cursor");
     let more = format!("/v1/posts/{root}/thread?limit=2&cursor={cursor}");
@@ -128,7 +191,12 @@ async fn a_followers_only_post_is_nowhere_to_be_seen_by_strangers() {
     let stranger = app.client().register("stranger").await;
     friend.follow(&ada).await;
     let body = json!({"text": "for friends", "visibility": "followers"});
-    let id = ada.client.post("/v1/posts", body).await.expect(201).text("/id");
+    let id = ada
+        .client
+        .post("/v1/posts", body)
+        .await
+        .expect(201)
+        .text("/id");
     app.settle().await;
 
     let paths = [
@@ -147,16 +215,26 @@ async fn a_followers_only_post_is_nowhere_to_be_seen_by_strangers() {
             client.get(path).await.expect(200);
         }
         for path in &lists {
-            assert_eq!(client.get(path).await.expect(200).ids(), std::slice::from_ref(&id), "{path}");
+            assert_eq!(
+                client.get(path).await.expect(200).ids(),
+                std::slice::from_ref(&id),
+                "{path}"
+            );
         }
-        assert_eq!(client.get("/v1/timelines/home").await.ids(), std::slice::from_ref(&id));
+        assert_eq!(
+            client.get("/v1/timelines/home").await.ids(),
+            std::slice::from_ref(&id)
+        );
     }
     for client in [&stranger.client, &app.client()] {
         for path in &paths {
             client.get(path).await.problem(404, "not_found");
         }
         for path in &lists {
-            assert!(client.get(path).await.expect(200).ids().is_empty(), "{path}");
+            assert!(
+                client.get(path).await.expect(200).ids().is_empty(),
+                "{path}"
+            );
         }
         assert!(client.get("/v1/timelines/local").await.ids().is_empty());
     }
@@ -171,7 +249,15 @@ async fn a_followers_only_post_is_nowhere_to_be_seen_by_strangers() {
     friend.unfollow(&ada).await;
     app.settle().await;
     friend.client.get(&paths[0]).await.problem(404, "not_found");
-    assert!(friend.client.get("/v1/timelines/home").await.ids().iter().all(|other| *other != id));
+    assert!(
+        friend
+            .client
+            .get("/v1/timelines/home")
+            .await
+            .ids()
+            .iter()
+            .all(|other| *other != id)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +270,10 @@ async fn the_same_key_publishes_once() {
         tries.spawn(async move {
             let headers = [("Idempotency-Key", "once")];
             let body = Some(json!({"text": "once"}));
-            let answer = client.send(Method::POST, "/v1/posts", body, &headers).await.expect(201);
+            let answer = client
+                .send(Method::POST, "/v1/posts", body, &headers)
+                .await
+                .expect(201);
             (answer.body.to_string(), answer.header("event-position"))
         });
     }
@@ -194,8 +283,24 @@ async fn the_same_key_publishes_once() {
     }
     assert_eq!(answers.len(), 1);
     app.settle().await;
-    assert_eq!(ada.client.get("/v1/accounts/me/posts").await.expect(200).ids().len(), 1);
+    assert_eq!(
+        ada.client
+            .get("/v1/accounts/me/posts")
+            .await
+            .expect(200)
+            .ids()
+            .len(),
+        1
+    );
     let other = Some(json!({"text": "twice"}));
-    let reused = ada.client.send(Method::POST, "/v1/posts", other, &[("Idempotency-Key", "once")]).await;
+    let reused = ada
+        .client
+        .send(
+            Method::POST,
+            "/v1/posts",
+            other,
+            &[("Idempotency-Key", "once")],
+        )
+        .await;
     reused.problem(422, "idempotency_key_reused");
 }

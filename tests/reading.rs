@@ -20,33 +20,67 @@ async fn the_writer_reads_it_at_once_and_others_by_its_position() {
     let worker = Running::work(&servers, folder.path()).await;
     let ada = Client::new(first.api.clone()).register("ada").await;
     let bob = Client::new(second.api.clone()).register("bob").await;
-    let token = ada.client.post("/v1/sessions", json!({"login": ada.handle, "password": ada.password}));
+    let token = ada.client.post(
+        "/v1/sessions",
+        json!({"login": ada.handle, "password": ada.password}),
+    );
     let token = token.await.expect(201).text("/access_token");
     let elsewhere = Client::new(second.api.clone()).with_token(token);
     for number in 0..25 {
         let text = format!("post {number}");
-        let created = ada.client.post("/v1/posts", json!({"text": text})).await.expect(201);
+        let created = ada
+            .client
+            .post("/v1/posts", json!({"text": text}))
+            .await
+            .expect(201);
         let (id, position) = (created.text("/id"), created.header("event-position"));
         // The writer, through the other process, with no help.
         let path = format!("/v1/posts/{id}");
         assert_eq!(elsewhere.get(&path).await.expect(200).text("/text"), text);
-        assert_eq!(elsewhere.get("/v1/timelines/home?limit=1").await.expect(200).ids(), [id.clone()]);
+        assert_eq!(
+            elsewhere
+                .get("/v1/timelines/home?limit=1")
+                .await
+                .expect(200)
+                .ids(),
+            [id.clone()]
+        );
         // Somebody else, who was told the position.
         let told = [("Min-Position", position.as_str())];
-        let read = bob.client.send(Method::GET, &path, None, &told).await.expect(200);
+        let read = bob
+            .client
+            .send(Method::GET, &path, None, &told)
+            .await
+            .expect(200);
         let partition = position.split(':').next().unwrap();
         let as_of = read.header("as-of");
-        assert!(as_of.split(',').any(|p| p.starts_with(&format!("{partition}:"))), "{as_of}");
+        assert!(
+            as_of
+                .split(',')
+                .any(|p| p.starts_with(&format!("{partition}:"))),
+            "{as_of}"
+        );
 
         bob.client.put(&format!("{path}/like")).await.expect(204);
-        assert_eq!(bob.client.get(&path).await.expect(200).body["viewer"]["liked"], true);
+        assert_eq!(
+            bob.client.get(&path).await.expect(200).body["viewer"]["liked"],
+            true
+        );
     }
     assert_eq!(worker.stop().await, 0);
 
     // Without a worker one's own write is never answered with older data.
-    let created = ada.client.post("/v1/posts", json!({"text": "too early"})).await.expect(201);
+    let created = ada
+        .client
+        .post("/v1/posts", json!({"text": "too early"}))
+        .await
+        .expect(201);
     let path = format!("/v1/posts/{}", created.text("/id"));
-    let behind = ada.client.get(&path).await.problem(503, "projection_behind");
+    let behind = ada
+        .client
+        .get(&path)
+        .await
+        .problem(503, "projection_behind");
     assert_ne!(behind.header("retry-after"), "");
     bob.client.get("/v1/timelines/local").await.expect(200);
 }
@@ -96,7 +130,10 @@ async fn a_paused_worker_commits_nothing_stale() {
     assert_eq!(account.number("/posts_count"), 21);
     let posts = ada.client.all("/v1/accounts/me/posts", 10).await;
     assert_eq!(posts.len(), 21);
-    assert!(posts[1..].iter().all(|post| post["likes_count"] == 1), "{posts:?}");
+    assert!(
+        posts[1..].iter().all(|post| post["likes_count"] == 1),
+        "{posts:?}"
+    );
     assert_eq!(other.stop().await, 0);
     assert_eq!(paused.stop().await, 0);
 }
@@ -106,7 +143,10 @@ async fn with_the_log_stopped_every_get_still_answers() {
     let programs = Programs::find().unwrap();
     let mut stack = Stack::throwaway(&programs).await.unwrap();
     let app = App::on(Servers::on(stack.urls()).await).await;
-    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
     bob.follow(&ada).await;
     let post = ada.publish("still here").await;
     bob.reply(&post, "yes").await;
@@ -130,7 +170,10 @@ async fn with_the_log_stopped_every_get_still_answers() {
         };
         let began = std::time::Instant::now();
         let answer = bob.client.get(&format!("{path}{ids}")).await.expect(200);
-        assert!(began.elapsed() < Duration::from_secs(2), "{template} took too long");
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{template} took too long"
+        );
         if template.starts_with("/v1") {
             assert_ne!(answer.header("as-of"), "", "{template} says how far it is");
         }
@@ -152,7 +195,10 @@ async fn with_the_views_wiped_or_away_home_is_right_at_its_next_read() {
     let programs = Programs::find().unwrap();
     let mut stack = Stack::throwaway(&programs).await.unwrap();
     let app = App::on(Servers::on(stack.urls()).await).await;
-    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
     bob.follow(&ada).await;
     let mut wanted = Vec::new();
     for number in 0..10 {

@@ -14,10 +14,18 @@ struct World {
 impl World {
     async fn start() -> Self {
         let app = App::start().await;
-        let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+        let (ada, bob) = (
+            app.client().register("ada").await,
+            app.client().register("bob").await,
+        );
         let post = bob.publish("bob's").await;
         app.settle().await;
-        Self { app, ada, bob, post }
+        Self {
+            app,
+            ada,
+            bob,
+            post,
+        }
     }
 
     /// How many events there are.
@@ -34,11 +42,17 @@ async fn bad_bodies_are_refused_by_field() {
     let client = &world.ada.client;
     let raw = |body: &str| {
         let (client, body) = (client.clone(), body.as_bytes().to_vec());
-        async move { client.send_bytes(Method::POST, "/v1/posts", Some(body), &[]).await }
+        async move {
+            client
+                .send_bytes(Method::POST, "/v1/posts", Some(body), &[])
+                .await
+        }
     };
     raw("{\"text\": ").await.problem(400, "malformed_request");
     raw("").await.problem(400, "malformed_request");
-    raw(&format!("{}1{}", "[".repeat(40), "]".repeat(40))).await.problem(400, "malformed_request");
+    raw(&format!("{}1{}", "[".repeat(40), "]".repeat(40)))
+        .await
+        .problem(400, "malformed_request");
     let long = format!("{{\"text\": \"{}\"}}", "x".repeat(300_000));
     raw(&long).await.problem(413, "payload_too_large");
     for (body, pointer) in [
@@ -52,29 +66,70 @@ async fn bad_bodies_are_refused_by_field() {
         (json!({"text": "x", "visibility": "nobody"}), "/visibility"),
         (json!({"text": "x", "language": "english!"}), "/language"),
         (json!({"text": "x", "metadata": [1]}), "/metadata"),
-        (json!({"text": "x", "metadata": {"a": "x".repeat(5_000)}}), "/metadata"),
-        (json!({"text": "x", "reply_to_id": "not-an-id"}), "/reply_to_id"),
-        (json!({"text": "x", "reply_to_id": crate::accounts::uuid()}), "/reply_to_id"),
+        (
+            json!({"text": "x", "metadata": {"a": "x".repeat(5_000)}}),
+            "/metadata",
+        ),
+        (
+            json!({"text": "x", "reply_to_id": "not-an-id"}),
+            "/reply_to_id",
+        ),
+        (
+            json!({"text": "x", "reply_to_id": crate::accounts::uuid()}),
+            "/reply_to_id",
+        ),
     ] {
         let refused = client.post("/v1/posts", body.clone()).await;
         let refused = refused.problem(422, "invalid_field");
-        assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{body}: {}", refused.body);
+        assert_eq!(
+            refused.body["errors"][0]["pointer"], pointer,
+            "{body}: {}",
+            refused.body
+        );
     }
     let refused = client
-        .send_bytes(Method::POST, "/v1/posts", Some(b"{}".to_vec()), &[("Content-Type", "text/plain")])
+        .send_bytes(
+            Method::POST,
+            "/v1/posts",
+            Some(b"{}".to_vec()),
+            &[("Content-Type", "text/plain")],
+        )
         .await;
-    assert!([415, 422].contains(&refused.status.as_u16()), "{}", refused.body);
+    assert!(
+        [415, 422].contains(&refused.status.as_u16()),
+        "{}",
+        refused.body
+    );
     let registrations = [
-        (json!({"handle": "a b", "email": "a@example.org", "password": "long enough"}), "/handle"),
-        (json!({"handle": "x", "email": "a@example.org", "password": "long enough"}), "/handle"),
-        (json!({"email": "nowhere", "password": "long enough"}), "/email"),
-        (json!({"email": "a@example.org", "password": "short"}), "/password"),
-        (json!({"email": "a@example.org", "password": "long enough", "role": "operator"}), "/role"),
+        (
+            json!({"handle": "a b", "email": "a@example.org", "password": "long enough"}),
+            "/handle",
+        ),
+        (
+            json!({"handle": "x", "email": "a@example.org", "password": "long enough"}),
+            "/handle",
+        ),
+        (
+            json!({"email": "nowhere", "password": "long enough"}),
+            "/email",
+        ),
+        (
+            json!({"email": "a@example.org", "password": "short"}),
+            "/password",
+        ),
+        (
+            json!({"email": "a@example.org", "password": "long enough", "role": "operator"}),
+            "/role",
+        ),
     ];
     for (body, pointer) in registrations {
         let refused = world.app.client().post("/v1/accounts", body).await;
         let refused = refused.problem(422, "invalid_field");
-        assert_eq!(refused.body["errors"][0]["pointer"], pointer, "{}", refused.body);
+        assert_eq!(
+            refused.body["errors"][0]["pointer"], pointer,
+            "{}",
+            refused.body
+        );
     }
     assert_eq!(world.events().await, before, "nothing was written");
 }
@@ -97,13 +152,28 @@ async fn what_is_not_there_or_not_ones_own_is_refused() {
     ] {
         client.get(&path).await.problem(404, "not_found");
     }
-    client.get("/v1/posts/not-an-id").await.problem(400, "invalid_parameter");
-    client.get("/v1/timelines/local?limit=0").await.problem(400, "invalid_parameter");
-    client.get("/v1/timelines/local?limit=101").await.problem(400, "invalid_parameter");
+    client
+        .get("/v1/posts/not-an-id")
+        .await
+        .problem(400, "invalid_parameter");
+    client
+        .get("/v1/timelines/local?limit=0")
+        .await
+        .problem(400, "invalid_parameter");
+    client
+        .get("/v1/timelines/local?limit=101")
+        .await
+        .problem(400, "invalid_parameter");
     let foreign = format!("/v1/posts/{}", world.post);
-    client.patch(&foreign, json!({"text": "mine now"})).await.problem(403, "forbidden");
+    client
+        .patch(&foreign, json!({"text": "mine now"}))
+        .await
+        .problem(403, "forbidden");
     client.delete(&foreign).await.problem(403, "forbidden");
-    client.put(&format!("/v1/posts/{unknown}/like")).await.problem(404, "not_found");
+    client
+        .put(&format!("/v1/posts/{unknown}/like"))
+        .await
+        .problem(404, "not_found");
     let own = format!("/v1/accounts/{}/follow", world.ada.id);
     client.put(&own).await.problem(409, "conflict");
     let refused = client.send(Method::PUT, "/v1/posts", None, &[]).await;
@@ -122,19 +192,32 @@ async fn stale_versions_and_unreadable_conditions_are_refused() {
         let (client, path) = (client.clone(), path.clone());
         async move {
             let body = Some(json!({"text": "new"}));
-            client.send(Method::PATCH, &path, body, &[("If-Match", tag)]).await
+            client
+                .send(Method::PATCH, &path, body, &[("If-Match", tag)])
+                .await
         }
     };
     edit("\"7\"").await.problem(412, "version_mismatch");
     edit("seven").await.problem(400, "malformed_request");
-    let deleted = client.send(Method::DELETE, &path, None, &[("If-Match", "\"7\"")]).await;
+    let deleted = client
+        .send(Method::DELETE, &path, None, &[("If-Match", "\"7\"")])
+        .await;
     deleted.problem(412, "version_mismatch");
     for (name, value) in [("Min-Position", "somewhere"), ("Min-Position", "99:1-1")] {
-        let refused = client.send(Method::GET, &path, None, &[(name, value)]).await;
+        let refused = client
+            .send(Method::GET, &path, None, &[(name, value)])
+            .await;
         refused.expect(400);
     }
     let body = Some(json!({"text": "x"}));
-    let refused = client.send(Method::POST, "/v1/posts", body, &[("Idempotency-Key", "a b")]).await;
+    let refused = client
+        .send(
+            Method::POST,
+            "/v1/posts",
+            body,
+            &[("Idempotency-Key", "a b")],
+        )
+        .await;
     refused.problem(400, "malformed_request");
     assert_eq!(world.events().await, before, "nothing was written");
 }
@@ -165,7 +248,8 @@ async fn forged_and_expired_tokens_are_refused_even_where_none_is_needed() {
     let world = World::start().await;
     let post = format!("/v1/posts/{}", world.post);
     let with = |token: &str| world.app.client().with_token(token.to_owned());
-    let forged = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIwMTg5MGE1ZC1hYzk2LTc3NGItYmNjZS1iMzAyMDk5YTgwNTcifQ.";
+    let forged =
+        "eyJhbGciOiJub25lIn0.eyJzdWIiOiIwMTg5MGE1ZC1hYzk2LTc3NGItYmNjZS1iMzAyMDk5YTgwNTcifQ.";
     for path in [post.as_str(), "/v1/accounts/me", "/v1/timelines/local"] {
         for token in [forged, "nonsense", "a.b.c"] {
             let refused = with(token).get(path).await.problem(401, "invalid_token");

@@ -21,7 +21,11 @@ async fn answers(app: &App, people: &[Person], posts: &[String]) -> Vec<Value> {
     }
     for post in posts {
         let post = format!("/v1/posts/{post}");
-        for path in [post.clone(), format!("{post}/thread"), format!("{post}/revisions")] {
+        for path in [
+            post.clone(),
+            format!("{post}/thread"),
+            format!("{post}/revisions"),
+        ] {
             answers.push(app.client().get(&path).await.body);
         }
     }
@@ -41,24 +45,40 @@ async fn deleting_all_that_is_derived_and_folding_again_changes_no_answer() {
     for _ in 0..6 {
         people.push(app.client().register("person").await);
     }
-    let mut posts = Vec::new();
+    let mut posts: Vec<String> = Vec::new();
     for number in 0..30_usize {
         let author = &people[number * 7 % 6];
         posts.push(match number % 3 {
             0 => author.publish(&format!("post {number} #tag{number}")).await,
-            _ => author.reply(&posts[number / 2], &format!("reply {number}")).await,
+            _ => {
+                author
+                    .reply(&posts[number / 20 * 10], &format!("reply {number}"))
+                    .await
+            }
         });
         let other = &people[(number * 5 + 1) % 6];
-        other.like(&posts[number * 3 % posts.len()]).await;
+        // Every tenth is deleted below.
+        let liked = number * 3 % posts.len();
+        if liked % 10 != 9 {
+            other.like(&posts[liked]).await;
+        }
         if other.id != author.id {
             other.follow(author).await;
         }
         if number % 4 == 0 {
             let path = format!("/v1/posts/{}", posts[number]);
-            author.client.patch(&path, json!({"text": "edited"})).await.expect(200);
+            author
+                .client
+                .patch(&path, json!({"text": "edited"}))
+                .await
+                .expect(200);
         }
         if number % 10 == 9 {
-            author.client.delete(&format!("/v1/posts/{}", posts[number])).await.expect(204);
+            author
+                .client
+                .delete(&format!("/v1/posts/{}", posts[number]))
+                .await
+                .expect(204);
         }
         app.settle().await;
     }

@@ -21,21 +21,35 @@ async fn no_name_bio_or_text_stands_readable_in_the_files_of_redis() {
         "handle": "canary", "email": "marked@mail.example", "password": "markedpassword",
         "display_name": NAME,
     });
-    let token = app.client().post("/v1/accounts", body).await.expect(201).text("/session/access_token");
+    let token = app
+        .client()
+        .post("/v1/accounts", body)
+        .await
+        .expect(201)
+        .text("/session/access_token");
     let client = app.client().with_token(token);
-    client.patch("/v1/accounts/me", json!({"bio": BIO})).await.expect(200);
+    client
+        .patch("/v1/accounts/me", json!({"bio": BIO}))
+        .await
+        .expect(200);
     let text = format!("{TEXT} #{TAG}");
     let body = json!({"text": text, "metadata": {"note": METADATA}});
     let post = client.post("/v1/posts", body).await.expect(201).text("/id");
     let path = format!("/v1/posts/{post}");
-    client.patch(&path, json!({"text": format!("{text} edited")})).await.expect(200);
+    client
+        .patch(&path, json!({"text": format!("{text} edited")}))
+        .await
+        .expect(200);
     app.settle().await;
     client.get("/v1/timelines/home").await.expect(200);
     let shown = client.get(&path).await.expect(200);
     assert!(shown.text("/text").contains(TEXT), "people do read it");
 
     let mut read = 0;
-    for server in [stack.log().options().directory.clone(), stack.views().options().directory.clone()] {
+    for server in [
+        stack.log().options().directory.clone(),
+        stack.views().options().directory.clone(),
+    ] {
         read += search(&server);
     }
     assert!(read > 1_000, "the log's files were read: {read} bytes");
@@ -52,8 +66,18 @@ fn search(folder: &Path) -> usize {
             continue;
         }
         let bytes = std::fs::read(&path).unwrap_or_default();
-        for mark in [NAME, BIO, TEXT, TAG, METADATA, "marked@mail.example", "markedpassword"] {
-            let found = bytes.windows(mark.len()).any(|window| window == mark.as_bytes());
+        for mark in [
+            NAME,
+            BIO,
+            TEXT,
+            TAG,
+            METADATA,
+            "marked@mail.example",
+            "markedpassword",
+        ] {
+            let found = bytes
+                .windows(mark.len())
+                .any(|window| window == mark.as_bytes());
             assert!(!found, "{mark} stands in {}", path.display());
         }
         read += bytes.len();

@@ -5,13 +5,20 @@ use testkit::App;
 #[tokio::test(flavor = "multi_thread")]
 async fn home_is_ones_own_and_the_followeds_posts_newest_first() {
     let app = App::start().await;
-    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
     let eve = app.client().register("eve").await;
     let before = bob.publish("before the follow").await;
     ada.follow(&bob).await;
     app.settle().await;
     let home = || async { testkit::ids(&ada.client.all("/v1/timelines/home", 2).await) };
-    assert_eq!(home().await, [before.clone()], "following merges earlier posts");
+    assert_eq!(
+        home().await,
+        [before.clone()],
+        "following merges earlier posts"
+    );
 
     let own = ada.publish("mine").await;
     let after = bob.publish("after the follow").await;
@@ -65,7 +72,12 @@ async fn a_page_neither_repeats_nor_loses_a_post_while_others_arrive() {
     old.reverse();
     app.settle().await;
     let posts = format!("/v1/accounts/{}/posts", ada.id);
-    for path in ["/v1/timelines/home", "/v1/timelines/local", &posts, "/v1/accounts/me/posts"] {
+    for path in [
+        "/v1/timelines/home",
+        "/v1/timelines/local",
+        &posts,
+        "/v1/accounts/me/posts",
+    ] {
         let first = ada.client.get(&format!("{path}?limit=4")).await.expect(200);
         ada.publish("newer").await;
         app.settle().await;
@@ -83,10 +95,23 @@ async fn a_page_neither_repeats_nor_loses_a_post_while_others_arrive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn local_is_everything_public() {
     let app = App::start().await;
-    let (ada, bob) = (app.client().register("ada").await, app.client().register("bob").await);
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
     let first = ada.publish("one").await;
     let second = bob.publish("two").await;
     app.settle().await;
-    assert_eq!(app.client().get("/v1/timelines/local").await.expect(200).ids(), [second, first]);
-    app.client().get("/v1/timelines/home").await.problem(401, "unauthenticated");
+    assert_eq!(
+        app.client()
+            .get("/v1/timelines/local")
+            .await
+            .expect(200)
+            .ids(),
+        [second, first]
+    );
+    app.client()
+        .get("/v1/timelines/home")
+        .await
+        .problem(401, "unauthenticated");
 }

@@ -20,16 +20,30 @@ async fn up_keeps_its_data_over_a_stop_and_a_kill_and_leaves_others_alone() {
     let ada = Client::new(first.api.clone()).register("ada").await;
     let post = ada.publish("kept").await;
     let path = format!("/v1/posts/{post}");
-    assert_eq!(ada.client.get(&path).await.expect(200).text("/text"), "kept");
-    Client::new(other.api.clone()).get(&path).await.problem(404, "not_found");
+    assert_eq!(
+        ada.client.get(&path).await.expect(200).text("/text"),
+        "kept"
+    );
+    Client::new(other.api.clone())
+        .get(&path)
+        .await
+        .problem(404, "not_found");
 
     // Other subcommands find it by themselves.
-    let events = run(&["tail", "-o", "start", "-e", "-t", "PostCreated"], &[], folder.path()).await;
+    let events = run(
+        &["tail", "-o", "start", "-e", "-t", "PostCreated"],
+        &[],
+        folder.path(),
+    )
+    .await;
     assert_eq!(events.out.lines().count(), 1, "{}", events.err);
     let token = run(&["token", &ada.handle], &[], folder.path()).await;
     assert_eq!(token.status, 0, "{}", token.err);
     let second = run(&["up"], &[], folder.path()).await;
-    assert_eq!(second.status, 1, "a second one in the same folder is refused");
+    assert_eq!(
+        second.status, 1,
+        "a second one in the same folder is refused"
+    );
 
     assert_eq!(first.stop().await, 0);
     let none = run(&["tail", "-e"], &[], folder.path()).await;
@@ -44,12 +58,17 @@ async fn up_keeps_its_data_over_a_stop_and_a_kill_and_leaves_others_alone() {
     assert_eq!(read.text("/text"), "kept");
     // Tokens outlive a restart.
     let me = Client::new(third.api.clone()).with_token(token.out.trim().to_owned());
-    assert_eq!(me.get("/v1/accounts/me").await.expect(200).text("/id"), ada.id);
+    assert_eq!(
+        me.get("/v1/accounts/me").await.expect(200).text("/id"),
+        ada.id
+    );
 
     // Ctrl-C goes to the whole group of a terminal: the servers must not die of it.
     third.signal("INT");
     assert_eq!(third.stop_after_signal().await, 0);
     assert_eq!(other.stop().await, 0);
-    let left = Command::new("pgrep").args(["-f", &folder.path().display().to_string()]).output();
+    let left = Command::new("pgrep")
+        .args(["-f", &folder.path().display().to_string()])
+        .output();
     assert!(left.unwrap().stdout.is_empty(), "no server is left");
 }

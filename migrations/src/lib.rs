@@ -6,7 +6,7 @@ pub mod social;
 
 use sea_orm_migration::{
     async_trait::async_trait,
-    sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait},
+    sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, TransactionTrait},
     {DbErr, MigrationTrait, MigratorTrait},
 };
 
@@ -25,9 +25,18 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// Brings a database to what this release needs. Safe to call from several
-/// processes at once: one does it, the others wait.
-pub async fn migrate(database: &DatabaseConnection) -> Result<(), DbErr> {
+/// Brings the database at `url` to what this release needs. Safe to call from
+/// several processes at once: one does it, the others wait. It takes a
+/// connection of its own, since those of queries look into other schemas.
+pub async fn migrate(url: &str) -> Result<(), DbErr> {
+    let database =
+        Database::connect(ConnectOptions::new(url).sqlx_logging(false).to_owned()).await?;
+    let migrated = migrate_in_turn(&database).await;
+    database.close().await?;
+    migrated
+}
+
+async fn migrate_in_turn(database: &DatabaseConnection) -> Result<(), DbErr> {
     let turn = database.begin().await?;
     turn.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         .await?;

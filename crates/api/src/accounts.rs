@@ -39,7 +39,7 @@ const BATCH_MAX: usize = 100;
 #[oai(deny_unknown_fields, example)]
 pub struct Registration {
     /// Letters a-z, digits and underscores; one is made up where none is given.
-    #[oai(validator(min_length = 2, max_length = 30, pattern = "^[A-Za-z0-9_]+$"))]
+    #[oai(validator(min_length = 2, max_length = 30))]
     handle: Option<String>,
     /// Never shown to others.
     #[oai(validator(max_length = 254))]

@@ -69,9 +69,7 @@ pub(crate) async fn register(
     if let Err(problem) = attempt.admit(services, credentials).await {
         let release = ReleaseHandle { handle, account };
         if problem.code() == Code::EmailTaken {
-            let released = services
-                .execute_once(&release, account, correlation, None)
-                .await;
+            let released = services.execute_step(&release, account, correlation).await;
             if let Err(error) = released {
                 tracing::warn!(%error, "a handle stays reserved until it is taken over");
             }
@@ -147,7 +145,7 @@ impl Attempt {
             abandoned,
         };
         services
-            .execute_once(&command, account, self.correlation, None)
+            .execute_step(&command, account, self.correlation)
             .await?;
         Ok(account)
     }
@@ -185,7 +183,7 @@ impl Attempt {
             Standing::Unknown => {
                 let command = AbandonRegistration { account: holder };
                 let done = services
-                    .execute_once(&command, holder, self.correlation, None)
+                    .execute_step(&command, holder, self.correlation)
                     .await;
                 match done {
                     Ok(_) => Ok(true),

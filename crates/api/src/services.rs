@@ -91,6 +91,23 @@ impl Services {
         Ok(self.log.execute(command, &intent, sealer).await?)
     }
 
+    /// Sends a command of a process that may be repeated whole: no key tells
+    /// two commands of one request on one aggregate apart.
+    pub(crate) async fn execute_step<C>(
+        &self,
+        command: &C,
+        actor: AccountId,
+        correlation: Uuid,
+    ) -> Result<Receipt, Problem>
+    where
+        C: Command,
+        Problem: From<C::Error>,
+    {
+        let intent = intent(actor, correlation, None);
+        let sealer = self.sealer.as_ref();
+        Ok(self.log.execute(command, &intent, sealer).await?)
+    }
+
     /// Sends a command that must not be done twice: where the client gave no
     /// key, one of ours lets us send it again after a lost answer.
     pub(crate) async fn execute_once<C>(

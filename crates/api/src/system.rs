@@ -92,13 +92,13 @@ impl System {
     /// Whether this process serves
     ///
     /// It asks no other server, so that a restart is wanted only where it helps.
-    #[oai(path = "/health/live", method = "get", operation_id = "get_liveness")]
+    #[oai(path = "/health/live", method = "get", operation_id = "getLiveness")]
     async fn liveness(&self) -> Json<Life> {
         Json(Life::example())
     }
 
     /// What runs here
-    #[oai(path = "/version", method = "get", operation_id = "get_version")]
+    #[oai(path = "/version", method = "get", operation_id = "getVersion")]
     async fn version(&self) -> Json<Release> {
         Json(Release::example())
     }
@@ -109,7 +109,7 @@ impl System {
     #[oai(
         path = "/.well-known/jwks.json",
         method = "get",
-        operation_id = "get_token_keys"
+        operation_id = "getTokenKeys"
     )]
     async fn token_keys(&self, tokens: Data<&Arc<Tokens>>) -> Json<TokenKeys> {
         Json(TokenKeys {

@@ -90,12 +90,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Work => work::run(values.read()?).await,
         Command::Migrate => migrate::run(&values.read()?).await,
         Command::Config => config::run(&values),
-        Command::Openapi => {
-            match std::io::stdout().write_all(api::document()?.as_bytes()) {
-                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-                _ => Ok(()),
-            }
-        }
+        Command::Openapi => match std::io::stdout().write_all(api::document()?.as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        },
         Command::Tail(tail) => tail::run(tail, &values.read()?).await,
         Command::Import(import) => import::run(import, values.read()?).await,
         Command::Simulate(simulate) => simulate::run(&simulate),

@@ -1,10 +1,13 @@
 //! `headwater migrate`: brings the database to what this release needs.
 
-use crate::{node, settings::Settings};
+use anyhow::Context;
+
+use crate::settings::Settings;
 
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let database = node::connect_database(settings).await?;
-    migrations::migrate(&database).await?;
+    migrations::migrate(&settings.database_url)
+        .await
+        .context("the database cannot be migrated; check DATABASE_URL")?;
     println!("the database is up to date");
     Ok(())
 }

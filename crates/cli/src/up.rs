@@ -69,9 +69,7 @@ async fn serve_and_work(
     ready: impl FnOnce(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let stopped = stop::on_signal()?;
-    let database = crate::node::connect_database(&settings).await?;
-    migrations::migrate(&database).await?;
-    database.close().await?;
+    migrations::migrate(&settings.database_url).await?;
     let node = Node::connect(settings).await?;
     let address = node.settings.listen_address;
     let listener = match api::listen(address).await {

@@ -1,6 +1,7 @@
-//! Group commit: for its share of the partitions, a task collects the appends
-//! that are waiting and sends one function call a partition. The commands in a
-//! call are independent: each has its own checks and its own outcome, in order.
+//! Group commit: one task collects the appends that are waiting and sends one
+//! function call a partition, all at once, so that they share an fsync. The
+//! commands in a call are independent: each has its own checks and its own
+//! outcome, in order.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,9 +21,10 @@ use crate::{
 const WAITING_MAX: usize = 4_096;
 /// Bounds how long one call keeps the server: 64 appends take about 0.5 ms.
 const APPENDS_PER_CALL_MAX: usize = 64;
-const APPENDS_COLLECTED_MAX: usize = 512;
+const APPENDS_COLLECTED_MAX: usize = 1_024;
 /// Redis fsyncs once per turn of its event loop, and reads 16 KiB (about 64
-/// appends) of each connection in a turn: several connections share an fsync.
+/// appends) of each connection in a turn: over several connections, more calls
+/// share an fsync.
 pub(crate) const APPEND_CONNECTIONS_MAX: usize = 8;
 /// Calls under way at once: one is fsynced while the next is written.
 const CALLS_MAX: usize = 2;
@@ -72,34 +74,30 @@ struct Waiting {
 }
 
 pub(crate) struct Appender {
-    /// By partition, as far as there are connections.
-    shares: Vec<mpsc::Sender<Waiting>>,
+    waiting: mpsc::Sender<Waiting>,
 }
 
 impl Appender {
     pub fn start(connections: Vec<Connection>, keys: Keys) -> Self {
-        let keys = Arc::new(keys);
-        let shares = connections.into_iter().map(|connection| {
-            let (waiting, collected) = mpsc::channel(WAITING_MAX);
-            tokio::spawn(collect(connection, keys.clone(), collected));
-            waiting
-        });
-        Self {
-            shares: shares.collect(),
-        }
+        let (waiting, collected) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(collect(connections, Arc::new(keys), collected));
+        Self { waiting }
     }
 
     pub async fn append(&self, append: Append) -> Result<Outcome, LogError> {
         let (reply, answer) = oneshot::channel();
         let gone = || LogError::Unavailable("the log is shutting down".into());
-        let share = &self.shares[usize::from(append.partition.0) % self.shares.len()];
         let waiting = Waiting { append, reply };
-        share.send(waiting).await.map_err(|_| gone())?;
+        self.waiting.send(waiting).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
 
-async fn collect(connection: Connection, keys: Arc<Keys>, mut collected: mpsc::Receiver<Waiting>) {
+async fn collect(
+    connections: Vec<Connection>,
+    keys: Arc<Keys>,
+    mut collected: mpsc::Receiver<Waiting>,
+) {
     let calls = Arc::new(Semaphore::new(CALLS_MAX));
     loop {
         let Ok(turn) = calls.clone().acquire_owned().await else {
@@ -119,10 +117,11 @@ async fn collect(connection: Connection, keys: Arc<Keys>, mut collected: mpsc::R
             let partition = waiting.append.partition;
             by_partition.entry(partition).or_default().push(waiting);
         }
-        let (connection, keys) = (connection.clone(), keys.clone());
+        let (connections, keys) = (connections.clone(), keys.clone());
         tokio::spawn(async move {
             let calls = by_partition.into_iter().map(|(partition, mut waiting)| {
-                let (connection, keys) = (connection.clone(), keys.clone());
+                let share = usize::from(partition.0) % connections.len();
+                let (connection, keys) = (connections[share].clone(), keys.clone());
                 async move {
                     while !waiting.is_empty() {
                         let rest = waiting.split_off(waiting.len().min(APPENDS_PER_CALL_MAX));

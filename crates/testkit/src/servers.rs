@@ -45,8 +45,8 @@ impl Servers {
             // Servers of the test's own have no template.
             let plain = format!("CREATE DATABASE {name}");
             admin.execute_unprepared(&plain).await.unwrap();
-            let database = Database::connect(with_database(&urls.database, &name)).await;
-            migrations::migrate(&database.unwrap()).await.unwrap();
+            let database = with_database(&urls.database, &name);
+            migrations::migrate(&database).await.unwrap();
         }
         admin.close().await.unwrap();
         Self {
@@ -90,9 +90,7 @@ fn start() -> Urls {
             admin.execute_unprepared(&create).await.unwrap();
             admin.close().await.unwrap();
             let template = with_database(&stack.urls().database, TEMPLATE);
-            let template = Database::connect(template).await.unwrap();
             migrations::migrate(&template).await.unwrap();
-            template.close().await.unwrap();
             ready.send(stack.urls().clone()).unwrap();
             std::future::pending::<()>().await;
         });

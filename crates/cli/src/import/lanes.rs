@@ -30,7 +30,7 @@ use super::{
 };
 use crate::node::Node;
 
-const LANES: usize = 1_024;
+const LANES: usize = 4_096;
 const LANE_OPERATIONS_MAX: usize = 256;
 /// Tries while a server is away, about half a minute.
 const TRIES_MAX: u32 = 12;
