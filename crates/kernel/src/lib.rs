@@ -1,6 +1,4 @@
-//! The few nouns that every room shares and no feature owns: typed ids with
-//! routing bits, positions in the log, the event envelope, the decider, and
-//! personal fields. It refuses feature words, I/O, clocks and random numbers.
+#![doc = include_str!("../README.md")]
 
 mod codec;
 mod decider;
