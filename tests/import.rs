@@ -20,6 +20,8 @@ struct Expected {
     /// By post: who wrote it, and what it replies to.
     posts: BTreeMap<String, (String, Option<String>)>,
     likes: BTreeSet<(String, String)>,
+    /// Author and text of every post, in the order of the file.
+    texts: Vec<(String, String)>,
 }
 
 impl Expected {
@@ -28,6 +30,9 @@ impl Expected {
         for line in text.lines() {
             let line: Value = serde_json::from_str(line).unwrap();
             let get = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            if line.get("text").is_some() {
+                expected.texts.push((get("user"), get("text")));
+            }
             match get("op").as_str() {
                 "register" => drop(expected.users.insert(get("user"))),
                 "follow" => drop(expected.follows.insert((get("user"), get("target")))),
@@ -41,6 +46,15 @@ impl Expected {
             }
         }
         expected
+    }
+
+    /// What the home of `user` must be, newest first.
+    fn home(&self, user: &str) -> Vec<(String, String)> {
+        let shown = |author: &String| {
+            author == user || self.follows.contains(&(user.to_owned(), author.clone()))
+        };
+        let posts = self.texts.iter().rev();
+        posts.filter(|(author, _)| shown(author)).cloned().collect()
     }
 
     /// Followers, followed and posts by account, in the order of their handles.
@@ -115,6 +129,34 @@ async fn compare(expected: &Expected, client: &Client) {
     assert_eq!(shown, expected.posts());
 }
 
+/// Compares every `step`-th account's home, page by page to its end.
+async fn compare_homes(expected: &Expected, client: &Client, step: usize, limit: u32) {
+    let secret = crate::process::SECRET.as_bytes().to_vec();
+    let tokens = api::Tokens::new(api::TokenSettings {
+        issuer: "headwater".into(),
+        signing: api::SigningKey::Secret(secret),
+        retired: Vec::new(),
+    })
+    .unwrap();
+    for handle in expected.users.iter().step_by(step) {
+        let account = client
+            .get(&format!("/v1/accounts/by-handle/{handle}"))
+            .await;
+        let id = account.expect(200).text("/id").parse().unwrap();
+        let token = tokens.issue(kernel::AccountId(id), uuid::Uuid::now_v7(), api::now());
+        let reader = client.clone().with_token(token.unwrap());
+        let home = reader.all("/v1/timelines/home", limit).await;
+        let shown: Vec<_> = home
+            .iter()
+            .map(|post| {
+                let text = |pointer| post.pointer(pointer).and_then(Value::as_str).unwrap();
+                (text("/author/handle").to_owned(), text("/text").to_owned())
+            })
+            .collect();
+        assert!(shown == expected.home(handle), "home of {handle} differs");
+    }
+}
+
 async fn caught_up(api: &str) {
     let client = Client::new(api.to_owned());
     let ready = || async {
@@ -150,6 +192,7 @@ async fn an_import_gives_the_files_counts_and_a_second_one_changes_nothing() {
     let expected = Expected::of(&made.out);
     let client = Client::new(api.api.clone());
     compare(&expected, &client).await;
+    compare_homes(&expected, &client, 7, 9).await;
 
     let before = run(&["tail", "-o", "start", "-e"], &settings, folder.path())
         .await
@@ -225,4 +268,40 @@ async fn a_killed_import_is_resumed_without_a_second_effect() {
     assert_eq!(last.status, 0, "{}", last.err);
     caught_up(&api.api).await;
     compare(&Expected::of(&made.out), &Client::new(api.api.clone())).await;
+}
+
+/// A public social graph and real dialogue, 285,507 lines, where it is at hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_activity_is_imported_as_it_is() {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/activity.ndjson.gz");
+    if !file.exists() {
+        eprintln!("skipped: {} is not there", file.display());
+        return;
+    }
+    let mut text = String::new();
+    let opened = std::fs::File::open(&file).unwrap();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(opened), &mut text).unwrap();
+    let expected = Expected::of(&text);
+    assert_eq!(
+        (expected.users.len(), expected.follows.len()),
+        (4_039, 176_468)
+    );
+
+    let (servers, folder) = (Servers::shared().await, tempdir().unwrap());
+    let settings = environment(&servers);
+    let api = Running::serve(&servers, folder.path()).await;
+    let _worker = Running::work(&servers, folder.path()).await;
+    let imported = run(
+        &["import", file.to_str().unwrap()],
+        &settings,
+        folder.path(),
+    )
+    .await;
+    assert_eq!(imported.status, 0, "{}", imported.err);
+    eprintln!("{}", imported.out);
+    caught_up(&api.api).await;
+    let client = Client::new(api.api.clone());
+    compare(&expected, &client).await;
+    compare_homes(&expected, &client, 4_039 / 50, 100).await;
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_headwater");
-const SECRET: &str = "a token secret of tests, which is long enough";
+pub const SECRET: &str = "a token secret of tests, which is long enough";
 
 /// Settings of the servers and nothing else from this process's environment.
 pub fn environment(servers: &Servers) -> Vec<(&'static str, String)> {
