@@ -143,7 +143,8 @@ pub(crate) async fn touch(
     Ok(())
 }
 
-/// Adds to the counters of many accounts, keys sorted.
+/// Adds to the counters of many accounts, keys sorted. Counters that are back
+/// at nothing go: whether they were ever written depends on how the log was cut.
 pub(crate) async fn count(
     transaction: &mut PgTransaction<'_>,
     tables: &Tables<'_>,
@@ -170,6 +171,19 @@ pub(crate) async fn count(
         .bind(changed().map(|(_, c)| c.followers).collect::<Vec<_>>())
         .bind(changed().map(|(_, c)| c.following).collect::<Vec<_>>())
         .bind(changed().map(|(_, c)| c.posts).collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+    let fewer = changed().filter(|(_, c)| c.followers < 0 || c.following < 0 || c.posts < 0);
+    let fewer: Vec<Uuid> = fewer.map(|(id, _)| *id).collect();
+    if fewer.is_empty() {
+        return Ok(());
+    }
+    let forget = tables.sql(
+        "DELETE FROM {s}.account_counters
+         WHERE account_id = ANY($1) AND followers = 0 AND following = 0 AND posts = 0",
+    );
+    sqlx::query(forget)
+        .bind(fewer)
         .execute(&mut **transaction)
         .await?;
     Ok(())

@@ -25,6 +25,25 @@ pub enum ReadError {
     CheckpointMoved,
 }
 
+/// Classes of SQLSTATE that blame the values or the tables, not the moment.
+const LASTING_CLASSES: [&str; 3] = ["22", "23", "42"];
+
+impl ReadError {
+    /// Whether the same rows will be refused the next time too, so that a
+    /// person must look.
+    pub fn lasts(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .and_then(|code| code.get(..2).map(|class| LASTING_CLASSES.contains(&class)))
+                .unwrap_or(false),
+            Self::Database(_) | Self::Connection(_) | Self::Views(_) | Self::CheckpointMoved => {
+                false
+            }
+        }
+    }
+}
+
 /// `url` is `postgres://user:password@host:port/database`. Queries of this
 /// pool read the live generation.
 pub async fn connect(url: &str, connections_max: u32) -> Result<DatabaseConnection, DbErr> {

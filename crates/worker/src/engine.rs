@@ -12,7 +12,7 @@ use readmodel::{ReadError, Social, checkpoints, timelines::Lists};
 use sea_orm::{DatabaseConnection, sqlx::PgPool};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{fanning, folding, leases};
+use crate::{fanning, folding, leases, reading};
 
 const SHARE_MILLISECONDS: u64 = 1_000;
 const TAIL_MILLISECONDS: u64 = 500;
@@ -55,14 +55,23 @@ pub enum WorkError {
         position: Position,
         source: CodecError,
     },
+    #[error(
+        "the checkpoint is at {at}, but the log ends at {head}: it has lost what was read; restore it, or rebuild the projection"
+    )]
+    Ahead { at: Position, head: Position },
 }
 
 impl WorkError {
     /// Whether it will be the same the next time, so that a person must look.
-    fn stops(&self) -> bool {
+    pub(crate) fn stops(&self) -> bool {
         match self {
-            Self::Gap(_) | Self::Unreadable { .. } | Self::Seal(SealError::Damaged(_)) => true,
-            Self::Log(_) | Self::Read(_) | Self::Seal(_) => false,
+            Self::Gap(_)
+            | Self::Unreadable { .. }
+            | Self::Ahead { .. }
+            | Self::Log(LogError::Damaged(_))
+            | Self::Seal(SealError::Damaged(_)) => true,
+            Self::Read(error) => error.lasts(),
+            Self::Log(_) | Self::Seal(_) => false,
         }
     }
 }
@@ -79,14 +88,18 @@ impl Engine {
         Self { parts, owner }
     }
 
-    /// Works until `stop` says so, then ends what is under way and gives its
-    /// leases back.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+    /// Works until `stop` says so or nobody is left to say it, then ends what
+    /// is under way and gives its leases back.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
         let partitions = self.parts.log.partitions().count() as u16;
         let mut running: BTreeMap<Partition, watch::Sender<bool>> = BTreeMap::new();
         let mut loops = JoinSet::new();
         while !*stop.borrow() {
-            let held = match leases::share(&self.parts, self.owner, partitions).await {
+            let shared = tokio::select! {
+                shared = leases::share(&self.parts, self.owner, partitions) => shared,
+                () = told(stop.clone()) => break,
+            };
+            let held = match shared {
                 Ok(held) => held,
                 Err(error) => {
                     tracing::warn!(%error, "leases cannot be renewed; the work pauses");
@@ -109,9 +122,15 @@ impl Engine {
                     end
                 });
             }
-            while loops.try_join_next().is_some() {}
-            let pause = Duration::from_millis(SHARE_MILLISECONDS);
-            let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
+            while let Some(ended) = loops.try_join_next() {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the loops of a partition broke off");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(SHARE_MILLISECONDS)) => {}
+                () = told(stop.clone()) => break,
+            }
         }
         for end in running.values() {
             end.send_replace(true);
@@ -132,18 +151,23 @@ impl Engine {
     }
 }
 
+/// Waits until a receiver is told to end, or nobody is left to tell it.
+async fn told(mut end: watch::Receiver<bool>) {
+    let _ = end.wait_for(|end| *end).await;
+}
+
 async fn drain(parts: &Parts, partition: Partition) -> Result<(), WorkError> {
     let mut at = folding::checkpoint(parts, partition).await?;
     loop {
-        let events = parts.log.read(at, folding::BATCH_EVENTS_MAX).await?;
+        let events = reading::read(&parts.log, at, folding::BATCH_EVENTS_MAX).await?;
         if events.is_empty() {
             break;
         }
-        at = folding::fold(parts, at, events).await?;
+        at = folding::fold(parts, at, &events).await?;
     }
     let mut fanned = fanning::checkpoint(parts, partition).await?;
     while fanned < at {
-        let events = parts.log.read(fanned, fanning::BATCH_EVENTS_MAX).await?;
+        let events = fanning::read_folded(parts, fanned, at).await?;
         fanned = fanning::fan_out(parts, fanned, &events).await?;
     }
     Ok(())
@@ -157,7 +181,7 @@ async fn work(parts: Parts, partition: Partition, ended: watch::Receiver<bool>) 
             fold_until(&parts, partition, &folded, &ended)
         }),
         again(&parts, partition, fanning::TIMELINES, &ended, || {
-            fan_out_until(&parts, partition, behind.clone(), &ended)
+            fan_out_until(&parts, partition, &behind, &ended)
         }),
     );
 }
@@ -190,15 +214,15 @@ async fn again<F: Future<Output = Result<(), WorkError>>>(
             tracing::warn!(partition = partition.0, projection, %error, "tries again");
         }
         let pause = Duration::from_millis(delay);
-        let mut ended = ended.clone();
-        let over = tokio::time::timeout(pause, ended.wait_for(|ended| *ended)).await;
-        if over.is_ok() {
-            return;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = told(ended.clone()) => return,
         }
         delay = (delay * 2).min(RETRY_MILLISECONDS_MAX);
     }
 }
 
+/// A batch that is begun is ended; waiting for events is given up.
 async fn fold_until(
     parts: &Parts,
     partition: Partition,
@@ -207,40 +231,52 @@ async fn fold_until(
 ) -> Result<(), WorkError> {
     let mut at = folding::checkpoint(parts, partition).await?;
     let patience = Duration::from_millis(TAIL_MILLISECONDS);
-    while !*ended.borrow() {
+    loop {
         folded.send_replace(at);
-        let events = parts
-            .log
-            .tail(&[at], folding::BATCH_EVENTS_MAX, patience)
-            .await?;
+        let events = tokio::select! {
+            biased;
+            () = told(ended.clone()) => return Ok(()),
+            events = reading::tail(&parts.log, at, folding::BATCH_EVENTS_MAX, patience) => events?,
+        };
         let busy = events.len() >= BUSY_EVENTS;
-        at = folding::fold(parts, at, events).await?;
+        at = folding::fold(parts, at, &events).await?;
         if busy {
             // A transaction costs the same for one event and for fifty: where
             // they come quickly, let some gather.
             tokio::time::sleep(Duration::from_millis(GATHER_MILLISECONDS)).await;
         }
     }
-    Ok(())
 }
 
+/// Given up wherever it is: whoever goes on repeats the batch, which changes
+/// nothing.
 async fn fan_out_until(
     parts: &Parts,
     partition: Partition,
-    mut folded: watch::Receiver<Position>,
+    folded: &watch::Receiver<Position>,
     ended: &watch::Receiver<bool>,
 ) -> Result<(), WorkError> {
-    let mut at = fanning::checkpoint(parts, partition).await?;
-    let patience = Duration::from_millis(TAIL_MILLISECONDS);
-    while !*ended.borrow() {
-        let reached = *folded.borrow_and_update();
-        if at >= reached {
-            let _ = tokio::time::timeout(patience, folded.changed()).await;
-            continue;
-        }
-        let mut events = parts.log.read(at, fanning::BATCH_EVENTS_MAX).await?;
-        events.retain(|event| event.position <= reached);
-        at = fanning::fan_out(parts, at, &events).await?;
+    tokio::select! {
+        biased;
+        () = told(ended.clone()) => Ok(()),
+        failed = fan_out_after(parts, partition, folded.clone()) => failed,
     }
-    Ok(())
+}
+
+/// Follows the fold, which outlives it.
+async fn fan_out_after(
+    parts: &Parts,
+    partition: Partition,
+    mut folded: watch::Receiver<Position>,
+) -> Result<(), WorkError> {
+    let mut at = fanning::checkpoint(parts, partition).await?;
+    loop {
+        let reached = *folded.borrow_and_update();
+        if at < reached {
+            let events = fanning::read_folded(parts, at, reached).await?;
+            at = fanning::fan_out(parts, at, &events).await?;
+        } else if folded.changed().await.is_err() {
+            return Ok(());
+        }
+    }
 }

@@ -2,10 +2,14 @@
 //! be ahead of it: what is pushed can be read.
 
 use domain::Event;
+use eventlog::Gap;
 use kernel::{Partition, Position, Recorded};
 use readmodel::{ReadError, checkpoints, timelines::FanOut};
 
-use crate::engine::{Parts, WorkError};
+use crate::{
+    engine::{Parts, WorkError},
+    reading,
+};
 
 /// The projection's name.
 pub const TIMELINES: &str = "timelines";
@@ -17,8 +21,43 @@ pub(crate) async fn checkpoint(parts: &Parts, partition: Partition) -> Result<Po
 }
 
 /// Fans `events` out, which come after `from` and were folded, and returns the
-/// new checkpoint.
+/// new checkpoint. What comes before an event that cannot be read goes out.
 pub(crate) async fn fan_out(
+    parts: &Parts,
+    from: Position,
+    events: &[Recorded],
+) -> Result<Position, WorkError> {
+    let mut events = events;
+    loop {
+        match fan_out_all(parts, from, events).await {
+            Err(error) if error.stops() && events.len() > 1 => {
+                events = &events[..events.len() / 2];
+            }
+            fanned => return fanned,
+        }
+    }
+}
+
+/// At most a batch of what comes after `at` and was folded. There is at least
+/// one event, or the log has lost what was folded.
+pub(crate) async fn read_folded(
+    parts: &Parts,
+    at: Position,
+    folded: Position,
+) -> Result<Vec<Recorded>, WorkError> {
+    let mut events = reading::read(&parts.log, at, BATCH_EVENTS_MAX).await?;
+    events.retain(|event| event.position <= folded);
+    if events.is_empty() {
+        let gap = Gap::Missing {
+            after: at,
+            found: folded,
+        };
+        return Err(gap.into());
+    }
+    Ok(events)
+}
+
+async fn fan_out_all(
     parts: &Parts,
     from: Position,
     events: &[Recorded],

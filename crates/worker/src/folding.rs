@@ -5,24 +5,47 @@ use domain::Event;
 use kernel::{Partition, Position, Recorded};
 use readmodel::{Happened, ReadError, Social, checkpoints};
 
-use crate::engine::{Parts, WorkError};
+use crate::{
+    engine::{Parts, WorkError},
+    reading,
+};
 
 /// Events folded in one transaction.
 pub const BATCH_EVENTS_MAX: usize = 2_000;
 
 /// Where the partition's read model is.
 pub(crate) async fn checkpoint(parts: &Parts, partition: Partition) -> Result<Position, WorkError> {
-    Ok(checkpoints::load(parts.pool(), Social::NAME, partition).await?)
+    let at = checkpoints::load(parts.pool(), Social::NAME, partition).await?;
+    reading::check_reaches(&parts.log, at).await?;
+    Ok(at)
 }
 
 /// Folds `events`, which come after `from`, and returns the new checkpoint.
+/// What comes before an event that cannot be folded is folded, however the log
+/// was cut: fewer events are tried until it is at the head of a batch.
 pub(crate) async fn fold(
     parts: &Parts,
     from: Position,
-    events: Vec<Recorded>,
+    events: &[Recorded],
+) -> Result<Position, WorkError> {
+    let mut events = events;
+    loop {
+        match fold_all(parts, from, events).await {
+            Err(error) if error.stops() && events.len() > 1 => {
+                events = &events[..events.len() / 2];
+            }
+            folded => return folded,
+        }
+    }
+}
+
+async fn fold_all(
+    parts: &Parts,
+    from: Position,
+    events: &[Recorded],
 ) -> Result<Position, WorkError> {
     let mut to = from;
-    for recorded in &events {
+    for recorded in events {
         eventlog::check_contiguous(to, recorded)?;
         to = recorded.position;
     }
@@ -30,7 +53,7 @@ pub(crate) async fn fold(
         return Ok(from);
     }
     let mut batch = events
-        .into_iter()
+        .iter()
         .filter(|recorded| recorded.envelope.event_type != eventlog::EPOCH_STARTED)
         .map(decode)
         .collect::<Result<Vec<_>, _>>()?;
@@ -49,7 +72,7 @@ pub(crate) async fn fold(
     Ok(to)
 }
 
-fn decode(recorded: Recorded) -> Result<Happened, WorkError> {
+fn decode(recorded: &Recorded) -> Result<Happened, WorkError> {
     let event = Event::decode(&recorded.envelope).map_err(|source| WorkError::Unreadable {
         position: recorded.position,
         source,

@@ -4,6 +4,7 @@ mod engine;
 mod fanning;
 mod folding;
 mod leases;
+mod reading;
 
 pub use engine::{Engine, Parts, WorkError};
 pub use fanning::TIMELINES;

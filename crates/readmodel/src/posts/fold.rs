@@ -34,12 +34,14 @@ struct Created {
 #[derive(Debug)]
 struct Edit {
     content: Content,
+    /// Metadata that cannot be read any more are gone, not unchanged.
+    has_metadata: bool,
     mentions: Vec<AccountId>,
     at: i64,
     version: i64,
 }
 
-/// The words of a post. A field that is none in an edit did not change.
+/// The words of a post. A language that is none in an edit did not change.
 #[derive(Debug)]
 struct Content {
     text: Option<String>,
@@ -122,6 +124,7 @@ fn edit(event: &PostEdited, at: i64, version: i64) -> Edit {
             &event.metadata,
             event.language.as_ref().map(|language| language.as_str()),
         ),
+        has_metadata: event.metadata.is_some(),
         mentions: event.mentions.clone(),
         at,
         version,
@@ -141,7 +144,7 @@ fn content(
     Content {
         text: text.text().map(str::to_owned),
         hashtags: readable(hashtags).unwrap_or_default(),
-        metadata: readable(metadata),
+        metadata: readable(metadata).filter(|metadata| !metadata.is_empty()),
         language: language.map(str::to_owned),
     }
 }
@@ -220,13 +223,14 @@ async fn replace(
              text = c.text,
              hashtags = string_to_array(c.hashtags, ' '),
              mentions = string_to_array(c.mentions, ',')::uuid[],
-             metadata = coalesce(c.metadata::jsonb, p.metadata),
+             metadata = CASE WHEN c.has_metadata THEN c.metadata::jsonb ELSE p.metadata END,
              language = coalesce(c.language, p.language),
              edited_at = c.edited_at,
              version = c.version
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::bigint[], $8::bigint[])
-             AS c (id, text, hashtags, mentions, metadata, language, edited_at, version)
+                     $7::bigint[], $8::bigint[], $9::bool[])
+             AS c (id, text, hashtags, mentions, metadata, language, edited_at, version,
+                   has_metadata)
          WHERE p.id = c.id AND p.version < c.version",
     );
     let edits = || round.iter().map(|(_, edit)| edit);
@@ -251,6 +255,7 @@ async fn replace(
         )
         .bind(edits().map(|e| e.at).collect::<Vec<_>>())
         .bind(&versions)
+        .bind(edits().map(|e| e.has_metadata).collect::<Vec<_>>())
         .execute(&mut **transaction)
         .await?;
     Ok(())
@@ -302,7 +307,8 @@ fn add(
     Ok(())
 }
 
-/// Adds to the counters of many posts, keys sorted.
+/// Adds to the counters of many posts, keys sorted. Counters that are back at
+/// nothing go: whether they were ever written depends on how the log was cut.
 pub(crate) async fn count(
     transaction: &mut PgTransaction<'_>,
     tables: &Tables<'_>,
@@ -323,6 +329,17 @@ pub(crate) async fn count(
         .bind(changed().map(|(id, _)| *id).collect::<Vec<_>>())
         .bind(changed().map(|(_, c)| c.likes).collect::<Vec<_>>())
         .bind(changed().map(|(_, c)| c.replies).collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+    let fewer = changed().filter(|(_, c)| c.likes < 0 || c.replies < 0);
+    let fewer: Vec<Uuid> = fewer.map(|(id, _)| *id).collect();
+    if fewer.is_empty() {
+        return Ok(());
+    }
+    let forget = tables
+        .sql("DELETE FROM {s}.post_counters WHERE post_id = ANY($1) AND likes = 0 AND replies = 0");
+    sqlx::query(forget)
+        .bind(fewer)
         .execute(&mut **transaction)
         .await?;
     Ok(())

@@ -14,6 +14,9 @@ use crate::ReadError;
 
 /// Followers that one post is pushed to in one turn.
 pub const FOLLOWERS_CHUNK: i64 = 1_000;
+/// Followers that all posts of a turn are pushed to, which are in memory at
+/// once; every post gets its share.
+const TURN_FOLLOWERS_MAX: i64 = 50_000;
 
 /// What a batch of events asks of the timelines.
 #[derive(Debug, Default)]
@@ -117,6 +120,7 @@ async fn pulled(
 
 /// Pushes every post one chunk further, and returns those that are not done.
 async fn turn(pool: &PgPool, lists: &Lists, ways: Vec<Way>) -> Result<Vec<Way>, ReadError> {
+    let share = (TURN_FOLLOWERS_MAX / ways.len() as i64).clamp(1, FOLLOWERS_CHUNK);
     let rows = sqlx::query(
         "SELECT w.place, f.followed_at, f.follower_id
          FROM unnest($1::uuid[], $2::bigint[], $3::uuid[])
@@ -130,7 +134,7 @@ async fn turn(pool: &PgPool, lists: &Lists, ways: Vec<Way>) -> Result<Vec<Way>, 
     .bind(ways.iter().map(|way| way.author.0).collect::<Vec<_>>())
     .bind(ways.iter().map(|way| way.reached.0).collect::<Vec<_>>())
     .bind(ways.iter().map(|way| way.reached.1).collect::<Vec<_>>())
-    .bind(FOLLOWERS_CHUNK)
+    .bind(share)
     .fetch_all(pool)
     .await?;
     let mut chunks: BTreeMap<usize, Vec<(i64, Uuid)>> = BTreeMap::new();
@@ -148,7 +152,7 @@ async fn turn(pool: &PgPool, lists: &Lists, ways: Vec<Way>) -> Result<Vec<Way>, 
         let readers: Vec<_> = chunk.iter().map(|(_, id)| AccountId(*id)).collect();
         lists.push(way.post, &readers).await?;
         if let Some(last) = chunk.last()
-            && chunk.len() as i64 == FOLLOWERS_CHUNK
+            && chunk.len() as i64 == share
         {
             way.reached = *last;
             left.push(way);

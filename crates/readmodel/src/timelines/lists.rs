@@ -174,3 +174,150 @@ impl Lists {
 fn post_id(bytes: &[u8]) -> Option<PostId> {
     Uuid::from_slice(bytes).ok().map(PostId)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use devservices::{Programs, RedisOptions, RedisRole, RedisServer};
+
+    use super::*;
+
+    const READER: AccountId = AccountId(Uuid::from_u128(7));
+    const MAX: usize = TIMELINE_ENTRIES_MAX as usize;
+
+    async fn lists() -> (RedisServer, Lists) {
+        let programs = Programs::find().unwrap();
+        let options = RedisOptions::throwaway(&programs, RedisRole::Views).unwrap();
+        let server = RedisServer::start(options).await.unwrap();
+        let settings = TimelineSettings {
+            views: ViewsUrl(server.url().to_owned()),
+            prefix: "test".into(),
+            timeline_seconds: 60,
+        };
+        (server, Lists::new(&settings).unwrap())
+    }
+
+    fn post(number: u128) -> PostId {
+        PostId(Uuid::from_u128(number))
+    }
+
+    /// Newest first.
+    fn posts(numbers: impl DoubleEndedIterator<Item = u128>) -> Vec<PostId> {
+        numbers.rev().map(post).collect()
+    }
+
+    async fn fill(lists: &Lists, ids: &[PostId]) {
+        let mark = lists.begin(READER).await.unwrap().unwrap();
+        assert!(lists.finish(READER, &mark, ids).await.unwrap());
+    }
+
+    async fn all(lists: &Lists) -> (Vec<PostId>, Option<PostId>) {
+        let slice = lists.read(READER, None, 10_000).await.unwrap().unwrap();
+        (slice.ids, slice.floor)
+    }
+
+    #[tokio::test]
+    async fn what_is_pushed_while_a_timeline_is_filled_is_not_lost() {
+        let (_server, lists) = lists().await;
+        let mark = lists.begin(READER).await.unwrap().unwrap();
+        for number in [30, 5, 17, 30, 40, 17] {
+            lists.push(post(number), &[READER]).await.unwrap();
+        }
+        assert!(lists.read(READER, None, 9).await.unwrap().is_none());
+        let again = lists.begin(READER).await.unwrap();
+        assert_eq!(again.as_ref(), Some(&mark), "who comes second shares it");
+        let found = [30, 20, 10].map(post);
+        assert!(lists.finish(READER, &mark, &found).await.unwrap());
+        let united = [40, 30, 20, 17, 10, 5].map(post).to_vec();
+        assert_eq!(all(&lists).await, (united.clone(), None));
+        assert!(
+            !lists.finish(READER, &mark, &[]).await.unwrap(),
+            "only once"
+        );
+        assert_eq!(lists.begin(READER).await.unwrap(), None);
+        assert_eq!(all(&lists).await, (united, None));
+    }
+
+    #[tokio::test]
+    async fn a_fill_whose_timeline_was_dropped_writes_nothing() {
+        let (_server, lists) = lists().await;
+        let mark = lists.begin(READER).await.unwrap().unwrap();
+        lists.drop(&[READER]).await.unwrap();
+        assert!(!lists.finish(READER, &mark, &[post(1)]).await.unwrap());
+        assert!(lists.read(READER, None, 9).await.unwrap().is_none());
+
+        let newer = lists.begin(READER).await.unwrap().unwrap();
+        assert_ne!(newer, mark);
+        assert!(!lists.finish(READER, &mark, &[post(1)]).await.unwrap());
+        assert!(lists.finish(READER, &newer, &[post(2)]).await.unwrap());
+        assert_eq!(all(&lists).await, (vec![post(2)], None));
+        lists.drop(&[READER]).await.unwrap();
+        assert_eq!(lists.push(post(3), &[READER]).await.unwrap(), 0);
+        assert!(lists.read(READER, None, 9).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn pushes_are_idempotent_and_ordered() {
+        let (_server, lists) = lists().await;
+        fill(&lists, &[]).await;
+        assert_eq!(all(&lists).await, (vec![], None));
+        // Ids that differ in each quarter, and one with its highest bit.
+        let mut ids: Vec<_> = (0..200_u128)
+            .map(|n| post((n * 7_919 % 200) << (n % 4 * 32) | 1 << 127 | n))
+            .collect();
+        ids.extend((1..100).map(|n| post(n * 37 % 100)));
+        for id in ids.iter().chain(&ids) {
+            lists
+                .push(*id, &[READER, AccountId(Uuid::nil())])
+                .await
+                .unwrap();
+        }
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids.dedup();
+        assert_eq!(all(&lists).await, (ids.clone(), None));
+        for before in [0, 1, 50, 150, ids.len() - 1] {
+            let slice = lists
+                .read(READER, Some(ids[before]), 20)
+                .await
+                .unwrap()
+                .unwrap();
+            let end = (before + 21).min(ids.len());
+            assert_eq!(slice.ids, ids[before + 1..end], "below the one at {before}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_capped_and_knows_down_to_where_nothing_is_missing() {
+        let (_server, lists) = lists().await;
+        let first = 10_000;
+        fill(&lists, &posts(first..first + MAX as u128)).await;
+        let (ids, floor) = all(&lists).await;
+        assert_eq!((ids.len(), floor), (MAX, None), "all there is");
+
+        // The first post above drops the end: from now on there is a floor.
+        assert_eq!(lists.push(post(20_000), &[READER]).await.unwrap(), 1);
+        let (ids, floor) = all(&lists).await;
+        assert_eq!((ids.len(), floor), (MAX, Some(post(first + 1))));
+        assert_eq!(ids.last().copied(), floor);
+        // What is below the floor is not the list's.
+        assert_eq!(lists.push(post(first), &[READER]).await.unwrap(), 0);
+        assert_eq!(all(&lists).await.0, ids);
+        // In the middle it goes in, and the floor goes up.
+        lists.drop(&[READER]).await.unwrap();
+        fill(&lists, &posts((0..=MAX as u128).map(|n| first + n * 2))).await;
+        assert_eq!(all(&lists).await.1, Some(post(first + 2)));
+        assert_eq!(lists.push(post(first + 101), &[READER]).await.unwrap(), 1);
+        let (ids, floor) = all(&lists).await;
+        assert_eq!((ids.len(), floor), (MAX, Some(post(first + 4))));
+        assert!(ids.is_sorted_by(|a, b| a > b) && ids.contains(&post(first + 101)));
+
+        // What arrives during a fill makes a timeline longer than it keeps.
+        lists.drop(&[READER]).await.unwrap();
+        let mark = lists.begin(READER).await.unwrap().unwrap();
+        lists.push(post(30_000), &[READER]).await.unwrap();
+        let found = posts(first..first + MAX as u128);
+        assert!(lists.finish(READER, &mark, &found).await.unwrap());
+        let (ids, floor) = all(&lists).await;
+        assert_eq!((ids.len(), floor), (MAX, Some(post(first + 1))));
+    }
+}

@@ -1,0 +1,90 @@
+//! The checkpoint is the fence: who comes late leaves nothing behind.
+
+use domain::posts::Visibility;
+use kernel::{Partition, Position};
+use readmodel::{Happened, ReadError, Social, checkpoints};
+
+use super::{
+    setting::Setting,
+    world::{World, by_partition},
+};
+
+/// Events of partition 0, and where they end.
+fn batch(seed: u64) -> (Vec<Happened>, Position) {
+    let mut world = World::new(seed);
+    while world.accounts.len() < 12 {
+        world.register();
+    }
+    for author in world.accounts.clone() {
+        world.publish(author, world.now, Visibility::Public, None);
+    }
+    let events = by_partition(&world.take()).swap_remove(0);
+    let end = events.last().unwrap().position;
+    (events, end)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_a_writer_that_was_overtaken_are_rolled_back() {
+    let setting = Setting::new().await;
+    let (pool, social) = (setting.pool(), setting.live());
+    let from = checkpoints::load(pool, Social::NAME, Partition(0))
+        .await
+        .unwrap();
+    let (mine, to) = batch(1);
+    let (stale, stale_to) = batch(2);
+
+    let mut first = pool.begin().await.unwrap();
+    checkpoints::advance(&mut first, Social::NAME, from, to)
+        .await
+        .unwrap();
+    social.write(&mut first, &mine).await.unwrap();
+    let late = {
+        let (pool, social) = (pool.clone(), social.clone());
+        tokio::spawn(async move {
+            let mut late = pool.begin().await?;
+            social.write(&mut late, &stale).await?;
+            checkpoints::advance(&mut late, Social::NAME, from, stale_to).await?;
+            late.commit().await?;
+            Ok::<_, ReadError>(())
+        })
+    };
+    first.commit().await.unwrap();
+    let overtaken = late.await.unwrap();
+    assert!(
+        matches!(overtaken, Err(ReadError::CheckpointMoved)),
+        "{overtaken:?}"
+    );
+
+    let alone = setting.generation("alone").await;
+    setting.fold(&alone, &mine).await;
+    let rows = setting.rows(migrations::social::LIVE).await;
+    assert_eq!(rows, setting.rows("alone").await);
+    let at = checkpoints::load(pool, Social::NAME, Partition(0)).await;
+    assert_eq!(at.unwrap(), to);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_partition_stands_still_is_told_until_it_goes_on() {
+    let setting = Setting::new().await;
+    let pool = setting.pool();
+    let from = checkpoints::load(pool, Social::NAME, Partition(2))
+        .await
+        .unwrap();
+    checkpoints::load(pool, Social::NAME, Partition(1))
+        .await
+        .unwrap();
+    checkpoints::stop(pool, Social::NAME, Partition(2), "because")
+        .await
+        .unwrap();
+    let (_, stopped) = checkpoints::all(pool, Social::NAME).await.unwrap();
+    assert_eq!(stopped, [(Partition(2), "because".to_owned())]);
+
+    let to = Position { epoch: 1, ..from };
+    let mut transaction = pool.begin().await.unwrap();
+    checkpoints::advance(&mut transaction, Social::NAME, from, to)
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    let (positions, stopped) = checkpoints::all(pool, Social::NAME).await.unwrap();
+    assert_eq!((positions.get(Partition(2)), stopped.len()), (Some(to), 0));
+}

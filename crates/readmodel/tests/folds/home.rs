@@ -1,0 +1,292 @@
+//! Home is what one query says, whichever path filled it.
+
+use domain::posts::{PostId, Visibility};
+use kernel::AccountId;
+use readmodel::timelines::{FanOut, Lists, TIMELINE_ENTRIES_MAX, home, home_ids};
+use redis::AsyncCommands;
+
+use super::{
+    setting::{Setting, lists},
+    world::{World, by_partition, interleave},
+};
+
+const OTHERS_MAX: i64 = 1_000_000;
+
+/// Home page by page to its end.
+async fn pages(
+    setting: &Setting,
+    lists: Option<&Lists>,
+    reader: AccountId,
+    limit: u32,
+) -> Vec<PostId> {
+    let mut all: Vec<PostId> = Vec::new();
+    loop {
+        let before = all.last().copied();
+        let page = home(setting.pool(), lists, reader, before, limit)
+            .await
+            .unwrap();
+        assert!(page.len() <= limit as usize);
+        let ended = page.len() < limit as usize;
+        all.extend(page.into_iter().map(|row| row.id));
+        if ended {
+            return all;
+        }
+    }
+}
+
+#[track_caller]
+fn assert_is(home: &[PostId], oracle: &[PostId], case: &str) {
+    let differs = (0..home.len().max(oracle.len())).find(|at| home.get(*at) != oracle.get(*at));
+    assert!(
+        differs.is_none(),
+        "{case}: {} instead of {} posts, other than the oracle's from {differs:?}",
+        home.len(),
+        oracle.len()
+    );
+}
+
+async fn compare(setting: &Setting, reader: AccountId, limits: &[u32], case: &str) {
+    let oracle = home_ids(setting.pool(), reader, None, 100_000)
+        .await
+        .unwrap();
+    for limit in limits {
+        let home = pages(setting, Some(&setting.lists), reader, *limit).await;
+        assert_is(&home, &oracle, &format!("{case}, {reader}, {limit} a page"));
+    }
+}
+
+fn key(setting: &Setting, reader: AccountId) -> Vec<u8> {
+    let mut key = format!("{}:home:", setting.servers.prefix).into_bytes();
+    key.extend_from_slice(reader.0.as_bytes());
+    key
+}
+
+async fn views(setting: &Setting) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(setting.servers.redis_views.as_str()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Entries of a reader's list, its end included.
+async fn entries(setting: &Setting, reader: AccountId) -> usize {
+    let mut views = views(setting).await;
+    views.llen(key(setting, reader)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_is_what_the_oracle_says_whether_it_is_pushed_pulled_or_both() {
+    let setting = Setting::new().await;
+    let mut views = views(&setting).await;
+    for (seed, push_followers_max) in [(1, OTHERS_MAX), (2, 0), (3, 2), (4, 3)] {
+        let mut world = World::new(seed);
+        for _ in 0..9 {
+            world.register();
+        }
+        for round in 0..10 {
+            for _ in 0..42 {
+                world.step();
+                if world.random.chance(35) {
+                    let (author, visibility) = (world.somebody(), world.visibility());
+                    let skew = world.random.below(7_200_000) as i64;
+                    world.publish(author, world.now - skew, visibility, None);
+                }
+            }
+            let batches = by_partition(&world.take());
+            let batches = batches.into_iter().map(|batch| vec![batch]).collect();
+            for batch in interleave(&mut world.random, batches) {
+                setting.settle(&batch, push_followers_max).await;
+                let reader = world.somebody();
+                pages(&setting, Some(&setting.lists), reader, 7).await;
+            }
+            if round % 3 == 2 {
+                let reader = world.somebody();
+                let _: () = views.del(key(&setting, reader)).await.unwrap();
+            }
+            let case = format!("seed {seed}, round {round}");
+            for _ in 0..4 {
+                let reader = world.somebody();
+                compare(&setting, reader, &[7], &case).await;
+            }
+        }
+        for reader in world.accounts.clone() {
+            compare(&setting, reader, &[1, 2, 7, 100], &format!("seed {seed}")).await;
+        }
+        let mut posts_max = 0;
+        for reader in world.accounts.clone() {
+            posts_max = posts_max.max(pages(&setting, None, reader, 100).await.len());
+        }
+        assert!(posts_max > 30, "a world of {posts_max} posts says little");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_goes_on_below_what_the_list_keeps() {
+    let setting = Setting::new().await;
+    let mut world = World::new(11);
+    let [reader, author, other] = std::array::from_fn(|_| world.register());
+    world.toggle_follow(reader, author);
+    world.toggle_follow(reader, other);
+    let writers = [author, other, reader];
+    let beginning = world.now;
+    for n in 0..1_300 {
+        let at = beginning + n * 1_000;
+        world.publish(writers[n as usize % 3], at, Visibility::Public, None);
+    }
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    compare(&setting, reader, &[7, 100], "filled").await;
+    assert_eq!(
+        entries(&setting, reader).await,
+        TIMELINE_ENTRIES_MAX as usize
+    );
+
+    // New ones, late ones with ids inside the list and below it.
+    for n in 0..60 {
+        let at = beginning + (1_300 - n * 20) * 1_000 + 500;
+        world.publish(writers[n as usize % 3], at, Visibility::Followers, None);
+    }
+    for n in 0..20 {
+        let at = beginning + (1_400 + n) * 1_000;
+        world.publish(author, at, Visibility::Public, None);
+    }
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    compare(&setting, reader, &[7, 100], "with late and new ones").await;
+    assert_eq!(
+        entries(&setting, reader).await,
+        TIMELINE_ENTRIES_MAX as usize
+    );
+
+    // Holes longer than a page, longer than the list.
+    for place in 300..1_250 {
+        if place % 3 == 0 || (1_000..1_200).contains(&place) {
+            world.delete(place);
+        }
+    }
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    compare(&setting, reader, &[1, 100], "with deleted ones").await;
+    world.toggle_follow(reader, author);
+    world.toggle_follow(reader, other);
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    compare(&setting, reader, &[2, 100], "following nobody").await;
+    world.toggle_follow(reader, other);
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    compare(&setting, reader, &[100], "following again").await;
+}
+
+/// A home that takes the database long enough to find for others to publish
+/// and to be followed meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_while_a_list_is_filled_is_in_home_afterwards() {
+    let setting = std::sync::Arc::new(Setting::new().await);
+    let mut world = World::new(13);
+    let reader = world.register();
+    let authors: Vec<_> = (0..40).map(|_| world.register()).collect();
+    let others: Vec<_> = (0..20).map(|_| world.register()).collect();
+    for author in &authors {
+        world.toggle_follow(reader, *author);
+        for _ in 0..400 {
+            world.now += 1;
+            world.publish(*author, world.now, Visibility::Public, None);
+        }
+    }
+    setting.fold(&setting.live(), &world.take()).await;
+    let mut views = views(&setting).await;
+    for round in 0..40 {
+        world.now += 1;
+        let other = others[round / 2];
+        if round % 2 == 1 {
+            world.publish(other, world.now, Visibility::Public, None);
+            setting.settle(&world.take(), OTHERS_MAX).await;
+        }
+        let _: () = views.del(key(&setting, reader)).await.unwrap();
+        let filling = {
+            let setting = setting.clone();
+            tokio::spawn(async move {
+                let lists = Some(&setting.lists);
+                home(setting.pool(), lists, reader, None, 20).await.unwrap()
+            })
+        };
+        testkit::until("somebody fills it", 10, || async {
+            entries(&setting, reader).await > 0
+        })
+        .await;
+        match round % 2 {
+            0 => drop(world.publish(authors[round], world.now, Visibility::Public, None)),
+            _ => world.toggle_follow(reader, other),
+        }
+        setting.settle(&world.take(), OTHERS_MAX).await;
+        filling.await.unwrap();
+        let lists = Some(&setting.lists);
+        let page = home(setting.pool(), lists, reader, None, 20).await.unwrap();
+        let page: Vec<_> = page.into_iter().map(|row| row.id).collect();
+        let oracle = home_ids(setting.pool(), reader, None, 20).await.unwrap();
+        assert_is(&page, &oracle, &format!("round {round}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_author_once_pulled_stays_pulled() {
+    let setting = Setting::new().await;
+    let mut world = World::new(17);
+    let [author, first, second] = std::array::from_fn(|_| world.register());
+    world.toggle_follow(first, author);
+    world.toggle_follow(second, author);
+    setting.settle(&world.take(), 1).await;
+    compare(&setting, first, &[7], "before").await;
+    let filled = entries(&setting, first).await;
+    world.publish(author, world.now, Visibility::Public, None);
+    setting.settle(&world.take(), 1).await;
+    assert_eq!(entries(&setting, first).await, filled, "it is not pushed");
+    compare(&setting, first, &[7], "pulled").await;
+
+    world.toggle_follow(second, author);
+    assert!(!world.follows(second, author));
+    world.publish(author, world.now + 1, Visibility::Public, None);
+    setting.settle(&world.take(), 1).await;
+    assert_eq!(
+        entries(&setting, first).await,
+        filled,
+        "nor with few followers"
+    );
+    compare(&setting, first, &[7], "still pulled").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_answers_from_the_database_while_the_views_server_is_away() {
+    let mut setting = Setting::new().await;
+    let programs = devservices::Programs::find().unwrap();
+    let options =
+        devservices::RedisOptions::throwaway(&programs, devservices::RedisRole::Views).unwrap();
+    let mut server = devservices::RedisServer::start(options).await.unwrap();
+    setting.lists = lists(server.url(), "away");
+    setting.servers.redis_views = server.url().to_owned();
+    setting.servers.prefix = "away".into();
+    let mut world = World::new(19);
+    let [reader, author] = std::array::from_fn(|_| world.register());
+    world.toggle_follow(reader, author);
+    world.publish(author, world.now, Visibility::Public, None);
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    compare(&setting, reader, &[2], "with it").await;
+    assert!(entries(&setting, reader).await > 0);
+
+    server.kill().await.unwrap();
+    let post = world.publish(author, world.now + 1, Visibility::Public, None);
+    let events = world.take();
+    setting.fold(&setting.live(), &events).await;
+    let mut fan_out = FanOut::default();
+    fan_out.take(events[0].aggregate, &events[0].event);
+    let failed = fan_out
+        .run(setting.pool(), &setting.lists, OTHERS_MAX)
+        .await;
+    assert!(failed.is_err(), "what was not pushed must be tried again");
+    compare(&setting, reader, &[2], "without it").await;
+    let nowhere = lists("redis://127.0.0.1:1", "away");
+    let home = pages(&setting, Some(&nowhere), reader, 7).await;
+    assert!(home.contains(&post), "never connected");
+
+    server.restart().await.unwrap();
+    testkit::until("the views server is used again", 10, || async {
+        pages(&setting, Some(&setting.lists), reader, 7).await;
+        setting.lists.answers().await && entries(&setting, reader).await > 0
+    })
+    .await;
+    compare(&setting, reader, &[2], "with it again").await;
+}

@@ -1,0 +1,146 @@
+//! Nothing is skipped in silence: what is missing or cannot be folded stops its
+//! own partition right before it.
+
+use std::time::Duration;
+
+use eventlog::Log;
+use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Timestamp, Uuid};
+use testkit::until;
+use tokio::time::timeout;
+use worker::WorkError;
+
+use super::setting::{DAMAGED, PARTITIONS, Setting};
+
+const DAMAGED_PARTITION: u16 = 5;
+const DRAINED_MAX: Duration = Duration::from_secs(10);
+
+/// Works until the damaged partition says why it stands still, and sees that
+/// all others flow before and after.
+async fn only_it_stops_at(setting: &Setting, seq: u64, reason: &str) {
+    let damaged = Partition(DAMAGED_PARTITION);
+    let working = setting.work(1);
+    let stopped = || async { !setting.stopped().await.is_empty() };
+    until("it stands still", 10, stopped).await;
+    let others = || setting.at_the_end(|partition| partition != damaged);
+    until("the others flow", 10, others).await;
+    for partition in (0..PARTITIONS).filter(|p| *p != DAMAGED_PARTITION) {
+        setting.register(partition, 900).await;
+    }
+    until("the others go on", 10, others).await;
+    let at = || async { setting.folded(DAMAGED_PARTITION).await.seq == seq };
+    until("what comes before is folded", 10, at).await;
+    let told = || async { !setting.stopped().await.is_empty() };
+    until("it says why", 10, told).await;
+    let stopped = setting.stopped().await;
+    assert_eq!(stopped.len(), 1, "{stopped:?}");
+    assert_eq!(stopped[0].0, damaged);
+    assert!(stopped[0].1.contains(reason), "{}", stopped[0].1);
+    working.stop.send_replace(true);
+    timeout(Duration::from_secs(2), working.task)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(setting.folded(DAMAGED_PARTITION).await.seq, seq);
+    let drained = timeout(DRAINED_MAX, setting.engine(Uuid::nil()).drain()).await;
+    assert!(drained.expect("draining ends").is_err());
+}
+
+async fn end(setting: &Setting) -> u64 {
+    let heads = setting.heads().await;
+    heads.get(Partition(DAMAGED_PARTITION)).unwrap().seq
+}
+
+async fn add(setting: &Setting, bytes: &[u8]) {
+    let (mut server, key) = setting.stream(DAMAGED_PARTITION).await;
+    let mut command = redis::cmd("XADD");
+    command.arg(key).arg("1-*").arg("e").arg(bytes);
+    command.query_async::<String>(&mut server).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_in_the_log_stops_its_partition_alone() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    let gap = end(&setting).await - 2;
+    let (mut server, key) = setting.stream(DAMAGED_PARTITION).await;
+    let mut command = redis::cmd("XDEL");
+    command.arg(key).arg(format!("1-{gap}"));
+    assert_eq!(command.query_async::<u64>(&mut server).await.unwrap(), 1);
+    only_it_stops_at(&setting, gap - 1, "events are missing").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_an_unknown_type_stops_its_partition_alone() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    let before = end(&setting).await;
+    let nobody = AccountId(Uuid::nil());
+    let unknown = Envelope {
+        event_type: "PollClosed".into(),
+        event_version: 1,
+        aggregate: AggregateId::single(Kind(99), nobody.0),
+        version: 1,
+        recorded_at: Timestamp(0),
+        actor: nobody,
+        correlation: nobody.0,
+        causation: None,
+        receipt: None,
+        data: Vec::new(),
+    };
+    add(&setting, &unknown.to_bytes().unwrap()).await;
+    setting.register(DAMAGED_PARTITION, 800).await;
+    only_it_stops_at(&setting, before, "PollClosed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_no_event_stops_its_partition_alone() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    let before = end(&setting).await;
+    add(&setting, b"garbage").await;
+    setting.register(DAMAGED_PARTITION, 800).await;
+    only_it_stops_at(&setting, before, "damaged").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_personal_field_that_was_changed_stops_its_partition_alone() {
+    let setting = Setting::new().await;
+    let accounts = setting.populate(1).await;
+    let before = end(&setting).await;
+    let author = accounts[usize::from(DAMAGED_PARTITION)];
+    setting.publish(author, 7, DAMAGED).await;
+    setting.publish(author, 8, "fine").await;
+    only_it_stops_at(&setting, before, "it says so").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_what_was_read_stops_its_partition_alone() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    setting.drain().await;
+    let far = end(&setting).await + 100;
+    let sql = format!(
+        "UPDATE projections.checkpoints SET seq = {far} WHERE partition = {DAMAGED_PARTITION}"
+    );
+    setting.execute_sql(&sql).await;
+    only_it_stops_at(&setting, far, "the log ends at").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timelines_that_lag_behind_a_log_that_is_gone_say_so_instead_of_spinning() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    setting.drain().await;
+    let (mut server, key) = setting.stream(DAMAGED_PARTITION).await;
+    let mut command = redis::cmd("XTRIM");
+    command.arg(key).arg("MAXLEN").arg(0);
+    assert!(command.query_async::<u64>(&mut server).await.unwrap() > 0);
+    setting
+        .execute_sql("DELETE FROM projections.checkpoints WHERE projection = 'timelines'")
+        .await;
+    let drained = timeout(DRAINED_MAX, setting.engine(Uuid::nil()).drain()).await;
+    let error = drained.expect("draining ends").unwrap_err();
+    assert!(matches!(error, WorkError::Gap(_)), "{error}");
+    let at = Log::beginning(Partition(DAMAGED_PARTITION));
+    assert!(error.to_string().contains(&at.to_string()), "{error}");
+}
