@@ -85,6 +85,10 @@ impl App {
         format!("http://{}", self.address)
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn client(&self) -> Client {
         Client::new(self.url())
     }

@@ -165,6 +165,10 @@ impl Client {
 }
 
 impl Person {
+    pub fn token(&self) -> Option<&str> {
+        self.client.token.as_deref()
+    }
+
     /// Publishes a post and returns its id.
     pub async fn publish(&self, text: &str) -> String {
         let answer = self.client.post("/v1/posts", json!({"text": text})).await;
