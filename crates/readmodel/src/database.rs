@@ -56,8 +56,16 @@ pub async fn connect(url: &str, connections_max: u32) -> Result<DatabaseConnecti
         .test_before_acquire_if_idle_for(Duration::from_secs(IDLE_SECONDS_BEFORE_PING))
         .set_schema_search_path("social,public")
         .map_sqlx_postgres_opts(|options| {
-            let name = "idle_in_transaction_session_timeout";
-            options.options([(name, IDLE_IN_TRANSACTION_MILLISECONDS_MAX)])
+            options.options([
+                (
+                    "idle_in_transaction_session_timeout",
+                    IDLE_IN_TRANSACTION_MILLISECONDS_MAX,
+                ),
+                // Lists as parameters look cheaper when planned with their
+                // values, so that every page would be planned anew.
+                ("plan_cache_mode", "force_generic_plan"),
+                ("jit", "off"),
+            ])
         })
         .sqlx_logging(false)
         .record_stmt_in_spans(false);
