@@ -63,3 +63,17 @@ pub async fn serve(
         .run_with_graceful_shutdown(endpoint, stopped, drain)
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_says_what_a_client_needs() -> Result<(), crate::contract::ContractError> {
+        let document = assembly::document(features())?;
+        let complaints = crate::contract::complaints(&document);
+        assert!(complaints.is_empty(), "{complaints:#?}");
+        assert!(document["paths"].as_object().is_some_and(|p| p.len() > 20));
+        Ok(())
+    }
+}

@@ -402,11 +402,11 @@ async fn what_goes_wrong_here_is_told_without_its_cause() -> TestResult {
 
 #[tokio::test]
 async fn the_contract_is_served_whole_and_complete() -> TestResult {
-    let document = api::document((Notes, MoreNotes))?;
+    let document = contract::document(&api::service((Notes, MoreNotes)))?;
     assert_eq!(contract::complaints(&document), Vec::<String>::new());
     assert_eq!(
         contract::text(&document)?,
-        contract::text(&api::document((Notes, MoreNotes))?)?
+        contract::text(&contract::document(&api::service((Notes, MoreNotes)))?)?
     );
     let text = contract::text(&document)?;
     assert!(!text.contains("header:") && !text.contains("charset"));

@@ -1,7 +1,11 @@
 //! The one loop that every command goes through: load, decide, append; again
 //! where somebody else was faster. It refuses to know what is decided.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use kernel::{
     AccountId, AggregateId, CodecError, Command, Decider, Envelope, EventPayload, Facts, Position,
@@ -26,6 +30,8 @@ pub const COMMAND_MILLISECONDS_MAX: u64 = 3_000;
 /// How often a command whose answer was lost is sent again.
 const RESENDS_MAX: u32 = 3;
 const RESEND_DELAY_MILLISECONDS: u64 = 50;
+/// The longest step aside after a conflict doubles up to this.
+const STEP_ASIDE_MILLISECONDS_MAX: u64 = 32;
 /// Facts may lead to facts (a post to its author to an edge), so far.
 const READ_ROUNDS_MAX: usize = 4;
 
@@ -119,6 +125,10 @@ impl Log {
                     conflicts += 1;
                     if own_turn.is_none() {
                         own_turn = Some(take_turn().await?);
+                    } else {
+                        // Another process is as fast: step aside by chance, or
+                        // the two may keep step for all retries.
+                        tokio::time::sleep(stepping_aside(conflicts)).await;
                     }
                 }
                 Err(ExecuteError::Log(LogError::Unavailable(_)))
@@ -382,6 +392,13 @@ async fn until<T>(
 /// The key was used with another body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyReused;
+
+/// A random time, longer after more conflicts ("full jitter").
+fn stepping_aside(conflicts: u32) -> Duration {
+    let longest = (1 << conflicts.min(10)).min(STEP_ASIDE_MILLISECONDS_MAX) * 1_000;
+    let random = RandomState::new().hash_one(conflicts);
+    Duration::from_micros(random % longest)
+}
 
 /// Reads `version state`.
 fn parse_state(value: Option<Vec<u8>>) -> Result<Option<Snapshot>, LogError> {
