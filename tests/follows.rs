@@ -23,7 +23,7 @@ async fn follows_are_counted_and_listed_page_by_page() {
     let following = format!("/v1/accounts/{}/following", fans[0].id);
     assert_eq!(
         app.client().get(&following).await.expect(200).ids(),
-        [ada.id.clone()]
+        std::slice::from_ref(&ada.id)
     );
 
     fans[0].unfollow(&ada).await;

@@ -43,7 +43,7 @@ async fn the_writer_reads_it_at_once_and_others_by_its_position() {
                 .await
                 .expect(200)
                 .ids(),
-            [id.clone()]
+            std::slice::from_ref(&id)
         );
         // Somebody else, who was told the position.
         let told = [("Min-Position", position.as_str())];

@@ -16,7 +16,7 @@ async fn home_is_ones_own_and_the_followeds_posts_newest_first() {
     let home = || async { testkit::ids(&ada.client.all("/v1/timelines/home", 2).await) };
     assert_eq!(
         home().await,
-        [before.clone()],
+        std::slice::from_ref(&before),
         "following merges earlier posts"
     );
 
