@@ -212,6 +212,19 @@ async fn a_post_of_ones_own_is_pinned_and_unpinned() {
             .get("pinned_post_id")
             .is_none()
     );
+
+    // What is deleted, or not for everybody, is not shown as pinned.
+    pin(&post).await.expect(204);
+    ada.client
+        .delete(&format!("/v1/posts/{post}"))
+        .await
+        .expect(204);
+    app.settle().await;
+    let shown = bob.client.get(&path).await.expect(200);
+    assert!(shown.body.get("pinned_post_id").is_none());
+    let body = json!({"text": "for friends", "visibility": "followers"});
+    let hidden = ada.client.post("/v1/posts", body).await.expect(201);
+    pin(&hidden.text("/id")).await.problem(409, "conflict");
 }
 
 pub fn uuid() -> String {

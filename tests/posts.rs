@@ -35,7 +35,8 @@ async fn a_post_is_published_and_read_as_it_was_written() {
     assert_eq!(post.text("/author/handle"), ada.handle);
     assert!(post.body.get("viewer").is_none(), "nobody is signed in");
 
-    let known = [("If-None-Match", "\"1\"")];
+    let tag = post.header("etag");
+    let known = [("If-None-Match", tag.as_str())];
     let again = app
         .client()
         .send(Method::GET, &format!("/v1/posts/{id}"), None, &known)
@@ -239,6 +240,8 @@ async fn a_followers_only_post_is_nowhere_to_be_seen_by_strangers() {
         assert!(client.get("/v1/timelines/local").await.ids().is_empty());
     }
     let like = format!("/v1/posts/{id}/like");
+    let hidden = stranger.client.delete(&like).await;
+    hidden.problem(404, "not_found");
     stranger.client.put(&like).await.problem(404, "not_found");
     friend.client.put(&like).await.expect(204);
     let reply = json!({"text": "hm", "reply_to_id": id});
@@ -303,4 +306,62 @@ async fn the_same_key_publishes_once() {
         )
         .await;
     reused.problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_is_of_what_was_shown_and_to_whom() {
+    let app = App::start().await;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    let path = format!("/v1/posts/{}", ada.publish("tagged").await);
+    app.settle().await;
+    let conditional = |client: &testkit::Client, path: &str, tag: &str| {
+        let (client, path, tag) = (client.clone(), path.to_owned(), tag.to_owned());
+        async move {
+            let known = [("If-None-Match", tag.as_str())];
+            client.send(Method::GET, &path, None, &known).await
+        }
+    };
+    let mine = ada.client.get("/v1/accounts/me").await.expect(200);
+    let tag = mine.header("etag");
+    conditional(&ada.client, "/v1/accounts/me", &tag)
+        .await
+        .expect(304);
+    conditional(&bob.client, "/v1/accounts/me", &tag)
+        .await
+        .expect(200);
+    assert!(mine.header("vary").contains("Authorization"));
+
+    let before = bob.client.get(&path).await.expect(200).header("etag");
+    conditional(&bob.client, &path, &before).await.expect(304);
+    bob.client.put(&format!("{path}/like")).await.expect(204);
+    app.settle().await;
+    let after = conditional(&bob.client, &path, &before).await.expect(200);
+    assert_eq!(after.body["viewer"]["liked"], true);
+    // A tag of a page guards an edit as well as the version alone does.
+    let seen = ada.client.get(&path).await.expect(200).header("etag");
+    let edit = || Some(json!({"text": "edited"}));
+    let guard = [("If-Match", seen.as_str())];
+    ada.client
+        .send(Method::PATCH, &path, edit(), &guard)
+        .await
+        .expect(200);
+    let stale = ada.client.send(Method::PATCH, &path, edit(), &guard).await;
+    stale.problem(412, "version_mismatch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_has_one_effect_however_the_path_is_spelled() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let id = ada.publish("first").await;
+    for spelling in [id.clone(), id.to_uppercase(), id.replace('-', "")] {
+        let path = format!("/v1/posts/{spelling}");
+        let key = [("Idempotency-Key", "edit-once")];
+        let body = Some(json!({"text": "second"}));
+        let edited = ada.client.send(Method::PATCH, &path, body, &key).await;
+        assert_eq!(edited.expect(200).number("/version"), 2, "{spelling}");
+    }
 }

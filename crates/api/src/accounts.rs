@@ -36,7 +36,7 @@ const BATCH_MAX: usize = 100;
 
 /// Somebody who joins.
 #[derive(Object)]
-#[oai(deny_unknown_fields, example)]
+#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub struct Registration {
     /// Letters a-z, digits and underscores; one is made up where none is given.
     #[oai(validator(min_length = 2, max_length = 30))]

@@ -16,7 +16,7 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 
-use crate::preconditions::{IfNoneMatch, etag};
+use crate::preconditions::{IfNoneMatch, etag, representation_etag};
 
 pub const EVENT_POSITION: HeaderName = HeaderName::from_static("event-position");
 pub const AS_OF: HeaderName = HeaderName::from_static("as-of");
@@ -25,7 +25,7 @@ pub const AS_OF: HeaderName = HeaderName::from_static("as-of");
 pub struct Found<T> {
     body: T,
     headers: Headers,
-    not_modified: bool,
+    version: Option<(u64, IfNoneMatch)>,
 }
 
 impl<T> Found<T> {
@@ -33,7 +33,7 @@ impl<T> Found<T> {
         Self {
             body,
             headers: Headers::default(),
-            not_modified: false,
+            version: None,
         }
     }
 
@@ -48,8 +48,7 @@ impl<T> Found<T> {
 
     #[must_use]
     pub fn version(mut self, version: u64, known: &IfNoneMatch) -> Self {
-        self.headers.put(ETAG, &etag(version));
-        self.not_modified = known.has(version);
+        self.version = Some((version, known.clone()));
         self
     }
 
@@ -149,11 +148,10 @@ impl Headers {
         }
     }
 
-    fn respond<T: ToJSON>(self, status: StatusCode, body: Option<&T>) -> Response {
+    fn respond(self, status: StatusCode, body: Option<Vec<u8>>) -> Response {
         let mut response = match body {
             None => Response::builder().status(status).finish(),
-            Some(body) => {
-                let bytes = serde_json::to_vec(&body.to_json()).unwrap_or_default();
+            Some(bytes) => {
                 let mut response = Response::builder().status(status).body(bytes);
                 let json = HeaderValue::from_static("application/json");
                 response.headers_mut().insert(CONTENT_TYPE, json);
@@ -165,30 +163,39 @@ impl Headers {
     }
 }
 
+fn bytes<T: ToJSON>(body: &T) -> Vec<u8> {
+    serde_json::to_vec(&body.to_json()).unwrap_or_default()
+}
+
 impl<T: ToJSON + Send> IntoResponse for Found<T> {
-    fn into_response(self) -> Response {
-        match self.not_modified {
-            true => (self.headers).respond::<T>(StatusCode::NOT_MODIFIED, None),
-            false => self.headers.respond(StatusCode::OK, Some(&self.body)),
+    fn into_response(mut self) -> Response {
+        let bytes = bytes(&self.body);
+        if let Some((version, known)) = self.version {
+            let tag = representation_etag(version, &bytes);
+            self.headers.put(ETAG, &tag);
+            if known.has(&tag) {
+                return self.headers.respond(StatusCode::NOT_MODIFIED, None);
+            }
         }
+        self.headers.respond(StatusCode::OK, Some(bytes))
     }
 }
 
 impl<T: ToJSON + Send> IntoResponse for Changed<T> {
     fn into_response(self) -> Response {
-        (self.0.headers).respond(StatusCode::OK, Some(&self.0.body))
+        (self.0.headers).respond(StatusCode::OK, Some(bytes(&self.0.body)))
     }
 }
 
 impl<T: ToJSON + Send> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
-        (self.0.headers).respond(StatusCode::CREATED, Some(&self.0.body))
+        (self.0.headers).respond(StatusCode::CREATED, Some(bytes(&self.0.body)))
     }
 }
 
 impl IntoResponse for Done {
     fn into_response(self) -> Response {
-        (self.0.headers).respond::<String>(StatusCode::NO_CONTENT, None)
+        (self.0.headers).respond(StatusCode::NO_CONTENT, None)
     }
 }
 
@@ -201,7 +208,7 @@ impl<T: ToJSON> ApiResponse for Found<T> {
         let found = &["As-Of", "ETag", "Link"];
         let responses = vec![
             response(200, "What was asked for.", Some(T::schema_ref()), found),
-            response(304, "The version that you have.", None, &["ETag"]),
+            response(304, "What you have.", None, &["As-Of", "ETag"]),
         ];
         MetaResponses { responses }
     }

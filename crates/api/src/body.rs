@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
-use poem::{Body, Request, RequestBody, Result, http::header::CONTENT_LENGTH};
+use poem::{
+    Body, Request, RequestBody, Result,
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH},
+};
 use poem_openapi::{
     impl_apirequest_for_payload,
-    payload::{Json, ParsePayload, Payload},
+    payload::{ParsePayload, Payload},
     registry::{MetaSchemaRef, Registry},
     types::{ParseFromJSON, Type},
 };
@@ -42,6 +45,11 @@ pub(crate) async fn read(request: &mut Request) -> Result<(), Problem> {
     if body.is_empty() {
         return Ok(());
     }
+    let encoding = request.header(CONTENT_ENCODING.as_str());
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        let detail = "Send the body as it is, without Content-Encoding.";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
     let bytes = body.into_bytes_limit(BODY_BYTES_MAX).await;
     let bytes = bytes.map_err(|error| Problem::from(poem::Error::from(error)))?;
     if depth(&bytes) > JSON_DEPTH_MAX && is_json(request) {
@@ -60,8 +68,21 @@ pub(crate) fn too_long() -> Problem {
 }
 
 fn is_json(request: &Request) -> bool {
-    let media_type = request.content_type().unwrap_or_default();
-    <Json<Value> as Payload>::check_content_type(media_type)
+    is_json_type(request.content_type().unwrap_or_default())
+}
+
+/// `application/json`, in UTF-8: what the contract says, and nothing near it.
+fn is_json_type(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let parameters = parts.all(|parameter| {
+        let parameter = parameter.to_ascii_lowercase();
+        matches!(
+            parameter.as_str(),
+            "charset=utf-8" | "charset=\"utf-8\"" | ""
+        )
+    });
+    media_type.eq_ignore_ascii_case("application/json") && parameters
 }
 
 /// The deepest nesting, without regard to whether the rest is JSON.
@@ -89,7 +110,7 @@ impl<T: Type> Payload for Input<T> {
     const CONTENT_TYPE: &'static str = "application/json";
 
     fn check_content_type(content_type: &str) -> bool {
-        <Json<T> as Payload>::check_content_type(content_type)
+        is_json_type(content_type)
     }
 
     fn schema_ref() -> MetaSchemaRef {

@@ -147,25 +147,23 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     }
     let has_body = operation["requestBody"].is_object();
     let secured = operation["security"].is_array();
-    let mut statuses = BTreeSet::from([500, 503]);
+    let mut statuses = BTreeSet::from([413, 500, 503]);
     if has_body || !parameters.is_empty() || !marks.is_empty() {
         statuses.insert(400);
     }
-    if secured {
+    let signs_in = operation["operationId"] == "signIn";
+    if secured || signs_in {
         statuses.insert(401);
     }
     if path.contains('{') {
         statuses.insert(404);
     }
-    if path.starts_with("/v1/") {
-        statuses.insert(429);
-    }
     if method != "get" {
         statuses.extend(secured.then_some(403));
-        statuses.extend((method != "delete").then_some(409));
+        statuses.extend((method != "delete" && !signs_in).then_some(409));
     }
     if has_body {
-        statuses.extend([413, 415, 422]);
+        statuses.extend([415, 422]);
     }
     statuses.extend(marked(IDEMPOTENCY_KEY).then_some(422));
     statuses.extend(marked(IF_MATCH).then_some(412));

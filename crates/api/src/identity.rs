@@ -53,9 +53,16 @@ pub fn now() -> Timestamp {
 }
 
 async fn authenticate(request: &Request) -> Result<Option<Authenticated>, Problem> {
-    let Some(header) = request.headers().get(AUTHORIZATION) else {
+    let mut headers = request.headers().get_all(AUTHORIZATION).iter();
+    let Some(header) = headers.next() else {
         return Ok(None);
     };
+    if headers.next().is_some() {
+        return Err(Problem::new(
+            Code::InvalidToken,
+            "Send one Authorization header.",
+        ));
+    }
     let token = header.to_str().ok().and_then(bearer).ok_or_else(|| {
         let detail = "Send Authorization: Bearer, a space, and an access token.";
         Problem::new(Code::InvalidToken, detail)
@@ -82,10 +89,7 @@ fn bearer(header: &str) -> Option<&str> {
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         match error {
-            TokenError::Expired => Self::new(
-                Code::TokenExpired,
-                "Get a new access token with the refresh token.",
-            ),
+            TokenError::Expired => Self::new(Code::TokenExpired, "Sign in again."),
             TokenError::Invalid => Self::new(Code::InvalidToken, "Sign in again."),
         }
     }

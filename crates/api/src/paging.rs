@@ -38,6 +38,14 @@ impl Cursors {
         Ok(Self(keyed))
     }
 
+    /// A digest that nobody without the secret can test guesses against.
+    pub(crate) fn digest(&self, bytes: &[u8]) -> [u8; 32] {
+        let mut keyed = self.0.clone();
+        keyed.update(b"digest\0");
+        keyed.update(bytes);
+        keyed.finalize().into_bytes().into()
+    }
+
     /// `scope` says which query, with all of its filters: `followers:<id>`.
     pub fn seal(&self, scope: &str, key: &[u8]) -> String {
         let mut bytes = Vec::with_capacity(1 + key.len() + SIGNATURE_BYTES);
@@ -123,8 +131,10 @@ impl Type for Limit {
 
 impl ParseFromParameter for Limit {
     fn parse_from_parameter(value: &str) -> ParseResult<Self> {
-        match value.parse() {
-            Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(Self(limit)),
+        match value.parse::<u16>() {
+            Ok(limit) if (1..=LIMIT_MAX).contains(&limit) && limit.to_string() == value => {
+                Ok(Self(limit))
+            }
             _ => Err(ParseError::custom(format!("Use 1 to {LIMIT_MAX}."))),
         }
     }
@@ -216,7 +226,7 @@ mod tests {
     fn limits_are_bounded() {
         let parse = |text: &str| Limit::parse_from_parameter(text).ok().map(Limit::get);
         assert_eq!(parse("100"), Some(100));
-        for bad in ["0", "101", "-1", "x", "", "1.5"] {
+        for bad in ["0", "101", "-1", "x", "", "1.5", "+5", "05"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
         let absent = Limit::parse_from_parameters(Vec::<String>::new());

@@ -43,7 +43,7 @@ pub enum PostVisibility {
 
 /// Something to say.
 #[derive(Object)]
-#[oai(deny_unknown_fields, example)]
+#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub struct NewPost {
     #[oai(validator(min_length = 1, max_length = 5000))]
     text: String,
@@ -72,7 +72,7 @@ impl Example for NewPost {
 
 /// What a post says from now on; fields that are left out stay.
 #[derive(Object)]
-#[oai(deny_unknown_fields, example)]
+#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub struct PostEdit {
     #[oai(validator(min_length = 1, max_length = 5000))]
     text: String,

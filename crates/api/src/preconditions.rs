@@ -3,14 +3,19 @@
 //! contract then shows them. It refuses values that cannot be read: a
 //! condition that is not understood must not be dropped.
 
+use std::sync::Arc;
+
 use eventlog::IdempotencyKey;
 use kernel::{AccountId, Positions};
 use poem::{Request, RequestBody, Result, http::Method};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
 use crate::{
     body::RawBody,
-    paging::Here,
+    paging::{Cursors, Here},
     problem::{Code, Problem},
 };
 
@@ -19,6 +24,7 @@ pub const IF_NONE_MATCH: &str = "If-None-Match";
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub const MIN_POSITION: &str = "Min-Position";
 const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
+const REPRESENTATION_BYTES: usize = 8;
 /// An extractor can tell the document of a security scheme and of nothing
 /// else; `contract` turns names with this prefix into header parameters.
 pub(crate) const HEADER_MARK: &str = "header:";
@@ -26,6 +32,16 @@ pub(crate) const HEADER_MARK: &str = "header:";
 /// The `ETag` of an aggregate at `version`.
 pub fn etag(version: u64) -> String {
     format!("\"{version}\"")
+}
+
+/// The `ETag` of one representation of it: what is shown depends on more than
+/// the aggregate (counters, who looks), so that the bytes are part of the tag.
+/// `If-Match` reads the version out of either.
+pub(crate) fn representation_etag(version: u64, bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let digest = digest[..REPRESENTATION_BYTES].iter();
+    let digest: String = digest.map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{version}-{digest}\"")
 }
 
 /// The version that an edit wants to meet; none where any will do.
@@ -52,16 +68,16 @@ impl IfMatch {
     }
 }
 
-/// The versions that a reader has already.
+/// The representations that a reader has already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IfNoneMatch {
-    versions: Vec<u64>,
+    tags: Vec<String>,
     any: bool,
 }
 
 impl IfNoneMatch {
-    pub fn has(&self, version: u64) -> bool {
-        self.any || self.versions.contains(&version)
+    pub fn has(&self, tag: &str) -> bool {
+        self.any || self.tags.iter().any(|known| known == tag)
     }
 
     /// A tag that is not ours matches nothing, as RFC 9110 has it; a cache on
@@ -71,7 +87,7 @@ impl IfNoneMatch {
         let tags = text.split(',').map(str::trim);
         let strong = tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
         Ok(Self {
-            versions: strong.filter_map(version).collect(),
+            tags: strong.map(str::to_owned).collect(),
             any: text == "*",
         })
     }
@@ -83,7 +99,8 @@ pub struct Idempotency {
     key: Option<String>,
     method: Method,
     path: String,
-    body: RawBody,
+    /// Keyed: a body may hold a password, and fingerprints are kept.
+    body_digest: [u8; 32],
 }
 
 impl Idempotency {
@@ -91,7 +108,7 @@ impl Idempotency {
     pub fn of(&self, account: AccountId) -> Option<IdempotencyKey> {
         let key = self.key.as_ref()?;
         let method = self.method.as_str();
-        let (path, body) = (&self.path, &self.body.0);
+        let (path, body) = (&self.path, &self.body_digest);
         Some(IdempotencyKey::given(account, method, path, key, body))
     }
 
@@ -111,16 +128,34 @@ impl Idempotency {
             let detail = format!("Use 1 to {max} visible ASCII characters, such as a UUID.");
             return Err(malformed(IDEMPOTENCY_KEY, detail));
         }
+        let body_digest = match key {
+            None => [0; 32],
+            Some(_) => {
+                let cursors = request.data::<Arc<Cursors>>();
+                let cursors =
+                    cursors.ok_or_else(|| Problem::internal("no Cursors in the requests' data"))?;
+                cursors.digest(&request.data::<RawBody>().cloned().unwrap_or_default().0)
+            }
+        };
         let path = request.data::<Here>();
+        let path = path.map_or_else(|| request.original_uri().path(), Here::path);
         Ok(Self {
             key: key.map(str::to_owned),
             method: request.method().clone(),
-            path: path
-                .map_or_else(|| request.original_uri().path(), Here::path)
-                .to_owned(),
-            body: request.data::<RawBody>().cloned().unwrap_or_default(),
+            path: canonical(path),
+            body_digest,
         })
     }
+}
+
+/// One spelling for all paths to one resource: ids can be written in several.
+fn canonical(path: &str) -> String {
+    let segment = |segment: &str| match segment.parse::<Uuid>() {
+        Ok(id) => id.to_string(),
+        Err(_) => segment.to_owned(),
+    };
+    let segments: Vec<_> = path.split('/').map(segment).collect();
+    segments.join("/")
 }
 
 /// What a read must have seen; empty where it may be anything.
@@ -152,8 +187,12 @@ fn only<'a>(request: &'a Request, name: &'static str) -> Result<Option<&'a str>,
     text.map_err(|_| malformed(name, "Use visible ASCII characters."))
 }
 
+/// The version in a tag as it was given: digits alone, or before a hyphen.
 fn version(tag: &str) -> Option<u64> {
-    tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
+    let digits = tag.split('-').next()?;
+    let version = digits.parse().ok()?;
+    (etag(version) == format!("\"{digits}\"")).then_some(version)
 }
 
 fn malformed(name: &'static str, detail: impl Into<String>) -> Problem {
@@ -201,9 +240,19 @@ mod tests {
     #[test]
     fn an_edit_meets_its_version_or_is_refused() {
         let parse = |value: &str| IfMatch::parse(&request(IF_MATCH, value)).map_err(|p| p.code());
-        assert_eq!(parse(&etag(7)), Ok(IfMatch(Some(7))));
+        for tag in [etag(7), representation_etag(7, b"shown")] {
+            assert_eq!(parse(&tag), Ok(IfMatch(Some(7))));
+        }
         assert_eq!(parse("*"), Ok(IfMatch(None)));
-        for bad in ["7", "W/\"7\"", "\"1\", \"2\"", "\"x\"", ""] {
+        for bad in [
+            "7",
+            "W/\"7\"",
+            "\"1\", \"2\"",
+            "\"x\"",
+            "",
+            "\"+1\"",
+            "\"001\"",
+        ] {
             assert_eq!(parse(bad), Err(Code::MalformedRequest), "{bad}");
         }
         let checked = IfMatch(Some(7)).check(8).map_err(|p| p.code());
@@ -213,18 +262,27 @@ mod tests {
 
     #[test]
     fn a_reader_has_what_it_names() -> Result<(), Problem> {
-        let parse = |value| IfNoneMatch::parse(&request(IF_NONE_MATCH, value));
-        assert!(parse("\"1\", W/\"7\"")?.has(7));
-        assert!(parse("*")?.has(1));
-        assert!(!parse("\"abc\", 7")?.has(7));
-        assert!(!IfNoneMatch::parse(&Request::default())?.has(0));
+        let parse = |value: &str| IfNoneMatch::parse(&request(IF_NONE_MATCH, value));
+        let tag = representation_etag(7, b"shown");
+        assert!(parse(&format!("\"1\", W/{tag}"))?.has(&tag));
+        assert!(parse("*")?.has(&tag));
+        for other in [etag(7), representation_etag(7, b"other")] {
+            assert!(!parse(&other)?.has(&tag), "{other}");
+        }
+        assert!(!IfNoneMatch::parse(&Request::default())?.has(&tag));
         Ok(())
     }
 
     #[test]
     fn a_key_is_visible_and_bounded() -> Result<(), Problem> {
         let ada = AccountId(uuid::Uuid::from_u128(1));
-        let parse = |key: &str| Idempotency::parse(&request(IDEMPOTENCY_KEY, key));
+        let cursors = Cursors::new(b"a secret of this test, long enough");
+        let cursors = Arc::new(cursors.map_err(Problem::internal)?);
+        let parse = |key: &str| {
+            let mut request = request(IDEMPOTENCY_KEY, key);
+            request.set_data(cursors.clone());
+            Idempotency::parse(&request)
+        };
         assert!(parse("a-key")?.of(ada).is_some());
         assert!(Idempotency::parse(&Request::default())?.of(ada).is_none());
         for bad in ["", "a b", &"x".repeat(256)] {

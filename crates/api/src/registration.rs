@@ -222,7 +222,7 @@ impl From<AccountError> for Problem {
             ),
             AccountError::PostNotOwn => Self::new(
                 Code::Conflict,
-                "Only a post of one's own that still exists can be pinned.",
+                "Only a public post of one's own that still exists can be pinned.",
             ),
         }
     }

@@ -11,7 +11,7 @@ use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
-        header::{CACHE_CONTROL, ETAG, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+        header::{CACHE_CONTROL, ETAG, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS},
     },
 };
 use uuid::Uuid;
@@ -121,7 +121,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
                 (problem.respond(Some(id.0)), Some(problem))
             }
         };
-        dress(&mut response, id);
+        dress(&mut response, &method, id);
         let path = operation.as_ref().map_or(NO_TEMPLATE, |o| o.path.as_str());
         report(&method, path, response.status(), started, id, problem);
         Ok(response)
@@ -147,7 +147,7 @@ fn named(error: poem::Error, operation: Option<&Operation>) -> Problem {
     })
 }
 
-fn dress(response: &mut Response, id: RequestId) {
+fn dress(response: &mut Response, method: &Method, id: RequestId) {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id.0.to_string()) {
         headers.insert(X_REQUEST_ID, id);
@@ -155,8 +155,10 @@ fn dress(response: &mut Response, id: RequestId) {
     let set = HeaderValue::from_static;
     headers.insert(X_CONTENT_TYPE_OPTIONS, set("nosniff"));
     headers.insert(REFERRER_POLICY, set("no-referrer"));
-    // What has a version may be kept, and is asked for again each time.
-    let caching = match headers.contains_key(ETAG) {
+    headers.insert(VARY, set("Authorization"));
+    // What is read and has a tag may be kept, and is asked for again each time.
+    let kept = headers.contains_key(ETAG) && *method == Method::GET;
+    let caching = match kept {
         true => "private, no-cache",
         false => "no-store",
     };

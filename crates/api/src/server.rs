@@ -13,6 +13,9 @@ use crate::{
 /// How long requests under way may take after the word to stop.
 const DRAIN_SECONDS_MAX: u64 = 10;
 
+/// How long a connection may say nothing.
+const IDLE_SECONDS_MAX: u64 = 60;
+
 type Features = (
     AccountsApi,
     SessionsApi,
@@ -51,15 +54,16 @@ pub async fn serve(
     services: Arc<Services>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let tokens = services.tokens.clone();
+    let (tokens, cursors) = (services.tokens.clone(), services.cursors.clone());
     let edge = assembly::assemble(features()).map_err(io::Error::other)?;
-    let endpoint = edge.data(tokens).data(services);
+    let endpoint = edge.data(tokens).data(cursors).data(services);
     let stopped = async move {
         // A sender that is gone has nobody left to serve for.
         let _ = stop.wait_for(|stop| *stop).await;
     };
     let drain = Some(Duration::from_secs(DRAIN_SECONDS_MAX));
     Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
+        .idle_timeout(Duration::from_secs(IDLE_SECONDS_MAX))
         .run_with_graceful_shutdown(endpoint, stopped, drain)
         .await
 }

@@ -25,7 +25,7 @@ pub struct Services {
     pub(crate) passwords: PasswordHashes,
     pub(crate) freshness: Freshness,
     pub(crate) tokens: Arc<Tokens>,
-    pub(crate) cursors: Cursors,
+    pub(crate) cursors: Arc<Cursors>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +61,7 @@ impl Services {
             lists: rooms.lists,
             passwords: rooms.passwords,
             tokens: Arc::new(Tokens::new(tokens)?),
-            cursors: Cursors::new(cursor_secret.as_bytes())?,
+            cursors: Arc::new(Cursors::new(cursor_secret.as_bytes())?),
         })
     }
 

@@ -240,7 +240,8 @@ fn request(method: Method, path: &str) -> poem::RequestBuilder {
 async fn a_read_pages_and_is_conditional() -> TestResult {
     let app = app()?;
     let first = app.get(&format!("{NOTES}?limit=2")).await;
-    assert_eq!((first.status, first.header("etag")), (200, "\"7\""));
+    assert_eq!(first.status, 200);
+    assert!(first.header("etag").starts_with("\"7-"));
     assert_eq!(first.json["items"].as_array().map(Vec::len), Some(2));
     assert!(first.json["items"][0].get("reply_to").is_none());
     let link = first.header("link");
@@ -250,8 +251,9 @@ async fn a_read_pages_and_is_conditional() -> TestResult {
     let stolen = next.replace("000001/", "000009/");
     let stolen = app.get(&stolen).await;
     assert_eq!((stolen.status, stolen.code()), (400, "invalid_cursor"));
-    let known = request(Method::GET, NOTES)
-        .header("if-none-match", "\"7\"")
+    let path = format!("{NOTES}?limit=2");
+    let known = request(Method::GET, &path)
+        .header("if-none-match", first.header("etag"))
         .header("min-position", "3:1-42");
     let known = app.send(known.finish()).await;
     assert_eq!((known.status, known.header("as-of")), (304, "3:1-42"));
@@ -437,14 +439,14 @@ async fn the_contract_is_served_whole_and_complete() -> TestResult {
     };
     assert_eq!(
         statuses(list),
-        ["200", "304", "400", "401", "404", "429", "500", "503"]
+        ["200", "304", "400", "401", "404", "413", "500", "503"]
     );
     let write = &document["paths"]["/v1/notes"]["post"];
     assert_eq!(write["security"], json!([{"bearer": []}]));
     assert_eq!(
         statuses(write),
         [
-            "201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"
+            "201", "400", "401", "403", "409", "413", "415", "422", "500", "503"
         ]
     );
     let headers = &write["responses"]["201"]["headers"];

@@ -26,7 +26,7 @@ pub async fn run(
         .collect();
     if given.len() == own.len() {
         let settings = Values::gather(environment, None).read()?;
-        return serve_and_work(settings, false, |_| Ok(())).await;
+        return serve_and_work(settings, false, false, |_| Ok(())).await;
     }
     if let Some(name) = given.first() {
         anyhow::bail!("{name} is set; set all of {} or none", own.join(", "));
@@ -50,7 +50,7 @@ pub async fn run(
                 let api = api.to_owned();
                 Running { api, ..running }.write(folder)
             };
-            serve_and_work(settings, any_port, note).await
+            serve_and_work(settings, true, any_port, note).await
         }
         Err(bad) => Err(bad.into()),
     };
@@ -65,6 +65,7 @@ pub async fn run(
 
 async fn serve_and_work(
     settings: Settings,
+    alone: bool,
     any_port: bool,
     ready: impl FnOnce(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
@@ -81,6 +82,11 @@ async fn serve_and_work(
     let listener =
         listener.with_context(|| format!("{address} cannot be listened on; set LISTEN_ADDRESS"))?;
     let address = listener.local_addr()?;
+    if alone {
+        // The workers of a killed `up` are gone with it: nobody waits for
+        // their leases to end.
+        readmodel::leases::clear(node.database.get_postgres_connection_pool()).await?;
+    }
     let services = std::sync::Arc::new(node.services()?);
     let work = tokio::spawn(node.engine().run(stopped.clone()));
     ready(&format!("http://{address}"))?;

@@ -11,7 +11,7 @@ use crate::{
     event::events,
     handles::Handle,
     kinds,
-    posts::{PostId, Posts},
+    posts::{PostId, Posts, Visibility},
 };
 
 pub const DISPLAY_NAME_CHARACTERS_MAX: usize = 50;
@@ -35,7 +35,7 @@ macro_rules! short_text {
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 let text = text.trim();
-                if text.chars().count() > $max || text.contains('\0') {
+                if text.chars().count() > $max || text.chars().any(is_unfit) {
                     return Err(InvalidProfile($what, $max));
                 }
                 Ok(Self(text.to_owned()))
@@ -44,8 +44,14 @@ macro_rules! short_text {
     };
 }
 
+/// Control characters but line ends, and those that turn the text's direction
+/// over what stands beside it (UAX #9).
+fn is_unfit(c: char) -> bool {
+    (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} has at most {1} characters and no NUL")]
+#[error("{0} has at most {1} characters and none that control the text")]
 pub struct InvalidProfile(&'static str, usize);
 
 short_text!(
@@ -181,7 +187,7 @@ pub enum AccountError {
     AccountNotFound,
     #[error("the profile is at version {0} by now")]
     VersionMismatch(u64),
-    #[error("only a post of one's own that still exists can be pinned")]
+    #[error("only a public post of one's own that still exists can be pinned")]
     PostNotOwn,
 }
 
@@ -310,7 +316,8 @@ impl Command for PinPost {
     ) -> Result<Vec<AccountEvent>, AccountError> {
         require_registered(current)?;
         let post = facts.of::<Posts>(Posts::id(self.post)).state;
-        if post.author != Some(self.account) || post.deleted {
+        let public = post.visibility == Visibility::Public;
+        if post.author != Some(self.account) || post.deleted || !public {
             return Err(AccountError::PostNotOwn);
         }
         if current.state.pinned == Some(self.post) {

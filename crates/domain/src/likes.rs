@@ -96,7 +96,7 @@ impl Command for LikePost {
     }
 }
 
-/// Always allowed, of a deleted post too.
+/// Allowed of a deleted or hidden post too, where there is a like.
 #[derive(Clone, Debug)]
 pub struct UnlikePost {
     pub account: AccountId,
@@ -111,8 +111,8 @@ impl Command for UnlikePost {
         Likes::id(self.account, self.post)
     }
 
-    fn reads(&self, _: &Facts) -> Vec<Read> {
-        vec![Posts::read(self.post)]
+    fn reads(&self, found: &Facts) -> Vec<Read> {
+        Posts::reads_to_see(found, self.post, self.account)
     }
 
     fn decide(
@@ -120,11 +120,13 @@ impl Command for UnlikePost {
         current: &Versioned<LikeState>,
         facts: &Facts,
     ) -> Result<Vec<LikeEvent>, LikeError> {
+        if !current.state.0 {
+            // Whether there is such a post is told to those who may see it.
+            let seen = Posts::author_if_seen(facts, self.post, self.account);
+            return seen.map(|_| Vec::new()).ok_or(LikeError::PostNotFound);
+        }
         let author = facts.of::<Posts>(Posts::id(self.post)).state.author;
         let post_author = author.ok_or(LikeError::PostNotFound)?;
-        if !current.state.0 {
-            return Ok(Vec::new());
-        }
         Ok(vec![Unliked { post_author }.into()])
     }
 }

@@ -206,15 +206,18 @@ pub struct AccountRow {
     pub posts: i64,
 }
 
-/// `SELECT` of everything that `AccountRow` has, with accounts as `a`.
+/// `SELECT` of everything that `AccountRow` has, with accounts as `a`. A pinned
+/// post is shown while everybody may see it.
 macro_rules! select {
     ($from:literal, $rest:literal) => {
         concat!(
-            "SELECT a.id, a.handle, a.display_name, a.bio, a.pinned_post_id, a.registered_at,
+            "SELECT a.id, a.handle, a.display_name, a.bio, pinned.id AS pinned_post_id, a.registered_at,
                     a.active_on, a.version, coalesce(n.followers, 0) AS followers,
                     coalesce(n.following, 0) AS following, coalesce(n.posts, 0) AS posts ",
             $from,
-            " LEFT JOIN account_counters AS n ON n.account_id = a.id ",
+            " LEFT JOIN account_counters AS n ON n.account_id = a.id
+             LEFT JOIN posts AS pinned ON pinned.id = a.pinned_post_id
+                 AND pinned.deleted_at IS NULL AND NOT pinned.followers_only ",
             $rest
         )
     };

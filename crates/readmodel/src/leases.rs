@@ -100,6 +100,17 @@ pub async fn leave(pool: &PgPool, owner: Uuid) -> Result<(), ReadError> {
     Ok(())
 }
 
+/// Forgets everybody: for whoever knows that no worker is left.
+pub async fn clear(pool: &PgPool) -> Result<(), ReadError> {
+    for sql in [
+        "DELETE FROM projections.leases",
+        "DELETE FROM projections.workers",
+    ] {
+        sqlx::query(sql).execute(pool).await?;
+    }
+    Ok(())
+}
+
 /// Who holds what now.
 pub async fn held(pool: &PgPool) -> Result<Vec<(Partition, Uuid)>, ReadError> {
     let rows = sqlx::query(
