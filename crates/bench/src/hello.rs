@@ -6,6 +6,8 @@ use poem::{Route, Server, listener::TcpAcceptor};
 use poem_openapi::{Object, OpenApi, OpenApiService, payload::Json};
 use tokio::net::TcpListener;
 
+use crate::load::Result;
+
 #[derive(Object)]
 struct Greeting {
     message: String,
@@ -23,7 +25,7 @@ impl Hello {
     }
 }
 
-pub async fn start() -> anyhow::Result<SocketAddr> {
+pub async fn start() -> Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let service = OpenApiService::new(Hello, "Hello", "1");

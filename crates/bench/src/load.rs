@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -17,6 +16,9 @@ use tokio::{
 const WARM_UP_SECONDS: u64 = 1;
 const MEASURED_SECONDS: u64 = 5;
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Whatever went wrong ends the benchmark.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 pub struct Figure {
     pub name: &'static str,
@@ -62,7 +64,7 @@ pub async fn drive(
     address: SocketAddr,
     connections: usize,
     request: impl Fn(usize, usize) -> Request,
-) -> anyhow::Result<Figure> {
+) -> Result<Figure> {
     // Requests are made beforehand: making them is not what is measured.
     const PREPARED: usize = 2_000;
     let mut tasks = JoinSet::new();
@@ -76,7 +78,7 @@ pub async fn drive(
     }
     let mut latencies = Vec::new();
     while let Some(done) = tasks.join_next().await {
-        latencies.extend(done?.with_context(|| name.to_owned())?);
+        latencies.extend(done?.map_err(|error| format!("{name}: {error}"))?);
     }
     latencies.sort_unstable();
     let at = |share: f64| {
@@ -93,7 +95,7 @@ pub async fn drive(
 }
 
 /// Latencies of the measured time, after the warm-up.
-async fn loop_over(address: SocketAddr, requests: Vec<String>) -> anyhow::Result<Vec<Duration>> {
+async fn loop_over(address: SocketAddr, requests: Vec<String>) -> Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let measured_from = Instant::now() + Duration::from_secs(WARM_UP_SECONDS);
@@ -114,18 +116,19 @@ async fn loop_over(address: SocketAddr, requests: Vec<String>) -> anyhow::Result
     Ok(latencies)
 }
 
-async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<()> {
+async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
     buffer.clear();
     let (head, length) = loop {
         let read = stream.read_buf(buffer).await?;
-        anyhow::ensure!(read > 0, "the server closed the connection");
+        if read == 0 {
+            return Err("the server closed the connection".into());
+        }
         if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             let text = std::str::from_utf8(&buffer[..end])?;
             let status = text.split(' ').nth(1).unwrap_or_default();
-            anyhow::ensure!(
-                status.starts_with('2') || status == "304",
-                "an answer was refused: {text}"
-            );
+            if !status.starts_with('2') && status != "304" {
+                return Err(format!("an answer was refused: {text}").into());
+            }
             let length = text.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;
                 let found = name.eq_ignore_ascii_case("content-length");
@@ -133,11 +136,15 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Re
             });
             break (end + 4, length.unwrap_or(0));
         }
-        anyhow::ensure!(buffer.len() < ANSWER_BYTES_MAX, "an answer is too long");
+        if buffer.len() > ANSWER_BYTES_MAX {
+            return Err("an answer is too long".into());
+        }
     };
     while buffer.len() < head + length {
         let read = stream.read_buf(buffer).await?;
-        anyhow::ensure!(read > 0, "the server closed the connection");
+        if read == 0 {
+            return Err("the server closed the connection".into());
+        }
     }
     Ok(())
 }

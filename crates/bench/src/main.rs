@@ -11,7 +11,7 @@ const CONNECTIONS: usize = 64;
 const POSTS: usize = 500;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> load::Result<()> {
     eprintln!("starts servers, registers {CONNECTIONS} accounts, publishes {POSTS} posts …");
     let app = App::start().await;
     let mut people = Vec::new();
