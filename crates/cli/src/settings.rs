@@ -131,8 +131,8 @@ pub fn all() -> Vec<Setting> {
         ),
         setting(
             TRACE_FILTER,
-            "what is logged, such as info or worker=debug",
-            "info",
+            "what is logged, such as info or api=debug (each request)",
+            "info,sqlx=warn,sea_orm_migration=warn,poem=warn",
         ),
         setting(TRACE_FORMAT, "text or json", "text"),
     ]

@@ -33,10 +33,9 @@ pub struct Simulate {
 
 pub fn run(simulate: &Simulate) -> anyhow::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    match write(simulate, &mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    write(simulate, &mut out)?;
+    out.flush()?;
+    Ok(())
 }
 
 fn write(simulate: &Simulate, out: &mut impl Write) -> std::io::Result<()> {

@@ -74,30 +74,18 @@ pub async fn run(tail: Tail, settings: &Settings) -> anyhow::Result<()> {
                 tail.types.is_empty() || tail.types.contains(&recorded.envelope.event_type);
             if wanted {
                 let line = cloud_event(recorded, sealer.as_ref()).await?;
-                if let Err(error) = writeln!(out, "{line}") {
-                    return closed(error);
-                }
+                writeln!(out, "{line}")?;
                 left -= 1;
             }
             if let Some(held) = at.iter_mut().find(|p| p.partition == position.partition) {
                 *held = position;
             }
         }
-        if let Err(error) = out.flush() {
-            return closed(error);
-        }
+        out.flush()?;
     }
     let reached: Positions = at.into_iter().collect();
     eprintln!("go on with: headwater tail -o {reached}");
     Ok(())
-}
-
-/// Whoever reads the pipe may have had enough.
-fn closed(error: std::io::Error) -> anyhow::Result<()> {
-    match error.kind() {
-        std::io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error.into()),
-    }
 }
 
 async fn beginnings(log: &Log, offset: &str) -> anyhow::Result<Vec<Position>> {
