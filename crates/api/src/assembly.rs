@@ -33,7 +33,7 @@ pub fn document<A: OpenApi>(features: A) -> Result<Value, ContractError> {
 }
 
 /// Everything that is served. Wrap it with the data that extractors want:
-/// `Arc<Tokens>`, `Arc<Cursors>`, `Arc<dyn Sessions>`, and the features' own.
+/// `Arc<Tokens>`, `Arc<Cursors>`, and the features' own.
 pub fn assemble<A: OpenApi + 'static>(
     features: A,
 ) -> Result<Edge<impl Endpoint<Output = Response>>, ContractError> {

@@ -2,7 +2,7 @@
 //! refuse a token that is forged or expired: such a caller is told, and never
 //! served as a stranger.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use kernel::{AccountId, Timestamp};
 use poem::{Request, RequestBody, Result, http::header::AUTHORIZATION};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     problem::{Code, Problem},
-    tokens::{Claims, SigningFailed, TokenError, Tokens},
+    tokens::{SigningFailed, TokenError, Tokens},
 };
 
 /// The name of the security scheme in the contract.
@@ -35,14 +35,6 @@ impl Viewer {
     pub fn account(&self) -> Option<AccountId> {
         self.0.map(|authenticated| authenticated.account)
     }
-}
-
-pub type SessionsFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Problem>> + Send + 'a>>;
-
-/// Knows which sessions were ended before their tokens expired. Shared as
-/// `Arc<dyn Sessions>` in the requests' data; without it tokens stand alone.
-pub trait Sessions: Send + Sync {
-    fn check<'a>(&'a self, claims: &'a Claims) -> SessionsFuture<'a>;
 }
 
 /// The time that tokens are checked at.
@@ -71,9 +63,6 @@ async fn authenticate(request: &Request) -> Result<Option<Authenticated>, Proble
         .data::<Arc<Tokens>>()
         .ok_or_else(|| Problem::internal("no Tokens in the requests' data"))?;
     let claims = tokens.verify(token, now())?;
-    if let Some(sessions) = request.data::<Arc<dyn Sessions>>() {
-        sessions.check(&claims).await?;
-    }
     Ok(Some(Authenticated {
         account: claims.account,
         session: claims.session,

@@ -35,7 +35,7 @@ mod tokens;
 pub use answers::{AS_OF, Changed, Created, Done, EVENT_POSITION, Found};
 pub use assembly::{assemble, service};
 pub use body::{BODY_BYTES_MAX, Input, JSON_DEPTH_MAX, RawBody};
-pub use identity::{Authenticated, Sessions, SessionsFuture, Viewer, now};
+pub use identity::{Authenticated, Viewer, now};
 pub use paging::{CursorSecretError, Cursors, Here, LIMIT_DEFAULT, LIMIT_MAX, Limit};
 pub use preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition, etag};
 pub use problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem};

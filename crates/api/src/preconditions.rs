@@ -112,11 +112,6 @@ impl Idempotency {
         Some(IdempotencyKey::given(account, method, path, key, body))
     }
 
-    /// The key as the client gave it.
-    pub fn key(&self) -> Option<&str> {
-        self.key.as_deref()
-    }
-
     fn parse(request: &Request) -> Result<Self, Problem> {
         let key = only(request, IDEMPOTENCY_KEY)?;
         let fits = |key: &str| {

@@ -59,7 +59,10 @@ pub(crate) async fn register(
         return Ok(done);
     }
     let password_hash = services.passwords.hash(wanted.password).await?;
-    let handle = wanted.handle.unwrap_or_else(|| attempt.made_up_handle());
+    let handle = match wanted.handle {
+        Some(handle) => handle,
+        None => attempt.made_up_handle()?,
+    };
     let account = attempt.reserve(services, &handle).await?;
     let credentials = NewCredentials {
         account,
@@ -110,11 +113,9 @@ impl Attempt {
     }
 
     /// The same attempt makes up the same handle.
-    fn made_up_handle(&self) -> Handle {
+    fn made_up_handle(&self) -> Result<Handle, Problem> {
         let made_up = format!("user_{:016x}", self.id.as_u64_pair().0);
-        made_up
-            .parse()
-            .unwrap_or_else(|_| unreachable!("it has 21 letters"))
+        made_up.parse().map_err(Problem::internal)
     }
 
     /// Takes the handle, and returns the account that it is taken for: that of

@@ -128,18 +128,3 @@ pub async fn list(
         .map(|row| Ok((row.try_get("edge_at")?, AccountRow::read(row)?)))
         .collect()
 }
-
-/// Whether `follower` follows `followed` now.
-pub async fn holds(
-    pool: &PgPool,
-    follower: AccountId,
-    followed: AccountId,
-) -> Result<bool, ReadError> {
-    let sql = "SELECT 1 FROM follows WHERE follower_id = $1 AND followed_id = $2";
-    let row = sqlx::query(sql)
-        .bind(follower.0)
-        .bind(followed.0)
-        .fetch_optional(pool)
-        .await?;
-    Ok(row.is_some())
-}
