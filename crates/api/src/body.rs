@@ -3,11 +3,11 @@
 //! against the operation's own schema, so that every wrong field is named at
 //! once. It refuses long bodies, deep ones, and what the contract does not say.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use poem::{
     Body, Request, RequestBody, Result,
-    http::header::{CONTENT_ENCODING, CONTENT_LENGTH},
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT},
 };
 use poem_openapi::{
     impl_apirequest_for_payload,
@@ -16,6 +16,7 @@ use poem_openapi::{
     types::{ParseFromJSON, Type},
 };
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
 use crate::{
     problem::{Code, Problem},
@@ -25,6 +26,9 @@ use crate::{
 
 /// A longest post with every character escaped is well below it.
 pub const BODY_BYTES_MAX: usize = 256 * 1_024;
+/// How much of a refused body is still taken in, so that its answer arrives.
+const BODY_BYTES_DISCARDED_MAX: u64 = 8 * 1_024 * 1_024;
+const DISCARD_MILLISECONDS_MAX: u64 = 3_000;
 /// Arrays and objects inside each other.
 pub const JSON_DEPTH_MAX: usize = 32;
 
@@ -37,29 +41,63 @@ pub struct Input<T>(pub T);
 
 /// Reads the whole body into the request's data, and leaves it readable.
 pub(crate) async fn read(request: &mut Request) -> Result<(), Problem> {
-    let announced = request.header(CONTENT_LENGTH.as_str());
-    if announced.and_then(|length| length.parse().ok()) > Some(BODY_BYTES_MAX) {
-        return Err(too_long());
-    }
     let body = request.take_body();
     if body.is_empty() {
         return Ok(());
     }
-    let encoding = request.header(CONTENT_ENCODING.as_str());
-    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        let detail = "Send the body as it is, without Content-Encoding.";
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    let mut body = pin!(body.into_async_read());
+    if let Err(problem) = announced(request) {
+        // Who waits for `100 Continue` sends nothing when told this instead.
+        if request.header(EXPECT.as_str()).is_none() {
+            discard(body).await;
+        }
+        return Err(problem);
     }
-    let bytes = body.into_bytes_limit(BODY_BYTES_MAX).await;
-    let bytes = bytes.map_err(|error| Problem::from(poem::Error::from(error)))?;
+    let mut bytes = Vec::new();
+    let mut whole = (&mut body).take(BODY_BYTES_MAX as u64 + 1);
+    if let Err(error) = whole.read_to_end(&mut bytes).await {
+        tracing::debug!(%error, "a body broke off");
+        let detail = "The body broke off before its end.";
+        return Err(Problem::new(Code::MalformedRequest, detail));
+    }
+    if bytes.len() > BODY_BYTES_MAX {
+        discard(body).await;
+        return Err(too_long());
+    }
     if depth(&bytes) > JSON_DEPTH_MAX && is_json(request) {
         let detail = format!("Nest at most {JSON_DEPTH_MAX} arrays and objects.");
         return Err(Problem::new(Code::MalformedRequest, detail));
     }
     let raw = RawBody(Arc::from(&bytes[..]));
     request.extensions_mut().insert(raw);
-    request.set_body(Body::from_bytes(bytes));
+    request.set_body(Body::from_bytes(bytes.into()));
     Ok(())
+}
+
+/// What the head alone says against the body.
+fn announced(request: &Request) -> Result<(), Problem> {
+    let length = request.header(CONTENT_LENGTH.as_str());
+    if length.and_then(|length| length.parse().ok()) > Some(BODY_BYTES_MAX) {
+        return Err(too_long());
+    }
+    let encoding = request.header(CONTENT_ENCODING.as_str());
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        let detail = "Send the body as it is, without Content-Encoding.";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    Ok(())
+}
+
+/// Takes in what a refused client still sends: a connection that is closed with
+/// bytes unread is reset, and the client may never see the answer (RFC 9112,
+/// 9.6). Longer or slower bodies are cut off.
+async fn discard(body: impl AsyncRead) {
+    let body = pin!(body.take(BODY_BYTES_DISCARDED_MAX));
+    let discarded = async {
+        let mut buffered = BufReader::new(body);
+        tokio::io::copy_buf(&mut buffered, &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(DISCARD_MILLISECONDS_MAX), discarded).await;
 }
 
 pub(crate) fn too_long() -> Problem {
