@@ -86,17 +86,13 @@ pub struct Entries {
     pub partitions: u16,
     /// In the order of their positions, every partition for itself.
     pub events: Vec<Vec<Event>>,
+    /// Where every partition ends, whether it can be read there or not.
+    pub heads: BTreeMap<u16, Position>,
 }
 
 impl Entries {
     pub fn all(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().flatten()
-    }
-
-    pub fn heads(&self) -> BTreeMap<u16, Position> {
-        let last = self.events.iter().filter_map(|events| events.last());
-        last.map(|event| (event.position.partition, event.position))
-            .collect()
     }
 }
 
@@ -110,7 +106,7 @@ pub fn read(
     findings: &mut Findings,
 ) -> Result<Entries, Unreachable> {
     let partitions = partitions(redis, prefix, findings)?;
-    let mut all = Vec::new();
+    let (mut all, mut heads) = (Vec::new(), BTreeMap::new());
     for partition in 0..partitions {
         let mut events = Vec::new();
         let mut from = "-".to_owned();
@@ -134,13 +130,17 @@ pub fn read(
                     Ok(event) => events.push(event),
                     Err(why) => findings.violation(format!("the entry at {position}: {why}")),
                 }
+                heads.insert(partition, position);
                 from = format!("({id}");
             }
         }
         all.push(events);
     }
-    let events = all;
-    Ok(Entries { partitions, events })
+    Ok(Entries {
+        partitions,
+        events: all,
+        heads,
+    })
 }
 
 /// How many there are, which every partition must say alike.

@@ -1,15 +1,21 @@
 #![doc = include_str!("../README.md")]
 
+mod answers;
 mod database;
 mod entries;
 mod findings;
+mod http;
 mod journal;
 mod json;
+mod lists;
 mod log_checks;
 mod message_pack;
 mod redis;
+mod sample;
 mod sealed;
+mod shown;
 mod tables;
+mod tokens;
 mod world;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -89,11 +95,18 @@ fn examine_here(target: &Target) -> Result<Verdict, Unreachable> {
     if let Some(journal) = &target.journal {
         journal::check(journal, &entries, &mut findings)?;
     }
-    if tables::wait_for_heads(&mut database, &entries.heads(), &mut findings)? {
+    if tables::wait_for_heads(&mut database, &entries.heads, &mut findings)? {
         tables::compare(&mut database, &world, &mut findings)?;
+        if let Some(url) = &target.api_url {
+            answers::compare(target, url, &world, &mut findings)?;
+        }
+        if let Some(url) = &target.views_url {
+            let mut views = Redis::connect(url)?;
+            lists::check(&mut views, prefix, &mut database, &world, &mut findings)?;
+        }
     }
     let after = entries::read_heads(&mut log, prefix, entries.partitions)?;
-    if after != entries.heads() {
+    if after != entries.heads {
         return Err(Unreachable("the log went on while it was examined".into()));
     }
     Ok(Verdict {
