@@ -30,8 +30,9 @@ pub async fn examine(target: Target) -> Verdict {
 
 /// Fails where the system is not as its log says.
 pub async fn all_is_as_the_log_says(target: Target) {
+    let began = std::time::Instant::now();
     let verdict = examine(target).await;
-    eprintln!("{:?}", verdict.counts);
+    eprintln!("examined in {:?}: {:?}", began.elapsed(), verdict.counts);
     assert!(
         verdict.violations.is_empty(),
         "{}",

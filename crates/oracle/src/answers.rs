@@ -20,6 +20,8 @@ const PAGES_WANTED: usize = 30;
 const ANCESTORS_MAX: usize = 100;
 const REVISIONS_MAX: usize = 100;
 const CONNECTIONS: usize = 3;
+/// Local is long, and much the same for everybody.
+const LOCAL_READERS: usize = 2;
 
 pub fn compare(
     target: &Target,
@@ -111,8 +113,9 @@ fn jobs(target: &Target, shown: &Shown, sample: &mut Sample) -> Vec<Job> {
     for account in sample.some_of(accounts.clone(), target.home_sample) {
         jobs.push(Job::Account(account));
         jobs.extend(signed(account).map(|viewer| Job::Home(viewer, account)));
-        jobs.extend(signed(account).map(Job::Local));
     }
+    let readers = sample.some_of(accounts.clone(), LOCAL_READERS);
+    jobs.extend(readers.into_iter().filter_map(signed).map(Job::Local));
     let (telling, plain): (Vec<_>, Vec<_>) = (world.posts.iter()).partition(|(_, post)| {
         post.followers_only || post.deleted_at.is_some() || post.edited_at.is_some()
     });

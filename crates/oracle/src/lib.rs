@@ -18,7 +18,7 @@ mod tables;
 mod tokens;
 mod world;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use database::Database;
 use findings::Findings;
@@ -89,13 +89,18 @@ fn examine_here(target: &Target) -> Result<Verdict, Unreachable> {
     let prefix = &target.key_prefix;
     let entries = entries::read(&mut log, prefix, &mut findings)?;
     log_checks::order(&entries, &mut findings);
+    // Nobody folds a log that is damaged to its end.
+    let patience = Duration::from_secs(match findings.violations.is_empty() {
+        true => tables::CATCH_UP_SECONDS_MAX,
+        false => 0,
+    });
     let keys = tables::keys(&mut database)?;
     let world = World::of(&entries, &keys, &mut findings);
     log_checks::beside(&mut log, prefix, &entries, &world, &mut findings)?;
     if let Some(journal) = &target.journal {
         journal::check(journal, &entries, &mut findings)?;
     }
-    if tables::wait_for_heads(&mut database, &entries.heads, &mut findings)? {
+    if tables::wait_for_heads(&mut database, &entries.heads, patience, &mut findings)? {
         tables::compare(&mut database, &world, &mut findings)?;
         if let Some(url) = &target.api_url {
             answers::compare(target, url, &world, &mut findings)?;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Projections that are not at the head by then stand still.
-const CATCH_UP_SECONDS_MAX: u64 = 30;
+pub const CATCH_UP_SECONDS_MAX: u64 = 30;
 const LOOK_MILLISECONDS: u64 = 50;
 const PROJECTIONS: [&str; 2] = ["social", "timelines"];
 
@@ -35,9 +35,10 @@ pub fn keys(database: &mut Database) -> Result<Keys, Unreachable> {
 pub fn wait_for_heads(
     database: &mut Database,
     heads: &BTreeMap<u16, Position>,
+    patience: Duration,
     findings: &mut Findings,
 ) -> Result<bool, Unreachable> {
-    let deadline = Instant::now() + Duration::from_secs(CATCH_UP_SECONDS_MAX);
+    let deadline = Instant::now() + patience;
     loop {
         let checkpoints = checkpoints(database)?;
         let wanted = || {
