@@ -68,7 +68,8 @@ async fn settled_world() -> App {
     let edit = json!({"text": "edited", "language": "de"});
     ada.client.patch(&path, edit).await.expect(200);
     let hidden = json!({"text": "for friends", "visibility": "followers"});
-    ada.client.post("/v1/posts", hidden).await.expect(201);
+    let hidden = ada.client.post("/v1/posts", hidden).await.expect(201);
+    bob.reply(&hidden.text("/id"), "seen by all").await;
     let reply = bob.reply(&post, "a reply").await;
     let gone = bob.reply(&reply, "gone").await;
     let gone = format!("/v1/posts/{gone}");
