@@ -53,6 +53,10 @@ async fn settled_world() -> App {
         app.client().register("bob").await,
     );
     let eve = app.client().register("eve").await;
+    // A home that is read before is filled anew.
+    ada.publish("before the follow").await;
+    app.settle().await;
+    bob.client.get("/v1/timelines/home").await.expect(200);
     bob.follow(&ada).await;
     eve.follow(&ada).await;
     eve.unfollow(&ada).await;
@@ -73,6 +77,8 @@ async fn settled_world() -> App {
     let reply = bob.reply(&post, "a reply").await;
     let gone = bob.reply(&reply, "gone").await;
     let gone = format!("/v1/posts/{gone}");
+    let edit = json!({"text": "gone, and edited"});
+    bob.client.patch(&gone, edit).await.expect(200);
     bob.client.delete(&gone).await.expect(204);
     for reader in [&bob, &eve] {
         reader.like(&post).await;

@@ -1,8 +1,8 @@
 //! The checkpoint is the fence: who comes late leaves nothing behind.
 
 use domain::posts::Visibility;
-use kernel::{Partition, Position};
-use readmodel::{Happened, ReadError, Social, checkpoints};
+use kernel::{Partition, Position, Uuid};
+use readmodel::{Happened, ReadError, Social, checkpoints, leases};
 
 use super::{
     setting::Setting,
@@ -87,4 +87,23 @@ async fn why_a_partition_stands_still_is_told_until_it_goes_on() {
     transaction.commit().await.unwrap();
     let (positions, stopped) = checkpoints::all(pool, Social::NAME).await.unwrap();
     assert_eq!((positions.get(Partition(2)), stopped.len()), (Some(to), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_is_one_workers_until_its_lease_ends() {
+    let setting = Setting::new().await;
+    let pool = setting.pool();
+    let [one, other] = [1, 2].map(Uuid::from_u128);
+    let taken = leases::take(pool, one, 8, 6, 60).await.unwrap();
+    assert_eq!(taken.len(), 6);
+    let rest = leases::take(pool, other, 8, 8, 60).await.unwrap();
+    assert_eq!((rest.len(), taken.intersection(&rest).count()), (2, 0));
+    let back: Vec<_> = taken.iter().copied().take(2).collect();
+    leases::release(pool, other, &back).await.unwrap();
+    let none = leases::take(pool, other, 8, 8, 60).await.unwrap();
+    assert!(none.is_empty(), "nobody gives back what is not theirs");
+    leases::release(pool, one, &back).await.unwrap();
+    let free = leases::take(pool, other, 8, 8, 60).await.unwrap();
+    assert!(free.iter().eq(&back));
+    assert_eq!(leases::renew(pool, one, 60).await.unwrap().len(), 4);
 }
