@@ -70,7 +70,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         eprintln!("killed before  {}", patch.name);
     }
     // Neighbours share what has to be built.
-    left.sort_by_key(|patch| (patch.file(), patch.name.clone()));
+    left.sort_by_key(|patch| (patch.killed_by.package.clone(), patch.file()));
     if !arguments.trust_the_tests {
         let tests: BTreeSet<_> = left.iter().map(|patch| patch.killed_by.clone()).collect();
         for (number, test) in (1..).zip(&tests) {

@@ -147,6 +147,8 @@ impl Trials {
         command.args(rest);
         command.current_dir(&self.copy.tree);
         command.env("CARGO_TARGET_DIR", self.place.join("target"));
+        // Nobody debugs a mutant: most of the time goes into linking.
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0");
         command
     }
 }
