@@ -20,3 +20,7 @@ gen:
 # Measure against ceilings of the same run.
 bench *ARGS:
     cargo run --release --locked --package bench -- {{ARGS}}
+
+# Break the product on purpose; every mutant must be killed by its test.
+mutants *ARGS:
+    cargo run --locked --package oracle --bin mutants -- {{ARGS}}

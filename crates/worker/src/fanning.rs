@@ -82,7 +82,7 @@ async fn fan_out_all(
     fan_out
         .run(parts.pool(), &parts.lists, parts.push_followers_max)
         .await?;
-    let mut transaction = parts.pool().begin().await.map_err(ReadError::from)?;
+    let mut transaction = readmodel::begin(parts.pool()).await?;
     checkpoints::advance(&mut transaction, TIMELINES, from, to).await?;
     transaction.commit().await.map_err(ReadError::from)?;
     Ok(to)

@@ -65,7 +65,7 @@ async fn fold_all(
         parts.sealer.open(personal).await?;
     }
 
-    let mut transaction = parts.pool().begin().await.map_err(ReadError::from)?;
+    let mut transaction = readmodel::begin(parts.pool()).await?;
     checkpoints::advance(&mut transaction, Social::NAME, from, to).await?;
     parts.social.write(&mut transaction, &batch).await?;
     transaction.commit().await.map_err(ReadError::from)?;
