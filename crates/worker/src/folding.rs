@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Events folded in one transaction.
-pub const BATCH_EVENTS_MAX: usize = 2_000;
+pub const BATCH_EVENTS_MAX: usize = 4_000;
 
 /// Where the partition's read model is.
 pub(crate) async fn checkpoint(parts: &Parts, partition: Partition) -> Result<Position, WorkError> {
