@@ -145,6 +145,14 @@ mod tests {
     }
 
     #[test]
+    fn a_number_in_metadata_keeps_its_last_digit() -> Result<(), serde_json::Error> {
+        let text = r#"{"price":1.1817701483448707e-287}"#;
+        let metadata = Metadata::try_from(serde_json::from_str::<Value>(text)?);
+        assert_eq!(metadata.map(|metadata| metadata.to_json()), Ok(text.into()));
+        Ok(())
+    }
+
+    #[test]
     fn metadata_is_a_bounded_object() {
         assert!(Metadata::try_from(json!({"a": {"b": {"c": {"d": 1}}}})).is_ok());
         for bad in [
