@@ -16,11 +16,8 @@ pub const HASHTAG_CHARACTERS_MAX: usize = 100;
 pub fn hashtags(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for word in marked_words(text, ['#', '＃'], is_tag_character) {
-        if !word.chars().any(char::is_alphabetic) || word.chars().count() > HASHTAG_CHARACTERS_MAX {
-            continue;
-        }
         let folded = fold(word);
-        if !found.contains(&folded) {
+        if is_tag(&folded) && !found.contains(&folded) {
             found.push(folded);
         }
         if found.len() == HASHTAGS_MAX {
@@ -51,6 +48,13 @@ pub fn mentions(text: &str) -> Vec<Handle> {
 /// Compatibility-composed and lower-cased, so that looks decide equality.
 pub fn fold(text: &str) -> String {
     text.nfkc().flat_map(char::to_lowercase).nfc().collect()
+}
+
+/// Folding makes one letter many and some letters blanks and brackets.
+fn is_tag(folded: &str) -> bool {
+    folded.chars().any(char::is_alphabetic)
+        && folded.chars().all(is_tag_character)
+        && folded.chars().count() <= HASHTAG_CHARACTERS_MAX
 }
 
 fn is_tag_character(c: char) -> bool {
@@ -85,6 +89,21 @@ mod tests {
             hashtags("#Rust #rust, #ÉTÉ #日本語 (#हिन्दी) #2026 a#no &#39; ＃ｗｉｄｅ #"),
             ["rust", "été", "日本語", "हिन्दी", "wide"],
         );
+    }
+
+    #[test]
+    fn a_hashtag_that_folds_to_several_words_is_none() {
+        assert_eq!(hashtags("#ﷺ #\u{37a} #a⑴ #a½"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_hashtag_is_bounded_as_it_is_folded() {
+        let grows = |count| format!("#{}", "ﬃ".repeat(count));
+        assert_eq!(hashtags(&grows(33)), ["ffi".repeat(33)]);
+        assert_eq!(hashtags(&grows(34)), Vec::<String>::new());
+        let shrinks = |count| format!("#{}", "e\u{301}".repeat(count));
+        assert_eq!(hashtags(&shrinks(100)), ["é".repeat(100)]);
+        assert_eq!(hashtags(&shrinks(101)), Vec::<String>::new());
     }
 
     #[test]
