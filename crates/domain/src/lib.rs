@@ -1,10 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 pub mod accounts;
+#[cfg(test)]
+mod any;
 mod event;
 pub mod follows;
 pub mod handles;
 pub mod likes;
+#[cfg(test)]
+mod memory;
 pub mod posts;
 pub mod text;
 
