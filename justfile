@@ -20,3 +20,7 @@ gen:
 # Measure against ceilings of the same run.
 bench *ARGS:
     cargo run --release --locked --package bench -- {{ARGS}}
+
+# Change `domain` in every small way, and list what no test notices (`cargo install cargo-mutants --locked` first).
+mutants-domain:
+    cargo mutants --package domain --jobs 1 --minimum-test-timeout 60 --output target

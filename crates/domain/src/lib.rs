@@ -38,3 +38,16 @@ pub mod kinds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_keeps_its_code_and_its_name() {
+        let names: Vec<_> = (0..=6).map(|code| kinds::name(Kind(code))).collect();
+        let known = ["account", "handle", "post", "like", "follow"];
+        assert_eq!(names[1..=5], known);
+        assert_eq!([names[0], names[6]], ["unknown"; 2]);
+    }
+}
