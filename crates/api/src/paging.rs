@@ -179,7 +179,8 @@ impl Here {
     pub fn next(&self, cursor: &str) -> String {
         let prefix = format!("{CURSOR}=");
         let kept = self.query.split('&');
-        let kept = kept.filter(|part| !part.is_empty() && !part.starts_with(&prefix));
+        // `part.is_empty()` would be `Type`'s, which says false.
+        let kept = kept.filter(|part| !str::is_empty(part) && !part.starts_with(&prefix));
         let mut target = format!("{}?", self.path);
         for part in kept {
             target.push_str(part);
@@ -241,5 +242,17 @@ mod tests {
         };
         let wanted = "</v1/posts?limit=2&tag=a%26b&cursor=new>; rel=\"next\"";
         assert_eq!(here.next("new"), wanted);
+    }
+
+    #[test]
+    fn the_page_after_one_without_a_query_has_a_cursor_alone() {
+        for query in ["", "&", "cursor=old", "&cursor=old&"] {
+            let here = Here {
+                path: "/v1/posts".into(),
+                query: query.into(),
+            };
+            let wanted = "</v1/posts?cursor=new>; rel=\"next\"";
+            assert_eq!(here.next("new"), wanted, "{query}");
+        }
     }
 }
