@@ -154,10 +154,17 @@ mod tests {
 
     #[test]
     fn metadata_is_a_bounded_object() {
-        assert!(Metadata::try_from(json!({"a": {"b": {"c": {"d": 1}}}})).is_ok());
+        for good in [
+            json!({"a": {"b": {"c": {"d": 1}}}}),
+            json!({"a": [[{"b": 1}], 1]}),
+            json!({}),
+        ] {
+            assert!(Metadata::try_from(good).is_ok());
+        }
         for bad in [
             json!([1]),
             json!({"a": {"b": {"c": {"d": {"e": 1}}}}}),
+            json!({"a": [[[[1]]]]}),
             json!({"a": "x".repeat(METADATA_BYTES_MAX)}),
             json!({"a\0": 1}),
         ] {
