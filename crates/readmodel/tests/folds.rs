@@ -6,9 +6,12 @@
 
 mod folds {
     mod checkpoints;
+    mod deciding;
     mod history;
     mod home;
     mod posts;
+    mod properties;
     mod setting;
+    mod steps;
     mod world;
 }
