@@ -19,6 +19,8 @@ use super::{
 
 const CASES: u32 = 24;
 const STEPS_MAX: usize = 140;
+/// Some partitions have several accounts.
+const _: () = assert!(PARTITIONS < ACCOUNTS);
 const WAYS: [&str; 4] = ["one_by_one", "in_cuts", "delivered_again", "backwards"];
 
 /// The batches in which each of `WAYS` folds the log.
@@ -126,10 +128,6 @@ impl Generations {
 
 #[test]
 fn rows_are_the_same_for_any_commands_cuts_interleavings_and_redeliveries() {
-    assert!(
-        PARTITIONS < ACCOUNTS,
-        "some partitions have several accounts"
-    );
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let generations = runtime.block_on(Generations::new());
     let asked = std::env::var("PROPTEST_CASES").ok();
