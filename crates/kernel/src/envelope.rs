@@ -164,3 +164,75 @@ mod tests {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+    use crate::{Kind, Partition, Personal};
+
+    fn position() -> impl Strategy<Value = Position> {
+        (any::<u16>(), any::<u64>(), any::<u64>()).prop_map(|(partition, epoch, seq)| Position {
+            partition: Partition(partition),
+            epoch,
+            seq,
+        })
+    }
+
+    fn envelope() -> impl Strategy<Value = Envelope> {
+        let id = || any::<u128>().prop_map(Uuid::from_u128);
+        let aggregate = (any::<u8>(), id(), option::of(id()));
+        let name = ("[A-Za-z]{0,30}", any::<u16>(), any::<u64>(), any::<i64>());
+        let causes = (id(), id(), option::of(position()));
+        let receipt = option::of(any::<(u128, u64)>());
+        (aggregate, name, causes, receipt, vec(any::<u8>(), 0..300)).prop_map(
+            |((kind, id, member), name, (actor, correlation, causation), receipt, data)| Envelope {
+                event_type: name.0,
+                event_version: name.1,
+                aggregate: AggregateId {
+                    kind: Kind(kind),
+                    id,
+                    member,
+                },
+                version: name.2,
+                recorded_at: Timestamp(name.3),
+                actor: AccountId(actor),
+                correlation,
+                causation,
+                receipt,
+                data,
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn any_envelope_survives_the_log(envelope in envelope()) {
+            prop_assert_eq!(Envelope::from_bytes(&envelope.to_bytes()?)?, envelope);
+        }
+
+        #[test]
+        fn a_cut_envelope_is_an_error(envelope in envelope(), cut in any::<prop::sample::Index>()) {
+            let bytes = envelope.to_bytes()?;
+            prop_assert!(Envelope::from_bytes(&bytes[..cut.index(bytes.len())]).is_err());
+        }
+
+        #[test]
+        fn damage_is_an_error_and_no_panic(bytes in vec(any::<u8>(), 0..200)) {
+            let _ = Envelope::from_bytes(&bytes);
+            let _ = crate::decode::<Personal>(&bytes);
+        }
+
+        #[test]
+        fn any_sealed_field_survives_the_log(sealed in vec(any::<u8>(), 1..300)) {
+            let field = Some(Personal::Sealed(sealed));
+            prop_assert_eq!(crate::decode::<Option<Personal>>(&crate::encode(&field)?)?, field);
+        }
+    }
+}
