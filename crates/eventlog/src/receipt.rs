@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kernel::{AccountId, AggregateId, Partition, Position, Uuid};
+use kernel::{AccountId, AggregateId, Kind, Partition, Position, Uuid};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -77,11 +77,16 @@ fn fold(bytes: &[u8]) -> u128 {
     bytes.iter().fold(0, |n, b| (n << 8) | u128::from(*b))
 }
 
-/// The part of a receipt that the append function does not know.
+/// The part of a receipt that the append function does not know: the aggregate
+/// as kind, id and member, and its version. A list, since names would be a
+/// fifth of a receipt's memory.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Payload {
-    pub aggregate: AggregateId,
-    pub version: u64,
+pub(crate) struct Payload(Kind, Uuid, Option<Uuid>, u64);
+
+impl Payload {
+    pub fn new(aggregate: AggregateId, version: u64) -> Self {
+        Self(aggregate.kind, aggregate.id, aggregate.member, version)
+    }
 }
 
 /// Reads `fingerprint first last payload`, the ids empty where there are none.
@@ -102,10 +107,10 @@ pub(crate) fn parse_receipt(
     let last = parse_entry_id(partition, last.ok_or_else(damaged)?);
     let appended = !first.ok_or_else(damaged)?.is_empty();
     let payload = parts.next().ok_or_else(damaged)?;
-    let payload: Payload = kernel::decode(payload).map_err(|_| damaged())?;
+    let Payload(kind, id, member, version) = kernel::decode(payload).map_err(|_| damaged())?;
     Ok(Some(Receipt {
-        aggregate: payload.aggregate,
-        version: payload.version,
+        aggregate: AggregateId { kind, id, member },
+        version,
         position: last,
         appended,
         again: true,
