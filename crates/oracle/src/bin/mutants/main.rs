@@ -31,6 +31,9 @@ struct Arguments {
     /// Do not run the tests without mutants first
     #[arg(long)]
     trust_the_tests: bool,
+    /// How long a test may take, where its patch does not say
+    #[arg(long, default_value_t = 4)]
+    minutes: u64,
     /// Tell each result as one JSON object a line
     #[arg(long)]
     json: bool,
@@ -62,7 +65,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     if let Some(count) = arguments.sample {
         patches = patch::sample(patches, count);
     }
-    let trials = Trials::open(&arguments.place, copy)?;
+    let trials = Trials::open(&arguments.place, copy, arguments.minutes)?;
     let (done, mut left): (Vec<_>, Vec<_>) = patches
         .into_iter()
         .partition(|patch| !arguments.again && trials.was_killed(patch));

@@ -20,7 +20,6 @@ use crate::{
 };
 
 const BUILD_MINUTES_MAX: u64 = 30;
-const TEST_MINUTES_MAX: u64 = 4;
 const LOOK_MILLISECONDS: u64 = 100;
 
 pub enum Outcome {
@@ -64,10 +63,11 @@ pub struct Trials {
     /// Has `tree`, `target`, `output` and `results.jsonl`.
     place: PathBuf,
     killed: BTreeSet<(String, String)>,
+    minutes: u64,
 }
 
 impl Trials {
-    pub fn open(place: &Path, copy: Copy) -> Result<Self, String> {
+    pub fn open(place: &Path, copy: Copy, minutes: u64) -> Result<Self, String> {
         let place = fs::canonicalize(place).map_err(|error| error.to_string())?;
         fs::create_dir_all(place.join("output")).map_err(|error| error.to_string())?;
         let results = fs::read_to_string(place.join("results.jsonl")).unwrap_or_default();
@@ -85,6 +85,7 @@ impl Trials {
             copy,
             place,
             killed,
+            minutes,
         })
     }
 
@@ -103,7 +104,7 @@ impl Trials {
     }
 
     pub fn passes_unbroken(&self, test: &Test) -> Result<(), String> {
-        match self.attempt(test, "unbroken", TEST_MINUTES_MAX)? {
+        match self.attempt(test, "unbroken", self.minutes)? {
             Outcome::Survived => Ok(()),
             outcome => Err(format!("{test} must pass without a mutant: {outcome}")),
         }
@@ -111,7 +112,7 @@ impl Trials {
 
     pub fn run(&self, patch: &Patch) -> Result<Outcome, String> {
         self.copy.apply(&patch.path())?;
-        let minutes = patch.minutes.unwrap_or(TEST_MINUTES_MAX);
+        let minutes = patch.minutes.unwrap_or(self.minutes);
         let outcome = self.attempt(&patch.killed_by, &patch.name, minutes);
         self.copy.take_back()?;
         outcome
