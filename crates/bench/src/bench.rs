@@ -98,6 +98,7 @@ impl Bench {
             measured: self.arguments.measured(),
             requests_max: u64::MAX,
             observer: None,
+            hold: Default::default(),
         }
     }
 
@@ -111,9 +112,22 @@ impl Bench {
     /// A worker runs, and has nothing left to do.
     pub async fn with_worker(&mut self) -> anyhow::Result<()> {
         if self.work.is_none() {
-            self.work = Some(self.launcher.work(&[]).await?);
+            self.start_worker(&[]).await?;
         }
         self.servers.settle().await
+    }
+
+    /// Starts the worker, and does not wait for what it does.
+    pub async fn start_worker(&mut self, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+        self.work = Some(self.launcher.work(settings).await?);
+        Ok(())
+    }
+
+    /// A process that has served nothing yet.
+    pub async fn restart_serve(&mut self) -> anyhow::Result<()> {
+        let (serve, api) = self.launcher.serve().await?;
+        self.api = api;
+        std::mem::replace(&mut self.serve, serve).stop().await
     }
 
     pub async fn without_worker(&mut self) -> anyhow::Result<()> {

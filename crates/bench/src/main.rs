@@ -7,8 +7,11 @@ mod binary;
 mod ceilings;
 mod figures;
 mod graph;
+mod lag;
 mod line;
 mod load;
+mod memory;
+mod plot;
 mod progress;
 mod random;
 mod roles;
@@ -41,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
         return ceilings::hello::serve().await;
     }
     if arguments.list {
-        for figure in Figure::ALL {
+        for figure in Figure::ALL.iter() {
             println!("{:10} {}", figure.name(), figure.about());
         }
         return Ok(());
@@ -109,6 +112,6 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<Figure>> {
             bail!("there is no figure {name}; --list shows them");
         }
     }
-    let wanted = |figure: &Figure| names.iter().any(|name| name == figure.name());
-    Ok(Figure::ALL.into_iter().filter(wanted).collect())
+    let wanted = |figure: &&Figure| names.iter().any(|name| name == figure.name());
+    Ok(Figure::ALL.iter().filter(wanted).copied().collect())
 }
