@@ -8,7 +8,7 @@ use crate::{
     arguments::Arguments,
     ceilings::hello,
     line::{Line, Unit},
-    load::{Load, Makers, Seen, closed, open, request},
+    load::{Load, Maker, Makers, Seen, closed, open, request},
     roles::{Launcher, Role},
     seeded::{self, Folder},
     servers::Servers,
@@ -81,6 +81,19 @@ impl Bench {
         Ok(line.latencies(&steady).complaints(&most))
     }
 
+    /// The same once more, to tell how much the machine has changed meanwhile.
+    pub async fn measure_hello_again(&self) -> anyhow::Result<Line> {
+        let (mut child, address) = hello::start().await?;
+        let load = Load {
+            address,
+            ..self.load()
+        };
+        let seen = closed(&load, &hello_makers).await?;
+        child.kill().await?;
+        let line = Line::new("hello_again", "hello, again", seen.rate(), Unit::PerSecond);
+        Ok(line.ceiling("hello", self.hello).complaints(&seen))
+    }
+
     /// A closed loop for how much, then an open one at half of that for how
     /// long it takes.
     pub async fn measure(&self, load: &Load, makers: &Makers) -> anyhow::Result<(Seen, Seen)> {
@@ -147,4 +160,8 @@ impl Bench {
             false => Duration::from_secs(seconds),
         }
     }
+}
+
+fn hello_makers(_: usize) -> Maker {
+    Box::new(|out| request(out, "GET", &["/hello"], "", ""))
 }
