@@ -1,21 +1,26 @@
 //! The ceilings of the fold: rows of likes into a copy of their table, with the
 //! same indexes, by COPY and by batched upsert.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use kernel::Uuid;
 use sea_orm::sqlx::{postgres::PgPoolCopyExt, query as sql};
 use tokio::task::JoinSet;
 
 use crate::{
     bench::Bench,
     line::{Line, Unit},
-    random::Random,
     servers::PARTITIONS,
 };
 
 /// As many as the fold takes at once.
 const BATCH_ROWS: usize = 2_000;
 const BATCHES_PER_COPY: usize = 10;
+/// A prime that divides no number of edges, and leaps over the table.
+const EDGE_STRIDE: usize = 1_000_000_007;
 const MAKE_TABLE: &str = "CREATE SCHEMA IF NOT EXISTS bench;
     DROP TABLE IF EXISTS bench.likes;
     CREATE TABLE bench.likes (LIKE social.likes INCLUDING ALL)";
@@ -92,41 +97,45 @@ pub async fn copy(bench: &Bench, lasting: Duration) -> anyhow::Result<Line> {
 
 /// Likes that are in no batch before, in the order that a fold writes them in.
 struct Rows {
-    accounts: std::sync::Arc<[kernel::Uuid]>,
-    posts: Vec<kernel::Uuid>,
-    random: Random,
-    at: i64,
+    accounts: Arc<[Uuid]>,
+    posts: Vec<Uuid>,
+    /// Of the next row; steps by `step`.
+    next: usize,
+    step: usize,
 }
 
-type Batch = (Vec<kernel::Uuid>, Vec<kernel::Uuid>, Vec<i64>);
+type Batch = (Vec<Uuid>, Vec<Uuid>, Vec<i64>);
 
 impl Rows {
+    /// Those of one of several connections.
     fn new(bench: &Bench, number: u16) -> Self {
-        let posts = bench
-            .world
-            .posts
-            .iter()
-            .filter_map(|post| post.parse().ok());
+        let posts = bench.world.posts.iter();
         Self {
             accounts: bench.world.accounts.clone(),
-            posts: posts.collect(),
-            random: Random::new(u64::from(number) + 1),
-            at: 0,
+            posts: posts.filter_map(|post| post.parse().ok()).collect(),
+            next: usize::from(number),
+            step: usize::from(PARTITIONS) + 1,
         }
     }
 
     fn batch(&mut self) -> Batch {
-        let mut edges: std::collections::BTreeSet<_> = Default::default();
-        while edges.len() < BATCH_ROWS {
-            let account = self.accounts[self.random.below(self.accounts.len())];
-            let post = self.posts[self.random.below(self.posts.len())];
-            edges.insert((account, post));
+        let all = self.accounts.len() * self.posts.len();
+        let mut edges = Vec::with_capacity(BATCH_ROWS);
+        for _ in 0..BATCH_ROWS {
+            // A prime's multiples meet every edge once before any twice; after
+            // that posts are other ones.
+            let edge = self.next * EDGE_STRIDE % all;
+            let round = (self.next / all) as u128;
+            let post = self.posts[edge / self.accounts.len()];
+            let post = Uuid::from_u128(post.as_u128() ^ (round << 64));
+            edges.push((self.accounts[edge % self.accounts.len()], post));
+            self.next += self.step;
         }
-        self.at += 1;
+        edges.sort_unstable();
         (
             edges.iter().map(|edge| edge.0).collect(),
             edges.iter().map(|edge| edge.1).collect(),
-            vec![self.at; BATCH_ROWS],
+            vec![self.next as i64; BATCH_ROWS],
         )
     }
 }
