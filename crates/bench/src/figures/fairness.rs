@@ -36,6 +36,7 @@ const PUSH_ALL: (&str, &str) = ("PUSH_FOLLOWERS_MAX", "1000000");
 const ENTRIES_MAX: u32 = 800;
 const LIFETIME_MILLISECONDS: u64 = 60 * 60 * 1_000;
 const TIMELINES_PER_PIPELINE: usize = 1_000;
+const READERS_CHECKED_ONE_IN: usize = 500;
 /// Newer posts of others may stand before it.
 const ENTRIES_LOOKED_AT: isize = 60;
 
@@ -46,7 +47,8 @@ struct Small {
 
 pub async fn fairness(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     bench.with_worker().await?;
-    let celebrity = 0;
+    // Whom few follow yet: who was pulled once stays so.
+    let celebrity = bench.world.accounts.len() - 1;
     follow(bench, celebrity).await?;
     bench.without_worker().await?;
     bench.start_worker(&[PUSH_ALL]).await?;
@@ -62,6 +64,8 @@ pub async fn fairness(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     let posting = tokio::spawn(post_every_second(bench.api, celebrity, lasting));
     let (same, other) = tokio::join!(reach(bench, same, lasting), reach(bench, other, lasting));
     let posted = posting.await??;
+    bench.servers.settle().await?;
+    check_pushed(bench, posted).await?;
     bench.without_worker().await?;
 
     let line = |key: &str, name: &str, delays: Latencies| {
@@ -138,6 +142,20 @@ async fn make_timelines(bench: &Bench) -> anyhow::Result<()> {
             pipe.arg(1).arg("").ignore();
         }
         pipe.query_async::<()>(&mut views).await?;
+    }
+    Ok(())
+}
+
+/// Their timelines hold the celebrity's posts, and the end's mark.
+async fn check_pushed(bench: &Bench, posted: u64) -> anyhow::Result<()> {
+    let mut views = bench.servers.views.clone();
+    for reader in followers(bench).iter().step_by(READERS_CHECKED_ONE_IN) {
+        let mut length = redis::cmd("LLEN");
+        let length: u64 = length
+            .arg(home_key(*reader))
+            .query_async(&mut views)
+            .await?;
+        ensure!(length > posted, "the celebrity's posts were not pushed");
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub async fn fold(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     let upserts = upsert::upsert(bench, bench.seconds(CEILING_SECONDS)).await?;
     let copies = upsert::copy(bench, bench.seconds(CEILING_SECONDS)).await?;
     let likes = likes(bench, upserts.value).await?;
-    let everything = everything(bench).await?;
+    let everything = everything(bench, upserts.value).await?;
     Ok(vec![upserts, copies, likes, everything])
 }
 
@@ -59,7 +59,7 @@ async fn likes(bench: &mut Bench, ceiling: f64) -> anyhow::Result<Line> {
         .note(format!("{events} events in {seconds:.1} s")))
 }
 
-async fn everything(bench: &mut Bench) -> anyhow::Result<Line> {
+async fn everything(bench: &mut Bench, ceiling: f64) -> anyhow::Result<Line> {
     bench.with_worker().await?;
     bench.without_worker().await?;
     super::homes::drop_all(bench).await?;
