@@ -71,6 +71,7 @@ async fn everything(bench: &mut Bench, ceiling: f64) -> anyhow::Result<Line> {
     let name = "fold of everything, from empty";
     let line = Line::new("fold", name, events as f64 / seconds, Unit::PerSecond);
     Ok(line
+        .ceiling("upsert", ceiling)
         .at_least(EVENTS_PER_SECOND_MIN, "≥60,000")
         .note(format!(
             "{events} events in {seconds:.1} s, with the timelines' projection beside it"
