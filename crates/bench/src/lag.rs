@@ -107,7 +107,7 @@ async fn watch(
 
 /// Looks that are folded whole are forgotten; the oldest one that is not tells
 /// since when something has waited.
-fn lag(history: &mut VecDeque<(Instant, Heads)>, folded: &Heads, now: Instant) -> Duration {
+fn lag(history: &mut VecDeque<(Instant, Heads)>, folded: &[u64], now: Instant) -> Duration {
     let whole = |heads: &Heads| {
         heads
             .iter()
@@ -136,8 +136,8 @@ mod tests {
             (at(20), vec![9, 5]),
             (at(40), vec![9, 8]),
         ]);
-        assert_eq!(lag(&mut history, &vec![7, 8], at(50)).as_millis(), 30);
-        assert_eq!(lag(&mut history, &vec![9, 7], at(60)).as_millis(), 20);
-        assert_eq!(lag(&mut history, &vec![9, 8], at(70)), Duration::ZERO);
+        assert_eq!(lag(&mut history, &[7, 8], at(50)).as_millis(), 30);
+        assert_eq!(lag(&mut history, &[9, 7], at(60)).as_millis(), 20);
+        assert_eq!(lag(&mut history, &[9, 8], at(70)), Duration::ZERO);
     }
 }

@@ -101,7 +101,7 @@ async fn like(
             request(&mut ask, "PUT", &["/v1/posts/", post, "/like"], token, "");
             if keyed {
                 ask.truncate(ask.len() - 2);
-                let key = format!("Idempotency-Key: bench-{:016x}\r\n\r\n", random.next());
+                let key = format!("Idempotency-Key: bench-{:016x}\r\n\r\n", random.number());
                 ask.extend_from_slice(key.as_bytes());
             }
             async move {

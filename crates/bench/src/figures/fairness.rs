@@ -97,7 +97,7 @@ fn followers(bench: &Bench) -> Vec<Uuid> {
     let mut random = Random::new(bench.arguments.graph.seed + 99);
     let id = |_| {
         let route = Route(random.below(1 << 16) as u16);
-        compose_id(1_000, random.next().to_be_bytes(), route)
+        compose_id(1_000, random.number().to_be_bytes(), route)
     };
     (0..count).map(id).collect()
 }
