@@ -7,7 +7,7 @@ mod fan_out;
 mod lists;
 
 use domain::posts::PostId;
-use kernel::{AccountId, Uuid};
+use kernel::{AccountId, Uuid, crash};
 use sea_orm::sqlx::{self, PgPool, Row};
 
 pub use fan_out::{FOLLOWERS_CHUNK, FanOut};
@@ -227,6 +227,7 @@ async fn slice(
         return lists.read(reader, before, count).await;
     };
     let ids = home_ids(pool, reader, None, TIMELINE_ENTRIES_MAX + 1).await?;
+    crash::point("timeline.fill");
     lists.finish(reader, &mark, &ids).await?;
     lists.read(reader, before, count).await
 }

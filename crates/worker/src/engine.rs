@@ -7,7 +7,7 @@ use std::{
 };
 
 use eventlog::{Gap, Log, LogError};
-use kernel::{CodecError, Partition, Position, SealError, Sealer, Uuid};
+use kernel::{CodecError, Partition, Position, SealError, Sealer, Uuid, crash};
 use readmodel::{ReadError, Social, checkpoints, timelines::Lists};
 use sea_orm::{DatabaseConnection, sqlx::PgPool};
 use tokio::{sync::watch, task::JoinSet};
@@ -136,6 +136,7 @@ impl Engine {
             end.send_replace(true);
         }
         while loops.join_next().await.is_some() {}
+        crash::point("shutdown.worked");
         if let Err(error) = readmodel::leases::leave(self.parts.pool(), self.owner).await {
             tracing::warn!(%error, "leases are left to expire");
         }

@@ -3,7 +3,7 @@
 
 use domain::Event;
 use eventlog::Gap;
-use kernel::{Partition, Position, Recorded};
+use kernel::{Partition, Position, Recorded, crash};
 use readmodel::{ReadError, checkpoints, timelines::FanOut};
 
 use crate::{
@@ -82,6 +82,7 @@ async fn fan_out_all(
     fan_out
         .run(parts.pool(), &parts.lists, parts.push_followers_max)
         .await?;
+    crash::point("fan_out.pushed");
     let mut transaction = parts.pool().begin().await.map_err(ReadError::from)?;
     checkpoints::advance(&mut transaction, TIMELINES, from, to).await?;
     transaction.commit().await.map_err(ReadError::from)?;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{Event, follows::FollowEvent, posts::PostEvent, posts::PostId};
-use kernel::{AccountId, AggregateId, Uuid};
+use kernel::{AccountId, AggregateId, Uuid, crash};
 use sea_orm::sqlx::{self, PgPool, Row};
 
 use super::Lists;
@@ -151,6 +151,7 @@ async fn turn(pool: &PgPool, lists: &Lists, ways: Vec<Way>) -> Result<Vec<Way>, 
         chunk.sort_unstable_by(|a, b| b.cmp(a));
         let readers: Vec<_> = chunk.iter().map(|(_, id)| AccountId(*id)).collect();
         lists.push(way.post, &readers).await?;
+        crash::point("fan_out.chunk");
         if let Some(last) = chunk.last()
             && chunk.len() as i64 == share
         {
