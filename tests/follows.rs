@@ -2,6 +2,8 @@
 
 use testkit::App;
 
+use crate::examination::all_of_the_app_is_as_the_log_says;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn follows_are_counted_and_listed_page_by_page() {
     let app = App::start().await;
@@ -37,6 +39,7 @@ async fn follows_are_counted_and_listed_page_by_page() {
         .await
         .expect(200);
     assert_eq!(shown.number("/following_count"), 0);
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

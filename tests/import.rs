@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::tempdir;
 use testkit::{Client, Servers, ids, until};
 
+use crate::examination::{all_is_as_the_log_says, target};
 use crate::process::{Running, environment, run};
 
 /// What a file of activity says, counted without any code of the product.
@@ -193,6 +194,7 @@ async fn an_import_gives_the_files_counts_and_a_second_one_changes_nothing() {
     let client = Client::new(api.api.clone());
     compare(&expected, &client).await;
     compare_homes(&expected, &client, 7, 9).await;
+    all_is_as_the_log_says(target(&servers, api.api.clone())).await;
 
     let before = run(&["tail", "-o", "start", "-e"], &settings, folder.path())
         .await
@@ -304,4 +306,5 @@ async fn real_activity_is_imported_as_it_is() {
     let client = Client::new(api.api.clone());
     compare(&expected, &client).await;
     compare_homes(&expected, &client, 4_039 / 50, 100).await;
+    all_is_as_the_log_says(target(&servers, api.api.clone())).await;
 }

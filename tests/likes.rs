@@ -2,6 +2,8 @@
 
 use testkit::App;
 
+use crate::examination::all_of_the_app_is_as_the_log_says;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn likes_are_counted_once_each_under_races() {
     let app = App::start().await;
@@ -48,6 +50,7 @@ async fn likes_are_counted_once_each_under_races() {
     let mut wanted: Vec<_> = fans[1..].iter().map(|fan| fan.id.clone()).collect();
     wanted.sort();
     assert_eq!(likers, wanted);
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,4 +69,5 @@ async fn a_deleted_post_can_be_unliked_but_not_liked() {
     let path = format!("/v1/posts/{post}/like");
     ada.client.put(&path).await.problem(404, "not_found");
     bob.client.delete(&path).await.expect(204);
+    all_of_the_app_is_as_the_log_says(&app).await;
 }

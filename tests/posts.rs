@@ -4,6 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::App;
 
+use crate::examination::all_of_the_app_is_as_the_log_says;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_is_published_and_read_as_it_was_written() {
     let app = App::start().await;
@@ -48,6 +50,7 @@ async fn a_post_is_published_and_read_as_it_was_written() {
         .await
         .expect(200);
     assert_eq!(batch.ids(), [id]);
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,6 +96,7 @@ async fn an_edit_keeps_what_was_said_before() {
         .map(|r| &r["text"])
         .collect();
     assert_eq!(texts, ["second", "first"]);
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,6 +145,7 @@ async fn a_deleted_post_is_gone_everywhere_and_counts_follow() {
     }
     let thread = read(format!("/v1/posts/{root}/thread")).await.expect(200);
     assert_eq!(thread.body["descendants"], json!([]));
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,6 +187,7 @@ async fn a_thread_shows_what_is_above_and_below() {
     let more = format!("/v1/posts/{root}/thread?limit=2&cursor={cursor}");
     let rest = app.client().get(&more).await.expect(200);
     assert_eq!(rest.body["descendants"].as_array().unwrap().len(), 1);
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,6 +267,7 @@ async fn a_followers_only_post_is_nowhere_to_be_seen_by_strangers() {
             .iter()
             .all(|other| *other != id)
     );
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,6 +313,7 @@ async fn the_same_key_publishes_once() {
         )
         .await;
     reused.problem(422, "idempotency_key_reused");
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use testkit::{App, Person};
 
+use crate::examination::all_of_the_app_is_as_the_log_says;
+
 /// Answers over the API that must not change.
 async fn answers(app: &App, people: &[Person], posts: &[String]) -> Vec<Value> {
     let mut answers = Vec::new();
@@ -83,6 +85,7 @@ async fn deleting_all_that_is_derived_and_folding_again_changes_no_answer() {
         app.settle().await;
     }
     let before = answers(&app, &people, &posts).await;
+    all_of_the_app_is_as_the_log_says(&app).await;
 
     for table in [
         "social.accounts",
@@ -101,6 +104,7 @@ async fn deleting_all_that_is_derived_and_folding_again_changes_no_answer() {
     wipe_views(&app).await;
     app.settle().await;
     assert_eq!(answers(&app, &people, &posts).await, before);
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 /// Only this test's keys: the server is shared.

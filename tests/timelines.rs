@@ -2,6 +2,8 @@
 
 use testkit::App;
 
+use crate::examination::all_of_the_app_is_as_the_log_says;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn home_is_ones_own_and_the_followeds_posts_newest_first() {
     let app = App::start().await;
@@ -30,6 +32,7 @@ async fn home_is_ones_own_and_the_followeds_posts_newest_first() {
     ada.unfollow(&bob).await;
     app.settle().await;
     assert_eq!(home().await, [own], "unfollowing removes them");
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +62,7 @@ async fn home_is_the_same_pushed_pulled_or_without_the_views_server() {
         let home = reader.client.all("/v1/timelines/home", limit).await;
         assert_eq!(testkit::ids(&home), wanted, "{limit} a page");
     }
+    all_of_the_app_is_as_the_log_says(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,337 @@
+//! Whether the log keeps its own promises: gapless positions, one partition and
+//! gapless versions for each aggregate, each idempotency key once; and whether
+//! the states, last positions and receipts beside it say the same.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::{
+    Unreachable,
+    entries::{
+        ACCOUNT, Aggregate, Entries, Event, FOLLOW, HANDLE, LIKE, POST, Position, home_partition,
+        key,
+    },
+    findings::Findings,
+    message_pack::Value,
+    redis::{Redis, Reply},
+    world::World,
+};
+
+/// How long a given key gives its receipt; after it, it may be used again.
+const RECEIPT_MILLISECONDS: i64 = 24 * 60 * 60 * 1_000;
+/// Receipts that are about to expire are not asked for.
+const ABOUT_TO_EXPIRE_MILLISECONDS: i64 = 10 * 60 * 1_000;
+
+pub fn order(entries: &Entries, findings: &mut Findings) {
+    findings.count("events", entries.all().count());
+    for (partition, events) in (0..).zip(&entries.events) {
+        positions(partition, events, findings);
+    }
+    let mut versions: BTreeMap<Aggregate, (u16, u64)> = BTreeMap::new();
+    for event in entries.all().filter(|event| event.name != "EpochStarted") {
+        let (aggregate, position) = (event.aggregate, event.position);
+        let home = home_partition(aggregate.id, entries.partitions);
+        let known = versions.entry(aggregate).or_insert((position.partition, 0));
+        let what = format_args!("the partition of {aggregate} at {position}");
+        findings.same(what, &home, &position.partition);
+        let what = format_args!("the version of {aggregate} at {position}");
+        findings.same(what, &(known.1 + 1), &event.version);
+        known.1 = event.version;
+    }
+    findings.count("aggregates", versions.len());
+    keys_once(entries, findings);
+}
+
+fn positions(partition: u16, events: &[Event], findings: &mut Findings) {
+    let mut last: Option<Position> = None;
+    for event in events {
+        let found = event.position;
+        let starts = event.name == "EpochStarted" && found.seq == 0;
+        let follows = match last {
+            None => starts && event.data == Value::Nil,
+            Some(last) if starts => {
+                found.epoch > last.epoch && event.data.text() == Some(&last.to_string())
+            }
+            Some(last) => found.epoch == last.epoch && found.seq == last.seq + 1,
+        };
+        if !follows {
+            let before = last.map_or("the beginning".into(), |last| last.to_string());
+            findings.violation(format!(
+                "partition {partition} has a gap: {found} ({}) follows {before}",
+                event.name
+            ));
+        }
+        last = Some(found);
+    }
+    if last.is_none() {
+        findings.violation(format!("partition {partition} has not even a first entry"));
+    }
+}
+
+fn keys_once(entries: &Entries, findings: &mut Findings) {
+    let mut used: BTreeMap<u128, &Event> = BTreeMap::new();
+    for event in entries.all() {
+        let Some((hash, _)) = event.receipt else {
+            continue;
+        };
+        if let Some(first) = used.insert(hash, event)
+            && event.recorded_at - first.recorded_at < RECEIPT_MILLISECONDS
+        {
+            let (first, second) = (first.position, event.position);
+            findings.violation(format!(
+                "one idempotency key had two effects: {first} and {second}"
+            ));
+        }
+    }
+    findings.count("idempotency keys", used.len());
+}
+
+/// States, last positions and receipts.
+pub fn beside(
+    redis: &mut Redis,
+    prefix: &str,
+    entries: &Entries,
+    world: &World,
+    findings: &mut Findings,
+) -> Result<(), Unreachable> {
+    for partition in 0..entries.partitions {
+        states(redis, prefix, partition, entries, world, findings)?;
+        last_positions(redis, prefix, partition, entries, findings)?;
+        receipts(redis, prefix, partition, entries, findings)?;
+    }
+    Ok(())
+}
+
+fn states(
+    redis: &mut Redis,
+    prefix: &str,
+    partition: u16,
+    entries: &Entries,
+    world: &World,
+    findings: &mut Findings,
+) -> Result<(), Unreachable> {
+    let family = key(prefix, partition, "s1:");
+    let keys = redis.keys(&family)?;
+    let hashes = keys
+        .iter()
+        .map(|key| vec![b"HGETALL".to_vec(), key.clone()]);
+    let hashes = redis.ask_all(&hashes.collect::<Vec<_>>())?;
+    let mut found = BTreeMap::new();
+    for (key, hash) in keys.iter().zip(hashes) {
+        let id = Uuid::from_slice(&key[family.len()..]).unwrap_or_default();
+        let mut parts = hash.list().into_iter().filter_map(Reply::bytes);
+        while let (Some(field), Some(state)) = (parts.next(), parts.next()) {
+            let (kind, member) = field.split_first().unwrap_or((&0, &[]));
+            let member = Uuid::from_slice(member).ok();
+            let kind = *kind;
+            let aggregate = Aggregate { kind, id, member };
+            found.insert(aggregate, said(kind, &state));
+        }
+    }
+    let mut expected = BTreeMap::new();
+    for event in entries
+        .events
+        .get(usize::from(partition))
+        .into_iter()
+        .flatten()
+    {
+        if event.name != "EpochStarted" {
+            let wanted = wanted(event.aggregate, world);
+            expected.insert(event.aggregate, Ok((event.version, wanted)));
+        }
+    }
+    findings.same_rows("states", &expected, &found);
+    Ok(())
+}
+
+/// The version and the fields of a stored state, in one form for all kinds.
+fn said(kind: u8, bytes: &[u8]) -> Result<(u64, Vec<Value>), String> {
+    let space = bytes.iter().position(|byte| *byte == b' ');
+    let space = space.ok_or("a state without a version")?;
+    let version = std::str::from_utf8(&bytes[..space]).unwrap_or_default();
+    let version = version.parse().map_err(|_| "a state without a version")?;
+    let state = Value::read(&bytes[space + 1..])?;
+    let fields = |names: &[&str], of: &Value| -> Vec<Value> {
+        names.iter().map(|name| of.field(name).clone()).collect()
+    };
+    let fields = match kind {
+        ACCOUNT => fields(&["standing", "handle", "pinned"], &state),
+        HANDLE => fields(
+            &["account", "attempt", "reserved_at"],
+            state.field("holder"),
+        ),
+        POST => fields(&["author", "visibility", "root", "deleted"], &state),
+        _ => vec![state],
+    };
+    Ok((version, fields))
+}
+
+fn wanted(aggregate: Aggregate, world: &World) -> Vec<Value> {
+    let id = |id: Uuid| Value::Bytes(id.as_bytes().to_vec());
+    let text = |text: &str| Value::Text(text.into());
+    let or_nil = |value: Option<Value>| value.unwrap_or(Value::Nil);
+    let edge = (aggregate.id, aggregate.member.unwrap_or_default());
+    match aggregate.kind {
+        ACCOUNT => match world.accounts.get(&aggregate.id) {
+            Some(account) => vec![
+                text("Registered"),
+                text(&account.handle),
+                or_nil(account.pinned.map(id)),
+            ],
+            None => vec![text("Abandoned"), Value::Nil, Value::Nil],
+        },
+        HANDLE => match world.handles.get(&aggregate.id).cloned().flatten() {
+            Some(holder) => vec![
+                id(holder.account),
+                id(holder.attempt),
+                Value::Int(holder.reserved_at.into()),
+            ],
+            None => vec![Value::Nil, Value::Nil, Value::Nil],
+        },
+        POST => world.posts.get(&aggregate.id).map_or(Vec::new(), |post| {
+            let visibility = if post.followers_only {
+                "followers"
+            } else {
+                "public"
+            };
+            vec![
+                id(post.author),
+                text(visibility),
+                or_nil(post.root.map(id)),
+                Value::Bool(post.deleted_at.is_some()),
+            ]
+        }),
+        LIKE => vec![Value::Bool(world.likes.contains_key(&edge))],
+        FOLLOW => vec![Value::Bool(world.follows.contains_key(&edge))],
+        _ => Vec::new(),
+    }
+}
+
+/// Every account's last event in its own partition.
+fn last_positions(
+    redis: &mut Redis,
+    prefix: &str,
+    partition: u16,
+    entries: &Entries,
+    findings: &mut Findings,
+) -> Result<(), Unreachable> {
+    let family = key(prefix, partition, "l:");
+    let keys = redis.keys(&family)?;
+    let gets = keys.iter().map(|key| vec![b"GET".to_vec(), key.clone()]);
+    let values = redis.ask_all(&gets.collect::<Vec<_>>())?;
+    let mut found = BTreeMap::new();
+    for (key, value) in keys.iter().zip(values) {
+        let account = Uuid::from_slice(&key[family.len()..]).unwrap_or_default();
+        let at = value
+            .text()
+            .and_then(|id| Position::of_entry(partition, &id));
+        found.insert(account, at);
+    }
+    let mut expected = BTreeMap::new();
+    for event in entries
+        .events
+        .get(usize::from(partition))
+        .into_iter()
+        .flatten()
+    {
+        let at_home = home_partition(event.actor, entries.partitions) == partition;
+        if event.name != "EpochStarted" && at_home {
+            expected.insert(event.actor, Some(event.position));
+        }
+    }
+    findings.same_rows("last positions", &expected, &found);
+    Ok(())
+}
+
+/// What a receipt says happened did, and whatever has a key has its receipt.
+fn receipts(
+    redis: &mut Redis,
+    prefix: &str,
+    partition: u16,
+    entries: &Entries,
+    findings: &mut Findings,
+) -> Result<(), Unreachable> {
+    let events = entries.events.get(usize::from(partition));
+    let events = events.map_or(&[][..], Vec::as_slice);
+    let by_position: BTreeMap<Position, &Event> =
+        events.iter().map(|event| (event.position, event)).collect();
+    let family = key(prefix, partition, "r:");
+    let keys = redis.keys(&family)?;
+    let gets = keys.iter().map(|key| vec![b"GET".to_vec(), key.clone()]);
+    let values = redis.ask_all(&gets.collect::<Vec<_>>())?;
+    let mut kept = BTreeMap::new();
+    for (key, value) in keys.iter().zip(values) {
+        let hash = Uuid::from_slice(&key[family.len()..]).unwrap_or_default();
+        let hash = hash.as_u128();
+        // It may have expired between the two questions.
+        let Some(bytes) = value.bytes() else { continue };
+        match receipt(partition, &bytes) {
+            None => findings.violation(format!("the receipt {hash:032x} cannot be read")),
+            Some(receipt) => {
+                let event = receipt.last.and_then(|last| by_position.get(&last));
+                if receipt.appended {
+                    let what = format_args!("what the receipt {hash:032x} says was done");
+                    let said = Some((receipt.aggregate, receipt.version));
+                    let done = event.map(|event| (event.aggregate, event.version));
+                    findings.same(what, &said, &done);
+                }
+                kept.insert(hash, receipt);
+            }
+        }
+    }
+    findings.count("receipts", kept.len());
+    let now = clock(redis)?;
+    for event in events {
+        let Some((hash, fingerprint)) = event.receipt else {
+            continue;
+        };
+        let age = now - event.recorded_at;
+        if age > RECEIPT_MILLISECONDS - ABOUT_TO_EXPIRE_MILLISECONDS {
+            continue;
+        }
+        let what = format_args!("the receipt of {} at {}", event.aggregate, event.position);
+        let found = kept.get(&hash).map(|r| (r.fingerprint, r.appended));
+        findings.same(what, &Some((fingerprint, true)), &found);
+    }
+    Ok(())
+}
+
+struct Receipt {
+    fingerprint: u64,
+    appended: bool,
+    last: Option<Position>,
+    aggregate: Aggregate,
+    version: u64,
+}
+
+/// `fingerprint first last payload`
+fn receipt(partition: u16, bytes: &[u8]) -> Option<Receipt> {
+    let mut parts = bytes.splitn(4, |byte| *byte == b' ');
+    let mut text = || std::str::from_utf8(parts.next()?).ok();
+    let fingerprint = text()?.parse().ok()?;
+    let (first, last) = (text()?, text()?);
+    let payload = Value::read(parts.next()?).ok()?;
+    let of = payload.field("aggregate");
+    Some(Receipt {
+        fingerprint,
+        appended: !first.is_empty(),
+        last: Position::of_entry(partition, last),
+        aggregate: Aggregate {
+            kind: of.field("kind").unsigned()?.try_into().ok()?,
+            id: of.field("id").uuid()?,
+            member: of.field("member").uuid(),
+        },
+        version: payload.field("version").unsigned()?,
+    })
+}
+
+/// Milliseconds since 1970, as the server has it.
+fn clock(redis: &mut Redis) -> Result<i64, Unreachable> {
+    let time = redis.ask(&[b"TIME"])?.list().into_iter().next();
+    let seconds = time
+        .and_then(Reply::text)
+        .and_then(|text| text.parse::<i64>().ok());
+    let seconds = seconds.ok_or_else(|| Unreachable("the log server has no clock".into()))?;
+    Ok(seconds * 1_000)
+}

@@ -1,0 +1,54 @@
+//! Opens personal fields with the keys that the vault's table holds. A sealed
+//! field is: 1, the account (16 bytes), a nonce (24), the ciphertext with its
+//! tag; the first 17 bytes are authenticated.
+
+use std::collections::BTreeMap;
+
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use uuid::Uuid;
+
+use crate::message_pack::Value;
+
+const HEADER_BYTES: usize = 17;
+const NONCE_BYTES: usize = 24;
+
+/// By account; none where the key was destroyed.
+pub struct Keys(pub BTreeMap<Uuid, Option<Vec<u8>>>);
+
+impl Keys {
+    /// The text of a field of `owner`; none where there is none, or nobody can
+    /// read it any more.
+    pub fn open(&self, owner: Uuid, field: &Value) -> Result<Option<String>, String> {
+        let sealed = match field {
+            Value::Nil => return Ok(None),
+            Value::Bytes(sealed) => sealed,
+            _ => return Err("a personal field is not sealed".into()),
+        };
+        let (header, rest) =
+            (sealed.split_at_checked(HEADER_BYTES)).ok_or("a sealed field is cut")?;
+        let (nonce, ciphertext) =
+            (rest.split_first_chunk::<NONCE_BYTES>()).ok_or("a sealed field is cut")?;
+        if header[0] != 1 || &header[1..] != owner.as_bytes() {
+            return Err(format!("a sealed field is not {owner}'s"));
+        }
+        let Some(key) = self.0.get(&owner) else {
+            return Err(format!("{owner} never had a key"));
+        };
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let cipher = XChaCha20Poly1305::new_from_slice(key);
+        let cipher = cipher.map_err(|_| format!("the key of {owner} is none"))?;
+        let payload = Payload {
+            msg: ciphertext,
+            aad: header,
+        };
+        let text = cipher.decrypt(&XNonce::from(*nonce), payload);
+        let text = text.map_err(|_| format!("a sealed field does not open with {owner}'s key"))?;
+        let text = String::from_utf8(text).map_err(|error| error.to_string())?;
+        Ok(Some(text))
+    }
+}
