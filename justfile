@@ -20,3 +20,8 @@ gen:
 # Measure against ceilings of the same run.
 bench *ARGS:
     cargo run --release --locked --package bench -- {{ARGS}}
+
+# Crash trials: `just trials 40 --seed 7`.
+trials *ARGS:
+    cargo build --locked --package headwater --package trials
+    target/debug/trials {{ARGS}}

@@ -78,19 +78,30 @@ fn judge(
     if outcome.status >= 300 {
         return (!effect.is_empty()).then(|| format!("refused ({}) and done", outcome.status));
     }
-    let Some(position) = outcome.position.as_ref().and_then(|p| p.parse::<Position>().ok()) else {
+    let Some(position) = outcome
+        .position
+        .as_ref()
+        .and_then(|p| p.parse::<Position>().ok())
+    else {
         return Some(format!("acknowledged without a position: {outcome:?}"));
     };
     match effect.last() {
-        Some(last) if last.position != position => {
-            Some(format!("acknowledged at {position}, stands at {}", last.position))
-        }
+        Some(last) if last.position != position => Some(format!(
+            "acknowledged at {position}, stands at {}",
+            last.position
+        )),
         Some(last) if makes(outcome) && outcome.id != Some(last.envelope.aggregate.id) => {
-            Some(format!("{:?} was acknowledged and {} made", outcome.id, last.envelope.aggregate))
+            Some(format!(
+                "{:?} was acknowledged and {} made",
+                outcome.id, last.envelope.aggregate
+            ))
         }
         Some(_) => None,
         None if makes(outcome) => Some(format!("acknowledged at {position} and lost")),
-        None if heads.get(&position.partition).is_none_or(|head| *head < position) => {
+        None if heads
+            .get(&position.partition)
+            .is_none_or(|head| *head < position) =>
+        {
             Some(format!("acknowledged at {position}, beyond the log's end"))
         }
         None => None,
@@ -115,13 +126,23 @@ pub fn checkpoints(checkpoints: &Checkpoints, heads: &BTreeMap<u16, Position>) -
     let mut found = Vec::new();
     for (partition, at) in &checkpoints.social {
         if heads.get(partition).is_none_or(|head| at > head) && at.epoch > 0 {
-            found.push(format!("rows at {at} are ahead of the log ({:?})", heads.get(partition)));
+            found.push(format!(
+                "rows at {at} are ahead of the log ({:?})",
+                heads.get(partition)
+            ));
         }
     }
     for (partition, at) in &checkpoints.timelines {
-        if checkpoints.social.get(partition).is_none_or(|rows| at > rows) && at.epoch > 0 {
+        if checkpoints
+            .social
+            .get(partition)
+            .is_none_or(|rows| at > rows)
+            && at.epoch > 0
+        {
             let rows = checkpoints.social.get(partition);
-            found.push(format!("timelines at {at} are ahead of the rows ({rows:?})"));
+            found.push(format!(
+                "timelines at {at} are ahead of the rows ({rows:?})"
+            ));
         }
     }
     for stopped in &checkpoints.stopped {
@@ -132,7 +153,11 @@ pub fn checkpoints(checkpoints: &Checkpoints, heads: &BTreeMap<u16, Position>) -
 
 pub fn usage(name: &str, usage: Usage) -> Vec<String> {
     let limits = [
-        ("MiB of memory", usage.memory_megabytes, MEMORY_MEGABYTES_MAX),
+        (
+            "MiB of memory",
+            usage.memory_megabytes,
+            MEMORY_MEGABYTES_MAX,
+        ),
         ("descriptors", usage.descriptors, DESCRIPTORS_MAX),
         ("threads", usage.threads, THREADS_MAX),
     ];

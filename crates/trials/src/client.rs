@@ -83,7 +83,9 @@ impl Client {
 
     async fn try_send(&self, request: &Request) -> reqwest::Result<Answer> {
         let method = request.method.parse().unwrap_or(reqwest::Method::GET);
-        let mut sent = self.http.request(method, format!("{}{}", self.url, request.path));
+        let mut sent = self
+            .http
+            .request(method, format!("{}{}", self.url, request.path));
         if let Some(token) = &request.token {
             sent = sent.bearer_auth(token);
         }
@@ -91,12 +93,16 @@ impl Client {
             sent = sent.header("Idempotency-Key", key);
         }
         if let Some(body) = &request.body {
-            sent = sent.header("Content-Type", "application/json").body(body.clone());
+            sent = sent
+                .header("Content-Type", "application/json")
+                .body(body.clone());
         }
         let response = sent.send().await?;
         let header = |name: &str| {
             let value = response.headers().get(name);
-            value.and_then(|value| value.to_str().ok()).map(str::to_owned)
+            value
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
         };
         let problem = header("content-type").is_some_and(|t| t == "application/problem+json");
         let mut answer = Answer {
@@ -132,7 +138,9 @@ impl Client {
             if let Ok(answer) = probe {
                 let parts = serde_json::from_str::<serde_json::Value>(&answer.body);
                 let parts = parts.unwrap_or_default();
-                let all = ["log", "views", "database"].iter().all(|part| parts[part] == true);
+                let all = ["log", "views", "database"]
+                    .iter()
+                    .all(|part| parts[part] == true);
                 if answer.status == 200 && all {
                     return Ok(started.elapsed());
                 }
@@ -142,7 +150,10 @@ impl Client {
                 bail!("{} ended with {status}: {}", api.name(), api.last_lines());
             }
             if started.elapsed() > Duration::from_secs(READY_SECONDS_MAX) {
-                bail!("not ready in {READY_SECONDS_MAX} s: {last}; {}", api.last_lines());
+                bail!(
+                    "not ready in {READY_SECONDS_MAX} s: {last}; {}",
+                    api.last_lines()
+                );
             }
             tokio::time::sleep(Duration::from_millis(POLL_MILLISECONDS)).await;
         }

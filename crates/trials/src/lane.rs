@@ -170,14 +170,20 @@ pub async fn create(
     template: Option<&str>,
 ) -> anyhow::Result<()> {
     let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-    sqlx::query(AssertSqlSafe(drop)).execute(&mut *admin).await?;
+    sqlx::query(AssertSqlSafe(drop))
+        .execute(&mut *admin)
+        .await?;
     let template = template.map_or(String::new(), |template| format!(" TEMPLATE {template}"));
     let make = format!("CREATE DATABASE {name}{template}");
-    sqlx::query(AssertSqlSafe(make)).execute(&mut *admin).await?;
+    sqlx::query(AssertSqlSafe(make))
+        .execute(&mut *admin)
+        .await?;
     Ok(())
 }
 
 pub fn with_database(url: &str, name: &str) -> anyhow::Result<String> {
-    let (server, _) = url.rsplit_once('/').context("an address without a database")?;
+    let (server, _) = url
+        .rsplit_once('/')
+        .context("an address without a database")?;
     Ok(format!("{server}/{name}"))
 }

@@ -128,7 +128,9 @@ impl Load {
             let operation = draw(&self, who, turn, &mut random);
             turn += 1;
             let known = match operation {
-                Operation::Write { request, account } => self.write(&client, request, account).await?,
+                Operation::Write { request, account } => {
+                    self.write(&client, request, account).await?
+                }
                 Operation::Read(request) => self.read(&client, &request).await,
             };
             if !known {
@@ -169,7 +171,8 @@ impl Load {
         if matches!(verdict, Verdict::Done) {
             let line = Line {
                 key: request.key.as_deref().unwrap_or_default(),
-                account,
+                // Who registers is the one who acts.
+                account: account.or(answer.id),
                 method: &request.method,
                 path: &request.path,
                 status: answer.status,
@@ -206,7 +209,9 @@ impl Load {
         self.judge(&read, &found, READ_SECONDS_MAX);
         let wanted = position.parse::<kernel::Position>().ok();
         let as_of = found.as_of.as_deref().unwrap_or_default();
-        let reached = as_of.split(',').filter_map(|p| p.trim().parse::<kernel::Position>().ok());
+        let reached = as_of
+            .split(',')
+            .filter_map(|p| p.trim().parse::<kernel::Position>().ok());
         let covers = |at: kernel::Position| {
             wanted.is_some_and(|wanted| at.partition == wanted.partition && at >= wanted)
         };
@@ -218,7 +223,10 @@ impl Load {
     async fn read(&self, client: &Client, request: &Request) -> bool {
         let answer = client.send(request).await;
         self.reads.fetch_add(1, Ordering::Relaxed);
-        !matches!(self.judge(request, &answer, READ_SECONDS_MAX), Verdict::Unknown)
+        !matches!(
+            self.judge(request, &answer, READ_SECONDS_MAX),
+            Verdict::Unknown
+        )
     }
 
     /// Whether the contract allows this answer, and what it means.

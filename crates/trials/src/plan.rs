@@ -37,8 +37,13 @@ pub enum Fault {
         count: u32,
     },
     /// The same, after the word to stop.
-    CrashInShutdown { target: Target, point: &'static str },
-    Kill { target: Target },
+    CrashInShutdown {
+        target: Target,
+        point: &'static str,
+    },
+    Kill {
+        target: Target,
+    },
     /// All product processes end and start in good order, one after another.
     Restart,
     Migrate,
@@ -50,8 +55,12 @@ pub enum Fault {
     Stop,
     TornLog,
     WipeViews,
-    Restore { running: bool },
-    FullDisk { target: Target },
+    Restore {
+        running: bool,
+    },
+    FullDisk {
+        target: Target,
+    },
 }
 
 /// One trial.
@@ -122,7 +131,8 @@ pub const ROUND: u64 = 40;
 
 impl Plan {
     pub fn draw(seed: u64, number: u64) -> Self {
-        let mut random = ChaCha8Rng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random =
+            ChaCha8Rng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let fault = fault(number, &mut random);
         let slow = matches!(fault, Fault::Stop);
         Self {
@@ -228,7 +238,9 @@ mod tests {
         let text = |seed, number| format!("{:?}", Plan::draw(seed, number));
         assert_eq!(text(7, 3), text(7, 3));
         assert_ne!(text(7, 3), text(8, 3));
-        let names: BTreeSet<_> = (0..6 * ROUND).map(|n| Plan::draw(1, n).fault.name()).collect();
+        let names: BTreeSet<_> = (0..6 * ROUND)
+            .map(|n| Plan::draw(1, n).fault.name())
+            .collect();
         assert!(names.len() >= 35, "{names:#?}");
     }
 

@@ -65,7 +65,10 @@ impl Setting {
         crash: Option<&str>,
     ) -> anyhow::Result<Process> {
         let log = self.folder.join(format!("{name}.log"));
-        let output = fs::OpenOptions::new().create(true).append(true).open(&log)?;
+        let output = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)?;
         let mut command = Command::new(&self.program);
         command
             .arg(subcommand)
@@ -88,7 +91,8 @@ impl Setting {
             command.env("HEADWATER_CRASH_AT", crash);
         }
         let child = command.spawn();
-        let child = child.with_context(|| format!("{} cannot be started", self.program.display()))?;
+        let child =
+            child.with_context(|| format!("{} cannot be started", self.program.display()))?;
         let pid = child.id().context("a process that ended at once")?;
         Ok(Process {
             name: name.to_owned(),

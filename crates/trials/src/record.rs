@@ -1,11 +1,6 @@
 //! One JSON line a trial, and where a run goes on. It refuses to judge.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -62,7 +57,10 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Record>> {
 }
 
 pub fn append(path: &Path, record: &Record) -> anyhow::Result<()> {
-    let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)?;
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
     file.write_all(&line)?;
@@ -83,7 +81,10 @@ mod tests {
             ..Record::default()
         };
         append(&path, &record)?;
-        fs::OpenOptions::new().append(true).open(&path)?.write_all(b"{\"seed\":")?;
+        fs::OpenOptions::new()
+            .append(true)
+            .open(&path)?
+            .write_all(b"{\"seed\":")?;
         for _ in 0..2 {
             let records = read(&path)?;
             assert_eq!((records.len(), records[0].number), (1, 7));

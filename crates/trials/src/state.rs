@@ -51,7 +51,12 @@ pub async fn heads(log_url: &str) -> anyhow::Result<BTreeMap<u16, Position>> {
     let mut heads = BTreeMap::new();
     for partition in 0..PARTITIONS {
         let mut command = redis::cmd("XREVRANGE");
-        command.arg(events_key(partition)).arg("+").arg("-").arg("COUNT").arg(1);
+        command
+            .arg(events_key(partition))
+            .arg("+")
+            .arg("-")
+            .arg("COUNT")
+            .arg(1);
         let last: Vec<Entry> = command.query_async(&mut log).await?;
         if let Some((id, _)) = last.first() {
             heads.insert(partition, format!("{partition}:{id}").parse()?);
@@ -87,7 +92,9 @@ pub async fn checkpoints(database_url: &str) -> anyhow::Result<Checkpoints> {
             seq: row.try_get::<i64, _>("seq")? as u64,
         };
         if let Some(reason) = row.try_get::<Option<String>, _>("stopped_because")? {
-            checkpoints.stopped.push(format!("{projection} {position}: {reason}"));
+            checkpoints
+                .stopped
+                .push(format!("{projection} {position}: {reason}"));
         }
         match projection.as_str() {
             "social" => checkpoints.social.insert(partition, position),

@@ -71,11 +71,16 @@ pub fn table(records: &[Record]) -> String {
         text.push_str(&row.line(name));
     }
     text.push_str(&all.line("all"));
-    let last = records.iter().rposition(|record| !record.violations.is_empty());
+    let last = records
+        .iter()
+        .rposition(|record| !record.violations.is_empty());
     let clean = records.len() - last.map_or(0, |last| last + 1);
     // Writing to a String cannot fail.
     let _ = writeln!(text, "the last {clean} in a row had no violation");
-    for record in records.iter().filter(|record| !record.violations.is_empty()) {
+    for record in records
+        .iter()
+        .filter(|record| !record.violations.is_empty())
+    {
         let first = record.violations.first().map_or("", String::as_str);
         let _ = writeln!(text, "trial {} ({}): {first}", record.number, record.fault);
     }

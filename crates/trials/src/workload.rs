@@ -37,7 +37,8 @@ impl Posts {
             self.0.extend(answer.id.map(|id| (id, account)));
         }
         if request.method == "DELETE" && !request.path.ends_with("like") {
-            self.0.retain(|(id, _)| !request.path.ends_with(&id.to_string()));
+            self.0
+                .retain(|(id, _)| !request.path.ends_with(&id.to_string()));
         }
     }
 
@@ -104,8 +105,16 @@ pub fn draw(load: &Load, who: usize, turn: u64, random: &mut ChaCha8Rng) -> Oper
         (0..10, Some(post), _) => publish("a reply", Some(post)),
         (10..28, Some(post), _) => write("PUT", format!("/v1/posts/{post}/like"), None),
         (28..34, Some(post), _) => write("DELETE", format!("/v1/posts/{post}/like"), None),
-        (34..42, ..) => write("PUT", format!("/v1/accounts/{}/follow", other(random)), None),
-        (42..46, ..) => write("DELETE", format!("/v1/accounts/{}/follow", other(random)), None),
+        (34..42, ..) => write(
+            "PUT",
+            format!("/v1/accounts/{}/follow", other(random)),
+            None,
+        ),
+        (42..46, ..) => write(
+            "DELETE",
+            format!("/v1/accounts/{}/follow", other(random)),
+            None,
+        ),
         (46..53, _, Some(post)) => {
             let body = json!({"text": format!("edited {key}")});
             write("PATCH", format!("/v1/posts/{post}"), Some(body))
