@@ -252,6 +252,8 @@ impl Load {
             400..=499 if REFUSALS.contains(&answer.code.as_str()) && path != "/v1/accounts" => {
                 Verdict::Refused
             }
+            // The post that is replied to was deleted meanwhile.
+            422 if answer.body.contains("\"/reply_to_id\"") => Verdict::Refused,
             status => {
                 self.complain(format!("{method} {path}: {status} {}", answer.body));
                 match status {
