@@ -299,7 +299,9 @@ impl AccountsApi {
             account: row.into(),
             email: credentials.and_then(|credentials| credentials.email),
         };
-        Ok(Found::new(own).as_of(&as_of).version(version, &known))
+        Ok(Found::new(own)
+            .as_of(&as_of, View::Social)
+            .version(version, &known))
     }
 
     /// Change my profile
@@ -407,7 +409,7 @@ impl AccountsApi {
         let ids: Vec<_> = ids.into_iter().map(AccountId).collect();
         let rows = accounts::by_ids(services.pool(), &ids).await?;
         let items = rows.into_iter().map(Account::from).collect();
-        Ok(Found::new(AccountBatch { items }).as_of(&as_of))
+        Ok(Found::new(AccountBatch { items }).as_of(&as_of, View::Social))
     }
 
     /// An account
@@ -430,7 +432,7 @@ impl AccountsApi {
         let row = find(&services, AccountId(account_id.0)).await?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
-            .as_of(&as_of)
+            .as_of(&as_of, View::Social)
             .version(version, &known))
     }
 
@@ -457,7 +459,7 @@ impl AccountsApi {
         let row = row.ok_or_else(missing)?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
-            .as_of(&as_of)
+            .as_of(&as_of, View::Social)
             .version(version, &known))
     }
 }

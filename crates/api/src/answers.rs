@@ -2,7 +2,7 @@
 //! or where its effect stands. The contract lists these headers. It refuses
 //! to build problems.
 
-use kernel::{Position, Positions};
+use kernel::Position;
 use poem::{
     IntoResponse, Response,
     http::{
@@ -16,20 +16,44 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 
-use crate::preconditions::{IfNoneMatch, etag, representation_etag};
+use crate::{
+    freshness::{Observed, View},
+    preconditions::{IfNoneMatch, etag, representation_etag},
+};
 
 pub const EVENT_POSITION: HeaderName = HeaderName::from_static("event-position");
 pub const AS_OF: HeaderName = HeaderName::from_static("as-of");
 
 /// An answer to a read: 200, or 304 where the reader has this version.
 pub struct Found<T> {
-    body: T,
+    body: Body<T>,
     headers: Headers,
     version: Option<(u64, IfNoneMatch)>,
 }
 
+enum Body<T> {
+    Value(T),
+    /// As `T` would be written.
+    Written(Vec<u8>),
+    Known,
+}
+
 impl<T> Found<T> {
     pub fn new(body: T) -> Self {
+        Self::with(Body::Value(body))
+    }
+
+    /// An answer that is written already, as `T` would be.
+    pub(crate) fn written(bytes: Vec<u8>) -> Self {
+        Self::with(Body::Written(bytes))
+    }
+
+    /// 304: the reader has what `tag` names.
+    pub(crate) fn known() -> Self {
+        Self::with(Body::Known)
+    }
+
+    fn with(body: Body<T>) -> Self {
         Self {
             body,
             headers: Headers::default(),
@@ -39,10 +63,16 @@ impl<T> Found<T> {
 
     /// How far the read model was.
     #[must_use]
-    pub fn as_of(mut self, positions: &Positions) -> Self {
-        if !positions.is_empty() {
-            self.headers.put(AS_OF, &positions.to_string());
+    pub(crate) fn as_of(mut self, observed: &Observed, view: View) -> Self {
+        if let Some(as_of) = observed.as_of(view) {
+            self.headers.0.push((AS_OF, as_of));
         }
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn tag(mut self, tag: &str) -> Self {
+        self.headers.put(ETAG, tag);
         self
     }
 
@@ -169,7 +199,11 @@ fn bytes<T: ToJSON>(body: &T) -> Vec<u8> {
 
 impl<T: ToJSON + Send> IntoResponse for Found<T> {
     fn into_response(mut self) -> Response {
-        let bytes = bytes(&self.body);
+        let bytes = match self.body {
+            Body::Value(body) => bytes(&body),
+            Body::Written(bytes) => bytes,
+            Body::Known => return self.headers.respond(StatusCode::NOT_MODIFIED, None),
+        };
         if let Some((version, known)) = self.version {
             let tag = representation_etag(version, &bytes);
             self.headers.put(ETAG, &tag);

@@ -170,7 +170,7 @@ async fn list(
         pages::asked(limit),
     )
     .await?;
-    Ok(pages::accounts(&services.cursors, &scope, rows, limit, here).as_of(&as_of))
+    Ok(pages::accounts(&services.cursors, &scope, rows, limit, here).as_of(&as_of, View::Social))
 }
 
 impl From<FollowError> for Problem {

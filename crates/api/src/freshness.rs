@@ -2,22 +2,30 @@
 //! the reader has written, or what they asked for. It refuses to answer with
 //! older data in silence.
 
-use std::time::Duration;
+mod follower;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use eventlog::Log;
 use kernel::{AccountId, Partition, Positions};
 use parking_lot::Mutex;
-use readmodel::{DatabaseConnection, checkpoints};
-use tokio::time::Instant;
+use poem::http::HeaderValue;
+use readmodel::{DatabaseConnection, hot::Hot};
+use tokio::{
+    sync::{Notify, watch},
+    task::AbortHandle,
+    time::Instant,
+};
 
-use crate::problem::{Code, Problem};
+use crate::{
+    problem::{Code, Problem},
+    shown::ShownPost,
+};
 
 /// How long a read waits for a projection.
 const WAIT_MILLISECONDS_MAX: u64 = 2_000;
 /// How long a read waits for lists that the database can stand in for.
 const WAIT_FOR_LISTS_MILLISECONDS_MAX: u64 = 250;
-/// How often one process looks while somebody waits.
-const LOOK_MILLISECONDS: u64 = 2;
 /// How old the observed checkpoints may be where nobody waits.
 const OBSERVED_MILLISECONDS_MAX: u64 = 100;
 /// How long the log may take to say what the reader wrote.
@@ -34,82 +42,143 @@ pub(crate) enum View {
 }
 
 impl View {
-    const ALL: [&'static str; 2] = ["social", "timelines"];
+    const ALL: [Self; 2] = [Self::Social, Self::Timelines];
 
     fn name(self) -> &'static str {
-        Self::ALL[self as usize]
+        match self {
+            Self::Social => "social",
+            Self::Timelines => "timelines",
+        }
+    }
+}
+
+/// How far the views were when somebody looked.
+#[derive(Clone)]
+pub(crate) struct Observed {
+    views: [Reached; 2],
+    /// Whether the hot posts were told all that the social view has.
+    pub told: bool,
+    /// Authors that are not in the lists of the timelines view.
+    pub pulled: Arc<BTreeSet<AccountId>>,
+    at: Instant,
+    /// Why nobody could look, since then.
+    failed: Option<Arc<str>>,
+}
+
+#[derive(Clone, Default)]
+struct Reached {
+    positions: Positions,
+    stopped: Vec<(Partition, String)>,
+    as_of: Option<HeaderValue>,
+}
+
+impl Observed {
+    fn nothing() -> Self {
+        Self {
+            views: Default::default(),
+            told: false,
+            pulled: Arc::default(),
+            at: Instant::now(),
+            failed: None,
+        }
+    }
+
+    /// For the header of the same name.
+    pub fn as_of(&self, view: View) -> Option<HeaderValue> {
+        self.views[view as usize].as_of.clone()
     }
 }
 
 pub(crate) struct Freshness {
     log: Log,
-    database: DatabaseConnection,
-    /// By view. The lock is held while one looks, so that all who wait share
-    /// one look.
-    observed: [tokio::sync::Mutex<Observed>; 2],
+    observed: watch::Receiver<Arc<Observed>>,
+    /// Somebody wants a newer look.
+    asked: Arc<Notify>,
     log_away_until: Mutex<Option<Instant>>,
+    follower: AbortHandle,
 }
 
-#[derive(Default)]
-struct Observed {
-    positions: Positions,
-    stopped: Vec<(Partition, String)>,
-    at: Option<Instant>,
+impl Drop for Freshness {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
 }
 
 impl Freshness {
-    pub fn new(log: Log, database: DatabaseConnection) -> Self {
+    /// Keeps `hot` told of what is folded.
+    pub fn start(log: Log, database: DatabaseConnection, hot: Arc<Hot<ShownPost>>) -> Self {
+        let asked = Arc::new(Notify::new());
+        let (observer, observed) = watch::channel(Arc::new(Observed::nothing()));
+        let followed = follower::follow(log.clone(), database, hot, asked.clone(), observer);
         Self {
             log,
-            database,
-            observed: Default::default(),
+            observed,
+            asked,
             log_away_until: Mutex::default(),
+            follower: tokio::spawn(followed).abort_handle(),
         }
     }
 
-    /// Waits, and returns how far the view is at least.
-    pub async fn wait(
+    /// What a read by `reader` must have seen: what they wrote last, and what
+    /// they asked for.
+    pub async fn wanted(
         &self,
-        view: View,
         reader: Option<AccountId>,
-        wanted: &Positions,
+        asked_for: &Positions,
     ) -> Result<Positions, Problem> {
-        let patience = Duration::from_millis(match view {
-            View::Social => WAIT_MILLISECONDS_MAX,
-            View::Timelines => WAIT_FOR_LISTS_MILLISECONDS_MAX,
-        });
         let known = self.log.partitions().count();
-        if let Some(position) = wanted.iter().find(|p| usize::from(p.partition.0) >= known) {
+        if let Some(position) = asked_for
+            .iter()
+            .find(|p| usize::from(p.partition.0) >= known)
+        {
             let detail = format!("There is no partition {}.", position.partition);
             return Err(Problem::invalid_parameter("Min-Position", detail));
         }
-        let mut wanted = wanted.clone();
+        let mut wanted = asked_for.clone();
         if let Some(reader) = reader
             && let Some(own) = self.own_position(reader).await
         {
             wanted.advance(own);
         }
-        let deadline = Instant::now() + patience;
+        Ok(wanted)
+    }
+
+    /// Waits until the view has what the reader must see, and returns how far
+    /// it is.
+    pub async fn wait(
+        &self,
+        view: View,
+        reader: Option<AccountId>,
+        asked_for: &Positions,
+    ) -> Result<Arc<Observed>, Problem> {
+        let wanted = self.wanted(reader, asked_for).await?;
+        self.reach(view, &wanted).await
+    }
+
+    pub async fn reach(&self, view: View, wanted: &Positions) -> Result<Arc<Observed>, Problem> {
+        let patience = Duration::from_millis(match view {
+            View::Social => WAIT_MILLISECONDS_MAX,
+            View::Timelines => WAIT_FOR_LISTS_MILLISECONDS_MAX,
+        });
+        let started = Instant::now();
+        let mut looks = self.observed.clone();
         loop {
-            let stopped = {
-                let mut observed = self.observed[view as usize].lock().await;
-                let reached = observed.positions.reach(&wanted);
-                let age_max = if reached {
-                    OBSERVED_MILLISECONDS_MAX
-                } else {
-                    LOOK_MILLISECONDS
-                };
-                let age_max = Duration::from_millis(age_max);
-                if observed.at.is_none_or(|at| at.elapsed() > age_max) {
-                    self.look(view, &mut observed).await?;
-                }
-                if observed.positions.reach(&wanted) {
-                    return Ok(observed.positions.clone());
-                }
-                let waited_for = |p: &&(Partition, String)| wanted.get(p.0).is_some();
-                observed.stopped.iter().find(waited_for).cloned()
-            };
-            if let Some((partition, reason)) = stopped {
+            let observed = looks.borrow_and_update().clone();
+            let reached = &observed.views[view as usize];
+            let age = observed.at.saturating_duration_since(started);
+            let recent = observed.at.elapsed() <= Duration::from_millis(OBSERVED_MILLISECONDS_MAX);
+            let looked = age > Duration::ZERO;
+            if let Some(reason) = observed.failed.as_ref().filter(|_| looked) {
+                let detail = "The read model does not answer. Try again shortly.";
+                return Err(Problem::new(Code::Unavailable, detail).caused_by(reason.to_string()));
+            }
+            if recent && observed.failed.is_none() && reached.positions.reach(wanted) {
+                return Ok(observed);
+            }
+            let waited_for = |p: &&(Partition, String)| wanted.get(p.0).is_some();
+            if let Some((partition, reason)) = reached.stopped.iter().find(waited_for)
+                && looked
+            {
                 tracing::warn!(
                     view = view.name(),
                     partition = partition.0,
@@ -120,22 +189,14 @@ impl Freshness {
                     "The read model stands still and an operator must look.",
                 ));
             }
-            if Instant::now() >= deadline {
+            self.asked.notify_one();
+            let newer = tokio::time::timeout_at(started + patience, looks.changed()).await;
+            if !matches!(newer, Ok(Ok(()))) {
                 return Err(behind(
                     "The read model has not caught up yet. Try again shortly.",
                 ));
             }
-            tokio::time::sleep(Duration::from_millis(LOOK_MILLISECONDS)).await;
         }
-    }
-
-    async fn look(&self, view: View, observed: &mut Observed) -> Result<(), Problem> {
-        let pool = self.database.get_postgres_connection_pool();
-        let (positions, stopped) = checkpoints::all(pool, view.name()).await?;
-        observed.positions = positions;
-        observed.stopped = stopped;
-        observed.at = Some(Instant::now());
-        Ok(())
     }
 
     /// What the reader wrote last; none where they wrote nothing, or where the

@@ -8,6 +8,7 @@ mod likes;
 mod posts;
 mod registration;
 mod sessions;
+mod shown;
 mod timelines;
 
 // Once for all.

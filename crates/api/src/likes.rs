@@ -108,7 +108,10 @@ impl LikesApi {
         let post = posts::find(&services, viewer, PostId(post_id.0)).await?.id;
         let asked = pages::asked(limit.0);
         let rows = likes::likers(services.pool(), post, after, asked).await?;
-        Ok(pages::accounts(&services.cursors, &scope, rows, limit.0, &here).as_of(&as_of))
+        Ok(
+            pages::accounts(&services.cursors, &scope, rows, limit.0, &here)
+                .as_of(&as_of, View::Social),
+        )
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     request::RequestId,
     services::{Services, new_id},
     sessions::Session,
+    shown,
     system::Tag,
 };
 
@@ -356,9 +357,11 @@ impl PostsApi {
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let ids: Vec<_> = ids.into_iter().map(PostId).collect();
-        let rows = posts::by_ids(services.pool(), viewer.account(), &ids).await?;
-        let items = Post::all(rows, viewer);
-        Ok(Found::new(PostBatch { items }).as_of(&as_of))
+        let (pool, account) = (services.pool(), viewer.account());
+        let posts = services.hot.posts(pool, account, &ids, as_of.told).await?;
+        let mut bytes = shown::write_items(&posts, viewer);
+        bytes.push(b'}');
+        Ok(Found::written(bytes).as_of(&as_of, View::Social))
     }
 
     /// A post
@@ -374,11 +377,19 @@ impl PostsApi {
         let as_of = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
-        let row = find(&services, viewer, PostId(post_id.0)).await?;
-        let version = row.version;
-        Ok(Found::new(Post::of(row, viewer))
-            .as_of(&as_of)
-            .version(version, &known))
+        let (pool, account, id) = (services.pool(), viewer.account(), PostId(post_id.0));
+        let posts = services.hot.posts(pool, account, &[id], as_of.told).await?;
+        let seen = posts.first().ok_or_else(|| Problem::not_found("post"))?;
+        let tag = shown::etag(seen, viewer);
+        let found = match known.has(&tag) {
+            true => Found::known(),
+            false => {
+                let mut bytes = Vec::new();
+                shown::write(seen, viewer, &mut bytes);
+                Found::written(bytes)
+            }
+        };
+        Ok(found.tag(&tag).as_of(&as_of, View::Social))
     }
 
     /// Edit a post of mine
@@ -464,7 +475,7 @@ impl PostsApi {
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
         let rows = posts::revisions(services.pool(), post).await?;
         let items = rows.into_iter().map(Revision::from).collect();
-        Ok(Found::new(History { items }).as_of(&as_of))
+        Ok(Found::new(History { items }).as_of(&as_of, View::Social))
     }
 
     /// Replies to a post, oldest first
@@ -492,7 +503,10 @@ impl PostsApi {
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
         let asked = pages::asked(limit.0);
         let rows = posts::replies(services.pool(), viewer.account(), post, after, asked).await?;
-        Ok(pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here).as_of(&as_of))
+        Ok(
+            pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here)
+                .as_of(&as_of, View::Social),
+        )
     }
 
     /// A post in its thread
@@ -530,7 +544,9 @@ impl PostsApi {
             descendants: Post::all(below, viewer),
             next_cursor,
         };
-        Ok(Found::new(thread).as_of(&as_of).next(link.as_deref()))
+        Ok(Found::new(thread)
+            .as_of(&as_of, View::Social)
+            .next(link.as_deref()))
     }
 }
 

@@ -10,7 +10,7 @@ use kernel::{AccountId, Positions};
 use poem::{Request, RequestBody, Result, http::Method};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
@@ -24,7 +24,6 @@ pub const IF_NONE_MATCH: &str = "If-None-Match";
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub const MIN_POSITION: &str = "Min-Position";
 const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
-const REPRESENTATION_BYTES: usize = 8;
 /// An extractor can tell the document of a security scheme and of nothing
 /// else; `contract` turns names with this prefix into header parameters.
 pub(crate) const HEADER_MARK: &str = "header:";
@@ -38,10 +37,23 @@ pub fn etag(version: u64) -> String {
 /// the aggregate (counters, who looks), so that the bytes are part of the tag.
 /// `If-Match` reads the version out of either.
 pub(crate) fn representation_etag(version: u64, bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    let digest = digest[..REPRESENTATION_BYTES].iter();
-    let digest: String = digest.map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{version}-{digest}\"")
+    format!("\"{version}-{}\"", representation_digest(bytes))
+}
+
+pub(crate) fn representation_digest(bytes: &[u8]) -> Digest {
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(bytes)[..8]);
+    Digest(u64::from_be_bytes(first))
+}
+
+/// The first bytes of a SHA-256, shown in hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest(u64);
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// The version that an edit wants to meet; none where any will do.

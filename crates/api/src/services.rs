@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eventlog::{IdempotencyKey, Intent, Log, Receipt};
 use kernel::{AccountId, Command, Sealer, Timestamp, Uuid};
-use readmodel::{DatabaseConnection, PgPool, timelines::Lists};
+use readmodel::{DatabaseConnection, PgPool, hot::Hot, timelines::Lists};
 use vault::{PasswordHashes, Vault};
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     paging::{CursorSecretError, Cursors},
     preconditions::Idempotency,
     problem::Problem,
+    shown::ShownPost,
     tokens::{TokenSettings, TokenSettingsError, Tokens},
 };
 
@@ -24,6 +25,7 @@ pub struct Services {
     pub(crate) lists: Lists,
     pub(crate) passwords: PasswordHashes,
     pub(crate) freshness: Freshness,
+    pub(crate) hot: Arc<Hot<ShownPost>>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) cursors: Arc<Cursors>,
 }
@@ -47,13 +49,16 @@ pub struct Rooms {
 }
 
 impl Services {
+    /// Within a runtime, since it begins to follow what is folded.
     pub fn new(
         rooms: Rooms,
         tokens: TokenSettings,
         cursor_secret: &str,
     ) -> Result<Self, ServicesError> {
+        let hot = Arc::new(Hot::default());
         Ok(Self {
-            freshness: Freshness::new(rooms.log.clone(), rooms.database.clone()),
+            freshness: Freshness::start(rooms.log.clone(), rooms.database.clone(), hot.clone()),
+            hot,
             log: rooms.log,
             database: rooms.database,
             sealer: rooms.sealer,

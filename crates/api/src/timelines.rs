@@ -8,7 +8,10 @@ use poem_openapi::{
     OpenApi,
     param::{Path, Query},
 };
-use readmodel::{accounts, timelines};
+use readmodel::{
+    accounts,
+    timelines::{self, Home},
+};
 
 use crate::{
     answers::Found,
@@ -20,6 +23,7 @@ use crate::{
     preconditions::MinPosition,
     problem::Problem,
     services::Services,
+    shown,
     system::Tag,
 };
 
@@ -48,23 +52,38 @@ impl TimelinesApi {
         let scope = format!("home:{}", me.account);
         let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
         let freshness = &services.freshness;
-        let reader = Some(me.account);
-        let folded = freshness
-            .wait(View::Social, reader, &min_position.0)
-            .await?;
+        let wanted = freshness.wanted(Some(me.account), &min_position.0).await?;
+        let folded = freshness.reach(View::Social, &wanted).await?;
         // Lists that lag are not waited for long: the database has what they
         // lack.
-        let fanned_out = freshness
-            .wait(View::Timelines, reader, &min_position.0)
-            .await;
-        let (lists, as_of) = match fanned_out {
-            Ok(fanned_out) => (Some(&services.lists), fanned_out),
-            Err(_) => (None, folded),
+        let fanned_out = freshness.reach(View::Timelines, &wanted).await;
+        let (observed, view, use_lists) = match fanned_out {
+            Ok(observed) => (observed, View::Timelines, true),
+            Err(_) => (folded, View::Social, false),
         };
-        let asked = pages::asked(limit.0);
-        let rows = timelines::home(services.pool(), lists, me.account, before, asked).await?;
+        let home = Home {
+            pool: services.pool(),
+            hot: &services.hot,
+            told: observed.told,
+            lists: use_lists.then_some((&services.lists, &observed.pulled)),
+            reader: me.account,
+        };
+        let mut posts = home.page(before, pages::asked(limit.0)).await?;
+        let more = posts.len() > limit.0.get();
+        posts.truncate(limit.0.get());
         let viewer = Viewer(Some(me));
-        Ok(pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here).as_of(&as_of))
+        let mut bytes = shown::write_items(&posts, viewer);
+        let last = posts.last().filter(|_| more);
+        let next = last.map(|seen| services.cursors.seal(&scope, seen.post.id.0.as_bytes()));
+        if let Some(cursor) = &next {
+            bytes.extend_from_slice(br#","next_cursor":""#);
+            bytes.extend_from_slice(cursor.as_bytes());
+            bytes.push(b'"');
+        }
+        bytes.push(b'}');
+        let link = next.map(|cursor| here.next(&cursor));
+        let found = Found::written(bytes).as_of(&observed, view);
+        Ok(found.next(link.as_deref()))
     }
 
     /// Everything public, newest first
@@ -88,7 +107,10 @@ impl TimelinesApi {
             .await?;
         let asked = pages::asked(limit.0);
         let rows = timelines::local(services.pool(), viewer.account(), before, asked).await?;
-        Ok(pages::posts(&services.cursors, "local", rows, limit.0, viewer, &here).as_of(&as_of))
+        Ok(
+            pages::posts(&services.cursors, "local", rows, limit.0, viewer, &here)
+                .as_of(&as_of, View::Social),
+        )
     }
 
     /// An account's posts and replies, newest first
@@ -119,7 +141,10 @@ impl TimelinesApi {
         let asked = pages::asked(limit.0);
         let (pool, looks) = (services.pool(), viewer.account());
         let rows = timelines::of_account(pool, looks, author, before, asked).await?;
-        Ok(pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here).as_of(&as_of))
+        Ok(
+            pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here)
+                .as_of(&as_of, View::Social),
+        )
     }
 
     /// My posts and replies, newest first
@@ -147,6 +172,9 @@ impl TimelinesApi {
         let rows =
             timelines::of_account(services.pool(), reader, me.account, before, asked).await?;
         let viewer = Viewer(Some(me));
-        Ok(pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here).as_of(&as_of))
+        Ok(
+            pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here)
+                .as_of(&as_of, View::Social),
+        )
     }
 }

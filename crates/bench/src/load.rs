@@ -1,150 +1,99 @@
-//! A load generator that costs little: one HTTP/1.1 connection a task, requests
-//! written as they are, answers read by their Content-Length. It refuses
-//! anything but 2xx and 304.
+//! A load generator that costs little: raw HTTP/1.1 over kept connections. It
+//! refuses to forget an answer: those that are no 2xx or 304 are counted by
+//! their status.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+mod closed;
+mod latencies;
+mod open;
+mod wire;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::JoinSet,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-const WARM_UP_SECONDS: u64 = 1;
-const MEASURED_SECONDS: u64 = 5;
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+pub use closed::closed;
+pub use latencies::Latencies;
+pub use open::open;
+pub use wire::{Answer, Wire, request};
 
-/// Whatever went wrong ends the benchmark.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+/// Writes the next request of one connection into an empty buffer.
+pub type Maker = Box<dyn FnMut(&mut Vec<u8>) + Send>;
+/// The maker of the connection with this number.
+pub type Makers = dyn Fn(usize) -> Maker + Send + Sync;
+/// Sees every good answer that is measured, and since when it was wanted.
+pub type Observer = Arc<dyn Fn(std::time::Instant, &Answer<'_>) + Send + Sync>;
 
-pub struct Figure {
-    pub name: &'static str,
-    pub rate: f64,
-    pub p50_milliseconds: f64,
-    pub p99_milliseconds: f64,
+#[derive(Clone)]
+pub struct Load {
+    pub address: SocketAddr,
+    pub connections: usize,
+    pub warm_up: Duration,
+    pub measured: Duration,
+    /// The loop ends before its time when so many were sent.
+    pub requests_max: u64,
+    pub observer: Option<Observer>,
 }
 
-pub struct Request {
-    head: String,
-    body: String,
+/// What a loop has seen.
+#[derive(Default)]
+pub struct Seen {
+    pub seconds: f64,
+    pub latencies: Latencies,
+    /// Of all answers that were measured.
+    pub statuses: BTreeMap<u16, u64>,
+    /// One answer that was refused.
+    pub example: Option<String>,
 }
 
-impl Request {
-    pub fn new(method: &str, path: &str, body: Option<&str>) -> Self {
-        let body = body.unwrap_or_default().to_owned();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: bench\r\n");
-        if !body.is_empty() {
-            head.push_str("Content-Type: application/json\r\n");
-            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+impl Seen {
+    /// Good answers a second.
+    pub fn rate(&self) -> f64 {
+        self.good() as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
+    pub fn good(&self) -> u64 {
+        let good = self.statuses.iter().filter(|(status, _)| is_good(**status));
+        good.map(|(_, count)| count).sum()
+    }
+
+    pub fn errors(&self) -> u64 {
+        self.statuses.values().sum::<u64>() - self.good()
+    }
+
+    pub fn error_share(&self) -> f64 {
+        self.errors() as f64 / (self.errors() + self.good()).max(1) as f64
+    }
+
+    /// Errors by status, as `503: 12`.
+    pub fn complaints(&self) -> Option<String> {
+        let bad = self
+            .statuses
+            .iter()
+            .filter(|(status, _)| !is_good(**status));
+        let bad: Vec<_> = bad.map(|(s, count)| format!("{s}: {count}")).collect();
+        (!bad.is_empty()).then(|| {
+            let example = self.example.as_deref().unwrap_or_default();
+            format!("answers refused ({}), such as {example}", bad.join(", "))
+        })
+    }
+
+    fn count(&mut self, answer: &Answer<'_>) -> bool {
+        *self.statuses.entry(answer.status).or_default() += 1;
+        let good = is_good(answer.status);
+        if !good && self.example.is_none() {
+            self.example = Some(answer.text());
         }
-        Self { head, body }
+        good
     }
 
-    pub fn get(path: &str) -> Self {
-        Self::new("GET", path, None)
-    }
-
-    pub fn with(mut self, header: &str) -> Self {
-        self.head.push_str(header);
-        self.head.push_str("\r\n");
-        self
-    }
-
-    pub fn signed(self, token: &str) -> Self {
-        self.with(&format!("Authorization: Bearer {token}"))
+    fn add(&mut self, other: Self) {
+        self.latencies.add(&other.latencies);
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        self.example = self.example.take().or(other.example);
+        self.seconds = self.seconds.max(other.seconds);
     }
 }
 
-/// `request` gets the number of the connection and of its turn.
-pub async fn drive(
-    name: &'static str,
-    address: SocketAddr,
-    connections: usize,
-    request: impl Fn(usize, usize) -> Request,
-) -> Result<Figure> {
-    // Requests are made beforehand: making them is not what is measured.
-    const PREPARED: usize = 2_000;
-    let mut tasks = JoinSet::new();
-    for who in 0..connections {
-        let prepared: Vec<_> = (0..PREPARED).map(|turn| request(who, turn)).collect();
-        let prepared: Vec<_> = prepared
-            .into_iter()
-            .map(|request| format!("{}\r\n{}", request.head, request.body))
-            .collect();
-        tasks.spawn(loop_over(address, prepared));
-    }
-    let mut latencies = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        latencies.extend(done?.map_err(|error| format!("{name}: {error}"))?);
-    }
-    latencies.sort_unstable();
-    let at = |share: f64| {
-        let index = (latencies.len() as f64 * share) as usize;
-        let latency = latencies.get(index.min(latencies.len().saturating_sub(1)));
-        latency.map_or(0.0, |latency| latency.as_secs_f64() * 1_000.0)
-    };
-    Ok(Figure {
-        name,
-        rate: latencies.len() as f64 / MEASURED_SECONDS as f64,
-        p50_milliseconds: at(0.5),
-        p99_milliseconds: at(0.99),
-    })
-}
-
-/// Latencies of the measured time, after the warm-up.
-async fn loop_over(address: SocketAddr, requests: Vec<String>) -> Result<Vec<Duration>> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let measured_from = Instant::now() + Duration::from_secs(WARM_UP_SECONDS);
-    let end = measured_from + Duration::from_secs(MEASURED_SECONDS);
-    let mut latencies = Vec::new();
-    let mut buffer = Vec::new();
-    for request in requests.iter().cycle() {
-        let sent = Instant::now();
-        if sent >= end {
-            break;
-        }
-        stream.write_all(request.as_bytes()).await?;
-        read_answer(&mut stream, &mut buffer).await?;
-        if sent >= measured_from {
-            latencies.push(sent.elapsed());
-        }
-    }
-    Ok(latencies)
-}
-
-async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
-    buffer.clear();
-    let (head, length) = loop {
-        let read = stream.read_buf(buffer).await?;
-        if read == 0 {
-            return Err("the server closed the connection".into());
-        }
-        if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            let text = std::str::from_utf8(&buffer[..end])?;
-            let status = text.split(' ').nth(1).unwrap_or_default();
-            if !status.starts_with('2') && status != "304" {
-                return Err(format!("an answer was refused: {text}").into());
-            }
-            let length = text.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                let found = name.eq_ignore_ascii_case("content-length");
-                found.then(|| value.trim().parse::<usize>().ok()).flatten()
-            });
-            break (end + 4, length.unwrap_or(0));
-        }
-        if buffer.len() > ANSWER_BYTES_MAX {
-            return Err("an answer is too long".into());
-        }
-    };
-    while buffer.len() < head + length {
-        let read = stream.read_buf(buffer).await?;
-        if read == 0 {
-            return Err("the server closed the connection".into());
-        }
-    }
-    Ok(())
+fn is_good(status: u16) -> bool {
+    (200..300).contains(&status) || status == 304
 }

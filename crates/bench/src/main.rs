@@ -1,95 +1,114 @@
 #![doc = include_str!("../README.md")]
 
-mod hello;
+mod arguments;
+mod baseline;
+mod bench;
+mod binary;
+mod ceilings;
+mod figures;
+mod graph;
+mod line;
 mod load;
+mod progress;
+mod random;
+mod roles;
+mod seeded;
+mod servers;
+mod table;
+mod wait;
+mod world;
 
-use testkit::{App, Person};
+use anyhow::bail;
+use clap::Parser;
 
-use load::{Figure, Request, drive};
+use crate::{
+    arguments::{Arguments, Command},
+    baseline::Baseline,
+    bench::Bench,
+    figures::Figure,
+    line::Line,
+    progress::Progress,
+    table::Table,
+};
 
-const CONNECTIONS: usize = 64;
-const POSTS: usize = 500;
+/// Of the measured build's own data, whatever its exact build.
+const OWN_BUILD: &str = "own";
 
 #[tokio::main]
-async fn main() -> load::Result<()> {
-    eprintln!("starts servers, registers {CONNECTIONS} accounts, publishes {POSTS} posts …");
-    let app = App::start().await;
-    let mut people = Vec::new();
-    for _ in 0..CONNECTIONS {
-        people.push(app.client().register("bench").await);
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse().settled();
+    if let Some(Command::Hello) = arguments.command {
+        return ceilings::hello::serve().await;
     }
-    for person in &people {
-        for followed in people.iter().take(8).filter(|other| other.id != person.id) {
-            person.follow(followed).await;
+    if arguments.list {
+        for figure in Figure::ALL {
+            println!("{:10} {}", figure.name(), figure.about());
         }
+        return Ok(());
     }
-    let mut posts = Vec::new();
-    for number in 0..POSTS {
-        let author = &people[number % CONNECTIONS];
-        posts.push(
-            author
-                .publish(&format!("post {number} of the benchmark"))
-                .await,
-        );
+    tokio::select! {
+        ended = run(arguments) => ended,
+        // What was started ends with it.
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
     }
-    app.settle().await;
+}
 
-    let hello = drive("hello", hello::start().await?, CONNECTIONS, |_, _| {
-        Request::get("/hello")
-    })
-    .await?;
-    print_header();
-    print(&hello, &hello);
-    let address = app.address();
-    let token = |person: &Person| person.token().unwrap_or_default().to_owned();
-    let tokens: Vec<String> = people.iter().map(token).collect();
-
-    let one = drive("one post by id", address, CONNECTIONS, |_, turn| {
-        Request::get(&format!("/v1/posts/{}", posts[turn % POSTS]))
-    });
-    print(&one.await?, &hello);
-    let known = drive("one post, 304 by ETag", address, CONNECTIONS, |_, turn| {
-        Request::get(&format!("/v1/posts/{}", posts[turn % POSTS])).with("If-None-Match: *")
-    });
-    print(&known.await?, &hello);
-    let home = drive("home, 20 posts, warm", address, CONNECTIONS, |who, _| {
-        Request::get("/v1/timelines/home").signed(&tokens[who])
-    });
-    print(&home.await?, &hello);
-    let like = drive("like, accepted", address, CONNECTIONS, |who, turn| {
-        let path = format!("/v1/posts/{}/like", posts[(turn / 2) % POSTS]);
-        // Each like is taken back, so that every request makes an event.
-        let method = if turn % 2 == 0 { "PUT" } else { "DELETE" };
-        Request::new(method, &path, None).signed(&tokens[who])
-    });
-    print(&like.await?, &hello);
-    let publish = drive(
-        "create post, accepted",
-        address,
-        CONNECTIONS,
-        |who, turn| {
-            let body = format!("{{\"text\":\"post {turn} while it is measured\"}}");
-            Request::new("POST", "/v1/posts", Some(&body)).signed(&tokens[who])
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let figures = chosen(&arguments.only)?;
+    if !binary::is_optimised() {
+        eprintln!("this is a debug build: its figures say nothing");
+    }
+    let binary = match &arguments.headwater {
+        Some(binary) => binary.canonicalize()?,
+        None => binary::find_or_build().await?,
+    };
+    let table = Table {
+        json: arguments.json,
+        baseline: match arguments.compare {
+            true => Some(Baseline::read()?),
+            false => None,
         },
-    );
-    print(&publish.await?, &hello);
+    };
+    let bench = Bench::start(&arguments, &binary, OWN_BUILD).await?;
+    let lines = measure(bench, &figures, &table).await?;
+    if arguments.accept {
+        Baseline::accept(&lines)?;
+    }
     Ok(())
 }
 
-fn print_header() {
-    println!(
-        "{:24} {:>10} {:>9} {:>9} {:>7}",
-        "figure", "a second", "p50 ms", "p99 ms", "ratio"
-    );
+/// Prints every line as soon as it is known.
+async fn measure(mut bench: Bench, figures: &[Figure], table: &Table) -> anyhow::Result<Vec<Line>> {
+    let progress = Progress::start(figures.len() + 1);
+    let mut lines = Vec::new();
+    progress.begin("hello");
+    let hello = bench.measure_hello().await?;
+    progress.aside(|| {
+        table.print_header();
+        table.print(&hello);
+    });
+    lines.push(hello);
+    for figure in figures {
+        progress.begin(figure.name());
+        bench.world.refresh_tokens()?;
+        let measured = figure.measure(&mut bench).await?;
+        progress.aside(|| measured.iter().for_each(|line| table.print(line)));
+        lines.extend(measured);
+    }
+    progress.end();
+    bench.stop().await?;
+    Ok(lines)
 }
 
-fn print(figure: &Figure, ceiling: &Figure) {
-    println!(
-        "{:24} {:>10.0} {:>9.2} {:>9.2} {:>7.2}",
-        figure.name,
-        figure.rate,
-        figure.p50_milliseconds,
-        figure.p99_milliseconds,
-        figure.rate / ceiling.rate
-    );
+fn chosen(names: &[String]) -> anyhow::Result<Vec<Figure>> {
+    if names.is_empty() {
+        return Ok(Figure::ALL.to_vec());
+    }
+    for name in names {
+        if Figure::ALL.iter().all(|figure| figure.name() != name) {
+            bail!("there is no figure {name}; --list shows them");
+        }
+    }
+    let wanted = |figure: &Figure| names.iter().any(|name| name == figure.name());
+    Ok(Figure::ALL.into_iter().filter(wanted).collect())
 }

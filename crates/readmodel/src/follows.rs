@@ -1,6 +1,6 @@
 //! Follows: the edges, followers and followed, and how many there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::follows::FollowEvent;
 use kernel::{AccountId, Uuid};
@@ -84,6 +84,42 @@ impl Fold {
         }
         Ok(())
     }
+}
+
+/// Whom `account` follows, at most `limit`.
+pub(crate) async fn followed(
+    pool: &PgPool,
+    account: AccountId,
+    limit: u32,
+) -> Result<Vec<AccountId>, ReadError> {
+    let sql = "SELECT followed_id FROM follows WHERE follower_id = $1 LIMIT $2";
+    let rows = sqlx::query(sql)
+        .bind(account.0)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?;
+    rows.iter()
+        .map(|row| Ok(AccountId(row.try_get("followed_id")?)))
+        .collect()
+}
+
+/// Those of `others` that `account` follows.
+pub(crate) async fn followed_among(
+    pool: &PgPool,
+    account: AccountId,
+    others: &BTreeSet<AccountId>,
+) -> Result<BTreeSet<AccountId>, ReadError> {
+    let others: Vec<Uuid> = others.iter().map(|other| other.0).collect();
+    let sql = "SELECT followed_id FROM follows
+               WHERE follower_id = $1 AND followed_id = ANY($2)";
+    let rows = sqlx::query(sql)
+        .bind(account.0)
+        .bind(others)
+        .fetch_all(pool)
+        .await?;
+    rows.iter()
+        .map(|row| Ok(AccountId(row.try_get("followed_id")?)))
+        .collect()
 }
 
 /// Which end of the edges to list.

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod checkpoints;
 mod database;
 pub mod follows;
+pub mod hot;
 pub mod leases;
 pub mod likes;
 pub mod posts;

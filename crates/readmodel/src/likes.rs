@@ -1,6 +1,6 @@
 //! Likes: the edges, who liked a post, and how many did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::likes::LikeEvent;
 use domain::posts::PostId;
@@ -75,6 +75,44 @@ impl Fold {
         }
         Ok(())
     }
+}
+
+/// Posts with ids from `since` on that `account` likes, at most `limit`.
+pub(crate) async fn liked_since(
+    pool: &PgPool,
+    account: AccountId,
+    since: PostId,
+    limit: u32,
+) -> Result<Vec<PostId>, ReadError> {
+    let sql = "SELECT post_id FROM likes WHERE account_id = $1 AND post_id >= $2
+               ORDER BY post_id DESC LIMIT $3";
+    let rows = sqlx::query(sql)
+        .bind(account.0)
+        .bind(since.0)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?;
+    rows.iter()
+        .map(|row| Ok(PostId(row.try_get("post_id")?)))
+        .collect()
+}
+
+/// Those of `posts` that `account` likes.
+pub(crate) async fn liked_among(
+    pool: &PgPool,
+    account: AccountId,
+    posts: &[PostId],
+) -> Result<BTreeSet<PostId>, ReadError> {
+    let posts: Vec<Uuid> = posts.iter().map(|post| post.0).collect();
+    let sql = "SELECT post_id FROM likes WHERE account_id = $1 AND post_id = ANY($2)";
+    let rows = sqlx::query(sql)
+        .bind(account.0)
+        .bind(posts)
+        .fetch_all(pool)
+        .await?;
+    rows.iter()
+        .map(|row| Ok(PostId(row.try_get("post_id")?)))
+        .collect()
 }
 
 /// Who liked `post`, the last first. `after` is the key of the last row seen.

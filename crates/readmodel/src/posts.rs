@@ -62,15 +62,27 @@ pub(crate) fn viewer_id(viewer: Option<AccountId>) -> Uuid {
     viewer.map_or(Uuid::nil(), |viewer| viewer.0)
 }
 
-/// `SELECT` of everything that `PostRow` has, with posts as `p` and the viewer
-/// as `$1`, of what that viewer may see.
-macro_rules! select {
-    ($from:literal, $condition:literal, $order:literal) => {
+/// `SELECT` of everything that `PostRow` has, with posts as `p`, their authors
+/// as `a`, and their counters as `n`.
+macro_rules! columns {
+    ($liked:literal) => {
         concat!(
             "SELECT p.id, p.author_id, a.handle, a.display_name, p.text, p.hashtags, p.mentions,
                     p.metadata, p.language, p.followers_only, p.parent_id, p.root_id,
                     p.created_at, p.edited_at, p.version, coalesce(n.likes, 0) AS likes,
-                    coalesce(n.replies, 0) AS replies, v.account_id IS NOT NULL AS liked ",
+                    coalesce(n.replies, 0) AS replies, ",
+            $liked,
+            " AS liked "
+        )
+    };
+}
+pub(crate) use columns;
+
+/// The same with the viewer as `$1`, of what that viewer may see.
+macro_rules! select {
+    ($from:literal, $condition:literal, $order:literal) => {
+        concat!(
+            $crate::posts::columns!("v.account_id IS NOT NULL"),
             $from,
             " JOIN accounts AS a ON a.id = p.author_id
              LEFT JOIN post_counters AS n ON n.post_id = p.id
@@ -87,7 +99,7 @@ macro_rules! select {
 pub(crate) use select;
 
 impl PostRow {
-    pub(crate) fn read(row: &PgRow) -> Result<Self, ReadError> {
+    fn read(row: &PgRow) -> Result<Self, ReadError> {
         let at = |column| row.try_get::<Option<i64>, _>(column);
         let post = |column| row.try_get::<Option<Uuid>, _>(column);
         Ok(Self {
@@ -119,24 +131,30 @@ pub(crate) fn read_all(rows: &[PgRow]) -> Result<Vec<PostRow>, ReadError> {
     rows.iter().map(PostRow::read).collect()
 }
 
-/// Posts in the order of `ids`; what the viewer may not see is left out.
-pub async fn by_ids(
+/// Those of `ids` that are there, whoever may see them; nobody likes them.
+pub(crate) async fn as_everybody_sees(
     pool: &PgPool,
-    viewer: Option<AccountId>,
     ids: &[PostId],
 ) -> Result<Vec<PostRow>, ReadError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query(select!(
-        "FROM unnest($2::uuid[]) WITH ORDINALITY AS w (id, place)
-         JOIN posts AS p ON p.id = w.id",
-        "",
-        "ORDER BY w.place"
-    ))
-    .bind(viewer_id(viewer))
-    .bind(ids)
-    .fetch_all(pool)
-    .await?;
+    let sql = concat!(
+        columns!("false"),
+        "FROM posts AS p JOIN accounts AS a ON a.id = p.author_id
+         LEFT JOIN post_counters AS n ON n.post_id = p.id
+         WHERE p.id = ANY($1) AND p.deleted_at IS NULL"
+    );
+    let rows = sqlx::query(sql).bind(ids).fetch_all(pool).await?;
     read_all(&rows)
+}
+
+/// What `replies` reply to, deleted ones too.
+pub async fn parents(pool: &PgPool, replies: &[PostId]) -> Result<Vec<PostId>, ReadError> {
+    let replies: Vec<Uuid> = replies.iter().map(|id| id.0).collect();
+    let sql = "SELECT parent_id FROM posts WHERE id = ANY($1) AND parent_id IS NOT NULL";
+    let rows = sqlx::query(sql).bind(replies).fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| Ok(PostId(row.try_get("parent_id")?)))
+        .collect()
 }
 
 pub async fn by_id(
@@ -144,7 +162,12 @@ pub async fn by_id(
     viewer: Option<AccountId>,
     id: PostId,
 ) -> Result<Option<PostRow>, ReadError> {
-    Ok(by_ids(pool, viewer, &[id]).await?.pop())
+    let row = sqlx::query(select!("FROM posts AS p", "AND p.id = $2", ""))
+        .bind(viewer_id(viewer))
+        .bind(id.0)
+        .fetch_optional(pool)
+        .await?;
+    row.as_ref().map(PostRow::read).transpose()
 }
 
 /// Replies to `parent` itself, oldest first, after the id last seen.

@@ -6,6 +6,8 @@
 mod fan_out;
 mod lists;
 
+use std::collections::BTreeSet;
+
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid, crash};
 use sea_orm::sqlx::{self, PgPool, Row};
@@ -17,6 +19,7 @@ pub use lists::{
 
 use crate::{
     ReadError,
+    hot::{Hot, Seen, Shown},
     posts::{PostRow, read_all, select, viewer_id},
 };
 use lists::Slice;
@@ -95,24 +98,18 @@ pub async fn home_ids(
         .collect()
 }
 
-/// Ids of home by authors whose posts are pulled instead of pushed.
-async fn pulled_ids(
+/// Ids of an author's posts, newest first, before the id last seen.
+pub(crate) async fn authored_ids(
     pool: &PgPool,
-    reader: AccountId,
+    author: AccountId,
     before: Option<PostId>,
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
     let rows = sqlx::query(
-        "SELECT p.id FROM projections.pulled_authors AS s CROSS JOIN LATERAL (
-            SELECT q.id FROM posts AS q
-            WHERE q.author_id = s.account_id AND q.id < $2 AND q.deleted_at IS NULL
-            ORDER BY q.id DESC LIMIT $3
-         ) AS p
-         WHERE EXISTS (SELECT 1 FROM follows AS f
-                       WHERE f.follower_id = $1 AND f.followed_id = s.account_id)
-         ORDER BY p.id DESC LIMIT $3",
+        "SELECT id FROM posts WHERE author_id = $1 AND id < $2 AND deleted_at IS NULL
+         ORDER BY id DESC LIMIT $3",
     )
-    .bind(reader.0)
+    .bind(author.0)
     .bind(before.map_or(Uuid::max(), |id| id.0))
     .bind(i64::from(limit))
     .fetch_all(pool)
@@ -122,91 +119,96 @@ async fn pulled_ids(
         .collect()
 }
 
-/// Home rows of `ids`, in that order: those of oneself and of whom one follows
-/// now. Followers-only posts need no other condition.
-async fn home_rows(
-    pool: &PgPool,
-    reader: AccountId,
-    ids: &[PostId],
-) -> Result<Vec<PostRow>, ReadError> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query(select!(
-        "FROM unnest($2::uuid[]) WITH ORDINALITY AS w (id, place)
-         JOIN posts AS p ON p.id = w.id",
-        "AND (p.author_id = $1 OR EXISTS (
-              SELECT 1 FROM follows AS f
-              WHERE f.follower_id = $1 AND f.followed_id = p.author_id)) ",
-        "ORDER BY w.place"
-    ))
-    .bind(reader.0)
-    .bind(ids)
-    .fetch_all(pool)
-    .await?;
-    read_all(&rows)
+/// Authors whose posts are pulled when read, instead of pushed.
+pub async fn pulled_authors(pool: &PgPool) -> Result<BTreeSet<AccountId>, ReadError> {
+    let sql = "SELECT account_id FROM projections.pulled_authors";
+    let rows = sqlx::query(sql).fetch_all(pool).await?;
+    rows.iter()
+        .map(|row| Ok(AccountId(row.try_get("account_id")?)))
+        .collect()
 }
 
-/// A page of home: up to `limit` posts before the id last seen. Candidates come
-/// from the reader's list as far as it reaches, below it from the query; what a
-/// rule hides is refilled.
-pub async fn home(
-    pool: &PgPool,
-    lists: Option<&Lists>,
-    reader: AccountId,
-    before: Option<PostId>,
-    limit: u32,
-) -> Result<Vec<PostRow>, ReadError> {
-    let mut page: Vec<PostRow> = Vec::new();
-    let mut cursor = before;
-    let mut round_ids = limit + SPARE_ROWS;
-    loop {
-        let ids = candidates(pool, lists, reader, cursor, round_ids).await?;
-        let exhausted = ids.len() < round_ids as usize;
-        cursor = ids.last().copied().or(cursor);
-        page.extend(home_rows(pool, reader, &ids).await?);
-        if exhausted || page.len() >= limit as usize {
-            page.truncate(limit as usize);
-            return Ok(page);
+/// What a page of home is put together from.
+pub struct Home<'a, T> {
+    pub pool: &'a PgPool,
+    pub hot: &'a Hot<T>,
+    /// Whether `hot` was told all that is folded.
+    pub told: bool,
+    /// Lists, and those whose posts are not in them; without the views server
+    /// everything is queried.
+    pub lists: Option<(&'a Lists, &'a BTreeSet<AccountId>)>,
+    pub reader: AccountId,
+}
+
+impl<T: Shown> Home<'_, T> {
+    /// Up to `limit` posts before the id last seen. Candidates come from the
+    /// reader's list as far as it reaches, below it from the query; what a
+    /// rule hides is refilled.
+    pub async fn page(
+        &self,
+        before: Option<PostId>,
+        limit: u32,
+    ) -> Result<Vec<Seen<T>>, ReadError> {
+        let mut page = Vec::new();
+        let mut cursor = before;
+        let mut round_ids = limit + SPARE_ROWS;
+        loop {
+            let ids = self.candidates(cursor, round_ids).await?;
+            let exhausted = ids.len() < round_ids as usize;
+            cursor = ids.last().copied().or(cursor);
+            let posts = self.hot.home(self.pool, self.reader, &ids, self.told);
+            page.extend(posts.await?);
+            if exhausted || page.len() >= limit as usize {
+                page.truncate(limit as usize);
+                return Ok(page);
+            }
+            round_ids = (round_ids * 2).min(ROUND_IDS_MAX);
         }
-        round_ids = (round_ids * 2).min(ROUND_IDS_MAX);
     }
-}
 
-/// The next `count` ids of home or a superset of them, newest first; fewer only
-/// where there are no more. Without the views server they are queried.
-async fn candidates(
-    pool: &PgPool,
-    lists: Option<&Lists>,
-    reader: AccountId,
-    before: Option<PostId>,
-    count: u32,
-) -> Result<Vec<PostId>, ReadError> {
-    let slice = match lists {
-        Some(lists) => slice(pool, lists, reader, before, count).await,
-        None => Ok(None),
-    };
-    let slice = slice.unwrap_or_else(|error| {
-        tracing::debug!(%error, "home comes from the database");
-        None
-    });
-    let Some(Slice { mut ids, floor }) = slice else {
-        return home_ids(pool, reader, before, count).await;
-    };
-    let wanted = count as usize;
-    let pulled = pulled_ids(pool, reader, before, count).await?;
-    if let Some(floor) = floor
-        && ids.len() < wanted
-    {
-        // The list ends here; the query goes on, pulled authors included.
-        let below = before.map_or(floor, |before| before.min(floor));
-        ids.extend(home_ids(pool, reader, Some(below), count).await?);
+    /// The next `count` ids of home or a superset of them, newest first; fewer
+    /// only where there are no more.
+    async fn candidates(
+        &self,
+        before: Option<PostId>,
+        count: u32,
+    ) -> Result<Vec<PostId>, ReadError> {
+        let (pool, reader) = (self.pool, self.reader);
+        let Some((lists, pulled)) = self.lists else {
+            return home_ids(pool, reader, before, count).await;
+        };
+        let slice = slice(pool, lists, reader, before, count).await;
+        let slice = slice.unwrap_or_else(|error| {
+            tracing::debug!(%error, "home comes from the database");
+            None
+        });
+        let Some(Slice { mut ids, floor }) = slice else {
+            return home_ids(pool, reader, before, count).await;
+        };
+        let wanted = count as usize;
+        if let Some(floor) = floor
+            && ids.len() < wanted
+        {
+            // The list ends here; the query goes on, pulled authors included.
+            let below = before.map_or(floor, |before| before.min(floor));
+            ids.extend(home_ids(pool, reader, Some(below), count).await?);
+        }
+        let mut pulled_ids = Vec::new();
+        if !pulled.is_empty() {
+            let followed = self.hot.followed(pool, reader, pulled, self.told).await?;
+            for author in followed {
+                let authored = self.hot.authored(pool, author, before, count, self.told);
+                pulled_ids.extend(authored.await?);
+            }
+        }
+        if !pulled_ids.is_empty() {
+            ids.extend(pulled_ids);
+            ids.sort_unstable_by(|a, b| b.cmp(a));
+            ids.dedup();
+        }
+        ids.truncate(wanted);
+        Ok(ids)
     }
-    if !pulled.is_empty() {
-        ids.extend(pulled);
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        ids.dedup();
-    }
-    ids.truncate(wanted);
-    Ok(ids)
 }
 
 /// Reads the reader's list, filling it first where there is none. `None` where

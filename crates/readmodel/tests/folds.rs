@@ -8,6 +8,7 @@ mod folds {
     mod checkpoints;
     mod history;
     mod home;
+    mod hot;
     mod posts;
     mod setting;
     mod world;

@@ -3,8 +3,10 @@
 
 mod app;
 mod client;
+mod home;
 mod servers;
 
 pub use app::App;
 pub use client::{Answer, Client, Person, ids};
+pub use home::{Row, home};
 pub use servers::{Servers, until};

@@ -2,8 +2,9 @@
 
 use domain::posts::{PostId, Visibility};
 use kernel::AccountId;
-use readmodel::timelines::{FanOut, Lists, TIMELINE_ENTRIES_MAX, home, home_ids};
+use readmodel::timelines::{FanOut, Lists, TIMELINE_ENTRIES_MAX, home_ids};
 use redis::AsyncCommands;
+use testkit::home;
 
 use super::{
     setting::{Setting, lists},
@@ -27,7 +28,7 @@ async fn pages(
             .unwrap();
         assert!(page.len() <= limit as usize);
         let ended = page.len() < limit as usize;
-        all.extend(page.into_iter().map(|row| row.id));
+        all.extend(page);
         if ended {
             return all;
         }
@@ -216,7 +217,6 @@ async fn what_happens_while_a_list_is_filled_is_in_home_afterwards() {
         filling.await.unwrap();
         let lists = Some(&setting.lists);
         let page = home(setting.pool(), lists, reader, None, 20).await.unwrap();
-        let page: Vec<_> = page.into_iter().map(|row| row.id).collect();
         let oracle = home_ids(setting.pool(), reader, None, 20).await.unwrap();
         assert_is(&page, &oracle, &format!("round {round}"));
     }

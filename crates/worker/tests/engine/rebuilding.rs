@@ -1,7 +1,8 @@
 //! What is remembered can be made again.
 
 use kernel::AccountId;
-use readmodel::timelines::{home, home_ids};
+use readmodel::timelines::home_ids;
+use testkit::home;
 
 use super::setting::{Setting, TABLES};
 
@@ -9,7 +10,7 @@ async fn homes(setting: &Setting, accounts: &[AccountId]) -> Vec<Vec<kernel::Uui
     let mut homes = Vec::new();
     for reader in accounts {
         let page = home(setting.pool(), Some(&setting.lists), *reader, None, 100).await;
-        let ids: Vec<_> = page.unwrap().into_iter().map(|row| row.id).collect();
+        let ids = page.unwrap();
         let oracle = home_ids(setting.pool(), *reader, None, 100).await.unwrap();
         assert_eq!(ids, oracle);
         homes.push(ids.into_iter().map(|id| id.0).collect());

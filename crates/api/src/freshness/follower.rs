@@ -1,0 +1,277 @@
+//! Follows the views: looks how far they are when somebody asks, and tells the
+//! hot posts which events were folded since. The log says what the events
+//! touch, the checkpoints say when they are folded; a touch is told between the
+//! two, so that no entry outlives the row that it was read from. It refuses to
+//! run ahead without bounds: a view that stands still leaves the hot posts
+//! unused, not growing.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use domain::Event;
+use eventlog::Log;
+use kernel::{Partition, Position, Positions, Recorded};
+use parking_lot::Mutex;
+use poem::http::HeaderValue;
+use readmodel::{
+    DatabaseConnection, ReadError, checkpoints,
+    hot::{Hot, Touch, touches},
+    posts, timelines,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{Observed, Reached, View};
+use crate::shown::ShownPost;
+
+/// How often one process looks while somebody waits.
+const LOOK_MILLISECONDS: u64 = 2;
+/// How long a look may take.
+const LOOK_MILLISECONDS_MAX: u64 = 2_000;
+/// Touches that wait for their event to be folded.
+const TOUCHES_MAX: usize = 65_536;
+const READ_EVENTS_MAX: usize = 1_000;
+/// Where events come quickly, a read takes some at once.
+const GATHER_MILLISECONDS: u64 = 2;
+const TAIL_MILLISECONDS: u64 = 1_000;
+const PAUSE_MILLISECONDS: u64 = 500;
+/// How long a look waits for events that are folded but not read here yet.
+const CATCH_UP_MILLISECONDS: u64 = 4;
+
+/// Events that were read, and what they touch, until they are folded.
+#[derive(Default)]
+struct Ahead {
+    /// Read up to here. Changed by the reader, and by `restart`.
+    read: BTreeMap<Partition, Position>,
+    touches: BTreeMap<Partition, VecDeque<(Position, Touch)>>,
+    waiting: usize,
+    /// Goes up with every restart: what was read for an earlier one is void.
+    run: u64,
+}
+
+struct Follower {
+    log: Log,
+    database: DatabaseConnection,
+    hot: Arc<Hot<ShownPost>>,
+    ahead: Mutex<Ahead>,
+    /// The reader has read something, or may go on.
+    moved: Notify,
+}
+
+/// Looks when `asked`, for as long as anybody observes.
+pub(super) async fn follow(
+    log: Log,
+    database: DatabaseConnection,
+    hot: Arc<Hot<ShownPost>>,
+    asked: Arc<Notify>,
+    observer: watch::Sender<Arc<Observed>>,
+) {
+    let follower = Follower {
+        log,
+        database,
+        hot,
+        ahead: Mutex::default(),
+        moved: Notify::new(),
+    };
+    tokio::join!(follower.look_when(&asked, &observer), follower.read());
+}
+
+impl Follower {
+    async fn look_when(&self, asked: &Notify, observer: &watch::Sender<Arc<Observed>>) {
+        let mut known = Observed::nothing();
+        loop {
+            asked.notified().await;
+            let at = Instant::now();
+            let patience = Duration::from_millis(LOOK_MILLISECONDS_MAX);
+            let looked = timeout(patience, self.look(&known)).await;
+            known = match looked {
+                Ok(Ok(observed)) => observed,
+                Ok(Err(error)) => failed(known, &error.to_string()),
+                Err(_) => failed(known, "no answer in time"),
+            };
+            known.at = at;
+            if observer.send(Arc::new(known.clone())).is_err() {
+                return;
+            }
+            sleep_until(at + Duration::from_millis(LOOK_MILLISECONDS)).await;
+        }
+    }
+
+    async fn look(&self, known: &Observed) -> Result<Observed, ReadError> {
+        let pool = self.database.get_postgres_connection_pool();
+        let mut observed = Observed::nothing();
+        for (view, names) in View::ALL.iter().zip(&mut observed.views) {
+            let (positions, stopped) = checkpoints::all(pool, view.name()).await?;
+            *names = Reached {
+                as_of: HeaderValue::from_str(&positions.to_string())
+                    .ok()
+                    .filter(|_| !positions.is_empty()),
+                positions,
+                stopped,
+            };
+        }
+        let fanned_out = |observed: &Observed| {
+            let timelines = &observed.views[View::Timelines as usize];
+            timelines.positions.clone()
+        };
+        // An author is noted as pulled before anything is left unpushed.
+        observed.pulled = match fanned_out(&observed) == fanned_out(known) {
+            true => known.pulled.clone(),
+            false => Arc::new(timelines::pulled_authors(pool).await?),
+        };
+        let folded = &observed.views[View::Social as usize].positions;
+        observed.told = self
+            .tell(&known.views[View::Social as usize].positions, folded)
+            .await?;
+        Ok(observed)
+    }
+
+    /// Tells the hot posts what was folded, and whether that is all.
+    async fn tell(&self, before: &Positions, folded: &Positions) -> Result<bool, ReadError> {
+        if !folded.reach(before) || self.ahead.lock().read.is_empty() {
+            // The view begins anew, or we do.
+            self.restart(folded);
+            return Ok(true);
+        }
+        let caught_up = || {
+            let ahead = self.ahead.lock();
+            let reached = |at: &Position| ahead.read.get(&at.partition).is_some_and(|r| r >= at);
+            folded.iter().all(reached)
+        };
+        let mut all = caught_up();
+        if !all {
+            let patience = Duration::from_millis(CATCH_UP_MILLISECONDS);
+            let catching_up = async {
+                loop {
+                    let moved = self.moved.notified();
+                    if caught_up() {
+                        return;
+                    }
+                    moved.await;
+                }
+            };
+            all = timeout(patience, catching_up).await.is_ok();
+        }
+        let touched = self.take_touches(folded);
+        let replies = touched.iter().filter_map(|touch| match touch {
+            Touch::ParentOf(reply) => Some(*reply),
+            _ => None,
+        });
+        let replies: Vec<_> = replies.collect();
+        if !replies.is_empty() {
+            let pool = self.database.get_postgres_connection_pool();
+            let parents = match posts::parents(pool, &replies).await {
+                Ok(parents) => parents,
+                Err(error) => {
+                    // They are taken already, so all must be told.
+                    self.hot.forget();
+                    return Err(error);
+                }
+            };
+            self.hot.touch(parents.into_iter().map(Touch::Post));
+        }
+        self.hot.touch(touched);
+        Ok(all)
+    }
+
+    fn take_touches(&self, folded: &Positions) -> Vec<Touch> {
+        let mut ahead = self.ahead.lock();
+        let mut taken = Vec::new();
+        for at in folded.iter() {
+            let Some(waiting) = ahead.touches.get_mut(&at.partition) else {
+                continue;
+            };
+            let count = waiting.partition_point(|(position, _)| position <= at);
+            taken.extend(waiting.drain(..count).map(|(_, touch)| touch));
+        }
+        let full = ahead.waiting >= TOUCHES_MAX;
+        ahead.waiting -= taken.len();
+        if full && ahead.waiting < TOUCHES_MAX {
+            self.moved.notify_waiters();
+        }
+        taken
+    }
+
+    /// Reads on from where the view is, with nothing known.
+    fn restart(&self, folded: &Positions) {
+        let mut ahead = self.ahead.lock();
+        let run = ahead.run + 1;
+        let begin = self.log.partitions().map(|partition| {
+            let folded = folded.get(partition);
+            (
+                partition,
+                folded.unwrap_or_else(|| Log::beginning(partition)),
+            )
+        });
+        *ahead = Ahead {
+            read: begin.collect(),
+            run,
+            ..Ahead::default()
+        };
+        self.hot.forget();
+        self.moved.notify_waiters();
+    }
+
+    /// Reads the log for as long as it is asked to.
+    async fn read(&self) {
+        loop {
+            let moved = self.moved.notified();
+            let (from, run, full) = {
+                let ahead = self.ahead.lock();
+                let from: Vec<Position> = ahead.read.values().copied().collect();
+                (from, ahead.run, ahead.waiting >= TOUCHES_MAX)
+            };
+            if from.is_empty() || full {
+                moved.await;
+                continue;
+            }
+            let patience = Duration::from_millis(TAIL_MILLISECONDS);
+            match self.log.tail(&from, READ_EVENTS_MAX, patience).await {
+                Ok(events) if events.is_empty() => {}
+                Ok(events) => {
+                    self.ahead.lock().take_all(run, &events);
+                    self.moved.notify_waiters();
+                    sleep(Duration::from_millis(GATHER_MILLISECONDS)).await;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the hot posts are not told; reads go on without them");
+                    sleep(Duration::from_millis(PAUSE_MILLISECONDS)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Ahead {
+    fn take_all(&mut self, run: u64, events: &[Recorded]) {
+        if self.run == run {
+            events.iter().for_each(|recorded| self.take(recorded));
+        }
+    }
+
+    /// An event that cannot be read stops the fold, and so touches nothing.
+    fn take(&mut self, recorded: &Recorded) {
+        let (position, envelope) = (recorded.position, &recorded.envelope);
+        self.read.insert(position.partition, position);
+        let Ok(event) = Event::decode(envelope) else {
+            return;
+        };
+        let waiting = self.touches.entry(position.partition).or_default();
+        for touch in touches(envelope.aggregate, &event) {
+            waiting.push_back((position, touch));
+            self.waiting += 1;
+        }
+    }
+}
+
+fn failed(known: Observed, reason: &str) -> Observed {
+    Observed {
+        failed: Some(reason.into()),
+        ..known
+    }
+}

@@ -1,0 +1,84 @@
+//! Posts as they are sent, written once for everybody: an answer is put
+//! together from such texts and what the one who looks has done. It refuses to
+//! hold anything that depends on who looks.
+
+use poem_openapi::types::ToJSON;
+use readmodel::{
+    hot::{Seen, Shown},
+    posts::PostRow,
+};
+
+use crate::{
+    identity::Viewer,
+    posts::Post,
+    preconditions::{Digest, representation_digest},
+};
+
+/// A post without its last bracket, and what its tag is made of.
+pub(crate) struct ShownPost {
+    open: Box<[u8]>,
+    version: u64,
+    digest: Digest,
+}
+
+impl From<PostRow> for ShownPost {
+    fn from(row: PostRow) -> Self {
+        let version = row.version;
+        let post = Post::of(row, Viewer(None)).to_json();
+        let mut open = serde_json::to_vec(&post).unwrap_or_default();
+        open.pop();
+        Self {
+            version,
+            digest: representation_digest(&open),
+            open: open.into(),
+        }
+    }
+}
+
+impl Shown for ShownPost {
+    fn bytes(&self) -> usize {
+        self.open.len()
+    }
+}
+
+/// Writes the post as `viewer` sees it.
+pub(crate) fn write(seen: &Seen<ShownPost>, viewer: Viewer, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&seen.post.shown.open);
+    let end: &[u8] = match (viewer.account(), seen.liked) {
+        (None, _) => b"}",
+        (Some(_), true) => br#","viewer":{"liked":true}}"#,
+        (Some(_), false) => br#","viewer":{"liked":false}}"#,
+    };
+    bytes.extend_from_slice(end);
+}
+
+/// What `write` would write, for one who knows it by its tag.
+pub(crate) fn etag(seen: &Seen<ShownPost>, viewer: Viewer) -> String {
+    let ShownPost {
+        version, digest, ..
+    } = &seen.post.shown;
+    let end = match (viewer.account(), seen.liked) {
+        (None, _) => "",
+        (Some(_), true) => "-liked",
+        (Some(_), false) => "-seen",
+    };
+    format!("\"{version}-{digest}{end}\"")
+}
+
+/// `{"items":[…]` of the posts, left open for what follows.
+pub(crate) fn write_items(posts: &[Seen<ShownPost>], viewer: Viewer) -> Vec<u8> {
+    const OTHER_BYTES: usize = 32;
+    let posts_bytes = posts
+        .iter()
+        .map(|seen| seen.post.shown.open.len() + OTHER_BYTES);
+    let mut bytes = Vec::with_capacity(posts_bytes.sum::<usize>() + 8 * OTHER_BYTES);
+    bytes.extend_from_slice(br#"{"items":["#);
+    for (index, seen) in posts.iter().enumerate() {
+        if index > 0 {
+            bytes.push(b',');
+        }
+        write(seen, viewer, &mut bytes);
+    }
+    bytes.push(b']');
+    bytes
+}

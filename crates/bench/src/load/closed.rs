@@ -1,0 +1,60 @@
+//! The closed loop: every connection sends its next request when the last one
+//! is answered. It tells how much there can be, and little about how long it
+//! takes: a slow server is asked less.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::task::JoinSet;
+
+use super::{Load, Maker, Makers, Seen, Wire};
+
+pub async fn closed(load: &Load, makers: &Makers) -> anyhow::Result<Seen> {
+    let sent = Arc::new(AtomicU64::new(0));
+    let mut loops = JoinSet::new();
+    for number in 0..load.connections {
+        let wire = Wire::connect(load.address).await?;
+        loops.spawn(run(load.clone(), wire, makers(number), sent.clone()));
+    }
+    let mut seen = Seen::default();
+    while let Some(done) = loops.join_next().await {
+        seen.add(done??);
+    }
+    Ok(seen)
+}
+
+async fn run(
+    load: Load,
+    mut wire: Wire,
+    mut make: Maker,
+    sent: Arc<AtomicU64>,
+) -> anyhow::Result<Seen> {
+    let mut seen = Seen::default();
+    let from = Instant::now() + load.warm_up;
+    let end = from + load.measured;
+    let mut request = Vec::with_capacity(2_048);
+    loop {
+        let began = Instant::now();
+        if began >= end || sent.fetch_add(1, Ordering::Relaxed) >= load.requests_max {
+            break;
+        }
+        request.clear();
+        make(&mut request);
+        let answer = wire.exchange(&request).await?;
+        if began >= from {
+            if seen.count(&answer) {
+                if let Some(observer) = &load.observer {
+                    observer(began, &answer);
+                }
+            }
+            seen.latencies.record(began.elapsed());
+        }
+    }
+    seen.seconds = from.elapsed().as_secs_f64();
+    Ok(seen)
+}

@@ -1,0 +1,76 @@
+//! Posts kept in process are what the tables say, event after event.
+
+use kernel::AccountId;
+use readmodel::{
+    hot::{Hot, Touch, touches},
+    posts,
+    timelines::{Home, home_ids},
+};
+use testkit::Row;
+
+use super::{setting::Setting, world::World};
+
+/// What the API's follower does after a fold.
+async fn tell(setting: &Setting, hot: &Hot<Row>, batch: &[readmodel::Happened]) {
+    for happened in batch {
+        for touch in touches(happened.aggregate, &happened.event) {
+            if let Touch::ParentOf(reply) = touch {
+                let parents = posts::parents(setting.pool(), &[reply]).await.unwrap();
+                hot.touch(parents.into_iter().map(Touch::Post));
+            }
+            hot.touch([touch]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_in_process_is_what_the_tables_say() {
+    let setting = Setting::new().await;
+    let hot = Hot::<Row>::default();
+    let mut world = World::new(29);
+    let readers: Vec<AccountId> = (0..5).map(|_| world.register()).collect();
+    for round in 0..60 {
+        for _ in 0..4 {
+            world.step();
+        }
+        let batch = world.take();
+        setting.settle(&batch, 2).await;
+        tell(&setting, &hot, &batch).await;
+        let ids: Vec<_> = world.posts.iter().map(|post| post.id).collect();
+        for viewer in readers.iter().map(|reader| Some(*reader)).chain([None]) {
+            let kept = hot.posts(setting.pool(), viewer, &ids, true).await.unwrap();
+            let mut kept = kept.iter();
+            for id in &ids {
+                let row = posts::by_id(setting.pool(), viewer, *id).await.unwrap();
+                let Some(row) = row else { continue };
+                let seen = kept.next().unwrap();
+                let mut shown = seen.post.shown.0.clone();
+                shown.liked = seen.liked;
+                assert_eq!(shown, row, "round {round}, {viewer:?}");
+            }
+            assert!(kept.next().is_none(), "round {round}: more than there is");
+        }
+        let pulled = readmodel::timelines::pulled_authors(setting.pool());
+        let pulled = pulled.await.unwrap();
+        for reader in &readers {
+            let home = Home {
+                pool: setting.pool(),
+                hot: &hot,
+                told: true,
+                lists: Some((&setting.lists, &pulled)),
+                reader: *reader,
+            };
+            let mut shown = Vec::new();
+            loop {
+                let page = home.page(shown.last().copied(), 7).await.unwrap();
+                let ended = page.len() < 7;
+                shown.extend(page.iter().map(|seen| seen.post.id));
+                if ended {
+                    break;
+                }
+            }
+            let oracle = home_ids(setting.pool(), *reader, None, 1_000).await;
+            assert_eq!(shown, oracle.unwrap(), "round {round}, home of {reader}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Home as the API puts it together, without HTTP.
+
+use domain::posts::PostId;
+use kernel::AccountId;
+use readmodel::{
+    PgPool, ReadError,
+    hot::{Hot, Shown},
+    posts::PostRow,
+    timelines::{Home, Lists, pulled_authors},
+};
+
+/// A row shown as it is.
+pub struct Row(pub PostRow);
+
+impl From<PostRow> for Row {
+    fn from(row: PostRow) -> Self {
+        Self(row)
+    }
+}
+
+impl Shown for Row {
+    fn bytes(&self) -> usize {
+        size_of::<PostRow>()
+    }
+}
+
+/// A page of home by a process that knows nothing yet.
+pub async fn home(
+    pool: &PgPool,
+    lists: Option<&Lists>,
+    reader: AccountId,
+    before: Option<PostId>,
+    limit: u32,
+) -> Result<Vec<PostId>, ReadError> {
+    let pulled = pulled_authors(pool).await?;
+    let home = Home {
+        pool,
+        hot: &Hot::<Row>::default(),
+        told: false,
+        lists: lists.map(|lists| (lists, &pulled)),
+        reader,
+    };
+    let page = home.page(before, limit).await?;
+    Ok(page.into_iter().map(|seen| seen.post.id).collect())
+}
