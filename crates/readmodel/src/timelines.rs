@@ -5,6 +5,7 @@
 
 mod fan_out;
 mod lists;
+mod views;
 
 use std::collections::BTreeSet;
 

@@ -143,10 +143,21 @@ impl Plan {
             },
             clients: random.random_range(8..=24),
             pace_milliseconds: if slow { 60 } else { random.random_range(0..4) },
-            before_milliseconds: random.random_range(50..600),
+            before_milliseconds: match fault {
+                // There must be something to disturb or to lose.
+                Fault::WipeViews | Fault::Proxy { .. } => random.random_range(300..600),
+                _ => random.random_range(50..600),
+            },
             down_milliseconds: random.random_range(0..300),
             after_milliseconds: random.random_range(150..400),
-            push_followers_max: *[0, 4, 4, 5_000, 5_000].choose(&mut random).unwrap_or(&4),
+            push_followers_max: match fault {
+                // Where all is pulled, nothing is pushed.
+                Fault::Crash {
+                    point: "fan_out.chunk",
+                    ..
+                } => 5_000,
+                _ => *[0, 4, 4, 5_000, 5_000].choose(&mut random).unwrap_or(&4),
+            },
             leases_expire: random.random_range(0..4) == 0,
             fault,
         }
@@ -213,7 +224,7 @@ fn fault(number: u64, random: &mut ChaCha8Rng) -> Fault {
 }
 
 fn proxied(target: Target, random: &mut impl Rng) -> Fault {
-    let bytes_max = 1 << random.random_range(6..17);
+    let bytes_max = 1 << random.random_range(6..14);
     let disturbance = match random.random_range(0..3) {
         0 => Disturbance::Delay {
             milliseconds_max: random.random_range(2..60),

@@ -295,5 +295,7 @@ async fn work_on(trial: &mut Trial<'_>, folder: PathBuf) -> anyhow::Result<()> {
     }
     admin.close().await?;
     server.stop().await?;
+    // The lists are of another log than the trial's.
+    redis::cmd("FLUSHALL").query_async::<()>(&mut views).await?;
     Ok(fs::remove_dir_all(&folder)?)
 }

@@ -79,11 +79,15 @@ async fn fan_out_all(
     if to == from {
         return Ok(from);
     }
+    // One connection from the check to the checkpoint: if the database crashes
+    // meanwhile, and forgets rows that readers were looked up in, all of this
+    // is done again.
+    let mut transaction = parts.pool().begin().await.map_err(ReadError::from)?;
+    checkpoints::check_folded(&mut transaction, to).await?;
     fan_out
-        .run(parts.pool(), &parts.lists, parts.push_followers_max)
+        .run(&mut transaction, &parts.lists, parts.push_followers_max)
         .await?;
     crash::point("fan_out.pushed");
-    let mut transaction = parts.pool().begin().await.map_err(ReadError::from)?;
     checkpoints::advance(&mut transaction, TIMELINES, from, to).await?;
     transaction.commit().await.map_err(ReadError::from)?;
     Ok(to)
