@@ -112,6 +112,9 @@ async fn crash(
     while dying.ended().is_none() {
         if Instant::now() > deadline {
             let note = format!("{point} was not reached in {CRASH_SECONDS_MAX} s");
+            // It must not be reached later, when nobody waits for it.
+            dying.kill().await?;
+            start_again(trial, target).await?;
             return Ok(Fired { fired: false, note });
         }
         sleep(Duration::from_millis(POLL_MILLISECONDS)).await;

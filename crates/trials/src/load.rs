@@ -55,6 +55,8 @@ pub struct Command {
 
 pub struct Load {
     pub accounts: Vec<(Uuid, String)>,
+    /// Of a hundred operations.
+    pub registrations: u32,
     pub posts: Mutex<Posts>,
     pub commands: Mutex<Vec<Command>>,
     pub reads: AtomicU64,
@@ -72,9 +74,10 @@ enum Verdict {
 }
 
 impl Load {
-    pub fn new(accounts: Vec<(Uuid, String)>, journal: Journal) -> Self {
+    pub fn new(accounts: Vec<(Uuid, String)>, registrations: u32, journal: Journal) -> Self {
         Self {
             accounts,
+            registrations,
             posts: Mutex::default(),
             commands: Mutex::default(),
             reads: AtomicU64::new(0),

@@ -77,6 +77,8 @@ pub struct Plan {
     pub down_milliseconds: u64,
     pub after_milliseconds: u64,
     pub push_followers_max: u32,
+    /// Of a hundred operations.
+    pub registrations: u32,
     /// Whether leases of a dead worker are waited for, or cleared.
     pub leases_expire: bool,
 }
@@ -145,7 +147,8 @@ impl Plan {
             pace_milliseconds: if slow { 60 } else { random.random_range(0..4) },
             before_milliseconds: match fault {
                 // There must be something to disturb or to lose.
-                Fault::WipeViews | Fault::Proxy { .. } => random.random_range(300..600),
+                Fault::WipeViews => random.random_range(900..1_400),
+                Fault::Proxy { .. } => random.random_range(300..600),
                 _ => random.random_range(50..600),
             },
             down_milliseconds: random.random_range(0..300),
@@ -157,6 +160,10 @@ impl Plan {
                     ..
                 } => 5_000,
                 _ => *[0, 4, 4, 5_000, 5_000].choose(&mut random).unwrap_or(&4),
+            },
+            registrations: match fault {
+                Fault::Crash { point, .. } if point.starts_with("register.") => 8,
+                _ => 2,
             },
             leases_expire: random.random_range(0..4) == 0,
             fault,

@@ -162,7 +162,7 @@ impl<'a> Trial<'a> {
         let accounts = lane.accounts.iter().map(|id| Ok((*id, token(*id)?)));
         let accounts = accounts.collect::<anyhow::Result<Vec<_>>>()?;
         let journal = Journal::start(&folder.join("journal.jsonl"))?;
-        let load = Arc::new(Load::new(accounts, journal));
+        let load = Arc::new(Load::new(accounts, plan.registrations, journal));
         let pace = Duration::from_millis(plan.pace_milliseconds);
         let random = |who| plan.random(seed, 1_000 + who);
         let clients = load.start(port, plan.clients, pace, random)?;

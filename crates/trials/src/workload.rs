@@ -91,6 +91,9 @@ pub fn draw(load: &Load, who: usize, turn: u64, random: &mut ChaCha8Rng) -> Oper
         let path = format!("/v1/accounts/{}/follow", other(random));
         return write("PUT", path, None);
     }
+    if random.random_range(0..100) < load.registrations {
+        return register(key);
+    }
     let publish = |text: &str, reply_to: Option<Uuid>| {
         let mut body = json!({"text": format!("{text} #trial {key}")});
         if let Some(id) = reply_to {
@@ -124,8 +127,7 @@ pub fn draw(load: &Load, who: usize, turn: u64, random: &mut ChaCha8Rng) -> Oper
             let body = json!({"bio": format!("changed by {key}")});
             write("PATCH", "/v1/accounts/me".into(), Some(body))
         }
-        (59..61, ..) => register(key),
-        (61..72, ..) => read("/v1/timelines/home?limit=20".into()),
+        (59..72, ..) => read("/v1/timelines/home?limit=20".into()),
         (72..76, Some(post), _) => read(format!("/v1/posts/{post}")),
         (76..78, ..) => read("/v1/timelines/local".into()),
         _ => publish("a post", None),

@@ -19,6 +19,9 @@ const TAIL_MILLISECONDS: u64 = 500;
 /// A batch of so many says that events come quickly.
 const BUSY_EVENTS: usize = 6;
 const GATHER_MILLISECONDS: u64 = 25;
+/// How often a loop that has nothing to do looks whether the database still
+/// knows what was done: one that crashed forgets its last moments.
+const VERIFY_MILLISECONDS: u64 = 1_000;
 const RETRY_MILLISECONDS_MIN: u64 = 100;
 const RETRY_MILLISECONDS_MAX: u64 = 5_000;
 
@@ -232,6 +235,7 @@ async fn fold_until(
 ) -> Result<(), WorkError> {
     let mut at = folding::checkpoint(parts, partition).await?;
     let patience = Duration::from_millis(TAIL_MILLISECONDS);
+    let mut verified = Instant::now();
     loop {
         folded.send_replace(at);
         let events = tokio::select! {
@@ -239,6 +243,13 @@ async fn fold_until(
             () = told(ended.clone()) => return Ok(()),
             events = reading::tail(&parts.log, at, folding::BATCH_EVENTS_MAX, patience) => events?,
         };
+        if !events.is_empty() {
+            // Its checkpoint is compared with what the database has.
+            verified = Instant::now();
+        } else if verified.elapsed() > Duration::from_millis(VERIFY_MILLISECONDS) {
+            verify(parts, Social::NAME, at).await?;
+            verified = Instant::now();
+        }
         let busy = events.len() >= BUSY_EVENTS;
         at = folding::fold(parts, at, &events).await?;
         if busy {
@@ -276,8 +287,21 @@ async fn fan_out_after(
         if at < reached {
             let events = fanning::read_folded(parts, at, reached).await?;
             at = fanning::fan_out(parts, at, &events).await?;
-        } else if folded.changed().await.is_err() {
-            return Ok(());
+            continue;
         }
+        let patience = Duration::from_millis(VERIFY_MILLISECONDS);
+        match tokio::time::timeout(patience, folded.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => verify(parts, fanning::TIMELINES, at).await?,
+        }
+    }
+}
+
+/// Fails where the database has another checkpoint than `at`.
+async fn verify(parts: &Parts, projection: &str, at: Position) -> Result<(), ReadError> {
+    match checkpoints::load(parts.pool(), projection, at.partition).await? == at {
+        true => Ok(()),
+        false => Err(ReadError::CheckpointMoved),
     }
 }
