@@ -25,3 +25,11 @@ bench *ARGS:
 trials *ARGS:
     cargo build --locked --package headwater --package trials
     target/debug/trials {{ARGS}}
+
+# Break the product on purpose; every mutant must be killed by its test.
+mutants *ARGS:
+    cargo run --locked --package oracle --bin mutants -- {{ARGS}}
+
+# Change `domain` in every small way, and list what no test notices (`cargo install cargo-mutants --locked` first).
+mutants-domain:
+    cargo mutants --package domain --jobs 1 --minimum-test-timeout 60 --output target

@@ -53,6 +53,10 @@ async fn settled_world() -> App {
         app.client().register("bob").await,
     );
     let eve = app.client().register("eve").await;
+    // A home that is read before is filled anew.
+    ada.publish("before the follow").await;
+    app.settle().await;
+    bob.client.get("/v1/timelines/home").await.expect(200);
     bob.follow(&ada).await;
     eve.follow(&ada).await;
     eve.unfollow(&ada).await;
@@ -68,10 +72,13 @@ async fn settled_world() -> App {
     let edit = json!({"text": "edited", "language": "de"});
     ada.client.patch(&path, edit).await.expect(200);
     let hidden = json!({"text": "for friends", "visibility": "followers"});
-    ada.client.post("/v1/posts", hidden).await.expect(201);
+    let hidden = ada.client.post("/v1/posts", hidden).await.expect(201);
+    bob.reply(&hidden.text("/id"), "seen by all").await;
     let reply = bob.reply(&post, "a reply").await;
     let gone = bob.reply(&reply, "gone").await;
     let gone = format!("/v1/posts/{gone}");
+    let edit = json!({"text": "gone, and edited"});
+    bob.client.patch(&gone, edit).await.expect(200);
     bob.client.delete(&gone).await.expect(204);
     for reader in [&bob, &eve] {
         reader.like(&post).await;

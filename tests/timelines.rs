@@ -1,6 +1,8 @@
 //! Home, local, and an account's own posts.
 
-use testkit::App;
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{Answer, App, Person};
 
 use crate::examination::all_of_the_app_is_as_the_log_says;
 
@@ -118,4 +120,58 @@ async fn local_is_everything_public() {
         .get("/v1/timelines/home")
         .await
         .problem(401, "unauthenticated");
+}
+
+/// Bob's home, as it is after `position`.
+async fn home_after(bob: &Person, position: &str) -> Vec<Value> {
+    let told = [("Min-Position", position)];
+    let home = bob
+        .client
+        .send(Method::GET, "/v1/timelines/home", None, &told);
+    let home = home.await.expect(200);
+    home.body["items"].as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_that_was_read_before_shows_what_happens_after() {
+    let app = App::start().await;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    bob.follow(&ada).await;
+    let first = ada.publish("first").await;
+    app.settle().await;
+    let path = format!("/v1/posts/{first}");
+    let home = async |answer: Answer| {
+        let position = answer.header("event-position");
+        app.settle().await;
+        let shown = home_after(&bob, &position).await;
+        assert_eq!(home_after(&bob, &position).await, shown, "again the same");
+        shown
+    };
+    let edited = ada.client.patch(&path, json!({"text": "edited"})).await;
+    assert_eq!(home(edited).await[0]["text"], "edited");
+    let liked = bob.like(&first).await;
+    let liked = home(liked).await;
+    assert_eq!(liked[0]["viewer"]["liked"], true);
+    assert_eq!(liked[0]["likes_count"], 1);
+    let liked = home(ada.like(&first).await).await;
+    assert_eq!(liked[0]["likes_count"], 2);
+    let name = json!({"display_name": "Countess"});
+    let named = ada.client.patch("/v1/accounts/me", name).await;
+    let named = home(named).await;
+    assert_eq!(named[0]["author"]["display_name"], "Countess");
+    let body = json!({"text": "second", "reply_to_id": first});
+    let reply = home(ada.client.post("/v1/posts", body).await).await;
+    assert_eq!((reply.len(), &reply[0]["text"]), (2, &json!("second")));
+    assert_eq!(reply[1]["replies_count"], 1);
+    let second = format!("/v1/posts/{}", reply[0]["id"].as_str().unwrap());
+    let deleted = home(ada.client.delete(&second).await).await;
+    assert_eq!(
+        (deleted.len(), &deleted[0]["replies_count"]),
+        (1, &json!(0))
+    );
+    assert_eq!(home(bob.unfollow(&ada).await).await, Vec::<Value>::new());
+    all_of_the_app_is_as_the_log_says(&app).await;
 }

@@ -289,7 +289,7 @@ impl AccountsApi {
         min_position: MinPosition,
         known: IfNoneMatch,
     ) -> Result<Found<OwnAccount>, Problem> {
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, Some(me.account), &min_position.0)
             .await?;
         let row = find(&services, me.account).await?;
@@ -300,7 +300,7 @@ impl AccountsApi {
             email: credentials.and_then(|credentials| credentials.email),
         };
         Ok(Found::new(own)
-            .as_of(&as_of, View::Social)
+            .as_of(observed.header(View::Social))
             .version(version, &known))
     }
 
@@ -403,13 +403,13 @@ impl AccountsApi {
         ids: Query<String>,
     ) -> Result<Found<AccountBatch>, Problem> {
         let ids = parse_ids(&ids.0)?;
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let ids: Vec<_> = ids.into_iter().map(AccountId).collect();
         let rows = accounts::by_ids(services.pool(), &ids).await?;
         let items = rows.into_iter().map(Account::from).collect();
-        Ok(Found::new(AccountBatch { items }).as_of(&as_of, View::Social))
+        Ok(Found::new(AccountBatch { items }).as_of(observed.header(View::Social)))
     }
 
     /// An account
@@ -426,13 +426,13 @@ impl AccountsApi {
         known: IfNoneMatch,
         account_id: Path<Uuid>,
     ) -> Result<Found<Account>, Problem> {
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let row = find(&services, AccountId(account_id.0)).await?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
-            .as_of(&as_of, View::Social)
+            .as_of(observed.header(View::Social))
             .version(version, &known))
     }
 
@@ -450,7 +450,7 @@ impl AccountsApi {
         known: IfNoneMatch,
         handle: Path<String>,
     ) -> Result<Found<Account>, Problem> {
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let missing = || Problem::not_found("account");
@@ -459,7 +459,7 @@ impl AccountsApi {
         let row = row.ok_or_else(missing)?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
-            .as_of(&as_of, View::Social)
+            .as_of(observed.header(View::Social))
             .version(version, &known))
     }
 }

@@ -16,10 +16,7 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 
-use crate::{
-    freshness::{Observed, View},
-    preconditions::{IfNoneMatch, etag, representation_etag},
-};
+use crate::preconditions::{IfNoneMatch, etag, representation_etag};
 
 pub const EVENT_POSITION: HeaderName = HeaderName::from_static("event-position");
 pub const AS_OF: HeaderName = HeaderName::from_static("as-of");
@@ -63,10 +60,8 @@ impl<T> Found<T> {
 
     /// How far the read model was.
     #[must_use]
-    pub(crate) fn as_of(mut self, observed: &Observed, view: View) -> Self {
-        if let Some(as_of) = observed.as_of(view) {
-            self.headers.0.push((AS_OF, as_of));
-        }
+    pub fn as_of(mut self, positions: Option<HeaderValue>) -> Self {
+        self.headers.0.extend(positions.map(|at| (AS_OF, at)));
         self
     }
 

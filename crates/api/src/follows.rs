@@ -156,7 +156,7 @@ async fn list(
     };
     let scope = format!("{side}:{}", asked.account);
     let after = pages::edge(&services.cursors, &scope, asked.cursor.as_deref())?;
-    let as_of = (services.freshness)
+    let observed = (services.freshness)
         .wait(View::Social, viewer.account(), &min_position.0)
         .await?;
     let account = accounts::by_id(services.pool(), asked.account).await?;
@@ -170,7 +170,10 @@ async fn list(
         pages::asked(limit),
     )
     .await?;
-    Ok(pages::accounts(&services.cursors, &scope, rows, limit, here).as_of(&as_of, View::Social))
+    Ok(
+        pages::accounts(&services.cursors, &scope, rows, limit, here)
+            .as_of(observed.header(View::Social)),
+    )
 }
 
 impl From<FollowError> for Problem {

@@ -10,7 +10,7 @@ use eventlog::Log;
 use kernel::{AccountId, Partition, Positions};
 use parking_lot::Mutex;
 use poem::http::HeaderValue;
-use readmodel::{DatabaseConnection, hot::Hot};
+use readmodel::{DatabaseConnection, checkpoints::Reached, hot::Hot};
 use tokio::{
     sync::{Notify, watch},
     task::AbortHandle,
@@ -55,7 +55,7 @@ impl View {
 /// How far the views were when somebody looked.
 #[derive(Clone)]
 pub(crate) struct Observed {
-    views: [Reached; 2],
+    views: [Seen; 2],
     /// Whether the hot posts were told all that the social view has.
     pub told: bool,
     /// Authors that are not in the lists of the timelines view.
@@ -66,9 +66,9 @@ pub(crate) struct Observed {
 }
 
 #[derive(Clone, Default)]
-struct Reached {
-    positions: Positions,
-    stopped: Vec<(Partition, String)>,
+struct Seen {
+    reached: Reached,
+    /// The positions as a header.
     as_of: Option<HeaderValue>,
 }
 
@@ -83,8 +83,8 @@ impl Observed {
         }
     }
 
-    /// For the header of the same name.
-    pub fn as_of(&self, view: View) -> Option<HeaderValue> {
+    /// `As-Of`.
+    pub fn header(&self, view: View) -> Option<HeaderValue> {
         self.views[view as usize].as_of.clone()
     }
 }
@@ -164,7 +164,7 @@ impl Freshness {
         let mut looks = self.observed.clone();
         loop {
             let observed = looks.borrow_and_update().clone();
-            let reached = &observed.views[view as usize];
+            let reached = &observed.views[view as usize].reached;
             let age = observed.at.saturating_duration_since(started);
             let recent = observed.at.elapsed() <= Duration::from_millis(OBSERVED_MILLISECONDS_MAX);
             let looked = age > Duration::ZERO;

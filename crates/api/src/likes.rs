@@ -102,7 +102,7 @@ impl LikesApi {
     ) -> Result<Found<AccountPage>, Problem> {
         let scope = format!("likes:{}", post_id.0);
         let after = pages::edge(&services.cursors, &scope, cursor.0.as_deref())?;
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let post = posts::find(&services, viewer, PostId(post_id.0)).await?.id;
@@ -110,7 +110,7 @@ impl LikesApi {
         let rows = likes::likers(services.pool(), post, after, asked).await?;
         Ok(
             pages::accounts(&services.cursors, &scope, rows, limit.0, &here)
-                .as_of(&as_of, View::Social),
+                .as_of(observed.header(View::Social)),
         )
     }
 }

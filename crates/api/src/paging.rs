@@ -179,7 +179,8 @@ impl Here {
     pub fn next(&self, cursor: &str) -> String {
         let prefix = format!("{CURSOR}=");
         let kept = self.query.split('&');
-        let kept = kept.filter(|part| !part.is_empty() && !part.starts_with(&prefix));
+        // `part.is_empty()` would be `Type`'s, which says false.
+        let kept = kept.filter(|part| !str::is_empty(part) && !part.starts_with(&prefix));
         let mut target = format!("{}?", self.path);
         for part in kept {
             target.push_str(part);
@@ -241,5 +242,145 @@ mod tests {
         };
         let wanted = "</v1/posts?limit=2&tag=a%26b&cursor=new>; rel=\"next\"";
         assert_eq!(here.next("new"), wanted);
+    }
+
+    #[test]
+    fn the_page_after_one_without_a_query_has_a_cursor_alone() {
+        for query in ["", "&", "cursor=old", "&cursor=old&"] {
+            let here = Here {
+                path: "/v1/posts".into(),
+                query: query.into(),
+            };
+            let wanted = "</v1/posts?cursor=new>; rel=\"next\"";
+            assert_eq!(here.next("new"), wanted, "{query}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod properties {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
+    use super::*;
+
+    /// Version, signature and 4 characters for 3 bytes.
+    const KEY_BYTES_MAX: usize = CURSOR_CHARACTERS_MAX / 4 * 3 - SIGNATURE_BYTES - 1;
+
+    fn config() -> ProptestConfig {
+        ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    fn cursors() -> Result<Cursors, TestCaseError> {
+        Ok(Cursors::new(b"a secret of this test, long enough")?)
+    }
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        vec(any::<u8>(), 0..=KEY_BYTES_MAX)
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn a_cursor_gives_its_key_back_in_its_query_alone(
+            scope in "\\PC{0,20}",
+            other in "\\PC{0,20}",
+            key in key(),
+        ) {
+            let cursors = cursors()?;
+            let cursor = cursors.seal(&scope, &key);
+            prop_assert!(cursor.len() <= CURSOR_CHARACTERS_MAX);
+            prop_assert!(cursor.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+            prop_assert_eq!(cursors.open_checked(&scope, &cursor), Some(key));
+            prop_assert_eq!(cursors.open_checked(&other, &cursor).is_some(), other == scope);
+            let foreign = Cursors::new(b"another secret")?;
+            prop_assert_eq!(foreign.open_checked(&scope, &cursor), None);
+        }
+
+        #[test]
+        fn a_longer_key_has_a_cursor_that_is_refused(key in vec(any::<u8>(), KEY_BYTES_MAX + 1..500)) {
+            let cursors = cursors()?;
+            prop_assert_eq!(cursors.open_checked("", &cursors.seal("", &key)), None);
+        }
+
+        #[test]
+        fn what_a_key_ends_with_can_not_move_into_the_query(
+            text in "[a-z:]{1,12}",
+            cut in any::<Index>(),
+            other in any::<Index>(),
+        ) {
+            let cursors = cursors()?;
+            let (scope, key) = text.split_at(cut.index(text.len()));
+            let cursor = cursors.seal(scope, key.as_bytes());
+            let (scope, key) = text.split_at(other.index(text.len()));
+            let expected = (cut.index(text.len()) == other.index(text.len())).then(|| key.into());
+            prop_assert_eq!(cursors.open_checked(scope, &cursor), expected);
+        }
+
+        #[test]
+        fn a_cursor_with_one_bit_changed_is_refused(key in key(), at in any::<Index>(), bit in 0..8_u32) {
+            let cursors = cursors()?;
+            let cursor = cursors.seal("query", &key);
+            let mut bytes = URL_SAFE_NO_PAD.decode(&cursor)?;
+            let place = at.index(bytes.len());
+            bytes[place] ^= 1_u8 << bit;
+            let changed = URL_SAFE_NO_PAD.encode(bytes);
+            prop_assert_eq!(cursors.open_checked("query", &changed), None);
+        }
+
+        #[test]
+        fn a_cursor_with_a_character_changed_cut_or_added_is_refused(
+            key in key(),
+            at in any::<Index>(),
+            character in any::<char>(),
+        ) {
+            let cursors = cursors()?;
+            let cursor = cursors.seal("query", &key);
+            let place = at.index(cursor.len());
+            let (before, after) = cursor.split_at(place);
+            let rest = &after[1..];
+            let spellings = [
+                format!("{before}{character}{rest}"),
+                format!("{before}{rest}"),
+                format!("{before}{character}{after}"),
+                format!("{cursor}{character}"),
+                before.to_owned(),
+            ];
+            for changed in spellings.iter().filter(|changed| **changed != cursor) {
+                prop_assert_eq!(cursors.open_checked("query", changed), None, "{}", changed);
+            }
+        }
+
+        #[test]
+        fn whatever_is_sent_as_a_cursor_is_refused(text in "\\PC{0,600}|[A-Za-z0-9_-]{0,600}") {
+            prop_assert_eq!(cursors()?.open_checked("query", &text), None);
+        }
+
+        #[test]
+        fn a_limit_is_a_number_as_it_is_written(text in "[0-9]{1,4}|[+-]?[0-9]{1,3}|\\PC{0,3}") {
+            let parsed = Limit::parse_from_parameter(&text).ok().map(Limit::get);
+            let expected = (1..=usize::from(LIMIT_MAX)).find(|limit| limit.to_string() == text);
+            prop_assert_eq!(parsed, expected);
+        }
+
+        #[test]
+        fn the_next_page_keeps_every_other_parameter_and_has_one_cursor(
+            parts in vec("(limit|cursor|cursors|tag|a)(=[a-z0-9%]{0,4})?", 0..6),
+            next in "[A-Za-z0-9_-]{1,20}",
+        ) {
+            let here = Here { path: "/v1/posts".into(), query: parts.join("&") };
+            let link = here.next(&next);
+            let target = link.strip_prefix("</v1/posts?").and_then(|l| l.strip_suffix(">; rel=\"next\""));
+            let Some(target) = target else {
+                return Err(TestCaseError::fail(link));
+            };
+            let kept = parts.iter().filter(|part| !part.starts_with("cursor="));
+            let mut expected: Vec<String> = kept.cloned().collect();
+            expected.push(format!("cursor={next}"));
+            prop_assert_eq!(target.split('&').collect::<Vec<_>>(), expected);
+        }
     }
 }

@@ -353,15 +353,18 @@ impl PostsApi {
         ids: Query<String>,
     ) -> Result<Found<PostBatch>, Problem> {
         let ids = parse_ids(&ids.0)?;
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let ids: Vec<_> = ids.into_iter().map(PostId).collect();
         let (pool, account) = (services.pool(), viewer.account());
-        let posts = services.hot.posts(pool, account, &ids, as_of.told).await?;
+        let posts = services
+            .hot
+            .posts(pool, account, &ids, observed.told)
+            .await?;
         let mut bytes = shown::write_items(&posts, viewer);
         bytes.push(b'}');
-        Ok(Found::written(bytes).as_of(&as_of, View::Social))
+        Ok(Found::written(bytes).as_of(observed.header(View::Social)))
     }
 
     /// A post
@@ -374,11 +377,14 @@ impl PostsApi {
         known: IfNoneMatch,
         post_id: Path<Uuid>,
     ) -> Result<Found<Post>, Problem> {
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let (pool, account, id) = (services.pool(), viewer.account(), PostId(post_id.0));
-        let posts = services.hot.posts(pool, account, &[id], as_of.told).await?;
+        let posts = services
+            .hot
+            .posts(pool, account, &[id], observed.told)
+            .await?;
         let seen = posts.first().ok_or_else(|| Problem::not_found("post"))?;
         let tag = shown::etag(seen, viewer);
         let found = match known.has(&tag) {
@@ -389,7 +395,7 @@ impl PostsApi {
                 Found::written(bytes)
             }
         };
-        Ok(found.tag(&tag).as_of(&as_of, View::Social))
+        Ok(found.tag(&tag).as_of(observed.header(View::Social)))
     }
 
     /// Edit a post of mine
@@ -469,13 +475,13 @@ impl PostsApi {
         min_position: MinPosition,
         post_id: Path<Uuid>,
     ) -> Result<Found<History>, Problem> {
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
         let rows = posts::revisions(services.pool(), post).await?;
         let items = rows.into_iter().map(Revision::from).collect();
-        Ok(Found::new(History { items }).as_of(&as_of, View::Social))
+        Ok(Found::new(History { items }).as_of(observed.header(View::Social)))
     }
 
     /// Replies to a post, oldest first
@@ -497,7 +503,7 @@ impl PostsApi {
     ) -> Result<Found<PostPage>, Problem> {
         let scope = format!("replies:{}", post_id.0);
         let after = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
@@ -505,7 +511,7 @@ impl PostsApi {
         let rows = posts::replies(services.pool(), viewer.account(), post, after, asked).await?;
         Ok(
             pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here)
-                .as_of(&as_of, View::Social),
+                .as_of(observed.header(View::Social)),
         )
     }
 
@@ -528,7 +534,7 @@ impl PostsApi {
     ) -> Result<Found<Thread>, Problem> {
         let scope = format!("thread:{}", post_id.0);
         let after = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let row = find(&services, viewer, PostId(post_id.0)).await?;
@@ -545,7 +551,7 @@ impl PostsApi {
             next_cursor,
         };
         Ok(Found::new(thread)
-            .as_of(&as_of, View::Social)
+            .as_of(observed.header(View::Social))
             .next(link.as_deref()))
     }
 }

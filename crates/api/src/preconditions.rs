@@ -307,3 +307,69 @@ mod tests {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn config() -> ProptestConfig {
+        ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    /// The spellings of one id that parse.
+    fn spellings(id: Uuid) -> [String; 4] {
+        let plain = id.to_string();
+        [
+            plain.to_uppercase(),
+            id.simple().to_string(),
+            id.braced().to_string(),
+            plain,
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn a_tag_gives_its_version_back(version_number in any::<u64>(), shown in vec(any::<u8>(), 0..40)) {
+            prop_assert_eq!(version(&etag(version_number)), Some(version_number));
+            let tag = representation_etag(version_number, &shown);
+            prop_assert_eq!(version(&tag), Some(version_number));
+            let mut other = shown.clone();
+            other.push(0);
+            prop_assert_ne!(representation_etag(version_number, &other), tag);
+        }
+
+        #[test]
+        fn a_version_is_read_only_as_it_is_written(text in "\"?[W/+0-9-]{0,22}\"?|\\PC{0,20}") {
+            if let Some(version) = version(&text) {
+                let plain = etag(version);
+                let tagged = format!("\"{version}-");
+                prop_assert!(text == plain || text.starts_with(&tagged), "{}", text);
+            }
+        }
+
+        #[test]
+        fn a_path_has_one_spelling_whatever_its_ids_look_like(
+            id in any::<u128>().prop_map(Uuid::from_u128),
+            name in "[a-z0-9_]{2,30}",
+        ) {
+            let wanted = format!("/v1/accounts/{id}/{name}");
+            for spelling in spellings(id) {
+                let path = canonical(&format!("/v1/accounts/{spelling}/{name}"));
+                prop_assert_eq!(&path, &wanted);
+                prop_assert_eq!(canonical(&path), path);
+            }
+        }
+
+        #[test]
+        fn other_paths_stay_other_paths(path in "(/[a-z0-9_.%]{0,8}){0,4}") {
+            prop_assert_eq!(canonical(&path), path);
+        }
+    }
+}

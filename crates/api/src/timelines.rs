@@ -68,11 +68,11 @@ impl TimelinesApi {
             lists: use_lists.then_some((&services.lists, &observed.pulled)),
             reader: me.account,
         };
-        let mut posts = home.page(before, pages::asked(limit.0)).await?;
+        let posts = home.page(before, pages::asked(limit.0)).await?;
         let more = posts.len() > limit.0.get();
-        posts.truncate(limit.0.get());
+        let posts = &posts[..posts.len().min(limit.0.get())];
         let viewer = Viewer(Some(me));
-        let mut bytes = shown::write_items(&posts, viewer);
+        let mut bytes = shown::write_items(posts, viewer);
         let last = posts.last().filter(|_| more);
         let next = last.map(|seen| services.cursors.seal(&scope, seen.post.id.0.as_bytes()));
         if let Some(cursor) = &next {
@@ -82,7 +82,7 @@ impl TimelinesApi {
         }
         bytes.push(b'}');
         let link = next.map(|cursor| here.next(&cursor));
-        let found = Found::written(bytes).as_of(&observed, view);
+        let found = Found::written(bytes).as_of(observed.header(view));
         Ok(found.next(link.as_deref()))
     }
 
@@ -102,14 +102,14 @@ impl TimelinesApi {
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
         let before = pages::post(&services.cursors, "local", cursor.0.as_deref())?;
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let asked = pages::asked(limit.0);
         let rows = timelines::local(services.pool(), viewer.account(), before, asked).await?;
         Ok(
             pages::posts(&services.cursors, "local", rows, limit.0, viewer, &here)
-                .as_of(&as_of, View::Social),
+                .as_of(observed.header(View::Social)),
         )
     }
 
@@ -133,7 +133,7 @@ impl TimelinesApi {
         let author = AccountId(account_id.0);
         let scope = format!("posts:{author}");
         let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let account = accounts::by_id(services.pool(), author).await?;
@@ -143,7 +143,7 @@ impl TimelinesApi {
         let rows = timelines::of_account(pool, looks, author, before, asked).await?;
         Ok(
             pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here)
-                .as_of(&as_of, View::Social),
+                .as_of(observed.header(View::Social)),
         )
     }
 
@@ -165,7 +165,7 @@ impl TimelinesApi {
         let scope = format!("posts:{}", me.account);
         let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
         let reader = Some(me.account);
-        let as_of = (services.freshness)
+        let observed = (services.freshness)
             .wait(View::Social, reader, &min_position.0)
             .await?;
         let asked = pages::asked(limit.0);
@@ -174,7 +174,7 @@ impl TimelinesApi {
         let viewer = Viewer(Some(me));
         Ok(
             pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here)
-                .as_of(&as_of, View::Social),
+                .as_of(observed.header(View::Social)),
         )
     }
 }

@@ -106,8 +106,9 @@ impl Notes {
             .is_none()
             .then(|| here.next(&cursors.seal(&scope, b"after")));
         let version = viewer.account().map_or(7, |_| 8);
+        let positions = min_position.0.to_string();
         Ok(Found::new(NotePage { items })
-            .as_of(&min_position.0)
+            .as_of(positions.parse().ok())
             .version(version, &known)
             .next(next.as_deref()))
     }

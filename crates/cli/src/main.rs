@@ -21,6 +21,11 @@ use clap::{Parser, Subcommand};
 
 use crate::{running::Running, settings::Values};
 
+/// A request makes hundreds of small allocations; the system's allocator took
+/// a sixth of the time of a like.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Headwater: an event-sourced backend for social products
 #[derive(Parser)]
 #[command(version)]

@@ -1,6 +1,9 @@
 //! Accounts: registering, the profile, the pinned post. It refuses e-mail
 //! addresses and passwords: they are the vault's.
 
+#[cfg(test)]
+mod properties;
+
 use std::str::FromStr;
 
 use kernel::{AccountId, AggregateId, Command, Decider, Facts, Kind, Personal, Read, Versioned};

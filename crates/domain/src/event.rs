@@ -105,3 +105,94 @@ registry! {
     Account(AccountEvent),
     Handle(HandleEvent),
 }
+
+#[cfg(test)]
+mod properties {
+    use kernel::{AccountId, AggregateId, Kind, Timestamp};
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::any;
+
+    fn envelope(event: &Event, version: u16) -> Result<Envelope, CodecError> {
+        let ((name, _), data) = match event {
+            Event::Like(event) => (event.event_type(), event.to_bytes()?),
+            Event::Follow(event) => (event.event_type(), event.to_bytes()?),
+            Event::Post(event) => (event.event_type(), event.to_bytes()?),
+            Event::Account(event) => (event.event_type(), event.to_bytes()?),
+            Event::Handle(event) => (event.event_type(), event.to_bytes()?),
+        };
+        Ok(Envelope {
+            event_type: name.to_owned(),
+            event_version: version,
+            aggregate: AggregateId::single(Kind(0), Uuid::nil()),
+            version: 1,
+            recorded_at: Timestamp(0),
+            actor: AccountId(Uuid::nil()),
+            correlation: Uuid::nil(),
+            causation: None,
+            receipt: None,
+            data,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(any::config())]
+
+        #[test]
+        fn every_event_reads_back_as_it_was_written(event in any::event()) {
+            let envelope = envelope(&event, 1)?;
+            let read = Event::decode(&Envelope::from_bytes(&envelope.to_bytes()?)?)?;
+            prop_assert_eq!(read, event);
+        }
+
+        #[test]
+        fn an_event_of_another_version_is_unknown_and_never_misread(
+            event in any::event(),
+            version in any::<u16>().prop_filter("another", |version| *version != 1),
+        ) {
+            let envelope = envelope(&event, version)?;
+            let name = envelope.event_type.clone();
+            match Event::decode(&envelope) {
+                Err(CodecError::UnknownEvent { name: told, version: of }) => {
+                    prop_assert_eq!((told, of), (name, version));
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+
+        #[test]
+        fn bytes_that_are_no_event_are_an_error(
+            event in any::event(),
+            data in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let mut envelope = envelope(&event, 1)?;
+            envelope.data = data;
+            // Whatever comes back, nothing panics.
+            let _ = Event::decode(&envelope);
+            envelope.event_type.push('x');
+            prop_assert!(Event::decode(&envelope).is_err());
+        }
+
+        #[test]
+        fn every_personal_field_is_named_or_the_event_can_not_be_written(
+            mut event in any::event(),
+        ) {
+            let mut named = 0;
+            for field in event.personal() {
+                *field = Personal::plain("secret");
+                named += 1;
+            }
+            let written = envelope(&event, 1);
+            prop_assert_eq!(written.is_err(), named > 0);
+            let shown = serde_json::to_string(&event)?;
+            prop_assert_eq!(shown.matches("secret").count(), named);
+            for field in event.personal() {
+                *field = Personal::Sealed(b"sealed".to_vec());
+            }
+            let written = envelope(&event, 1)?;
+            prop_assert!(!written.data.windows(6).any(|window| window == b"secret"));
+        }
+    }
+}

@@ -186,3 +186,85 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use std::collections::BTreeSet;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{
+        accounts::{AccountState, Standing},
+        any,
+        memory::Memory,
+    };
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        AccountBecomes(AccountId, Standing),
+        Follow(AccountId, AccountId),
+        Unfollow(AccountId, AccountId),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let edge = || (any::account(), any::account());
+        prop_oneof![
+            (any::account(), any::standing()).prop_map(|(a, s)| Step::AccountBecomes(a, s)),
+            edge().prop_map(|(from, to)| Step::Follow(from, to)),
+            edge().prop_map(|(from, to)| Step::Unfollow(from, to)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(any::config())]
+
+        #[test]
+        fn a_follow_is_there_once_or_not_whatever_is_asked(steps in vec(step(), 1..60)) {
+            let mut memory = Memory::default();
+            let mut registered = BTreeSet::new();
+            let mut followed = BTreeSet::new();
+            for step in steps {
+                match step {
+                    Step::AccountBecomes(account, standing) => {
+                        let state = AccountState { standing, ..AccountState::default() };
+                        memory.set::<Accounts>(Accounts::id(account), &state)?;
+                        match standing {
+                            Standing::Registered => registered.insert(account),
+                            Standing::Unknown | Standing::Abandoned => registered.remove(&account),
+                        };
+                    }
+                    Step::Follow(account, target) => {
+                        let command = FollowAccount { account, target };
+                        let expected = if account == target {
+                            Err(FollowError::SelfFollow)
+                        } else if !registered.contains(&target) {
+                            Err(FollowError::AccountNotFound)
+                        } else if followed.insert((account, target)) {
+                            Ok(vec![Followed {}.into()])
+                        } else {
+                            Ok(vec![])
+                        };
+                        prop_assert_eq!(&memory.execute(&command)?, &expected);
+                        prop_assert_eq!(memory.execute(&command)?, expected.map(|_| vec![]));
+                    }
+                    Step::Unfollow(account, target) => {
+                        let command = UnfollowAccount { account, target };
+                        let expected = if followed.remove(&(account, target)) {
+                            Ok(vec![Unfollowed {}.into()])
+                        } else if registered.contains(&target) {
+                            Ok(vec![])
+                        } else {
+                            Err(FollowError::AccountNotFound)
+                        };
+                        prop_assert_eq!(memory.execute(&command)?, expected);
+                    }
+                }
+                let edges = followed.iter().map(|(from, to)| Follows::id(*from, *to));
+                for edge in edges {
+                    prop_assert!(memory.current::<Follows>(edge)?.state.0);
+                }
+            }
+        }
+    }
+}

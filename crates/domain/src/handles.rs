@@ -245,3 +245,149 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use std::collections::BTreeMap;
+
+    use kernel::Route;
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+    use crate::{any, memory::Memory};
+
+    fn reserve() -> impl Strategy<Value = ReserveHandle> {
+        let who = (any::account(), option::of(any::account()));
+        (any::handle(), who, any::<u128>(), any::timestamp()).prop_map(
+            |(handle, (account, abandoned), attempt, now)| ReserveHandle {
+                handle,
+                account,
+                attempt: Uuid::from_u128(attempt),
+                now,
+                abandoned,
+            },
+        )
+    }
+
+    fn release() -> impl Strategy<Value = ReleaseHandle> {
+        (any::handle(), any::account())
+            .prop_map(|(handle, account)| ReleaseHandle { handle, account })
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Reserve(ReserveHandle),
+        Release(ReleaseHandle),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => reserve().prop_map(Step::Reserve),
+            1 => release().prop_map(Step::Release),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(any::config())]
+
+        #[test]
+        fn a_handle_has_one_holder_who_loses_it_only_when_abandoned_or_released(
+            steps in vec(step(), 1..60),
+        ) {
+            let mut memory = Memory::default();
+            let mut held: BTreeMap<Handle, Holder> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Reserve(command) => {
+                        let before = held.get(&command.handle).map(|holder| holder.account);
+                        let reserved = HandleReserved {
+                            handle: command.handle.clone(),
+                            account: command.account,
+                            attempt: command.attempt,
+                            reserved_at: command.now,
+                        };
+                        let expected = match before {
+                            Some(before) if before == command.account => Ok(vec![]),
+                            Some(before) if Some(before) != command.abandoned => {
+                                Err(HandleError::HandleTaken)
+                            }
+                            Some(_) | None => Ok(vec![reserved.into()]),
+                        };
+                        if expected.as_ref().is_ok_and(|events| !events.is_empty()) {
+                            let holder = Holder {
+                                account: command.account,
+                                attempt: command.attempt,
+                                reserved_at: command.now,
+                            };
+                            held.insert(command.handle.clone(), holder);
+                        }
+                        prop_assert_eq!(&memory.execute(&command)?, &expected);
+                        prop_assert_eq!(memory.execute(&command)?, expected.map(|_| vec![]));
+                    }
+                    Step::Release(command) => {
+                        let holds = |holder: &Holder| holder.account == command.account;
+                        let released = HandleReleased {
+                            handle: command.handle.clone(),
+                            account: command.account,
+                        };
+                        let expected = match held.get(&command.handle).is_some_and(holds) {
+                            true => Ok(vec![released.into()]),
+                            false => Ok(vec![]),
+                        };
+                        if held.get(&command.handle).is_some_and(holds) {
+                            held.remove(&command.handle);
+                        }
+                        prop_assert_eq!(memory.execute(&command)?, expected);
+                        prop_assert_eq!(memory.execute(&command)?, Ok(vec![]));
+                    }
+                }
+                for name in ["ada", "bob", "eve"] {
+                    let handle: Handle = name.parse()?;
+                    let state = memory.current::<Handles>(handle.aggregate())?.state;
+                    prop_assert_eq!(state.holder.as_ref(), held.get(&handle));
+                }
+            }
+        }
+
+        #[test]
+        fn a_handle_is_its_own_folding_and_routes_by_it(text in "[A-Za-z0-9_]{2,30}") {
+            let handle: Handle = text.parse()?;
+            prop_assert_eq!(handle.as_str(), text.to_ascii_lowercase());
+            prop_assert_eq!(handle.as_str().parse(), Ok(handle.clone()));
+            prop_assert_eq!(handle.to_string().parse(), Ok(handle.clone()));
+            let loud: Handle = text.to_ascii_uppercase().parse()?;
+            prop_assert_eq!(loud.aggregate(), handle.aggregate());
+            for partitions in [1, 8, 1_000] {
+                let partition = handle.aggregate().route().partition(partitions);
+                prop_assert!(partition.0 < partitions);
+            }
+        }
+
+        #[test]
+        fn whatever_looks_like_a_handle_and_is_none_is_refused(text in any::odd_text(34)) {
+            let legal = text.chars().all(|c| matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '_'));
+            let fits = (2..=30).contains(&text.chars().count());
+            let handle = text.parse::<Handle>();
+            prop_assert_eq!(handle.is_ok(), legal && fits, "{:?}", text);
+        }
+
+        #[test]
+        fn different_handles_are_different_aggregates(
+            one in "[a-z0-9_]{2,4}",
+            other in "[a-z0-9_]{2,4}",
+        ) {
+            let (one, other): (Handle, Handle) = (one.parse()?, other.parse()?);
+            prop_assert_eq!(one == other, one.aggregate() == other.aggregate());
+        }
+    }
+
+    #[test]
+    fn a_handle_stays_where_it_was_routed_in_every_release() -> Result<(), InvalidHandle> {
+        let routed = |text: &str| Ok(text.parse::<Handle>()?.aggregate());
+        let ada = routed("ada")?;
+        assert_eq!(ada, routed("ADA")?);
+        assert_eq!(ada.to_string(), "2:e9e80f0c-ba7f-50e0-9e37-c4df707b5307");
+        assert_eq!(ada.route(), Route(0x5307));
+        Ok(())
+    }
+}

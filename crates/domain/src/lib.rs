@@ -1,10 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 pub mod accounts;
+#[cfg(test)]
+mod any;
 mod event;
 pub mod follows;
 pub mod handles;
 pub mod likes;
+#[cfg(test)]
+mod memory;
 pub mod posts;
 pub mod text;
 
@@ -32,5 +36,18 @@ pub mod kinds {
             FOLLOW => "follow",
             _ => "unknown",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_keeps_its_code_and_its_name() {
+        let names: Vec<_> = (0..=6).map(|code| kinds::name(Kind(code))).collect();
+        let known = ["account", "handle", "post", "like", "follow"];
+        assert_eq!(names[1..=5], known);
+        assert_eq!([names[0], names[6]], ["unknown"; 2]);
     }
 }

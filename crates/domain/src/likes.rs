@@ -186,3 +186,108 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use std::collections::BTreeSet;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{
+        any,
+        follows::{FollowState, Follows},
+        memory::Memory,
+        posts::{PostState, Visibility},
+    };
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        PostBecomes(PostId, PostState),
+        PostIsDamaged(PostId),
+        FollowBecomes(AccountId, AccountId, bool),
+        Like(AccountId, PostId),
+        Unlike(AccountId, PostId),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let edge = || (any::account(), any::post());
+        let follow = (any::account(), any::account(), any::<bool>());
+        prop_oneof![
+            4 => (any::post(), any::post_state()).prop_map(|(p, state)| Step::PostBecomes(p, state)),
+            1 => any::post().prop_map(Step::PostIsDamaged),
+            3 => follow.prop_map(|(a, b, held)| Step::FollowBecomes(a, b, held)),
+            6 => edge().prop_map(|(account, post)| Step::Like(account, post)),
+            4 => edge().prop_map(|(account, post)| Step::Unlike(account, post)),
+        ]
+    }
+
+    /// The author as the rule says it: of what is there and may be seen.
+    fn seen(
+        memory: &Memory,
+        account: AccountId,
+        post: PostId,
+    ) -> Result<Option<AccountId>, TestCaseError> {
+        let state = memory.current::<Posts>(Posts::id(post)).unwrap_or_default();
+        let Some(author) = state.state.author else {
+            return Ok(None);
+        };
+        let follows = memory.current::<Follows>(Follows::id(account, author))?;
+        let public = state.state.visibility == Visibility::Public;
+        let seen = !state.state.deleted && (public || account == author || follows.state.0);
+        Ok(seen.then_some(author))
+    }
+
+    proptest! {
+        #![proptest_config(any::config())]
+
+        #[test]
+        fn a_like_is_there_once_or_not_whatever_is_asked(steps in vec(step(), 1..60)) {
+            let mut memory = Memory::default();
+            let mut liked = BTreeSet::new();
+            for step in steps {
+                match step {
+                    Step::PostBecomes(post, state) => {
+                        memory.set::<Posts>(Posts::id(post), &state)?;
+                    }
+                    Step::PostIsDamaged(post) => memory.damage(Posts::id(post)),
+                    Step::FollowBecomes(a, b, held) => {
+                        memory.set::<Follows>(Follows::id(a, b), &FollowState(held))?;
+                    }
+                    Step::Like(account, post) => {
+                        let expected = match seen(&memory, account, post)? {
+                            None => Err(LikeError::PostNotFound),
+                            Some(_) if liked.contains(&(account, post)) => Ok(vec![]),
+                            Some(post_author) => Ok(vec![Liked { post_author }.into()]),
+                        };
+                        if expected.is_ok() {
+                            liked.insert((account, post));
+                        }
+                        let command = LikePost { account, post };
+                        prop_assert_eq!(&memory.execute(&command)?, &expected);
+                        let again = expected.map(|_| vec![]);
+                        prop_assert_eq!(memory.execute(&command)?, again);
+                    }
+                    Step::Unlike(account, post) => {
+                        let seen = seen(&memory, account, post)?;
+                        let known = memory.current::<Posts>(Posts::id(post)).unwrap_or_default();
+                        let command = UnlikePost { account, post };
+                        let expected = match (liked.contains(&(account, post)), known.state.author) {
+                            (true, Some(post_author)) => Ok(vec![Unliked { post_author }.into()]),
+                            (true, None) => Err(LikeError::PostNotFound),
+                            (false, _) => seen.map(|_| vec![]).ok_or(LikeError::PostNotFound),
+                        };
+                        if expected.is_ok() {
+                            liked.remove(&(account, post));
+                        }
+                        prop_assert_eq!(memory.execute(&command)?, expected);
+                    }
+                }
+                for &(account, post) in &liked {
+                    let state = memory.current::<Likes>(Likes::id(account, post))?;
+                    prop_assert!(state.state.0);
+                }
+            }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 
 mod content;
 mod decider;
+#[cfg(test)]
+mod properties;
 
 use kernel::{AccountId, Personal, typed_id};
 use serde::{Deserialize, Serialize};

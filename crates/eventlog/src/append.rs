@@ -23,9 +23,13 @@ const WAITING_MAX: usize = 4_096;
 const APPENDS_PER_CALL_MAX: usize = 64;
 const APPENDS_COLLECTED_MAX: usize = 1_024;
 /// Redis fsyncs once per turn of its event loop, and reads 16 KiB (about 64
-/// appends) of each connection in a turn: over several connections, more calls
-/// share an fsync.
+/// appends) of each connection in a turn: what is more goes over several
+/// connections, so that it shares the fsync; what is less over one, since each
+/// costs system calls on both sides.
 pub(crate) const APPEND_CONNECTIONS_MAX: usize = 8;
+const CONNECTION_BYTES: usize = 12 * 1_024;
+/// What an append takes beside its own bytes: keys, lengths, numbers.
+const APPEND_BYTES: usize = 160;
 /// Calls under way at once: one is fsynced while the next is written.
 const CALLS_MAX: usize = 2;
 /// Redis refuses to keep anything for 0 ms, or beyond its own calendar: found
@@ -44,6 +48,14 @@ pub(crate) struct Append {
     pub last_key: Option<Vec<u8>>,
     pub receipt: Option<ReceiptToKeep>,
     pub events: Vec<Vec<u8>>,
+}
+
+impl Append {
+    /// Of the call, about.
+    fn bytes(&self) -> usize {
+        let events: usize = self.events.iter().map(Vec::len).sum();
+        APPEND_BYTES + self.state.len() + events
+    }
 }
 
 #[derive(Debug)]
@@ -112,6 +124,8 @@ async fn collect(
         if batch.is_empty() {
             continue;
         }
+        let bytes: usize = batch.iter().map(|waiting| waiting.append.bytes()).sum();
+        let used = bytes.div_ceil(CONNECTION_BYTES).clamp(1, connections.len());
         let mut by_partition: BTreeMap<Partition, Vec<Waiting>> = BTreeMap::new();
         for waiting in batch {
             let partition = waiting.append.partition;
@@ -120,7 +134,7 @@ async fn collect(
         let (connections, keys) = (connections.clone(), keys.clone());
         tokio::spawn(async move {
             let calls = by_partition.into_iter().map(|(partition, mut waiting)| {
-                let share = usize::from(partition.0) % connections.len();
+                let share = usize::from(partition.0) % used;
                 let (connection, keys) = (connections[share].clone(), keys.clone());
                 async move {
                     while !waiting.is_empty() {

@@ -361,7 +361,7 @@ impl Log {
                 key: self.inner.keys.receipt(partition, key.hash),
                 fingerprint: key.fingerprint,
                 lifetime: key.lifetime,
-                payload: kernel::encode(&Payload { aggregate, version })?,
+                payload: kernel::encode(&Payload::new(aggregate, version))?,
             }),
         };
         let at_home = self.partition_of_account(intent.actor) == partition;

@@ -79,7 +79,7 @@ local function append(keys, args)
       return { 'conflict', version }
     end
     local last = ''
-    if last_index > 0 then
+    if count == 0 and last_index > 0 then
       last = redis.pcall('GET', keys[last_index])
       if type(last) == 'table' then
         return { 'failed', last.err }

@@ -167,3 +167,69 @@ mod tests {
         assert!("4:x".parse::<AggregateId>().is_err());
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::{option, prelude::*};
+
+    use super::*;
+
+    fn config() -> ProptestConfig {
+        ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    fn uuid() -> impl Strategy<Value = Uuid> {
+        any::<u128>().prop_map(Uuid::from_u128)
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn an_id_sorts_by_its_time_and_keeps_its_route_and_version(
+            at in 0..1_u64 << 48,
+            later in 0..1_u64 << 48,
+            random in any::<[u8; 8]>(),
+            other in any::<[u8; 8]>(),
+            route in any::<u16>(),
+            partitions in 1..=u16::MAX,
+        ) {
+            let id = compose_id(at, random, Route(route));
+            prop_assert_eq!(Route::of(id), Route(route));
+            prop_assert_eq!(id.get_version_num(), 7);
+            prop_assert_eq!(id.as_u128() >> 80, u128::from(at));
+            prop_assert!(Route(route).partition(partitions).0 < partitions);
+            let next = compose_id(later, other, Route(route));
+            prop_assert!(at == later || (at < later) == (id < next));
+        }
+
+        #[test]
+        fn every_id_reads_back_as_it_is_shown(
+            kind in any::<u8>(),
+            id in uuid(),
+            member in option::of(uuid()),
+        ) {
+            let aggregate = AggregateId { kind: Kind(kind), id, member };
+            prop_assert_eq!(aggregate.to_string().parse::<AggregateId>()?, aggregate);
+            prop_assert_eq!(aggregate.route(), AccountId(id).route());
+            prop_assert_eq!(AccountId(id).to_string().parse::<AccountId>()?, AccountId(id));
+        }
+
+        #[test]
+        fn what_is_read_as_an_id_is_shown_as_the_same(text in "[0-9:+a-f-]{0,90}|\\PC{0,40}") {
+            if let Ok(aggregate) = text.parse::<AggregateId>() {
+                prop_assert_eq!(aggregate.to_string().parse::<AggregateId>()?, aggregate);
+            }
+        }
+
+        #[test]
+        fn one_more_part_is_no_aggregate(kind in any::<u8>(), id in uuid(), tail in "[:0-9a-z]{0,9}") {
+            let edge = AggregateId::edge(Kind(kind), id, id);
+            let longer = format!("{edge}:{tail}");
+            prop_assert!(longer.parse::<AggregateId>().is_err());
+        }
+    }
+}

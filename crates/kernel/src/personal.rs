@@ -53,7 +53,8 @@ impl fmt::Debug for Personal {
 }
 
 impl Serialize for Personal {
-    /// To people (JSON): the text, or null. To bytes: sealed or erased only.
+    /// To people (JSON): the text, or null. To bytes: sealed or erased only;
+    /// erased as no bytes, because nil is an optional field that is none.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Plain(text) if serializer.is_human_readable() => serializer.serialize_str(text),
@@ -63,6 +64,7 @@ impl Serialize for Personal {
             Self::Sealed(bytes) if !serializer.is_human_readable() => {
                 serializer.serialize_bytes(bytes)
             }
+            Self::Erased if !serializer.is_human_readable() => serializer.serialize_bytes(&[]),
             Self::Sealed(_) | Self::Erased => serializer.serialize_unit(),
         }
     }
@@ -80,7 +82,10 @@ impl<'de> Deserialize<'de> for Personal {
             }
 
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Personal, E> {
-                Ok(Personal::Sealed(bytes.to_vec()))
+                Ok(match bytes {
+                    [] => Personal::Erased,
+                    sealed => Personal::Sealed(sealed.to_vec()),
+                })
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<Personal, E> {
@@ -128,6 +133,20 @@ mod tests {
         for field in [Personal::Sealed(vec![1, 2, 3]), Personal::Erased] {
             assert_eq!(crate::decode::<Personal>(&crate::encode(&field)?)?, field);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn an_optional_field_that_was_erased_is_not_one_that_never_was() -> Result<(), crate::CodecError>
+    {
+        for field in [Some(Personal::Erased), None] {
+            let read: Option<Personal> = crate::decode(&crate::encode(&field)?)?;
+            assert_eq!(read, field);
+        }
+        assert_eq!(
+            crate::decode::<Personal>(&crate::encode(&())?)?,
+            Personal::Erased
+        );
         Ok(())
     }
 }

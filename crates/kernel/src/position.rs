@@ -158,3 +158,80 @@ mod tests {
         assert!(!held.reach(&"1:1-0".parse().unwrap_or_default()));
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn config() -> ProptestConfig {
+        ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
+    /// Few partitions and numbers, so that positions meet, and the largest.
+    fn position() -> impl Strategy<Value = Position> {
+        let number = || prop_oneof![0..5_u64, any::<u64>(), Just(u64::MAX)];
+        let partition = prop_oneof![4 => 0..4_u16, 1 => any::<u16>()];
+        (partition, number(), number()).prop_map(|(partition, epoch, seq)| Position {
+            partition: Partition(partition),
+            epoch,
+            seq,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn a_position_reads_back_as_it_is_shown(position in position()) {
+            prop_assert_eq!(position.to_string().parse::<Position>()?, position);
+            prop_assert_eq!(crate::decode::<Position>(&crate::encode(&position)?)?, position);
+            let shown = format!("{}:{}", position.partition, position.entry_id());
+            prop_assert_eq!(shown, position.to_string());
+        }
+
+        #[test]
+        fn what_is_read_as_positions_is_shown_as_the_same(text in "[0-9:+, -]{0,30}|\\PC{0,20}") {
+            if let Ok(positions) = text.parse::<Positions>() {
+                prop_assert_eq!(positions.to_string().parse::<Positions>()?, positions);
+            }
+        }
+
+        #[test]
+        fn positions_hold_the_latest_of_each_partition_in_whatever_order_they_came(
+            given in vec(position(), 0..20),
+        ) {
+            let all: Positions = given.iter().copied().collect();
+            let backwards: Positions = given.iter().rev().copied().collect();
+            prop_assert_eq!(&all, &backwards);
+            for position in &given {
+                let there = given.iter().filter(|other| other.partition == position.partition);
+                prop_assert_eq!(all.get(position.partition), there.max().copied());
+            }
+            let partitions: Vec<_> = all.iter().map(|position| position.partition).collect();
+            prop_assert!(partitions.is_sorted_by(|a, b| a < b));
+            prop_assert_eq!(all.is_empty(), given.is_empty());
+            if !all.is_empty() {
+                prop_assert_eq!(all.to_string().parse::<Positions>()?, all);
+            }
+        }
+
+        #[test]
+        fn what_reaches_a_list_reaches_each_of_it(
+            held in vec(position(), 0..8),
+            wanted in vec(position(), 0..4),
+        ) {
+            let held: Positions = held.into_iter().collect();
+            let all: Positions = wanted.iter().copied().collect();
+            let each = wanted.iter().all(|one| held.reach(&Positions::from_iter([*one])));
+            prop_assert_eq!(held.reach(&all), each);
+            let mut further = held.clone();
+            wanted.iter().for_each(|position| further.advance(*position));
+            prop_assert!(further.reach(&held) && further.reach(&all));
+        }
+    }
+}

@@ -13,15 +13,18 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// RFC 3339 has the years 0 to 9999; what is outside becomes 1970.
     pub fn to_offset_date_time(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .ok()
+            .filter(|at| at.year() >= 0)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
     /// From RFC 3339 text such as `2026-01-31T12:00:00Z`.
     pub fn parse(text: &str) -> Option<Self> {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(at.unix_timestamp_nanos() / 1_000_000)
+        i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000))
             .ok()
             .map(Self)
     }
@@ -35,5 +38,46 @@ impl fmt::Display for Timestamp {
             .format(&Rfc3339)
             .map_err(|_| fmt::Error)?;
         f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z.
+    const SHOWN: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
+    #[test]
+    fn a_time_before_year_0_is_shown_as_something_instead_of_a_panic() {
+        let before = Timestamp::parse("0000-01-01T00:00:00+23:59");
+        assert!(before.is_some_and(|at| at.0 < *SHOWN.start()));
+        let shown = before.map(|at| at.to_string());
+        assert_eq!(shown.as_deref(), Some("1970-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_time_before_1970_is_cut_to_the_millisecond_before_it() {
+        let at = Timestamp::parse("1969-12-31T23:59:59.9995Z");
+        assert_eq!(at, Some(Timestamp(-1)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn a_time_reads_back_as_it_is_shown(at in SHOWN) {
+            prop_assert_eq!(Timestamp::parse(&Timestamp(at).to_string()), Some(Timestamp(at)));
+        }
+
+        #[test]
+        fn any_number_is_shown(at in any::<i64>()) {
+            prop_assert!(Timestamp(at).to_string().ends_with('Z'));
+        }
     }
 }

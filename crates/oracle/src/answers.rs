@@ -2,6 +2,7 @@
 //! author, to a follower and to a stranger; lists page by page to their ends.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     thread,
 };
@@ -10,8 +11,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Target, Unreachable, findings::Findings, http::Http, json::difference, sample::Sample,
-    shown::Shown, tokens::token, world::World,
+    Target, Unreachable, entries::Position, findings::Findings, http::Http, json::difference,
+    sample::Sample, shown::Shown, tokens::token, world::World,
 };
 
 const BATCH_IDS_MAX: usize = 100;
@@ -27,17 +28,21 @@ pub fn compare(
     target: &Target,
     url: &str,
     world: &World,
+    heads: &BTreeMap<u16, Position>,
     findings: &mut Findings,
 ) -> Result<(), Unreachable> {
     let shown = Shown::new(world);
     let mut sample = Sample::new(target.seed);
     let jobs = jobs(target, &shown, &mut sample);
     let jobs = Mutex::new(jobs);
+    // A process may answer with what it saw a moment ago, unless it is told.
+    let positions: Vec<String> = heads.values().map(Position::to_string).collect();
+    let not_older = format!("Min-Position: {}\r\n", positions.join(","));
     let take = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let ended: Vec<Result<Findings, Unreachable>> = thread::scope(|scope| {
         let work = || -> Result<Findings, Unreachable> {
             let mut reader = Reader {
-                http: Http::new(url)?,
+                http: Http::new(url, &not_older)?,
                 shown: &shown,
                 findings: Findings::default(),
             };

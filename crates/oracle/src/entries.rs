@@ -176,15 +176,21 @@ fn event(position: Position, bytes: &[u8]) -> Result<Event, String> {
         Value::Nil => None,
         pair => Some(receipt(pair).ok_or_else(|| wrong("receipt"))?),
     };
+    let aggregate = aggregate(at(2)).ok_or_else(|| wrong("aggregate"))?;
+    // Nil: whoever the aggregate is named after.
+    let actor = match at(5) {
+        Value::Nil => Some(aggregate.id),
+        id => id.uuid(),
+    };
     let data = at(9).bytes().ok_or_else(|| wrong("data"))?;
     Ok(Event {
         position,
         name: at(0).text().ok_or_else(|| wrong("name"))?.to_owned(),
         event_version: at(1).unsigned().ok_or_else(|| wrong("event version"))?,
-        aggregate: aggregate(at(2)).ok_or_else(|| wrong("aggregate"))?,
+        aggregate,
         version: at(3).unsigned().ok_or_else(|| wrong("version"))?,
         recorded_at: at(4).signed().ok_or_else(|| wrong("time"))?,
-        actor: at(5).uuid().ok_or_else(|| wrong("actor"))?,
+        actor: actor.ok_or_else(|| wrong("actor"))?,
         receipt,
         data: Value::read(data).map_err(|why| format!("its data: {why}"))?,
     })

@@ -17,6 +17,8 @@ pub struct Http {
     /// `host:port`
     host: String,
     stream: Option<BufReader<TcpStream>>,
+    /// Lines of every request.
+    headers: String,
 }
 
 pub struct Answer {
@@ -28,7 +30,8 @@ pub struct Answer {
 }
 
 impl Http {
-    pub fn new(url: &str) -> io::Result<Self> {
+    /// `headers`: lines that every request has, each with its end.
+    pub fn new(url: &str, headers: &str) -> io::Result<Self> {
         let host = url
             .strip_prefix("http://")
             .map(|rest| rest.trim_end_matches('/'));
@@ -36,6 +39,7 @@ impl Http {
         Ok(Self {
             host: host.ok_or_else(wrong)?.to_owned(),
             stream: None,
+            headers: headers.to_owned(),
         })
     }
 
@@ -63,6 +67,7 @@ impl Http {
         };
         let host = &self.host;
         let mut request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
+        request.push_str(&self.headers);
         if let Some(token) = token {
             request.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }

@@ -103,7 +103,7 @@ fn examine_here(target: &Target) -> Result<Verdict, Unreachable> {
     if tables::wait_for_heads(&mut database, &entries.heads, patience, &mut findings)? {
         tables::compare(&mut database, &world, &mut findings)?;
         if let Some(url) = &target.api_url {
-            answers::compare(target, url, &world, &mut findings)?;
+            answers::compare(target, url, &world, &entries.heads, &mut findings)?;
         }
         if let Some(url) = &target.views_url {
             let mut views = Redis::connect(url)?;

@@ -312,17 +312,19 @@ fn receipt(partition: u16, bytes: &[u8]) -> Option<Receipt> {
     let fingerprint = text()?.parse().ok()?;
     let (first, last) = (text()?, text()?);
     let payload = Value::read(parts.next()?).ok()?;
-    let of = payload.field("aggregate");
+    let [kind, id, member, version] = payload.list()? else {
+        return None;
+    };
     Some(Receipt {
         fingerprint,
         appended: !first.is_empty(),
         last: Position::of_entry(partition, last),
         aggregate: Aggregate {
-            kind: of.field("kind").unsigned()?.try_into().ok()?,
-            id: of.field("id").uuid()?,
-            member: of.field("member").uuid(),
+            kind: kind.unsigned()?.try_into().ok()?,
+            id: id.uuid()?,
+            member: member.uuid(),
         },
-        version: payload.field("version").unsigned()?,
+        version: version.unsigned()?,
     })
 }
 

@@ -2,7 +2,9 @@
 //! rows it stands for, and only from where its worker believes it to be: that
 //! compare-and-set is the fence against a worker that was paused.
 
-use kernel::{Partition, Position, Positions};
+use std::collections::{BTreeMap, BTreeSet};
+
+use kernel::{AccountId, Partition, Position, Positions};
 use sea_orm::sqlx::{self, PgConnection, PgPool, PgTransaction, Row, postgres::PgRow};
 
 use crate::{ReadError, Social};
@@ -106,6 +108,44 @@ pub async fn stop(
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// How far one projection is, and why those of its partitions that stand still
+/// do.
+#[derive(Clone, Debug, Default)]
+pub struct Reached {
+    pub positions: Positions,
+    pub stopped: Vec<(Partition, String)>,
+}
+
+/// All projections by name, and the authors whose posts are pulled, as of one
+/// moment: an author is noted as pulled before anything is left unpushed.
+pub async fn look(
+    pool: &PgPool,
+) -> Result<(BTreeMap<String, Reached>, BTreeSet<AccountId>), ReadError> {
+    let rows = sqlx::query(
+        "SELECT projection, partition, epoch, seq, stopped_because, NULL::uuid AS pulled
+         FROM projections.checkpoints WHERE generation = $1
+         UNION ALL
+         SELECT NULL, NULL, NULL, NULL, NULL, account_id FROM projections.pulled_authors",
+    )
+    .bind(FIRST_GENERATION)
+    .fetch_all(pool)
+    .await?;
+    let (mut projections, mut pulled) = (BTreeMap::<String, Reached>::new(), BTreeSet::new());
+    for row in &rows {
+        let Some(projection) = row.try_get::<Option<String>, _>("projection")? else {
+            pulled.insert(AccountId(row.try_get("pulled")?));
+            continue;
+        };
+        let position = position(row)?;
+        let reached = projections.entry(projection).or_default();
+        reached.positions.advance(position);
+        if let Some(reason) = row.try_get::<Option<String>, _>("stopped_because")? {
+            reached.stopped.push((position.partition, reason));
+        }
+    }
+    Ok((projections, pulled))
 }
 
 /// Every partition's checkpoint, and why those that stand still do.

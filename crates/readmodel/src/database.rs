@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, sqlx};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DbErr,
+    sqlx::{self, PgPool, PgTransaction},
+};
 
 pub const DATABASE_CONNECTIONS_DEFAULT: u32 = 32;
 const ACQUIRE_SECONDS_MAX: u64 = 5;
@@ -47,6 +50,16 @@ impl ReadError {
             | Self::RowsMissing => false,
         }
     }
+}
+
+/// Begins a transaction, even if whoever asks gives up meanwhile: sqlx 0.9 does
+/// not roll back a `BEGIN` whose answer was not waited for, and what others do
+/// on that connection later would be in a transaction that nobody commits.
+pub async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, ReadError> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    // It is not aborted, and does not panic.
+    Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
 }
 
 /// `url` is `postgres://user:password@host:port/database`. Queries of this

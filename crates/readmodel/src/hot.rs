@@ -19,7 +19,7 @@ use domain::{
 use kernel::{AccountId, AggregateId, Uuid};
 use quick_cache::{Weighter, sync::Cache};
 use sea_orm::sqlx::PgPool;
-use stamps::{Stamp, Stamps};
+use stamps::{Bucket, Stamp, Stamps};
 
 use crate::{ReadError, follows, likes, posts, posts::PostRow, timelines};
 
@@ -33,6 +33,10 @@ const READERS_MAX: usize = 16_384;
 const FOLLOWS_MAX: u32 = 2_000;
 /// Likes of one reader that are kept; of more, each answer asks.
 const LIKES_MAX: u32 = 500;
+/// Readers whose first page of home is kept.
+const PAGES_MAX: usize = 16_384;
+/// Posts of a first page that is kept.
+const PAGE_POSTS_MAX: u32 = 40;
 /// Newest ids of one author that are kept.
 const AUTHORED_MAX: u32 = 200;
 /// An entry is read again after this time even if nothing touched it.
@@ -52,6 +56,9 @@ pub struct Shared<T> {
     pub shown: T,
 }
 
+/// When a page began to be put together.
+pub(crate) struct PageBegun(Stamp);
+
 /// A post as one reader sees it.
 pub struct Seen<T> {
     pub post: Arc<Shared<T>>,
@@ -69,6 +76,9 @@ pub enum Touch {
     Follows(AccountId),
     Likes(AccountId),
     Authored(AccountId),
+    /// The lists that this account's event went into: its followers' and its
+    /// own. To be told when it is fanned out; all others, when it is folded.
+    FannedOut(AccountId),
 }
 
 /// What `event` makes old.
@@ -78,7 +88,12 @@ pub fn touches(aggregate: AggregateId, event: &Event) -> Vec<Touch> {
     match event {
         Event::Post(PostEvent::PostCreated(created)) => {
             let parent = created.reply.map(|reply| Touch::Post(reply.parent));
-            let new = [Touch::Post(post), Touch::Authored(created.author)];
+            let author = created.author;
+            let new = [
+                Touch::Post(post),
+                Touch::Authored(author),
+                Touch::FannedOut(author),
+            ];
             parent.into_iter().chain(new).collect()
         }
         Event::Post(PostEvent::PostEdited(_)) => vec![Touch::Post(post)],
@@ -91,7 +106,7 @@ pub fn touches(aggregate: AggregateId, event: &Event) -> Vec<Touch> {
             let post = member.map(|post| Touch::Post(PostId(post)));
             post.into_iter().chain([Touch::Likes(account)]).collect()
         }
-        Event::Follow(_) => vec![Touch::Follows(account)],
+        Event::Follow(_) => vec![Touch::Follows(account), Touch::FannedOut(account)],
         Event::Account(_) => vec![Touch::Author(account)],
         Event::Handle(_) => Vec::new(),
     }
@@ -104,6 +119,14 @@ pub struct Hot<T> {
     follows: Cache<AccountId, Arc<Kept<Follows>>>,
     likes: Cache<AccountId, Arc<Kept<Likes>>>,
     authored: Cache<AccountId, Arc<Kept<Authored>>>,
+    pages: Cache<AccountId, Arc<Kept<FirstPage<T>>>>,
+}
+
+/// The newest of a reader's home, and everything whose touch makes it old.
+struct FirstPage<T> {
+    limit: u32,
+    posts: Arc<[Seen<T>]>,
+    depends_on: Box<[Bucket]>,
 }
 
 /// A post, or that there is none.
@@ -152,6 +175,7 @@ impl<T: Shown> Default for Hot<T> {
             follows: Cache::new(READERS_MAX),
             likes: Cache::new(READERS_MAX),
             authored: Cache::new(READERS_MAX),
+            pages: Cache::new(PAGES_MAX),
         }
     }
 }
@@ -191,6 +215,53 @@ impl<T: Shown> Hot<T> {
         };
         let visible = all.into_iter().filter(may_see).collect();
         self.seen(pool, reader, visible, told).await
+    }
+
+    /// The first page of home as it was put together before.
+    pub(crate) fn first_page(&self, reader: AccountId, limit: u32) -> Option<Arc<[Seen<T>]>> {
+        let kept = self.pages.get(&reader)?;
+        let counts = kept.value.limit == limit
+            && kept.at.elapsed() < Duration::from_secs(ENTRY_SECONDS_MAX)
+            && self.stamps.all_count(kept.read, &kept.value.depends_on);
+        counts.then(|| kept.value.posts.clone())
+    }
+
+    /// To be taken before a first page is put together.
+    pub(crate) fn begin_page(&self) -> PageBegun {
+        PageBegun(self.stamps.now())
+    }
+
+    /// Keeps a first page, where all that it depends on is known.
+    pub(crate) fn keep_page(
+        &self,
+        PageBegun(read): PageBegun,
+        reader: AccountId,
+        limit: u32,
+        posts: &Arc<[Seen<T>]>,
+    ) {
+        let follows = self.follows.get(&reader);
+        let follows = follows.filter(|kept| self.counts(kept, &[Touch::Follows(reader)]));
+        let Some(Follows::All(followed)) = follows.as_ref().map(|kept| &kept.value) else {
+            return;
+        };
+        if limit > PAGE_POSTS_MAX {
+            return;
+        }
+        let own = [
+            Touch::Follows(reader),
+            Touch::Likes(reader),
+            Touch::FannedOut(reader),
+        ];
+        let of_posts = posts.iter().map(|seen| Touch::Post(seen.post.id));
+        let of_authors = posts.iter().map(|seen| Touch::Author(seen.post.author));
+        let of_followed = followed.iter().map(|account| Touch::FannedOut(*account));
+        let touches = of_posts.chain(of_authors).chain(of_followed).chain(own);
+        let page = FirstPage {
+            limit,
+            posts: posts.clone(),
+            depends_on: touches.map(|touch| self.stamps.bucket(&touch)).collect(),
+        };
+        self.pages.insert(reader, Arc::new(Kept::new(read, page)));
     }
 
     /// Home posts of `ids`, in that order: those of oneself and of whom one

@@ -11,6 +11,6 @@ pub mod posts;
 pub mod social;
 pub mod timelines;
 
-pub use database::{DATABASE_CONNECTIONS_DEFAULT, ReadError, connect};
+pub use database::{DATABASE_CONNECTIONS_DEFAULT, ReadError, begin, connect};
 pub use sea_orm::{DatabaseConnection, sqlx::PgPool};
 pub use social::{Happened, Social};

@@ -7,7 +7,7 @@ mod fan_out;
 mod lists;
 mod views;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid, crash};
@@ -142,10 +142,27 @@ pub struct Home<'a, T> {
 }
 
 impl<T: Shown> Home<'_, T> {
-    /// Up to `limit` posts before the id last seen. Candidates come from the
-    /// reader's list as far as it reaches, below it from the query; what a
-    /// rule hides is refilled.
+    /// Up to `limit` posts before the id last seen.
     pub async fn page(
+        &self,
+        before: Option<PostId>,
+        limit: u32,
+    ) -> Result<Arc<[Seen<T>]>, ReadError> {
+        if before.is_some() || !self.told || self.lists.is_none() {
+            return Ok(self.put_together(before, limit).await?.into());
+        }
+        if let Some(page) = self.hot.first_page(self.reader, limit) {
+            return Ok(page);
+        }
+        let begun = self.hot.begin_page();
+        let page = self.put_together(before, limit).await?.into();
+        self.hot.keep_page(begun, self.reader, limit, &page);
+        Ok(page)
+    }
+
+    /// Candidates come from the reader's list as far as it reaches, below it
+    /// from the query; what a rule hides is refilled.
+    async fn put_together(
         &self,
         before: Option<PostId>,
         limit: u32,

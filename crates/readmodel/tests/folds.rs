@@ -6,10 +6,13 @@
 
 mod folds {
     mod checkpoints;
+    mod deciding;
     mod history;
     mod home;
     mod hot;
     mod posts;
+    mod properties;
     mod setting;
+    mod steps;
     mod world;
 }

@@ -41,5 +41,5 @@ pub async fn home(
         reader,
     };
     let page = home.page(before, limit).await?;
-    Ok(page.into_iter().map(|seen| seen.post.id).collect())
+    Ok(page.iter().map(|seen| seen.post.id).collect())
 }

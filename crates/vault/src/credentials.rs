@@ -134,7 +134,12 @@ impl Vault {
             password_hash: Set(new.password_hash),
             created_at: Set(now),
         };
-        let transaction = self.database.begin().await?;
+        // Whoever asks may give up meanwhile (a client goes away): sqlx 0.9 does
+        // not roll back a `BEGIN` whose answer was not waited for, and what is
+        // written on that connection later would never be committed.
+        let database = self.database.clone();
+        let begun = tokio::spawn(async move { database.begin().await }).await;
+        let transaction = begun.map_err(|error| DbErr::Custom(error.to_string()))??;
         let own = sea_orm::sea_query::OnConflict::column(row::Column::AccountId)
             .do_nothing()
             .to_owned();

@@ -250,7 +250,8 @@ async fn fold_until(
             verify(parts, Social::NAME, at).await?;
             verified = Instant::now();
         }
-        let busy = events.len() >= BUSY_EVENTS;
+        // A full batch says that there is more already.
+        let busy = (BUSY_EVENTS..folding::BATCH_EVENTS_MAX).contains(&events.len());
         at = folding::fold(parts, at, &events).await?;
         if busy {
             // A transaction costs the same for one event and for fifty: where

@@ -82,7 +82,7 @@ async fn fan_out_all(
     // One connection from the check to the checkpoint: if the database crashes
     // meanwhile, and forgets rows that readers were looked up in, all of this
     // is done again.
-    let mut transaction = parts.pool().begin().await.map_err(ReadError::from)?;
+    let mut transaction = readmodel::begin(parts.pool()).await?;
     checkpoints::check_folded(&mut transaction, to).await?;
     fan_out
         .run(&mut transaction, &parts.lists, parts.push_followers_max)

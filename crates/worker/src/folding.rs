@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Events folded in one transaction.
-pub const BATCH_EVENTS_MAX: usize = 2_000;
+pub const BATCH_EVENTS_MAX: usize = 4_000;
 
 /// Where the partition's read model is.
 pub(crate) async fn checkpoint(parts: &Parts, partition: Partition) -> Result<Position, WorkError> {
@@ -65,7 +65,7 @@ async fn fold_all(
         parts.sealer.open(personal).await?;
     }
 
-    let mut transaction = parts.pool().begin().await.map_err(ReadError::from)?;
+    let mut transaction = readmodel::begin(parts.pool()).await?;
     checkpoints::advance(&mut transaction, Social::NAME, from, to).await?;
     parts.social.write(&mut transaction, &batch).await?;
     crash::point("fold.rows");

@@ -19,14 +19,14 @@ use poem::http::HeaderValue;
 use readmodel::{
     DatabaseConnection, ReadError, checkpoints,
     hot::{Hot, Touch, touches},
-    posts, timelines,
+    posts,
 };
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{Observed, Reached, View};
+use super::{Observed, Seen, View};
 use crate::shown::ShownPost;
 
 /// How often one process looks while somebody waits.
@@ -48,7 +48,8 @@ const CATCH_UP_MILLISECONDS: u64 = 4;
 struct Ahead {
     /// Read up to here. Changed by the reader, and by `restart`.
     read: BTreeMap<Partition, Position>,
-    touches: BTreeMap<Partition, VecDeque<(Position, Touch)>>,
+    /// By view: until its event is folded, or fanned out.
+    touches: [BTreeMap<Partition, VecDeque<(Position, Touch)>>; 2],
     waiting: usize,
     /// Goes up with every restart: what was read for an earlier one is void.
     run: u64,
@@ -104,38 +105,35 @@ impl Follower {
 
     async fn look(&self, known: &Observed) -> Result<Observed, ReadError> {
         let pool = self.database.get_postgres_connection_pool();
+        let (mut projections, pulled) = checkpoints::look(pool).await?;
         let mut observed = Observed::nothing();
-        for (view, names) in View::ALL.iter().zip(&mut observed.views) {
-            let (positions, stopped) = checkpoints::all(pool, view.name()).await?;
-            *names = Reached {
-                as_of: HeaderValue::from_str(&positions.to_string())
-                    .ok()
-                    .filter(|_| !positions.is_empty()),
-                positions,
-                stopped,
+        observed.pulled = Arc::new(pulled);
+        for (view, seen) in View::ALL.iter().zip(&mut observed.views) {
+            let reached = projections.remove(view.name()).unwrap_or_default();
+            let positions = reached.positions.to_string();
+            let as_of = HeaderValue::from_str(&positions).ok();
+            *seen = Seen {
+                as_of: as_of.filter(|_| !positions.is_empty()),
+                reached,
             };
         }
-        let fanned_out = |observed: &Observed| {
-            let timelines = &observed.views[View::Timelines as usize];
-            timelines.positions.clone()
-        };
-        // An author is noted as pulled before anything is left unpushed.
-        observed.pulled = match fanned_out(&observed) == fanned_out(known) {
-            true => known.pulled.clone(),
-            false => Arc::new(timelines::pulled_authors(pool).await?),
-        };
-        let folded = &observed.views[View::Social as usize].positions;
-        observed.told = self
-            .tell(&known.views[View::Social as usize].positions, folded)
-            .await?;
+        let before = &known.views[View::Social as usize].reached.positions;
+        let folded = &observed.views[View::Social as usize].reached.positions;
+        let fanned_out = &observed.views[View::Timelines as usize].reached.positions;
+        observed.told = self.tell(before, folded, fanned_out).await?;
         Ok(observed)
     }
 
     /// Tells the hot posts what was folded, and whether that is all.
-    async fn tell(&self, before: &Positions, folded: &Positions) -> Result<bool, ReadError> {
+    async fn tell(
+        &self,
+        before: &Positions,
+        folded: &Positions,
+        fanned_out: &Positions,
+    ) -> Result<bool, ReadError> {
         if !folded.reach(before) || self.ahead.lock().read.is_empty() {
             // The view begins anew, or we do.
-            self.restart(folded);
+            self.restart(folded, fanned_out);
             return Ok(true);
         }
         let caught_up = || {
@@ -157,7 +155,8 @@ impl Follower {
             };
             all = timeout(patience, catching_up).await.is_ok();
         }
-        let touched = self.take_touches(folded);
+        let mut touched = self.take_touches(View::Timelines, fanned_out);
+        touched.extend(self.take_touches(View::Social, folded));
         let replies = touched.iter().filter_map(|touch| match touch {
             Touch::ParentOf(reply) => Some(*reply),
             _ => None,
@@ -179,11 +178,11 @@ impl Follower {
         Ok(all)
     }
 
-    fn take_touches(&self, folded: &Positions) -> Vec<Touch> {
+    fn take_touches(&self, view: View, reached: &Positions) -> Vec<Touch> {
         let mut ahead = self.ahead.lock();
         let mut taken = Vec::new();
-        for at in folded.iter() {
-            let Some(waiting) = ahead.touches.get_mut(&at.partition) else {
+        for at in reached.iter() {
+            let Some(waiting) = ahead.touches[view as usize].get_mut(&at.partition) else {
                 continue;
             };
             let count = waiting.partition_point(|(position, _)| position <= at);
@@ -197,16 +196,14 @@ impl Follower {
         taken
     }
 
-    /// Reads on from where the view is, with nothing known.
-    fn restart(&self, folded: &Positions) {
+    /// Reads on from where both views are, with nothing known.
+    fn restart(&self, folded: &Positions, fanned_out: &Positions) {
         let mut ahead = self.ahead.lock();
         let run = ahead.run + 1;
         let begin = self.log.partitions().map(|partition| {
-            let folded = folded.get(partition);
-            (
-                partition,
-                folded.unwrap_or_else(|| Log::beginning(partition)),
-            )
+            let reached = folded.get(partition).min(fanned_out.get(partition));
+            let beginning = || Log::beginning(partition);
+            (partition, reached.unwrap_or_else(beginning))
         });
         *ahead = Ahead {
             read: begin.collect(),
@@ -261,8 +258,13 @@ impl Ahead {
         let Ok(event) = Event::decode(envelope) else {
             return;
         };
-        let waiting = self.touches.entry(position.partition).or_default();
         for touch in touches(envelope.aggregate, &event) {
+            let view = match touch {
+                Touch::FannedOut(_) => View::Timelines,
+                _ => View::Social,
+            };
+            let waiting = &mut self.touches[view as usize];
+            let waiting = waiting.entry(position.partition).or_default();
             waiting.push_back((position, touch));
             self.waiting += 1;
         }

@@ -145,15 +145,109 @@ mod tests {
     }
 
     #[test]
+    fn a_number_in_metadata_keeps_its_last_digit() -> Result<(), serde_json::Error> {
+        let text = r#"{"price":1.1817701483448707e-287}"#;
+        let metadata = Metadata::try_from(serde_json::from_str::<Value>(text)?);
+        assert_eq!(metadata.map(|metadata| metadata.to_json()), Ok(text.into()));
+        Ok(())
+    }
+
+    #[test]
     fn metadata_is_a_bounded_object() {
-        assert!(Metadata::try_from(json!({"a": {"b": {"c": {"d": 1}}}})).is_ok());
+        for good in [
+            json!({"a": {"b": {"c": {"d": 1}}}}),
+            json!({"a": [[{"b": 1}], 1]}),
+            json!({}),
+        ] {
+            assert!(Metadata::try_from(good).is_ok());
+        }
         for bad in [
             json!([1]),
             json!({"a": {"b": {"c": {"d": {"e": 1}}}}}),
+            json!({"a": [[[[1]]]]}),
             json!({"a": "x".repeat(METADATA_BYTES_MAX)}),
             json!({"a\0": 1}),
         ] {
             assert!(Metadata::try_from(bad).is_err());
+        }
+    }
+}
+
+#[cfg(test)]
+mod properties {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::any;
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::odd_text(6).prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 40, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::from),
+                vec((any::odd_text(4), inner), 0..4)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(any::config())]
+
+        #[test]
+        fn a_text_is_kept_as_it_was_written_or_refused(text in any::odd_text(60)) {
+            let blank = text.chars().all(char::is_whitespace);
+            let parsed = text.parse::<Text>();
+            prop_assert_eq!(parsed.is_ok(), !blank && !text.contains('\0'));
+            if let Ok(parsed) = parsed {
+                prop_assert_eq!(parsed.as_str(), text);
+            }
+        }
+
+        #[test]
+        fn a_text_is_counted_in_scalar_values_whatever_its_bytes(
+            character in prop::char::any().prop_filter("visible", |c| !c.is_whitespace() && *c != '\0'),
+        ) {
+            let text = |count| character.to_string().repeat(count);
+            prop_assert!(text(TEXT_CHARACTERS_MAX).parse::<Text>().is_ok());
+            prop_assert!(text(TEXT_CHARACTERS_MAX + 1).parse::<Text>().is_err());
+        }
+
+        #[test]
+        fn a_language_that_is_taken_reads_back(text in "[a-zA-Z]{2,3}(-[a-zA-Z0-9]{1,8}){0,6}") {
+            let language = text.parse::<Language>();
+            prop_assert_eq!(language.is_ok(), text.len() <= LANGUAGE_CHARACTERS_MAX);
+            if let Ok(language) = language {
+                prop_assert_eq!(language.as_str(), text);
+            }
+        }
+
+        #[test]
+        fn what_is_no_language_is_refused(text in any::odd_text(12)) {
+            if text.parse::<Language>().is_ok() {
+                prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+                prop_assert!(text.len() >= 2);
+            }
+        }
+
+        #[test]
+        fn metadata_reads_back_as_it_was_given(value in json()) {
+            let bytes = value.to_string().len();
+            let Ok(metadata) = Metadata::try_from(value.clone()) else {
+                return Ok(());
+            };
+            prop_assert!(bytes <= METADATA_BYTES_MAX);
+            prop_assert!(!metadata.to_json().contains("\\u0000"));
+            let read: Value = serde_json::from_str(&metadata.to_json())?;
+            prop_assert_eq!(&read, &value);
+            prop_assert_eq!(Metadata::try_from(read), Ok(metadata));
         }
     }
 }

@@ -454,4 +454,24 @@ mod tests {
         assert_eq!(delete.decide(&current, &registered()?), Ok(vec![]));
         Ok(())
     }
+
+    #[test]
+    fn what_was_deleted_since_the_facts_were_read_is_not_found() -> Result<(), CodecError> {
+        let current = Versioned {
+            version: 2,
+            state: bobs(Visibility::Public, true),
+        };
+        let before = bobs(Visibility::Public, false);
+        let facts = registered()?.with::<Posts>(Posts::id(POST), 1, &before)?;
+        let edit = EditPost {
+            post: POST,
+            actor: BOB,
+            text: "late".parse().unwrap_or_else(|_| unreachable!()),
+            language: None,
+            metadata: None,
+            expected_version: None,
+        };
+        assert_eq!(edit.decide(&current, &facts), Err(PostError::PostNotFound));
+        Ok(())
+    }
 }

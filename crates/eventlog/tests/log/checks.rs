@@ -83,16 +83,6 @@ impl Spoiled {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_last_position_that_cannot_be_read_fails_its_command_alone() {
-    let spoiled = one_partition().await;
-    let account = AccountId(id(0));
-    spoiled
-        .spoil(&spoiled.key("l:", account.0.as_bytes()))
-        .await;
-    spoiled.only_this_one_fails(account, by(account)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_cannot_be_read_fails_its_command_alone() {
     let spoiled = one_partition().await;
     let account = AccountId(id(0));

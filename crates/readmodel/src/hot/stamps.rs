@@ -10,6 +10,10 @@ use std::{
 
 const BUCKETS: usize = 1 << 16;
 
+/// Where a key's touches are noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bucket(u32);
+
 /// A moment among the touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stamp(u64);
@@ -40,7 +44,8 @@ impl<K: Hash> Stamps<K> {
 
     pub fn touch(&self, key: &K) {
         let stamp = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
-        self.bucket(key).fetch_max(stamp, Ordering::SeqCst);
+        let Bucket(index) = self.bucket(key);
+        self.buckets[index as usize].fetch_max(stamp, Ordering::SeqCst);
     }
 
     pub fn touch_all(&self) {
@@ -50,12 +55,18 @@ impl<K: Hash> Stamps<K> {
 
     /// Whether nothing touched `key` after `read`.
     pub fn count(&self, read: Stamp, key: &K) -> bool {
-        let touched = self.bucket(key).load(Ordering::SeqCst);
-        read.0 >= touched && read.0 >= self.all.load(Ordering::SeqCst)
+        self.all_count(read, &[self.bucket(key)])
     }
 
-    fn bucket(&self, key: &K) -> &AtomicU64 {
-        &self.buckets[self.hasher.hash_one(key) as usize % BUCKETS]
+    /// The same of many, whose buckets are known.
+    pub fn all_count(&self, read: Stamp, buckets: &[Bucket]) -> bool {
+        let touched = |bucket: &Bucket| self.buckets[bucket.0 as usize].load(Ordering::SeqCst);
+        read.0 >= self.all.load(Ordering::SeqCst)
+            && buckets.iter().all(|bucket| read.0 >= touched(bucket))
+    }
+
+    pub fn bucket(&self, key: &K) -> Bucket {
+        Bucket((self.hasher.hash_one(key) % BUCKETS as u64) as u32)
     }
 }
 

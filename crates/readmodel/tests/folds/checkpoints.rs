@@ -1,13 +1,20 @@
 //! The checkpoint is the fence: who comes late leaves nothing behind.
 
+use std::time::Duration;
+
 use domain::posts::Visibility;
-use kernel::{Partition, Position};
-use readmodel::{Happened, ReadError, Social, checkpoints};
+use kernel::{Partition, Position, Uuid};
+use readmodel::{Happened, ReadError, Social, checkpoints, leases};
+
+use sea_orm::sqlx::{self, PgPool, Postgres, pool::PoolConnection};
 
 use super::{
     setting::Setting,
     world::{World, by_partition},
 };
+
+const CONNECTIONS: u32 = 3;
+const ROUNDS: i64 = 20;
 
 /// Events of partition 0, and where they end.
 fn batch(seed: u64) -> (Vec<Happened>, Position) {
@@ -87,4 +94,58 @@ async fn why_a_partition_stands_still_is_told_until_it_goes_on() {
     transaction.commit().await.unwrap();
     let (positions, stopped) = checkpoints::all(pool, Social::NAME).await.unwrap();
     assert_eq!((positions.get(Partition(2)), stopped.len()), (Some(to), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_is_one_workers_until_its_lease_ends() {
+    let setting = Setting::new().await;
+    let pool = setting.pool();
+    let [one, other] = [1, 2].map(Uuid::from_u128);
+    let taken = leases::take(pool, one, 8, 6, 60).await.unwrap();
+    assert_eq!(taken.len(), 6);
+    let rest = leases::take(pool, other, 8, 8, 60).await.unwrap();
+    assert_eq!((rest.len(), taken.intersection(&rest).count()), (2, 0));
+    let back: Vec<_> = taken.iter().copied().take(2).collect();
+    leases::release(pool, other, &back).await.unwrap();
+    let none = leases::take(pool, other, 8, 8, 60).await.unwrap();
+    assert!(none.is_empty(), "nobody gives back what is not theirs");
+    leases::release(pool, one, &back).await.unwrap();
+    let free = leases::take(pool, other, 8, 8, 60).await.unwrap();
+    assert!(free.iter().eq(&back));
+    assert_eq!(leases::renew(pool, one, 60).await.unwrap().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_nobody_waits_for_takes_nothing_along() {
+    // Given: connections that are at hand, so that `BEGIN` is sent at once.
+    let setting = Setting::new().await;
+    let connect = async || {
+        let database = readmodel::connect(&setting.servers.database, CONNECTIONS);
+        let database = database.await.unwrap();
+        database.get_postgres_connection_pool().clone()
+    };
+    let (pool, other) = (connect().await, connect().await);
+    drop(connections(&pool).await);
+    for round in 1..=ROUNDS {
+        // When: whoever asks gives up after the first look.
+        drop(tokio::time::timeout(Duration::ZERO, readmodel::begin(&pool)).await);
+
+        // Then: what is written later on any connection is there for others.
+        for mut connection in connections(&pool).await {
+            let sql = "INSERT INTO projections.pulled_authors VALUES (gen_random_uuid())";
+            sqlx::query(sql).execute(&mut *connection).await.unwrap();
+        }
+        let sql = "SELECT count(*) FROM projections.pulled_authors";
+        let seen: i64 = sqlx::query_scalar(sql).fetch_one(&other).await.unwrap();
+        assert_eq!(seen, round * i64::from(CONNECTIONS));
+    }
+}
+
+/// All that the pool has.
+async fn connections(pool: &PgPool) -> Vec<PoolConnection<Postgres>> {
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(pool.acquire().await.unwrap());
+    }
+    connections
 }

@@ -2,7 +2,7 @@
 
 use domain::posts::{PostId, Visibility};
 use kernel::AccountId;
-use readmodel::timelines::{FanOut, Lists, TIMELINE_ENTRIES_MAX, home_ids};
+use readmodel::timelines::{FOLLOWERS_CHUNK, FanOut, Lists, TIMELINE_ENTRIES_MAX, home_ids};
 use redis::AsyncCommands;
 use testkit::home;
 
@@ -293,4 +293,26 @@ async fn home_answers_from_the_database_while_the_views_server_is_away() {
     })
     .await;
     compare(&setting, reader, &[2], "with it again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_reaches_every_follower_in_however_many_chunks() {
+    let setting = Setting::new().await;
+    let mut world = World::new(23);
+    let author = world.register();
+    let mut followers: Vec<_> = (0..=FOLLOWERS_CHUNK).map(|_| world.register()).collect();
+    for follower in &followers {
+        world.toggle_follow(*follower, author);
+    }
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    followers.sort_unstable();
+    let ends = [followers[0], followers[followers.len() - 1]];
+    for reader in ends {
+        compare(&setting, reader, &[7], "filled").await;
+    }
+    world.publish(author, world.now, Visibility::Public, None);
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    for reader in ends {
+        compare(&setting, reader, &[7], "pushed").await;
+    }
 }

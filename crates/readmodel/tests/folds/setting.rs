@@ -75,6 +75,14 @@ impl Setting {
             .unwrap();
     }
 
+    /// Empties tables, named with their schemas and commas between.
+    pub async fn empty(&self, tables: &str) {
+        sqlx::query(AssertSqlSafe(format!("TRUNCATE {tables}")))
+            .execute(self.pool())
+            .await
+            .unwrap();
+    }
+
     /// Every row of a generation as text, in order.
     pub async fn rows(&self, schema: &str) -> Vec<String> {
         let mut rows = Vec::new();

@@ -6,16 +6,21 @@ use std::{
 };
 
 use kernel::{AccountId, Partition, Personal, Sealer, SealerFuture, Uuid};
-use readmodel::ReadError;
+use readmodel::{ReadError, Social, checkpoints};
 use testkit::until;
-use tokio::{sync::Semaphore, time::timeout};
-use worker::WorkError;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use worker::{TIMELINES, WorkError};
 
 use super::setting::{PARTITIONS, PlainSealer, Setting};
 
 const ALL: usize = PARTITIONS as usize;
 const TAKEN_OVER_SECONDS_MAX: u64 = 10;
 const STOPPED_MAX: Duration = Duration::from_secs(2);
+/// Often enough for whoever does not wait to be seen.
+const LOOKS: usize = 200;
 
 async fn until_all_is_done(setting: &Setting, what: &str) {
     until(what, 10, || setting.at_the_end(|_| true)).await;
@@ -139,4 +144,49 @@ async fn a_worker_that_was_paused_in_a_batch_commits_nothing_of_it() {
         "{overtaken:?}"
     );
     assert_eq!((setting.rows().await, setting.folded(3).await), (rows, at));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timelines_never_run_ahead_of_the_rows() {
+    let setting = Setting::new().await;
+    let author = setting.register(3, 1).await;
+    setting.publish(author, 1, "first").await;
+    let gate = Arc::new(Gate {
+        reached: Semaphore::new(0),
+        let_through: Semaphore::new(0),
+    });
+    let (stop, stopped) = watch::channel(false);
+    let engine = setting.engine_with(Uuid::from_u128(1), gate.clone());
+    let working = tokio::spawn(engine.run(stopped));
+    gate.reached.acquire().await.unwrap().forget();
+    for _ in 0..LOOKS {
+        let (fanned_out, _) = checkpoints::all(setting.pool(), TIMELINES).await.unwrap();
+        let (folded, _) = (checkpoints::all(setting.pool(), Social::NAME).await).unwrap();
+        // A checkpoint is made at the beginning, before anything is read.
+        let begun = fanned_out.iter().filter(|position| position.epoch > 0);
+        let begun = begun.copied().collect();
+        assert!(folded.reach(&begun), "{fanned_out} before {folded}");
+    }
+    gate.let_through.add_permits(100);
+    until_all_is_done(&setting, "it goes on").await;
+    stop.send_replace(true);
+    timeout(STOPPED_MAX, working).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_written_is_folded_when_it_can_be() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    setting
+        .execute_sql("ALTER TABLE social.follows RENAME TO away")
+        .await;
+    let refused = setting.engine(Uuid::nil()).drain().await;
+    assert!(matches!(refused, Err(WorkError::Read(_))), "{refused:?}");
+    setting
+        .execute_sql("ALTER TABLE social.away RENAME TO follows")
+        .await;
+    setting.drain().await;
+    let rows = setting.rows().await;
+    let follows = rows.iter().filter(|row| row.starts_with("follows "));
+    assert_eq!(follows.count(), 3 * ALL);
 }

@@ -1,0 +1,332 @@
+//! What anybody may ask for, at random, and the log that it leaves behind. It
+//! refuses to fold.
+
+use domain::{
+    Event,
+    accounts::{
+        AbandonRegistration, Accounts, Bio, DisplayName, PinPost, RegisterAccount, Standing,
+        UnpinPost, UpdateProfile,
+    },
+    follows::{FollowAccount, UnfollowAccount},
+    handles::{Handle, ReleaseHandle, ReserveHandle},
+    likes::{LikePost, UnlikePost},
+    posts::{DeletePost, EditPost, Language, Metadata, PostId, PublishPost, Text, Visibility},
+};
+use kernel::{AccountId, Route, Timestamp, compose_id};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use readmodel::Happened;
+
+use super::deciding::{Asked, Deciding};
+
+pub const ACCOUNTS: u16 = 7;
+const POSTS: u64 = 9;
+const BEGINNING: i64 = 1_790_000_000_000;
+
+/// Who, when, and what; accounts and posts by their number.
+#[derive(Clone, Debug)]
+pub struct Step {
+    account: u16,
+    post: u64,
+    seconds: i64,
+    erased: bool,
+    wish: Wish,
+}
+
+#[derive(Clone, Debug)]
+enum Wish {
+    Register(Option<DisplayName>),
+    Release,
+    Abandon,
+    Update(Option<DisplayName>, Option<Bio>),
+    Pin,
+    Unpin,
+    Publish(Words, Visibility, Option<u64>),
+    Edit(Words),
+    Delete,
+    Like,
+    Unlike,
+    Follow(u16),
+    Unfollow(u16),
+}
+
+#[derive(Clone, Debug)]
+struct Words {
+    text: Text,
+    language: Option<Language>,
+    metadata: Option<Metadata>,
+}
+
+/// Text that a database or a list of texts could stumble over.
+fn text() -> impl Strategy<Value = String> {
+    let piece = select(vec![
+        "#rust",
+        "#wald",
+        "#ﷺ",
+        "#İ",
+        "@person_1",
+        "@person_2",
+        "'",
+        "\"",
+        "\\",
+        "{a,b}",
+        "NULL",
+        ",",
+        " ",
+        "\n",
+        "\u{200b}",
+        "\u{202e}",
+        "\u{ffff}",
+        "🧑\u{200d}🚀",
+        "$1",
+        "%s",
+    ]);
+    let piece = prop_oneof![4 => piece.prop_map(str::to_owned), 1 => "\\PC{0,4}"];
+    vec(piece, 1..6).prop_map(|pieces| pieces.join(" "))
+}
+
+fn short<T: std::str::FromStr + std::fmt::Debug>() -> impl Strategy<Value = T> {
+    let texts = prop_oneof![1 => Just(String::new()), 4 => text()];
+    texts.prop_filter_map("a short text", |text| text.parse().ok())
+}
+
+fn words() -> impl Strategy<Value = Words> {
+    let text = text().prop_filter_map("a text", |text| text.parse().ok());
+    let language = select(vec!["en", "pt-BR", "zh-Hant-TW"]);
+    let language = language.prop_map(|tag| tag.parse().unwrap());
+    (
+        text,
+        option::of(language),
+        option::weighted(0.3, metadata()),
+    )
+        .prop_map(|(text, language, metadata)| Words {
+            text,
+            language,
+            metadata,
+        })
+}
+
+fn metadata() -> impl Strategy<Value = Metadata> {
+    let number = prop_oneof![
+        any::<f64>().prop_map(serde_json::Value::from),
+        any::<u64>().prop_map(serde_json::Value::from),
+    ];
+    ("\\PC{0,6}", number, text()).prop_filter_map("metadata", |(key, number, text)| {
+        Metadata::try_from(serde_json::json!({ key: [number, text, null] })).ok()
+    })
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let visibility = select(vec![
+        Visibility::Public,
+        Visibility::Public,
+        Visibility::Followers,
+    ]);
+    let profile = (option::of(short()), option::of(short()));
+    let publish = (words(), visibility, option::of(0..POSTS));
+    prop_oneof![
+        4 => option::of(short()).prop_map(Wish::Register),
+        3 => Just(Wish::Release),
+        3 => Just(Wish::Abandon),
+        3 => profile.prop_map(|(name, bio)| Wish::Update(name, bio)),
+        3 => Just(Wish::Pin),
+        2 => Just(Wish::Unpin),
+        8 => publish.prop_map(|(words, seen, parent)| Wish::Publish(words, seen, parent)),
+        6 => words().prop_map(Wish::Edit),
+        2 => Just(Wish::Delete),
+        8 => Just(Wish::Like),
+        5 => Just(Wish::Unlike),
+        8 => (0..ACCOUNTS).prop_map(Wish::Follow),
+        4 => (0..ACCOUNTS).prop_map(Wish::Unfollow),
+    ]
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    let seconds = prop_oneof![3 => 0..60_i64, 1 => 0..400_000_i64];
+    (
+        0..ACCOUNTS,
+        0..POSTS,
+        seconds,
+        prop::bool::weighted(0.1),
+        wish(),
+    )
+        .prop_map(|(account, post, seconds, erased, wish)| Step {
+            account,
+            post,
+            seconds,
+            erased,
+            wish,
+        })
+}
+
+fn account(number: u16) -> AccountId {
+    let random = [number as u8; 8];
+    AccountId(compose_id(BEGINNING as u64, random, Route(number)))
+}
+
+/// A post has one author for ever, so its number says who: it has their route.
+fn author(post: u64) -> AccountId {
+    account((post % u64::from(ACCOUNTS)) as u16)
+}
+
+fn post(number: u64) -> PostId {
+    let at = BEGINNING as u64 + number;
+    PostId(compose_id(at, [1; 8], author(number).route()))
+}
+
+pub fn history(steps: &[Step]) -> Vec<Happened> {
+    let mut log = Deciding::default();
+    for number in 0..ACCOUNTS / 2 {
+        let asked = Asked {
+            actor: account(number),
+            at: BEGINNING,
+            erased: false,
+        };
+        register(&mut log, asked, number, None);
+    }
+    for step in steps {
+        take(&mut log, step);
+    }
+    log.history()
+}
+
+fn handle(number: u16) -> Handle {
+    format!("person_{number}").parse().unwrap()
+}
+
+fn register(log: &mut Deciding, asked: Asked, number: u16, display_name: Option<DisplayName>) {
+    let reserve = ReserveHandle {
+        handle: handle(number),
+        account: asked.actor,
+        attempt: asked.actor.0,
+        now: Timestamp(asked.at),
+        abandoned: None,
+    };
+    let register = RegisterAccount {
+        account: asked.actor,
+        handle: handle(number),
+        display_name,
+    };
+    if log.execute(asked, &reserve, Event::Handle) {
+        log.execute(asked, &register, Event::Account);
+    }
+}
+
+fn registered(log: &Deciding, account: AccountId) -> bool {
+    let state = log.state::<Accounts>(Accounts::id(account));
+    state.standing == Standing::Registered
+}
+
+/// One command, taken or refused. What only an author may do is mostly asked
+/// by the author.
+fn take(log: &mut Deciding, step: &Step) {
+    let asked = Asked {
+        actor: account(step.account),
+        at: BEGINNING + step.seconds * 1_000,
+        erased: step.erased,
+    };
+    let own = Asked {
+        actor: author(step.post),
+        ..asked
+    };
+    let (account_id, post_id) = (asked.actor, post(step.post));
+    match step.wish.clone() {
+        Wish::Register(name) => register(log, asked, step.account, name),
+        Wish::Abandon => {
+            let abandon = AbandonRegistration {
+                account: account_id,
+            };
+            log.execute(asked, &abandon, Event::Account);
+        }
+        Wish::Release if !registered(log, account_id) => {
+            let release = ReleaseHandle {
+                handle: handle(step.account),
+                account: account_id,
+            };
+            log.execute(asked, &release, Event::Handle);
+        }
+        // Nobody else can sign in.
+        _ if !registered(log, account_id) || !registered(log, own.actor) => {}
+        Wish::Release => {}
+        Wish::Update(display_name, bio) => {
+            let update = UpdateProfile {
+                account: account_id,
+                display_name,
+                bio,
+                expected_version: None,
+            };
+            log.execute(asked, &update, Event::Account);
+        }
+        Wish::Pin => {
+            let pin = PinPost {
+                account: own.actor,
+                post: post_id,
+            };
+            log.execute(own, &pin, Event::Account);
+        }
+        Wish::Unpin => {
+            let unpin = UnpinPost {
+                account: account_id,
+            };
+            log.execute(asked, &unpin, Event::Account);
+        }
+        Wish::Publish(words, visibility, reply_to) => {
+            let publish = PublishPost {
+                post: post_id,
+                author: own.actor,
+                text: words.text,
+                language: words.language,
+                metadata: words.metadata,
+                visibility,
+                reply_to: reply_to.map(post),
+            };
+            log.execute(own, &publish, Event::Post);
+        }
+        Wish::Edit(words) => {
+            let edit = EditPost {
+                post: post_id,
+                actor: own.actor,
+                text: words.text,
+                language: words.language,
+                metadata: words.metadata,
+                expected_version: None,
+            };
+            log.execute(own, &edit, Event::Post);
+        }
+        Wish::Delete => {
+            let delete = DeletePost {
+                post: post_id,
+                actor: own.actor,
+                expected_version: None,
+            };
+            log.execute(own, &delete, Event::Post);
+        }
+        Wish::Like => {
+            let like = LikePost {
+                account: account_id,
+                post: post_id,
+            };
+            log.execute(asked, &like, Event::Like);
+        }
+        Wish::Unlike => {
+            let unlike = UnlikePost {
+                account: account_id,
+                post: post_id,
+            };
+            log.execute(asked, &unlike, Event::Like);
+        }
+        Wish::Follow(other) => {
+            let follow = FollowAccount {
+                account: account_id,
+                target: account(other),
+            };
+            log.execute(asked, &follow, Event::Follow);
+        }
+        Wish::Unfollow(other) => {
+            let unfollow = UnfollowAccount {
+                account: account_id,
+                target: account(other),
+            };
+            log.execute(asked, &unfollow, Event::Follow);
+        }
+    }
+}
