@@ -1,12 +1,18 @@
-//! Password hashes: argon2id, computed on blocking threads, so many at once
+//! Password hashes: argon2id, computed on threads of their own, so many at once
 //! and no more. It refuses to store anything.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+};
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::VaultError;
 
@@ -19,6 +25,8 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// Hashes that wait for a turn; more are refused at once.
 const WAITING_MAX: usize = 256;
+
+type Job = Box<dyn FnOnce() + Send>;
 
 /// A password as somebody typed it. Never printed.
 #[derive(Clone)]
@@ -58,7 +66,7 @@ pub enum Verdict {
 /// Hashes and checks; cheap to clone.
 #[derive(Clone)]
 pub struct PasswordHashes {
-    turns: Arc<Semaphore>,
+    jobs: mpsc::Sender<Job>,
     waiting: Arc<Semaphore>,
     /// Checked where there is no such account, so that both take as long.
     decoy: Arc<str>,
@@ -68,7 +76,7 @@ impl PasswordHashes {
     /// `turns`: how many are computed at once, each with 19 MiB.
     pub fn new(turns: usize) -> Result<Self, VaultError> {
         Ok(Self {
-            turns: Arc::new(Semaphore::new(turns.max(1))),
+            jobs: start(turns.max(1))?,
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             decoy: hash("a decoy, never a password")?.into(),
         })
@@ -109,15 +117,38 @@ impl PasswordHashes {
     ) -> Result<T, VaultError> {
         let waiting = self.waiting.clone().try_acquire_owned();
         let _waiting = waiting.map_err(|_| VaultError::Busy)?;
-        let turn = self.turns.clone().acquire_owned().await;
-        let turn = turn.map_err(|_| VaultError::Hashing)?;
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(turn);
-            result
-        });
-        done.await.map_err(|_| VaultError::Hashing)?
+        let (reply, answer) = oneshot::channel();
+        let job = move || {
+            // Whoever gave up meanwhile needs no answer.
+            if !reply.is_closed() {
+                let _ = reply.send(work());
+            }
+        };
+        let sent = self.jobs.send(Box::new(job));
+        sent.map_err(|_| VaultError::Hashing)?;
+        answer.await.map_err(|_| VaultError::Hashing)?
     }
+}
+
+/// Threads of our own: an allocator keeps what a thread gave back, so that
+/// each thread of tokio's blocking pool that ever hashed would hold 19 MiB.
+fn start(turns: usize) -> Result<mpsc::Sender<Job>, VaultError> {
+    let (jobs, queue) = mpsc::channel::<Job>();
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..turns {
+        let queue = queue.clone();
+        let thread = thread::Builder::new().name("password-hash".into());
+        let started = thread.spawn(move || {
+            loop {
+                let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok(job) = job else { return };
+                // The thread outlives a panic; whoever waits is told.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+            }
+        });
+        started.map_err(|_| VaultError::Hashing)?;
+    }
+    Ok(jobs)
 }
 
 fn hasher() -> Result<Argon2<'static>, VaultError> {

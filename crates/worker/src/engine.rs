@@ -283,18 +283,22 @@ async fn fan_out_after(
     mut folded: watch::Receiver<Position>,
 ) -> Result<(), WorkError> {
     let mut at = fanning::checkpoint(parts, partition).await?;
+    let mut verified = Instant::now();
     loop {
         let reached = *folded.borrow_and_update();
         if at < reached {
             let events = fanning::read_folded(parts, at, reached).await?;
             at = fanning::fan_out(parts, at, &events).await?;
+            verified = Instant::now();
             continue;
         }
-        let patience = Duration::from_millis(VERIFY_MILLISECONDS);
-        match tokio::time::timeout(patience, folded.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Ok(()),
-            Err(_) => verify(parts, fanning::TIMELINES, at).await?,
+        if verified.elapsed() > Duration::from_millis(VERIFY_MILLISECONDS) {
+            verify(parts, fanning::TIMELINES, at).await?;
+            verified = Instant::now();
+        }
+        // An idle fold says where it is again and again.
+        if folded.changed().await.is_err() {
+            return Ok(());
         }
     }
 }
