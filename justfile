@@ -21,6 +21,11 @@ gen:
 bench *ARGS:
     cargo run --release --locked --package bench -- {{ARGS}}
 
+# Crash trials: `just trials 40 --seed 7`.
+trials *ARGS:
+    cargo build --locked --package headwater --package trials
+    target/debug/trials {{ARGS}}
+
 # Break the product on purpose; every mutant must be killed by its test.
 mutants *ARGS:
     cargo run --locked --package oracle --bin mutants -- {{ARGS}}

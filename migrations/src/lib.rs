@@ -41,6 +41,7 @@ async fn migrate_in_turn(database: &DatabaseConnection) -> Result<(), DbErr> {
     turn.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         .await?;
     Migrator::up(database, None).await?;
+    kernel::crash::point("migrate.middle");
     social::create_tables(database, social::LIVE).await?;
     social::create_indexes(database, social::LIVE).await?;
     turn.commit().await

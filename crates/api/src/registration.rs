@@ -10,7 +10,7 @@ use domain::{
     handles::{Handle, HandleError, Handles, ReleaseHandle, ReserveHandle},
 };
 use eventlog::{IdempotencyKey, Receipt};
-use kernel::{AccountId, Route, Timestamp, Uuid, compose_id};
+use kernel::{AccountId, Route, Timestamp, Uuid, compose_id, crash};
 use vault::{Email, NewCredentials, Password, VaultError};
 
 use crate::{
@@ -64,6 +64,7 @@ pub(crate) async fn register(
         None => attempt.made_up_handle()?,
     };
     let account = attempt.reserve(services, &handle).await?;
+    crash::point("register.reserved");
     let credentials = NewCredentials {
         account,
         email: Some(wanted.email),
@@ -79,6 +80,7 @@ pub(crate) async fn register(
         }
         return Err(problem);
     }
+    crash::point("register.admitted");
     let command = RegisterAccount {
         account,
         handle: handle.clone(),

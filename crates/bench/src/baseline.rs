@@ -21,8 +21,9 @@ impl Baseline {
     pub fn accept(lines: &[Line]) -> anyhow::Result<()> {
         let mut accepted = Self::read().map(|baseline| baseline.0).unwrap_or_default();
         for line in lines {
-            let rounded = format!("{:.4}", line.comparable()).parse()?;
-            accepted.insert(line.key.clone(), rounded);
+            if let Some(value) = line.comparable() {
+                accepted.insert(line.key.clone(), format!("{value:.4}").parse()?);
+            }
         }
         let text = serde_json::to_string_pretty(&accepted)? + "\n";
         fs::write(path(), text).context("baseline.json cannot be written")
@@ -31,7 +32,7 @@ impl Baseline {
     /// By which share the line is above the accepted run.
     pub fn change(&self, line: &Line) -> Option<f64> {
         let before = self.0.get(&line.key).filter(|before| **before != 0.0)?;
-        Some(line.comparable() / before - 1.0)
+        Some(line.comparable()? / before - 1.0)
     }
 }
 

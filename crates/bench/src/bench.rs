@@ -8,7 +8,7 @@ use crate::{
     arguments::Arguments,
     ceilings::hello,
     line::{Line, Unit},
-    load::{Load, Makers, Seen, closed, open, request},
+    load::{Load, Maker, Makers, Seen, closed, open, request},
     roles::{Launcher, Role},
     seeded::{self, Folder},
     servers::Servers,
@@ -81,6 +81,19 @@ impl Bench {
         Ok(line.latencies(&steady).complaints(&most))
     }
 
+    /// The same once more, to tell how much the machine has changed meanwhile.
+    pub async fn measure_hello_again(&self) -> anyhow::Result<Line> {
+        let (mut child, address) = hello::start().await?;
+        let load = Load {
+            address,
+            ..self.load()
+        };
+        let seen = closed(&load, &hello_makers).await?;
+        child.kill().await?;
+        let line = Line::new("hello_again", "hello, again", seen.rate(), Unit::PerSecond);
+        Ok(line.ceiling("hello", self.hello).complaints(&seen))
+    }
+
     /// A closed loop for how much, then an open one at half of that for how
     /// long it takes.
     pub async fn measure(&self, load: &Load, makers: &Makers) -> anyhow::Result<(Seen, Seen)> {
@@ -98,6 +111,7 @@ impl Bench {
             measured: self.arguments.measured(),
             requests_max: u64::MAX,
             observer: None,
+            hold: Default::default(),
         }
     }
 
@@ -111,9 +125,22 @@ impl Bench {
     /// A worker runs, and has nothing left to do.
     pub async fn with_worker(&mut self) -> anyhow::Result<()> {
         if self.work.is_none() {
-            self.work = Some(self.launcher.work(&[]).await?);
+            self.start_worker(&[]).await?;
         }
         self.servers.settle().await
+    }
+
+    /// Starts the worker, and does not wait for what it does.
+    pub async fn start_worker(&mut self, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+        self.work = Some(self.launcher.work(settings).await?);
+        Ok(())
+    }
+
+    /// A process that has served nothing yet.
+    pub async fn restart_serve(&mut self) -> anyhow::Result<()> {
+        let (serve, api) = self.launcher.serve().await?;
+        self.api = api;
+        std::mem::replace(&mut self.serve, serve).stop().await
     }
 
     pub async fn without_worker(&mut self) -> anyhow::Result<()> {
@@ -133,4 +160,8 @@ impl Bench {
             false => Duration::from_secs(seconds),
         }
     }
+}
+
+fn hello_makers(_: usize) -> Maker {
+    Box::new(|out| request(out, "GET", &["/hello"], "", ""))
 }

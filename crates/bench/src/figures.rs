@@ -1,56 +1,70 @@
-//! What is measured, in the order in which it is. A figure leaves the workers
-//! as `Bench` says, and nothing else behind but more events.
+//! What is measured, in the order in which it is. A figure says itself whether
+//! a worker runs, and leaves nothing behind but more events.
 
+mod apart;
+mod bytes;
+mod fairness;
+mod fan_out;
+mod fold;
+mod footprint;
+mod homes;
+mod mixed;
 mod reads;
+mod sustained;
+mod visible;
 mod writes;
 
 use crate::{bench::Bench, line::Line};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Figure {
-    Post,
-    Known,
-    Home,
-    Like,
-    Create,
+/// Declares each figure once: its variant, its name, what it is, its function.
+macro_rules! figures {
+    ($($variant:ident $name:literal $about:literal $measure:path;)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Figure {
+            $($variant),+
+        }
+
+        impl Figure {
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name),+
+                }
+            }
+
+            pub fn about(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $about),+
+                }
+            }
+
+            pub async fn measure(self, bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
+                match self {
+                    $(Self::$variant => $measure(bench).await),+
+                }
+            }
+        }
+    };
 }
 
-impl Figure {
-    pub const ALL: [Self; 5] = [
-        Self::Post,
-        Self::Known,
-        Self::Home,
-        Self::Like,
-        Self::Create,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Post => "post",
-            Self::Known => "known",
-            Self::Home => "home",
-            Self::Like => "like",
-            Self::Create => "create",
-        }
-    }
-
-    pub fn about(self) -> &'static str {
-        match self {
-            Self::Post => "one post by id",
-            Self::Known => "one post by id, 304 by its ETag",
-            Self::Home => "home timeline of 20 posts, warm",
-            Self::Like => "like, accepted, no worker",
-            Self::Create => "create a post, accepted, no worker",
-        }
-    }
-
-    pub async fn measure(self, bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
-        match self {
-            Self::Post => reads::post(bench).await,
-            Self::Known => reads::known(bench).await,
-            Self::Home => reads::home(bench).await,
-            Self::Like => writes::like(bench).await,
-            Self::Create => writes::create(bench).await,
-        }
-    }
+figures! {
+    Post "post" "one post by id" reads::post;
+    Known "known" "one post by id, 304 by its ETag" reads::known;
+    Home "home" "home timeline of 20 posts, warm" homes::warm;
+    Dropped "dropped" "home timeline that has to be filled anew" homes::dropped;
+    Generated "generated" "home timeline without the views server" homes::generated;
+    Local "local" "T1: local timeline, 100 clients" reads::local;
+    Footprint "memory" "resident memory of serve" footprint::footprint;
+    Append "append" "ceiling of the log" writes::append;
+    Like "like" "like, accepted, no worker" writes::like;
+    Create "create" "create a post, accepted, no worker" writes::create;
+    Sustained "sustained" "like with the worker on, 60 s" sustained::sustained;
+    Visible "visible" "from a write to its row" visible::visible;
+    Mixed "mixed" "T2: 2,000 mixed requests a second" mixed::mixed;
+    Apart "apart" "T5: writes while the fan-out stands still" apart::apart;
+    FanOut "fan_out" "deliveries of a backlog of posts" fan_out::fan_out;
+    Bytes "bytes" "bytes in Redis" bytes::bytes;
+    Fold "fold" "folds of likes and of everything, with their ceilings" fold::fold;
+    Fairness "fairness" "a small author's post beside a celebrity's" fairness::fairness;
 }

@@ -107,9 +107,11 @@ impl Line {
         self
     }
 
-    /// What travels between runs: the ratio where there is one.
-    pub fn comparable(&self) -> f64 {
-        self.ratio().unwrap_or(self.value)
+    /// What can be held against another run: the ratio where there is one. A
+    /// bare rate says more about the machine and the day.
+    pub fn comparable(&self) -> Option<f64> {
+        let bare = (self.unit != Unit::PerSecond).then_some(self.value);
+        self.ratio().or(bare)
     }
 
     pub fn json(&self) -> Value {

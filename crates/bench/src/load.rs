@@ -7,7 +7,12 @@ mod latencies;
 mod open;
 mod wire;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 pub use closed::closed;
 pub use latencies::Latencies;
@@ -30,6 +35,8 @@ pub struct Load {
     /// The loop ends before its time when so many were sent.
     pub requests_max: u64,
     pub observer: Option<Observer>,
+    /// While it is raised, a closed loop sends nothing.
+    pub hold: Arc<AtomicBool>,
 }
 
 /// What a loop has seen.

@@ -7,8 +7,12 @@ mod binary;
 mod ceilings;
 mod figures;
 mod graph;
+mod lag;
 mod line;
 mod load;
+mod memory;
+mod pairs;
+mod plot;
 mod progress;
 mod random;
 mod roles;
@@ -18,7 +22,9 @@ mod table;
 mod wait;
 mod world;
 
-use anyhow::bail;
+use std::process::ExitCode;
+
+use anyhow::{bail, ensure};
 use clap::Parser;
 
 use crate::{
@@ -33,10 +39,27 @@ use crate::{
 
 /// Of the measured build's own data, whatever its exact build.
 const OWN_BUILD: &str = "own";
+/// A run of so many takes minutes, in which a machine may change.
+const LONG_FIGURES: usize = 4;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse().settled();
+async fn main() -> ExitCode {
+    let done = tokio::select! {
+        done = run(Arguments::parse().settled()) => done,
+        // What was started ends with it.
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+            eprintln!("bench: {}", causes.join(": "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(Command::Hello) = arguments.command {
         return ceilings::hello::serve().await;
     }
@@ -46,14 +69,6 @@ async fn main() -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    tokio::select! {
-        ended = run(arguments) => ended,
-        // What was started ends with it.
-        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-    }
-}
-
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let figures = chosen(&arguments.only)?;
     if !binary::is_optimised() {
         eprintln!("this is a debug build: its figures say nothing");
@@ -62,13 +77,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(binary) => binary.canonicalize()?,
         None => binary::find_or_build().await?,
     };
-    let table = Table {
-        json: arguments.json,
-        baseline: match arguments.compare {
-            true => Some(Baseline::read()?),
-            false => None,
-        },
+    if let Some(other) = &arguments.pairs {
+        return pairs::run(&arguments, &figures, &binary, other).await;
+    }
+    let baseline = match arguments.compare {
+        true => Some(Baseline::read()?),
+        false => None,
     };
+    let table = Table::new(arguments.json, baseline);
     let bench = Bench::start(&arguments, &binary, OWN_BUILD).await?;
     let lines = measure(bench, &figures, &table).await?;
     if arguments.accept {
@@ -77,10 +93,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints every line as soon as it is known.
+/// Prints every line as soon as it is known. A figure that fails is told, and
+/// does not keep the others from being measured.
 async fn measure(mut bench: Bench, figures: &[Figure], table: &Table) -> anyhow::Result<Vec<Line>> {
     let progress = Progress::start(figures.len() + 1);
     let mut lines = Vec::new();
+    let mut failed = Vec::new();
     progress.begin("hello");
     let hello = bench.measure_hello().await?;
     progress.aside(|| {
@@ -91,12 +109,25 @@ async fn measure(mut bench: Bench, figures: &[Figure], table: &Table) -> anyhow:
     for figure in figures {
         progress.begin(figure.name());
         bench.world.refresh_tokens()?;
-        let measured = figure.measure(&mut bench).await?;
-        progress.aside(|| measured.iter().for_each(|line| table.print(line)));
-        lines.extend(measured);
+        match figure.measure(&mut bench).await {
+            Ok(measured) => {
+                progress.aside(|| measured.iter().for_each(|line| table.print(line)));
+                lines.extend(measured);
+            }
+            Err(error) => {
+                progress.aside(|| eprintln!("{}: {error:#}", figure.name()));
+                failed.push(figure.name());
+            }
+        }
+    }
+    if figures.len() >= LONG_FIGURES {
+        progress.begin("hello, again");
+        let again = bench.measure_hello_again().await?;
+        progress.aside(|| table.print(&again));
     }
     progress.end();
     bench.stop().await?;
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(lines)
 }
 
@@ -109,6 +140,6 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<Figure>> {
             bail!("there is no figure {name}; --list shows them");
         }
     }
-    let wanted = |figure: &Figure| names.iter().any(|name| name == figure.name());
-    Ok(Figure::ALL.into_iter().filter(wanted).collect())
+    let wanted = |figure: &&Figure| names.iter().any(|name| name == figure.name());
+    Ok(Figure::ALL.iter().filter(wanted).copied().collect())
 }

@@ -47,7 +47,6 @@ pub fn results() -> anyhow::Result<PathBuf> {
         .context("this program is in no folder")?
         .join("bench");
     fs::create_dir_all(&folder)?;
-    // PostgreSQL may run as a user of its own, who must get through here.
     Ok(folder)
 }
 

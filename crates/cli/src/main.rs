@@ -96,6 +96,11 @@ async fn run(command: Command) -> anyhow::Result<()> {
     let running = Running::find(&folder);
     let values = Values::gather(environment, running.as_ref());
     trace::start(&values)?;
+    // For crash trials; release builds have no such points.
+    #[cfg(debug_assertions)]
+    if let Some(plan) = environment("HEADWATER_CRASH_AT") {
+        kernel::crash::arm(&plan)?;
+    }
     match command {
         Command::Up => up::run(&folder, environment).await,
         Command::Serve => serve::run(values.read()?).await,

@@ -14,5 +14,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         stop::on_signal()?,
     )
     .await?;
+    kernel::crash::point("shutdown.served");
     Ok(())
 }

@@ -20,6 +20,7 @@ pub fn on_signal() -> anyhow::Result<watch::Receiver<bool>> {
                 std::process::exit(130);
             }
             stop.send_replace(true);
+            kernel::crash::point("shutdown.begun");
         }
     });
     Ok(stopped)

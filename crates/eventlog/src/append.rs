@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use kernel::{Partition, Position};
+use kernel::{Partition, Position, crash};
 use redis::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -152,6 +152,7 @@ async fn collect(
 
 async fn call(connection: &Connection, keys: &Keys, partition: Partition, waiting: Vec<Waiting>) {
     let command = command(keys, partition, &waiting);
+    crash::point("append.before");
     let mut replies = connection.query::<Vec<Vec<Value>>>(&command).await;
     let lost = |error: &redis::RedisError| error.to_string().contains("Function not found");
     if replies.as_ref().is_err_and(lost) {
@@ -163,6 +164,7 @@ async fn call(connection: &Connection, keys: &Keys, partition: Partition, waitin
     }
     match replies {
         Ok(replies) => {
+            crash::point("append.after");
             for (waiting, reply) in waiting.into_iter().zip(replies) {
                 let receipt = waiting.append.receipt.as_ref();
                 let fingerprint = receipt.map_or(0, |receipt| receipt.fingerprint);

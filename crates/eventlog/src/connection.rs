@@ -9,7 +9,7 @@ use std::{
 };
 
 use redis::{
-    Client, Cmd, FromRedisValue, Pipeline, RedisResult,
+    Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisResult,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
@@ -60,7 +60,7 @@ impl Connection {
         if is(&answer, redis::RedisError::is_connection_refusal) {
             answer = command.query_async(&mut manager).await;
         }
-        self.give_up_if_silent(generation, &answer);
+        self.give_up_if_useless(generation, &answer);
         answer
     }
 
@@ -74,7 +74,7 @@ impl Connection {
         if is(&answer, redis::RedisError::is_connection_dropped) {
             answer = pipeline.query_async(&mut manager).await;
         }
-        self.give_up_if_silent(generation, &answer);
+        self.give_up_if_useless(generation, &answer);
         answer
     }
 
@@ -84,9 +84,19 @@ impl Connection {
     }
 
     /// The manager mends what was cut, but keeps for ever what only falls
-    /// silent (a host that is gone, a router that forgot us).
-    fn give_up_if_silent<T>(&self, generation: u64, answer: &RedisResult<T>) {
-        if !is(answer, redis::RedisError::is_timeout) {
+    /// silent (a host that is gone, a router that forgot us), and what an
+    /// attempt to connect left when its greeting was cut half-way or refused.
+    fn give_up_if_useless<T>(&self, generation: u64, answer: &RedisResult<T>) {
+        let greeting = |error: &redis::RedisError| {
+            matches!(
+                error.kind(),
+                ErrorKind::Parse | ErrorKind::AuthenticationFailed
+            )
+        };
+        if !answer
+            .as_ref()
+            .is_err_and(|error| error.is_timeout() || greeting(error))
+        {
             return;
         }
         let current = self.0.current.write();
@@ -94,7 +104,7 @@ impl Connection {
         if current.generation != generation {
             return;
         }
-        tracing::warn!("the log server fell silent; connecting anew");
+        tracing::warn!("the connection to the log server is of no more use; connecting anew");
         match ConnectionManager::new_lazy_with_config(self.0.client.clone(), config()) {
             Ok(manager) => {
                 *current = Current {

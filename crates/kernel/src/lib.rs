@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod codec;
+pub mod crash;
 mod decider;
 mod envelope;
 mod id;

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::{AccountId, Partition, Position, Positions};
-use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
+use sea_orm::sqlx::{self, PgConnection, PgPool, PgTransaction, Row, postgres::PgRow};
 
-use crate::ReadError;
+use crate::{ReadError, Social};
 
 /// The generation of a projection that was never rebuilt.
 pub const FIRST_GENERATION: i32 = 1;
@@ -69,6 +69,25 @@ pub async fn advance(
         1 => Ok(()),
         _ => Err(ReadError::CheckpointMoved),
     }
+}
+
+/// Fails with `RowsMissing` where the `social` rows of the events up to `to` are
+/// not there: a database that crashed forgets its last moments, and the fold
+/// makes them again.
+pub async fn check_folded(connection: &mut PgConnection, to: Position) -> Result<(), ReadError> {
+    let folded = sqlx::query(
+        "SELECT 1 AS folded FROM projections.checkpoints
+         WHERE projection = $1 AND generation = $2 AND partition = $3
+           AND (epoch, seq) >= ($4, $5)",
+    )
+    .bind(Social::NAME)
+    .bind(FIRST_GENERATION)
+    .bind(i32::from(to.partition.0))
+    .bind(to.epoch as i64)
+    .bind(to.seq as i64)
+    .fetch_optional(connection)
+    .await?;
+    folded.map(|_| ()).ok_or(ReadError::RowsMissing)
 }
 
 /// Writes down why a partition stands still.

@@ -26,6 +26,9 @@ pub enum ReadError {
     /// Another worker went on from here; what this one did is rolled back.
     #[error("the checkpoint moved: another worker has taken over")]
     CheckpointMoved,
+    /// They are folded again.
+    #[error("the rows of these events are gone: the database has lost its last moments")]
+    RowsMissing,
 }
 
 /// Classes of SQLSTATE that blame the values or the tables, not the moment.
@@ -40,9 +43,11 @@ impl ReadError {
                 .code()
                 .and_then(|code| code.get(..2).map(|class| LASTING_CLASSES.contains(&class)))
                 .unwrap_or(false),
-            Self::Database(_) | Self::Connection(_) | Self::Views(_) | Self::CheckpointMoved => {
-                false
-            }
+            Self::Database(_)
+            | Self::Connection(_)
+            | Self::Views(_)
+            | Self::CheckpointMoved
+            | Self::RowsMissing => false,
         }
     }
 }

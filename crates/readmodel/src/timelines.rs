@@ -5,11 +5,12 @@
 
 mod fan_out;
 mod lists;
+mod views;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use domain::posts::PostId;
-use kernel::{AccountId, Uuid};
+use kernel::{AccountId, Uuid, crash};
 use sea_orm::sqlx::{self, PgPool, Row};
 
 pub use fan_out::{FOLLOWERS_CHUNK, FanOut};
@@ -246,6 +247,7 @@ async fn slice(
         return lists.read(reader, before, count).await;
     };
     let ids = home_ids(pool, reader, None, TIMELINE_ENTRIES_MAX + 1).await?;
+    crash::point("timeline.fill");
     lists.finish(reader, &mark, &ids).await?;
     lists.read(reader, before, count).await
 }

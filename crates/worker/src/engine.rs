@@ -7,7 +7,7 @@ use std::{
 };
 
 use eventlog::{Gap, Log, LogError};
-use kernel::{CodecError, Partition, Position, SealError, Sealer, Uuid};
+use kernel::{CodecError, Partition, Position, SealError, Sealer, Uuid, crash};
 use readmodel::{ReadError, Social, checkpoints, timelines::Lists};
 use sea_orm::{DatabaseConnection, sqlx::PgPool};
 use tokio::{sync::watch, task::JoinSet};
@@ -19,6 +19,9 @@ const TAIL_MILLISECONDS: u64 = 500;
 /// A batch of so many says that events come quickly.
 const BUSY_EVENTS: usize = 6;
 const GATHER_MILLISECONDS: u64 = 25;
+/// How often a loop that has nothing to do looks whether the database still
+/// knows what was done: one that crashed forgets its last moments.
+const VERIFY_MILLISECONDS: u64 = 1_000;
 const RETRY_MILLISECONDS_MIN: u64 = 100;
 const RETRY_MILLISECONDS_MAX: u64 = 5_000;
 
@@ -136,6 +139,7 @@ impl Engine {
             end.send_replace(true);
         }
         while loops.join_next().await.is_some() {}
+        crash::point("shutdown.worked");
         if let Err(error) = readmodel::leases::leave(self.parts.pool(), self.owner).await {
             tracing::warn!(%error, "leases are left to expire");
         }
@@ -231,6 +235,7 @@ async fn fold_until(
 ) -> Result<(), WorkError> {
     let mut at = folding::checkpoint(parts, partition).await?;
     let patience = Duration::from_millis(TAIL_MILLISECONDS);
+    let mut verified = Instant::now();
     loop {
         folded.send_replace(at);
         let events = tokio::select! {
@@ -238,6 +243,13 @@ async fn fold_until(
             () = told(ended.clone()) => return Ok(()),
             events = reading::tail(&parts.log, at, folding::BATCH_EVENTS_MAX, patience) => events?,
         };
+        if !events.is_empty() {
+            // Its checkpoint is compared with what the database has.
+            verified = Instant::now();
+        } else if verified.elapsed() > Duration::from_millis(VERIFY_MILLISECONDS) {
+            verify(parts, Social::NAME, at).await?;
+            verified = Instant::now();
+        }
         // A full batch says that there is more already.
         let busy = (BUSY_EVENTS..folding::BATCH_EVENTS_MAX).contains(&events.len());
         at = folding::fold(parts, at, &events).await?;
@@ -276,8 +288,21 @@ async fn fan_out_after(
         if at < reached {
             let events = fanning::read_folded(parts, at, reached).await?;
             at = fanning::fan_out(parts, at, &events).await?;
-        } else if folded.changed().await.is_err() {
-            return Ok(());
+            continue;
         }
+        let patience = Duration::from_millis(VERIFY_MILLISECONDS);
+        match tokio::time::timeout(patience, folded.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => verify(parts, fanning::TIMELINES, at).await?,
+        }
+    }
+}
+
+/// Fails where the database has another checkpoint than `at`.
+async fn verify(parts: &Parts, projection: &str, at: Position) -> Result<(), ReadError> {
+    match checkpoints::load(parts.pool(), projection, at.partition).await? == at {
+        true => Ok(()),
+        false => Err(ReadError::CheckpointMoved),
     }
 }

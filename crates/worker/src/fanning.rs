@@ -3,7 +3,7 @@
 
 use domain::Event;
 use eventlog::Gap;
-use kernel::{Partition, Position, Recorded};
+use kernel::{Partition, Position, Recorded, crash};
 use readmodel::{ReadError, checkpoints, timelines::FanOut};
 
 use crate::{
@@ -79,10 +79,15 @@ async fn fan_out_all(
     if to == from {
         return Ok(from);
     }
-    fan_out
-        .run(parts.pool(), &parts.lists, parts.push_followers_max)
-        .await?;
+    // One connection from the check to the checkpoint: if the database crashes
+    // meanwhile, and forgets rows that readers were looked up in, all of this
+    // is done again.
     let mut transaction = readmodel::begin(parts.pool()).await?;
+    checkpoints::check_folded(&mut transaction, to).await?;
+    fan_out
+        .run(&mut transaction, &parts.lists, parts.push_followers_max)
+        .await?;
+    crash::point("fan_out.pushed");
     checkpoints::advance(&mut transaction, TIMELINES, from, to).await?;
     transaction.commit().await.map_err(ReadError::from)?;
     Ok(to)

@@ -2,7 +2,7 @@
 //! checkpoint. It refuses to go on over a gap or an event that it cannot read.
 
 use domain::Event;
-use kernel::{Partition, Position, Recorded};
+use kernel::{Partition, Position, Recorded, crash};
 use readmodel::{Happened, ReadError, Social, checkpoints};
 
 use crate::{
@@ -68,7 +68,9 @@ async fn fold_all(
     let mut transaction = readmodel::begin(parts.pool()).await?;
     checkpoints::advance(&mut transaction, Social::NAME, from, to).await?;
     parts.social.write(&mut transaction, &batch).await?;
+    crash::point("fold.rows");
     transaction.commit().await.map_err(ReadError::from)?;
+    crash::point("fold.committed");
     Ok(to)
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kernel::{Partition, Uuid};
+use kernel::{Partition, Uuid, crash};
 use readmodel::{ReadError, leases};
 
 use crate::engine::Parts;
@@ -20,6 +20,7 @@ pub(crate) async fn share(
 ) -> Result<BTreeSet<Partition>, ReadError> {
     let pool = parts.pool();
     let workers = leases::announce(pool, owner, LEASE_SECONDS).await?;
+    crash::point("lease.renew");
     let mut held = leases::renew(pool, owner, LEASE_SECONDS).await?;
     let fair = usize::from(partitions).div_ceil(workers.max(1));
     while held.len() > fair {

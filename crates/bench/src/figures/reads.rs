@@ -1,55 +1,17 @@
-//! Reads, with an idle worker beside them.
+//! Reads of single posts and of the local timeline, with an idle worker beside
+//! them.
 
 use crate::{
     bench::Bench,
-    line::Line,
-    load::{Maker, Wire, closed, request},
+    line::{Line, Unit},
+    load::{Load, Maker, Wire, closed, request},
     random::Random,
-    world::World,
 };
 
-/// Asks for every account's home once, so that all timelines exist.
-async fn warm(bench: &Bench) -> anyhow::Result<()> {
-    let (accounts, connections) = (bench.world.tokens.len(), bench.load().connections);
-    let world = bench.world.clone();
-    let makers = move |connection: usize| -> Maker {
-        let (world, mut next) = (world.clone(), connection);
-        Box::new(move |out| {
-            let token = &world.tokens[next % world.tokens.len()];
-            next += connections;
-            request(out, "GET", &["/v1/timelines/home"], token, "");
-        })
-    };
-    let load = crate::load::Load {
-        // A few more: connections are not equally quick.
-        requests_max: accounts as u64 * 11 / 10,
-        warm_up: std::time::Duration::ZERO,
-        measured: std::time::Duration::from_secs(600),
-        ..bench.load()
-    };
-    closed(&load, &makers).await.map(drop)
-}
-
-fn home_makers(world: &World) -> impl Fn(usize) -> Maker + Send + Sync + use<> {
-    let world = world.clone();
-    move |connection| {
-        let (world, mut random) = (world.clone(), Random::new(connection as u64 + 1));
-        Box::new(move |out| {
-            let token = world.any_token(&mut random);
-            request(out, "GET", &["/v1/timelines/home"], token, "");
-        })
-    }
-}
-
-pub async fn home(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
-    bench.with_worker().await?;
-    warm(bench).await?;
-    let measured = bench
-        .measure(&bench.load(), &home_makers(&bench.world))
-        .await?;
-    let line = bench.line("home", "home, 20 posts, warm", &measured);
-    Ok(vec![line.ratio_at_least(0.30)])
-}
+/// T1 of the issue.
+const LOCAL_CLIENTS: usize = 100;
+const LOCAL_P95_MILLISECONDS_MAX: f64 = 200.0;
+const LOCAL_ERRORS_SHARE_MAX: f64 = 0.01;
 
 pub async fn post(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     bench.with_worker().await?;
@@ -115,4 +77,29 @@ pub async fn known(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
         line = line.note(format!("{whole} answers were no 304"));
     }
     Ok(vec![line.ratio_at_least(0.70)])
+}
+
+pub async fn local(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
+    bench.with_worker().await?;
+    let load = Load {
+        connections: LOCAL_CLIENTS,
+        ..bench.load()
+    };
+    let makers =
+        |_| -> Maker { Box::new(|out| request(out, "GET", &["/v1/timelines/local"], "", "")) };
+    let seen = closed(&load, &makers).await?;
+    let p95 = seen.latencies.milliseconds_at(0.95);
+    let line = Line::new(
+        "local",
+        "T1 local timeline, 100 clients",
+        seen.rate(),
+        Unit::PerSecond,
+    );
+    let met = p95 <= LOCAL_P95_MILLISECONDS_MAX && seen.error_share() < LOCAL_ERRORS_SHARE_MAX;
+    let text = format!("p95 {p95:.0}≤{LOCAL_P95_MILLISECONDS_MAX}");
+    Ok(vec![
+        line.latencies(&seen)
+            .ceiling("hello", bench.hello)
+            .target(text, met),
+    ])
 }

@@ -2,11 +2,19 @@
 
 use crate::{
     bench::Bench,
+    ceilings::append,
     graph,
     line::Line,
     load::{Maker, request},
     random::Random,
 };
+
+/// The ceiling alone: likes are held against hello.
+pub async fn append(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
+    bench.without_worker().await?;
+    let line = append::measure(&bench.servers, bench.arguments.measured()).await?;
+    Ok(vec![line])
+}
 
 pub async fn like(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     bench.without_worker().await?;

@@ -7,12 +7,15 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::task::JoinSet;
 
 use super::{Load, Maker, Makers, Seen, Wire};
+
+/// How often a loop that is held looks whether it still is.
+const HELD_MILLISECONDS: u64 = 2;
 
 pub async fn closed(load: &Load, makers: &Makers) -> anyhow::Result<Seen> {
     let sent = Arc::new(AtomicU64::new(0));
@@ -39,6 +42,9 @@ async fn run(
     let end = from + load.measured;
     let mut request = Vec::with_capacity(2_048);
     loop {
+        while load.hold.load(Ordering::Relaxed) && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(HELD_MILLISECONDS)).await;
+        }
         let began = Instant::now();
         if began >= end || sent.fetch_add(1, Ordering::Relaxed) >= load.requests_max {
             break;

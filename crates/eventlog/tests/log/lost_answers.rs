@@ -9,7 +9,7 @@ use kernel::{AccountId, AggregateId};
 use super::{
     counter::{Increment, NoSealer, Reach, by, count, counter, events, id},
     proxy::Proxy,
-    setting::settings,
+    setting::{eventually, settings},
 };
 
 struct Lossy {
@@ -127,4 +127,36 @@ async fn a_connection_that_fell_silent_is_given_up() {
     let intent = lossy.internal();
     let next = lossy.log.execute(&command, &intent, &NoSealer).await;
     assert_eq!(next.unwrap().version, done + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_cut_while_it_was_made_is_made_again() {
+    // Given
+    let lossy = lossy().await;
+    let command = Increment(lossy.counter);
+    let increment = async || {
+        lossy
+            .log
+            .execute(&command, &lossy.internal(), &NoSealer)
+            .await
+    };
+    increment().await.unwrap();
+
+    // When: more than what one command tries.
+    lossy.proxy.cut_greetings(24);
+    eventually("cuts", || async {
+        let _ = lossy
+            .log
+            .execute(&command, &by(lossy.account), &NoSealer)
+            .await;
+        lossy.proxy.has_cut_greetings()
+    })
+    .await;
+
+    // Then
+    let again = lossy
+        .log
+        .execute(&command, &by(lossy.account), &NoSealer)
+        .await;
+    assert!(again.is_ok(), "{again:?}");
 }

@@ -17,6 +17,8 @@ struct Faults {
     answers_to_lose: Arc<AtomicU32>,
     /// Drop whatever comes through a connection that is there by now.
     silence: Arc<AtomicU32>,
+    /// Give the next connections half an answer, and cut them.
+    greetings_to_cut: Arc<AtomicU32>,
     connections: Arc<AtomicU32>,
     lost: Arc<AtomicBool>,
 }
@@ -52,6 +54,16 @@ impl Proxy {
         self.faults.answers_to_lose.store(count, Ordering::SeqCst);
     }
 
+    /// Cuts what there is with the next answer, and the next connections in
+    /// the middle of their first one.
+    pub fn cut_greetings(&self, count: u32) {
+        self.faults.greetings_to_cut.store(count, Ordering::SeqCst);
+    }
+
+    pub fn has_cut_greetings(&self) -> bool {
+        self.faults.greetings_to_cut.load(Ordering::SeqCst) == 0
+    }
+
     pub fn silence_the_present(&self) {
         let present = self.faults.connections.load(Ordering::SeqCst);
         self.faults.silence.store(present, Ordering::SeqCst);
@@ -85,6 +97,12 @@ async fn pass(mut client: TcpStream, server_port: u16, number: u32, faults: Faul
                 let Ok(length @ 1..) = read else { return };
                 if silent() {
                     continue;
+                }
+                let left = &faults.greetings_to_cut;
+                if left.load(Ordering::SeqCst) > 0 {
+                    left.fetch_sub(1, Ordering::SeqCst);
+                    let _ = client.write_all(b"*2\r\n$5\r\nhal").await;
+                    return;
                 }
                 let left = &faults.answers_to_lose;
                 if append_under_way && left.load(Ordering::SeqCst) > 0 {

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{Event, follows::FollowEvent, posts::PostEvent, posts::PostId};
-use kernel::{AccountId, AggregateId, Uuid};
-use sea_orm::sqlx::{self, PgPool, Row};
+use kernel::{AccountId, AggregateId, Uuid, crash};
+use sea_orm::sqlx::{self, PgConnection, Row};
 
 use super::Lists;
 use crate::ReadError;
@@ -59,7 +59,7 @@ impl FanOut {
     /// `push_followers_max`: above it an author's posts are pulled when read.
     pub async fn run(
         self,
-        pool: &PgPool,
+        connection: &mut PgConnection,
         lists: &Lists,
         push_followers_max: i64,
     ) -> Result<(), ReadError> {
@@ -73,7 +73,7 @@ impl FanOut {
             return Ok(());
         }
         let authors: BTreeSet<Uuid> = self.posts.iter().map(|(_, author)| author.0).collect();
-        let pulled = pulled(pool, &authors, push_followers_max).await?;
+        let pulled = pulled(connection, &authors, push_followers_max).await?;
         let mut ways = Vec::new();
         for (post, author) in self.posts {
             lists.push(post, &[author]).await?;
@@ -87,7 +87,7 @@ impl FanOut {
             }
         }
         while !ways.is_empty() {
-            ways = turn(pool, lists, ways).await?;
+            ways = turn(connection, lists, ways).await?;
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ impl FanOut {
 /// Which of `authors` are pulled; those that have too many followers by now
 /// become so, for ever, before anything is left unpushed.
 async fn pulled(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     authors: &BTreeSet<Uuid>,
     push_followers_max: i64,
 ) -> Result<BTreeSet<Uuid>, ReadError> {
@@ -109,17 +109,24 @@ async fn pulled(
     )
     .bind(&authors)
     .bind(push_followers_max)
-    .execute(pool)
+    .execute(&mut *connection)
     .await?;
     let sql = "SELECT account_id FROM projections.pulled_authors WHERE account_id = ANY($1)";
-    let rows = sqlx::query(sql).bind(&authors).fetch_all(pool).await?;
+    let rows = sqlx::query(sql)
+        .bind(&authors)
+        .fetch_all(connection)
+        .await?;
     rows.iter()
         .map(|row| Ok(row.try_get("account_id")?))
         .collect()
 }
 
 /// Pushes every post one chunk further, and returns those that are not done.
-async fn turn(pool: &PgPool, lists: &Lists, ways: Vec<Way>) -> Result<Vec<Way>, ReadError> {
+async fn turn(
+    connection: &mut PgConnection,
+    lists: &Lists,
+    ways: Vec<Way>,
+) -> Result<Vec<Way>, ReadError> {
     let share = (TURN_FOLLOWERS_MAX / ways.len() as i64).clamp(1, FOLLOWERS_CHUNK);
     let rows = sqlx::query(
         "SELECT w.place, f.followed_at, f.follower_id
@@ -135,7 +142,7 @@ async fn turn(pool: &PgPool, lists: &Lists, ways: Vec<Way>) -> Result<Vec<Way>, 
     .bind(ways.iter().map(|way| way.reached.0).collect::<Vec<_>>())
     .bind(ways.iter().map(|way| way.reached.1).collect::<Vec<_>>())
     .bind(share)
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let mut chunks: BTreeMap<usize, Vec<(i64, Uuid)>> = BTreeMap::new();
     for row in &rows {
@@ -151,6 +158,7 @@ async fn turn(pool: &PgPool, lists: &Lists, ways: Vec<Way>) -> Result<Vec<Way>, 
         chunk.sort_unstable_by(|a, b| b.cmp(a));
         let readers: Vec<_> = chunk.iter().map(|(_, id)| AccountId(*id)).collect();
         lists.push(way.post, &readers).await?;
+        crash::point("fan_out.chunk");
         if let Some(last) = chunk.last()
             && chunk.len() as i64 == share
         {

@@ -2,12 +2,12 @@
 //! while posts keep arriving, is told in `headwater.lua`. It refuses to be
 //! needed: every caller can do without.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
+use super::views::Views;
 use crate::ReadError;
 
 const FUNCTIONS: &str = include_str!("headwater.lua");
@@ -19,8 +19,6 @@ pub const TIMELINE_SECONDS_DEFAULT: u64 = 3 * 24 * 60 * 60;
 const MARK_MILLISECONDS: u64 = 10_000;
 const MARK_BYTES: usize = 17;
 const ID_BYTES: usize = 16;
-const CONNECT_MILLISECONDS_MAX: u64 = 250;
-const RESPONSE_MILLISECONDS_MAX: u64 = 1_000;
 
 /// `redis://[user:password@]host:port[/database]` of the views server.
 #[derive(Clone)]
@@ -37,7 +35,7 @@ pub struct TimelineSettings {
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Lists {
-    connection: ConnectionManager,
+    views: Views,
     prefix: Arc<str>,
     lifetime_milliseconds: u64,
 }
@@ -53,13 +51,8 @@ impl Lists {
     /// Connects when first used, so that nothing waits for a views server that
     /// is away.
     pub fn new(settings: &TimelineSettings) -> Result<Self, ReadError> {
-        let client = redis::Client::open(settings.views.0.as_str())?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(Duration::from_millis(CONNECT_MILLISECONDS_MAX)))
-            .set_response_timeout(Some(Duration::from_millis(RESPONSE_MILLISECONDS_MAX)));
         Ok(Self {
-            connection: ConnectionManager::new_lazy_with_config(client, config)?,
+            views: Views::new(&settings.views.0)?,
             prefix: settings.prefix.as_str().into(),
             lifetime_milliseconds: settings.timeline_seconds * 1_000,
         })
@@ -68,9 +61,7 @@ impl Lists {
     /// Whether the views server answers.
     pub async fn answers(&self) -> bool {
         let ping = redis::cmd("PING");
-        ping.query_async::<()>(&mut self.connection.clone())
-            .await
-            .is_ok()
+        self.views.query::<()>(&ping).await.is_ok()
     }
 
     /// List: one account's home. The fan-out and readers write; it expires when
@@ -153,18 +144,14 @@ impl Lists {
 
     /// Loads the functions where the server has lost or never had them.
     async fn call<T: redis::FromRedisValue>(&self, command: redis::Cmd) -> Result<T, ReadError> {
-        let mut connection = self.connection.clone();
-        let reply = command.query_async(&mut connection).await;
+        let reply = self.views.query(&command).await;
         let missing = |e: &redis::RedisError| e.to_string().contains("Function not found");
         match reply {
             Err(error) if missing(&error) => {
-                redis::cmd("FUNCTION")
-                    .arg("LOAD")
-                    .arg("REPLACE")
-                    .arg(FUNCTIONS)
-                    .query_async::<()>(&mut connection)
-                    .await?;
-                Ok(command.query_async(&mut connection).await?)
+                let mut load = redis::cmd("FUNCTION");
+                load.arg("LOAD").arg("REPLACE").arg(FUNCTIONS);
+                self.views.query::<()>(&load).await?;
+                Ok(self.views.query(&command).await?)
             }
             reply => Ok(reply?),
         }

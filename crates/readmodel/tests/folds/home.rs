@@ -274,7 +274,11 @@ async fn home_answers_from_the_database_while_the_views_server_is_away() {
     let mut fan_out = FanOut::default();
     fan_out.take(events[0].aggregate, &events[0].event);
     let failed = fan_out
-        .run(setting.pool(), &setting.lists, OTHERS_MAX)
+        .run(
+            &mut setting.pool().acquire().await.unwrap(),
+            &setting.lists,
+            OTHERS_MAX,
+        )
         .await;
     assert!(failed.is_err(), "what was not pushed must be tried again");
     compare(&setting, reader, &[2], "without it").await;

@@ -66,7 +66,11 @@ impl Setting {
             fan_out.take(happened.aggregate, &happened.event);
         }
         fan_out
-            .run(self.pool(), &self.lists, push_followers_max)
+            .run(
+                &mut self.pool().acquire().await.unwrap(),
+                &self.lists,
+                push_followers_max,
+            )
             .await
             .unwrap();
     }

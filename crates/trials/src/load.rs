@@ -1,0 +1,359 @@
+//! The load: clients that write and read as people do, each write under an
+//! idempotency key. It keeps a book of every command and of what was answered,
+//! and complains about answers that the contract does not allow.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use kernel::Uuid;
+use parking_lot::Mutex;
+use rand::{RngExt, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use tokio::task::JoinSet;
+
+use crate::{
+    client::{Answer, Client, READ_SECONDS_MAX, Request, WRITE_SECONDS_MAX},
+    journal::{Journal, Line},
+    workload::{Operation, Posts, draw},
+};
+
+const COMPLAINTS_MAX: usize = 12;
+const STEP_ASIDE_MILLISECONDS: u64 = 25;
+/// After the restart a command has an answer for good by then.
+const RESEND_SECONDS_MAX: u64 = 12;
+const REPEATED_MAX: usize = 48;
+/// What a write may be refused with by the state that it meets.
+const REFUSALS: [&str; 3] = ["not_found", "conflict", "version_mismatch"];
+const UNAVAILABLE: [&str; 4] = [
+    "unavailable",
+    "overloaded",
+    "projection_behind",
+    "deadline_exceeded",
+];
+
+/// What was answered for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub status: u16,
+    pub position: Option<String>,
+    pub id: Option<Uuid>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub request: Request,
+    pub account: Option<Uuid>,
+    /// None while nobody knows.
+    pub outcome: Option<Outcome>,
+}
+
+pub struct Load {
+    pub accounts: Vec<(Uuid, String)>,
+    /// Of a hundred operations.
+    pub registrations: u32,
+    pub posts: Mutex<Posts>,
+    pub commands: Mutex<Vec<Command>>,
+    pub reads: AtomicU64,
+    /// Requests without an answer, and the first reason.
+    pub broken: Mutex<(u64, String)>,
+    complaints: Mutex<BTreeSet<String>>,
+    journal: Journal,
+    ended: AtomicBool,
+}
+
+enum Verdict {
+    Done,
+    Refused,
+    Unknown,
+}
+
+impl Load {
+    pub fn new(accounts: Vec<(Uuid, String)>, registrations: u32, journal: Journal) -> Self {
+        Self {
+            accounts,
+            registrations,
+            posts: Mutex::default(),
+            commands: Mutex::default(),
+            reads: AtomicU64::new(0),
+            broken: Mutex::default(),
+            complaints: Mutex::default(),
+            journal,
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    pub fn complain(&self, complaint: impl Into<String>) {
+        let mut complaints = self.complaints.lock();
+        if complaints.len() < COMPLAINTS_MAX {
+            complaints.insert(complaint.into());
+        }
+    }
+
+    pub fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().iter().cloned().collect()
+    }
+
+    /// Lets all clients end after what they are doing.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+    }
+
+    pub fn start(
+        self: &Arc<Self>,
+        port: u16,
+        clients: usize,
+        pace: Duration,
+        random: impl Fn(u64) -> ChaCha8Rng,
+    ) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+        let mut running = JoinSet::new();
+        for who in 0..clients {
+            let (load, client) = (self.clone(), Client::new(port)?);
+            running.spawn(load.run(client, who, pace, random(who as u64)));
+        }
+        Ok(running)
+    }
+
+    async fn run(
+        self: Arc<Self>,
+        client: Client,
+        who: usize,
+        pace: Duration,
+        mut random: ChaCha8Rng,
+    ) -> anyhow::Result<()> {
+        let mut turn = 0;
+        while !self.ended.load(Ordering::SeqCst) {
+            let operation = draw(&self, who, turn, &mut random);
+            turn += 1;
+            let known = match operation {
+                Operation::Write { request, account } => {
+                    self.write(&client, request, account).await?
+                }
+                Operation::Read(request) => self.read(&client, &request).await,
+            };
+            if !known {
+                let pause = random.random_range(1..STEP_ASIDE_MILLISECONDS);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            tokio::time::sleep(pace).await;
+        }
+        Ok(())
+    }
+
+    /// Whether there was an answer for good.
+    async fn write(
+        &self,
+        client: &Client,
+        request: Request,
+        account: Option<Uuid>,
+    ) -> anyhow::Result<bool> {
+        let index = {
+            let mut commands = self.commands.lock();
+            commands.push(Command {
+                request: request.clone(),
+                account,
+                outcome: None,
+            });
+            commands.len() - 1
+        };
+        self.send(client, index, &request).await
+    }
+
+    async fn send(&self, client: &Client, index: usize, request: &Request) -> anyhow::Result<bool> {
+        let answer = client.send(request).await;
+        let verdict = self.judge(request, &answer, WRITE_SECONDS_MAX);
+        if matches!(verdict, Verdict::Unknown) {
+            return Ok(false);
+        }
+        let account = self.commands.lock()[index].account;
+        if matches!(verdict, Verdict::Done) {
+            let line = Line {
+                key: request.key.as_deref().unwrap_or_default(),
+                // Who registers is the one who acts.
+                account: account.or(answer.id),
+                method: &request.method,
+                path: &request.path,
+                status: answer.status,
+                position: answer.position.as_deref(),
+            };
+            self.journal.write(&line).await?;
+            self.read_back(client, request, &answer).await;
+        }
+        self.posts.lock().note(request, &answer, account);
+        self.commands.lock()[index].outcome = Some(Outcome {
+            status: answer.status,
+            position: answer.position,
+            id: answer.id,
+        });
+        Ok(true)
+    }
+
+    /// What one has published one reads at once: either it is there, or the
+    /// answer says that it is not so far.
+    async fn read_back(&self, client: &Client, request: &Request, answer: &Answer) {
+        let (Some(id), Some(position), "/v1/posts") =
+            (answer.id, &answer.position, request.path.as_str())
+        else {
+            return;
+        };
+        let read = Request {
+            method: "GET".into(),
+            path: format!("/v1/posts/{id}"),
+            token: request.token.clone(),
+            ..Request::default()
+        };
+        let found = client.send(&read).await;
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.judge(&read, &found, READ_SECONDS_MAX);
+        let wanted = position.parse::<kernel::Position>().ok();
+        let as_of = found.as_of.as_deref().unwrap_or_default();
+        let reached = as_of
+            .split(',')
+            .filter_map(|p| p.trim().parse::<kernel::Position>().ok());
+        let covers = |at: kernel::Position| {
+            wanted.is_some_and(|wanted| at.partition == wanted.partition && at >= wanted)
+        };
+        if found.status == 404 && reached.into_iter().any(covers) {
+            self.complain("a post that was just published is not found by its author");
+        }
+    }
+
+    async fn read(&self, client: &Client, request: &Request) -> bool {
+        let answer = client.send(request).await;
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        !matches!(
+            self.judge(request, &answer, READ_SECONDS_MAX),
+            Verdict::Unknown
+        )
+    }
+
+    /// Whether the contract allows this answer, and what it means.
+    fn judge(&self, request: &Request, answer: &Answer, seconds_max: u64) -> Verdict {
+        let Request { method, path, .. } = request;
+        let path = template(path);
+        if answer.took > Duration::from_secs(seconds_max) {
+            self.complain(format!("{method} {path} took {:?}", answer.took));
+        }
+        match answer.status {
+            0 => {
+                let mut broken = self.broken.lock();
+                broken.0 += 1;
+                if broken.1.is_empty() {
+                    broken.1.clone_from(&answer.broken);
+                }
+                Verdict::Unknown
+            }
+            200..=299 | 304 => Verdict::Done,
+            503 if UNAVAILABLE.contains(&answer.code.as_str()) && answer.retry_after => {
+                Verdict::Unknown
+            }
+            400..=499 if REFUSALS.contains(&answer.code.as_str()) && path != "/v1/accounts" => {
+                Verdict::Refused
+            }
+            // The post that is replied to was deleted meanwhile.
+            422 if answer.body.contains("\"/reply_to_id\"") => Verdict::Refused,
+            status => {
+                self.complain(format!("{method} {path}: {status} {}", answer.body));
+                match status {
+                    400..=499 => Verdict::Refused,
+                    _ => Verdict::Unknown,
+                }
+            }
+        }
+    }
+
+    /// After the restart: what has no answer is sent again with the same key
+    /// until it has one, and what was done is done no second time. Returns how
+    /// many of each there were.
+    pub async fn send_again(
+        self: &Arc<Self>,
+        port: u16,
+        random: &mut ChaCha8Rng,
+    ) -> anyhow::Result<(u64, u64)> {
+        let commands = self.commands.lock().clone();
+        let (mut unknown, mut known) = (Vec::new(), Vec::new());
+        for (index, command) in commands.into_iter().enumerate() {
+            match &command.outcome {
+                None => unknown.push((index, command)),
+                Some(outcome) if outcome.status < 300 => known.push((index, command)),
+                Some(_) => {}
+            }
+        }
+        known.shuffle(random);
+        known.truncate(REPEATED_MAX);
+        let counts = (unknown.len() as u64, known.len() as u64);
+        let client = Client::new(port)?;
+        let mut running = JoinSet::new();
+        for (index, command) in unknown {
+            let (load, client) = (self.clone(), client.clone());
+            running.spawn(async move { load.insist(&client, index, &command.request).await });
+        }
+        for (_, command) in known {
+            let (load, client) = (self.clone(), client.clone());
+            running.spawn(async move { load.repeat(&client, command).await });
+        }
+        while let Some(done) = running.join_next().await {
+            done??;
+        }
+        Ok(counts)
+    }
+
+    async fn insist(&self, client: &Client, index: usize, request: &Request) -> anyhow::Result<()> {
+        let sending = async {
+            while !self.send(client, index, request).await? {
+                tokio::time::sleep(Duration::from_millis(STEP_ASIDE_MILLISECONDS)).await;
+            }
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(Duration::from_secs(RESEND_SECONDS_MAX), sending).await {
+            Ok(done) => done,
+            Err(_) => {
+                let Request { method, path, .. } = request;
+                let path = template(path);
+                self.complain(format!("{method} {path} has no answer after the restart"));
+                Ok(())
+            }
+        }
+    }
+
+    async fn repeat(&self, client: &Client, command: Command) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(RESEND_SECONDS_MAX);
+        loop {
+            let answer = client.send(&command.request).await;
+            let verdict = self.judge(&command.request, &answer, WRITE_SECONDS_MAX);
+            if matches!(verdict, Verdict::Unknown) && tokio::time::Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(STEP_ASIDE_MILLISECONDS)).await;
+                continue;
+            }
+            let again = Outcome {
+                status: answer.status,
+                position: answer.position,
+                id: answer.id,
+            };
+            if command.outcome.as_ref() != Some(&again) {
+                let Request { method, path, .. } = &command.request;
+                self.complain(format!(
+                    "{method} {}: the same key gave {:?} and then {again:?} {}",
+                    template(path),
+                    command.outcome,
+                    answer.body
+                ));
+            }
+            return Ok(());
+        }
+    }
+}
+
+/// A path with its ids left out, so that complaints of one kind are one.
+fn template(path: &str) -> String {
+    let segment = |segment: &str| match segment.parse::<Uuid>() {
+        Ok(_) => "…".to_owned(),
+        Err(_) => segment.to_owned(),
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
