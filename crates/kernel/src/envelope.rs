@@ -105,10 +105,7 @@ mod bytes {
 
     use serde::{Deserializer, Serializer, de};
 
-    pub fn serialize<S: Serializer>(
-        bytes: &Cow<'_, [u8]>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(bytes)
     }
 
