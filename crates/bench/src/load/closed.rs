@@ -53,10 +53,10 @@ async fn run(
         make(&mut request);
         let answer = wire.exchange(&request).await?;
         if began >= from {
-            if seen.count(&answer) {
-                if let Some(observer) = &load.observer {
-                    observer(began, &answer);
-                }
+            if seen.count(&answer)
+                && let Some(observer) = &load.observer
+            {
+                observer(began, &answer);
             }
             seen.latencies.record(began.elapsed());
         }

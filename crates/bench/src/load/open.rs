@@ -105,10 +105,10 @@ async fn run(
         make(&mut request);
         let answer = wire.exchange(&request).await?;
         if due >= from {
-            if seen.count(&answer) {
-                if let Some(observer) = &load.observer {
-                    observer(due, &answer);
-                }
+            if seen.count(&answer)
+                && let Some(observer) = &load.observer
+            {
+                observer(due, &answer);
             }
             seen.latencies.record(due.elapsed());
         }
