@@ -83,6 +83,11 @@ impl Observed {
         }
     }
 
+    fn is_at(&self, before: &Self) -> bool {
+        let mut both = self.views.iter().zip(&before.views);
+        both.all(|(now, then)| now.reached.positions == then.reached.positions)
+    }
+
     /// `As-Of`.
     pub fn header(&self, view: View) -> Option<HeaderValue> {
         self.views[view as usize].as_of.clone()
@@ -153,6 +158,18 @@ impl Freshness {
     ) -> Result<Arc<Observed>, Problem> {
         let wanted = self.wanted(reader, asked_for).await?;
         self.reach(view, &wanted).await
+    }
+
+    /// Waits for a look that begins after this.
+    pub async fn look_again(&self) {
+        let since = Instant::now();
+        let mut looks = self.observed.clone();
+        while looks.borrow_and_update().at <= since {
+            self.asked.notify_one();
+            if looks.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     pub async fn reach(&self, view: View, wanted: &Positions) -> Result<Arc<Observed>, Problem> {

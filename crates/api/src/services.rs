@@ -75,6 +75,13 @@ impl Services {
         Ok(self.tokens.issue(account, random_id()?, now())?)
     }
 
+    /// Returns when reads see all that is folded and fanned out by now. Nobody
+    /// has to: they do so within moments, and at once where one asks for a
+    /// position.
+    pub async fn look_again(&self) {
+        self.freshness.look_again().await;
+    }
+
     pub(crate) fn pool(&self) -> &PgPool {
         self.database.get_postgres_connection_pool()
     }

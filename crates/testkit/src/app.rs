@@ -113,8 +113,9 @@ impl App {
         )
     }
 
-    /// Folds and fans out all there is.
+    /// Folds and fans out all there is, so that every read sees it.
     pub async fn settle(&self) {
         self.engine().drain().await.unwrap();
+        self.services.look_again().await;
     }
 }

@@ -40,6 +40,10 @@ const READ_EVENTS_MAX: usize = 1_000;
 const GATHER_MILLISECONDS: u64 = 2;
 const TAIL_MILLISECONDS: u64 = 1_000;
 const PAUSE_MILLISECONDS: u64 = 500;
+/// How often one looks while nobody waits, but events are on their way to the
+/// views; less and less often where they do not arrive.
+const PAUSE_MILLISECONDS_MIN: u64 = 10;
+const PAUSE_MILLISECONDS_MAX: u64 = 1_000;
 /// How long a look waits for events that are folded but not read here yet.
 const CATCH_UP_MILLISECONDS: u64 = 4;
 
@@ -85,22 +89,51 @@ pub(super) async fn follow(
 impl Follower {
     async fn look_when(&self, asked: &Notify, observer: &watch::Sender<Arc<Observed>>) {
         let mut known = Observed::nothing();
+        let mut pause = PAUSE_MILLISECONDS_MIN;
         loop {
-            asked.notified().await;
+            // Where something happened, nobody needs to ask: what is kept would
+            // be as old as the last look.
+            let moved = self.moved.notified();
+            let behind = self.is_ahead_of(&known);
+            tokio::select! {
+                () = asked.notified() => {}
+                () = sleep(Duration::from_millis(pause)), if behind => {}
+                () = moved, if !behind => {
+                    pause = PAUSE_MILLISECONDS_MIN;
+                    continue;
+                }
+            }
             let at = Instant::now();
+            let before = known.clone();
             let patience = Duration::from_millis(LOOK_MILLISECONDS_MAX);
             let looked = timeout(patience, self.look(&known)).await;
             known = match looked {
                 Ok(Ok(observed)) => observed,
                 Ok(Err(error)) => failed(known, &error.to_string()),
-                Err(_) => failed(known, "no answer in time"),
+                Err(_) => {
+                    // It may have been given up with touches in its hands.
+                    self.hot.forget();
+                    failed(known, "no answer in time")
+                }
             };
             known.at = at;
+            pause = match known.is_at(&before) {
+                true => (pause * 2).min(PAUSE_MILLISECONDS_MAX),
+                false => PAUSE_MILLISECONDS_MIN,
+            };
             if observer.send(Arc::new(known.clone())).is_err() {
                 return;
             }
             sleep_until(at + Duration::from_millis(LOOK_MILLISECONDS)).await;
         }
+    }
+
+    /// Whether events were read that a view has not got.
+    fn is_ahead_of(&self, known: &Observed) -> bool {
+        let ahead = self.ahead.lock();
+        let views = known.views.iter().map(|view| &view.reached.positions);
+        let mut pairs = views.flat_map(|reached| ahead.read.values().map(move |at| (reached, at)));
+        pairs.any(|(reached, at)| reached.get(at.partition).is_none_or(|has| has < *at))
     }
 
     async fn look(&self, known: &Observed) -> Result<Observed, ReadError> {
