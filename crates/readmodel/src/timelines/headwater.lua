@@ -18,6 +18,41 @@ local function newer(a, b)
   return a4 > b4
 end
 
+-- Whether id goes before entry; everything goes before a mark.
+local function before(id, entry)
+  return #entry == 17 or newer(id, entry)
+end
+
+-- The entry that id goes before, which is not the head; nothing where id is
+-- there already, or is below the floor. Posts arrive nearly in order, so it
+-- looks at few entries first, and at four times as many each time.
+local function place(key, id)
+  local from, count, last = 1, 16, nil
+  while true do
+    local entries = redis.call('LRANGE', key, from, from + count - 1)
+    if #entries == 0 or last == id then
+      return nil
+    end
+    last = entries[#entries]
+    if before(id, last) then
+      local low, high = 1, #entries
+      while low < high do
+        local middle = math.floor((low + high) / 2)
+        if before(id, entries[middle]) then
+          high = middle
+        else
+          low = middle + 1
+        end
+      end
+      if entries[low - 1] == id then
+        return nil
+      end
+      return entries[low]
+    end
+    from, count = from + count, count * 4
+  end
+end
+
 local function insert(key, id, entries_max)
   local head = redis.call('LINDEX', key, 0)
   if not head then
@@ -28,20 +63,11 @@ local function insert(key, id, entries_max)
   elseif id == head then
     return 0
   else
-    local before
-    for _, entry in ipairs(redis.call('LRANGE', key, 1, -1)) do
-      if entry == id then
-        return 0
-      end
-      if #entry == 17 or newer(id, entry) then
-        before = entry
-        break
-      end
-    end
-    if not before then
+    local next = place(key, id)
+    if not next then
       return 0
     end
-    redis.call('LINSERT', key, 'BEFORE', before, id)
+    redis.call('LINSERT', key, 'BEFORE', next, id)
   end
   local tail = redis.call('LINDEX', key, -1)
   local length = redis.call('LLEN', key)

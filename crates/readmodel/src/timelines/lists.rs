@@ -2,7 +2,10 @@
 //! while posts keep arriving, is told in `headwater.lua`. It refuses to be
 //! needed: every caller can do without.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid};
@@ -36,6 +39,8 @@ pub struct TimelineSettings {
 #[derive(Clone)]
 pub struct Lists {
     views: Views,
+    /// Whether this process has loaded the functions.
+    loaded: Arc<AtomicBool>,
     prefix: Arc<str>,
     lifetime_milliseconds: u64,
 }
@@ -53,6 +58,7 @@ impl Lists {
     pub fn new(settings: &TimelineSettings) -> Result<Self, ReadError> {
         Ok(Self {
             views: Views::new(&settings.views.0)?,
+            loaded: Arc::default(),
             prefix: settings.prefix.as_str().into(),
             lifetime_milliseconds: settings.timeline_seconds * 1_000,
         })
@@ -142,19 +148,29 @@ impl Lists {
         }))
     }
 
-    /// Loads the functions where the server has lost or never had them.
+    /// Loads the functions first, since the server may have those of another
+    /// release, and again where it has lost them.
     async fn call<T: redis::FromRedisValue>(&self, command: redis::Cmd) -> Result<T, ReadError> {
+        if !self.loaded.load(Ordering::Relaxed) {
+            self.load().await?;
+        }
         let reply = self.views.query(&command).await;
         let missing = |e: &redis::RedisError| e.to_string().contains("Function not found");
         match reply {
             Err(error) if missing(&error) => {
-                let mut load = redis::cmd("FUNCTION");
-                load.arg("LOAD").arg("REPLACE").arg(FUNCTIONS);
-                self.views.query::<()>(&load).await?;
+                self.load().await?;
                 Ok(self.views.query(&command).await?)
             }
             reply => Ok(reply?),
         }
+    }
+
+    async fn load(&self) -> Result<(), ReadError> {
+        let mut load = redis::cmd("FUNCTION");
+        load.arg("LOAD").arg("REPLACE").arg(FUNCTIONS);
+        self.views.query::<()>(&load).await?;
+        self.loaded.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 
