@@ -19,7 +19,8 @@ gen:
 
 # Measure against ceilings of the same run.
 bench *ARGS:
-    cargo run --release --locked --package bench -- {{ARGS}}
+    cargo build --release --locked --package bench --package headwater
+    target/release/bench --headwater target/release/headwater {{ARGS}}
 
 # Crash trials: `just trials 40 --seed 7`.
 trials *ARGS:
