@@ -4,7 +4,10 @@
 
 use std::any::Any;
 
-use poem::{Endpoint, EndpointExt, Response, Route, http::StatusCode, middleware::CatchPanic};
+use poem::{
+    Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Result, Route,
+    http::StatusCode, middleware::CatchPanic,
+};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::Value;
 
@@ -28,7 +31,7 @@ pub fn service<A: OpenApi>(features: A) -> OpenApiService<(System, A), ()> {
 }
 
 /// The contract of `features`: what `openapi/openapi.json` holds.
-pub fn document<A: OpenApi>(features: A) -> Result<Value, ContractError> {
+pub fn document<A: OpenApi>(features: A) -> std::result::Result<Value, ContractError> {
     contract::document(&service(features))
 }
 
@@ -36,14 +39,36 @@ pub fn document<A: OpenApi>(features: A) -> Result<Value, ContractError> {
 /// `Arc<Tokens>`, `Arc<Cursors>`, and the features' own.
 pub fn assemble<A: OpenApi + 'static>(
     features: A,
-) -> Result<Edge<impl Endpoint<Output = Response>>, ContractError> {
+) -> std::result::Result<Edge<impl Endpoint<Output = Response>>, ContractError> {
     let service = service(features);
     let document = contract::document(&service)?;
     let surface = Surface::of(&document);
     let surface = docs::PAGES.into_iter().fold(surface, Surface::with_page);
-    let route = docs::add(Route::new(), contract::text(&document)?);
+    let doors = Doors {
+        pages: docs::add(Route::new(), contract::text(&document)?),
+        features: service.into_endpoint(),
+    };
     let panics = CatchPanic::new().with_handler(panicked);
-    Ok(Edge::new(route.nest("/", service).with(panics), surface))
+    Ok(Edge::new(doors.with(panics), surface))
+}
+
+/// To the pages or, with every other path, to the features: a `Route` around
+/// the features' own would match each path twice.
+struct Doors<F> {
+    pages: Route,
+    features: F,
+}
+
+impl<F: Endpoint> Endpoint for Doors<F> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        if docs::PAGES.contains(&request.uri().path()) {
+            return self.pages.call(request).await;
+        }
+        let answer = self.features.call(request).await?;
+        Ok(answer.into_response())
+    }
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

@@ -14,10 +14,11 @@ use poem::{
         header::{CACHE_CONTROL, ETAG, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS},
     },
 };
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::{
     body,
+    identity::now,
     paging::Here,
     problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
     surface::{Found, Operation, Surface},
@@ -26,6 +27,8 @@ use crate::{
 /// From the first byte of the head to the first byte of the answer.
 pub const REQUEST_SECONDS_MAX: u64 = 30;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Of an answer, about.
+const HEADERS: usize = 8;
 const NO_TEMPLATE: &str = "(no such path)";
 
 /// Names the request in the log line and in the events it makes. It is always
@@ -33,6 +36,14 @@ const NO_TEMPLATE: &str = "(no such path)";
 /// must not choose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId(pub Uuid);
+
+impl RequestId {
+    fn draw() -> Self {
+        let milliseconds = u64::try_from(now().0).unwrap_or_default();
+        let random = rand::random();
+        Self(Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
+    }
+}
 
 impl<'a> poem::FromRequest<'a> for RequestId {
     async fn from_request(request: &'a Request, _: &mut poem::RequestBody) -> Result<Self> {
@@ -93,7 +104,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
 
     async fn call(&self, mut request: Request) -> Result<Response> {
         let started = Instant::now();
-        let id = RequestId(Uuid::now_v7());
+        let id = RequestId::draw();
         request.extensions_mut().insert(id);
         let here = Here::of(request.uri());
         request.extensions_mut().insert(here);
@@ -149,7 +160,9 @@ fn named(error: poem::Error, operation: Option<&Operation>) -> Problem {
 
 fn dress(response: &mut Response, method: &Method, id: RequestId) {
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id.0.to_string()) {
+    headers.reserve(HEADERS);
+    let mut text = Uuid::encode_buffer();
+    if let Ok(id) = HeaderValue::from_str(id.0.hyphenated().encode_lower(&mut text)) {
         headers.insert(X_REQUEST_ID, id);
     }
     let set = HeaderValue::from_static;

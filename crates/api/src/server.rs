@@ -1,20 +1,18 @@
 //! Listening and serving, until told to stop.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+mod accept;
+mod connections;
+mod socket;
 
-use poem::{EndpointExt, Server, listener::TcpAcceptor};
+use std::{io, net::SocketAddr, sync::Arc};
+
+use poem::EndpointExt;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     accounts::AccountsApi, assembly, follows::FollowsApi, health::HealthApi, likes::LikesApi,
     posts::PostsApi, services::Services, sessions::SessionsApi, timelines::TimelinesApi,
 };
-
-/// How long requests under way may take after the word to stop.
-const DRAIN_SECONDS_MAX: u64 = 10;
-
-/// How long a connection may say nothing.
-const IDLE_SECONDS_MAX: u64 = 60;
 
 type Features = (
     AccountsApi,
@@ -61,11 +59,8 @@ pub async fn serve(
         // A sender that is gone has nobody left to serve for.
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    let drain = Some(Duration::from_secs(DRAIN_SECONDS_MAX));
-    Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
-        .idle_timeout(Duration::from_secs(IDLE_SECONDS_MAX))
-        .run_with_graceful_shutdown(endpoint, stopped, drain)
-        .await
+    accept::serve(listener, Arc::new(endpoint), stopped).await;
+    Ok(())
 }
 
 #[cfg(test)]

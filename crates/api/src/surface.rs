@@ -7,22 +7,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use poem::http::Method;
 use serde_json::Value;
 
-/// All templates, the ones with literal segments before those with parameters.
+/// All templates, as a tree of their segments.
 #[derive(Debug, Default)]
 pub struct Surface {
-    templates: Vec<Template>,
+    root: Node,
 }
 
-#[derive(Debug)]
-struct Template {
-    segments: Vec<Segment>,
+#[derive(Debug, Default)]
+struct Node {
+    /// By the segment that comes next.
+    literals: BTreeMap<String, Node>,
+    /// Where any other segment leads.
+    parameter: Option<Box<Node>>,
+    /// By method, of the template that ends here.
     operations: BTreeMap<String, Arc<Operation>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Segment {
-    Literal(String),
-    Parameter(String),
 }
 
 /// One method at one path.
@@ -95,7 +93,7 @@ impl Surface {
     }
 
     pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_> {
-        let Some(template) = self.templates.iter().find(|t| t.matches(path)) else {
+        let Some(template) = self.root.find(Some(path)) else {
             return Found::Nothing;
         };
         let own = template.operations.get(method.as_str());
@@ -107,36 +105,33 @@ impl Surface {
     }
 
     fn insert(&mut self, operation: Operation) {
-        let segments: Vec<_> = operation.path.split('/').map(Segment::parse).collect();
-        let method = operation.method.to_string();
-        let at = self
-            .templates
-            .binary_search_by(|template| template.segments.cmp(&segments));
-        let at = at.unwrap_or_else(|at| {
-            let operations = BTreeMap::new();
-            let template = Template {
-                segments,
-                operations,
-            };
-            self.templates.insert(at, template);
-            at
+        let segments = operation.path.split('/');
+        let end = segments.fold(&mut self.root, |node, segment| {
+            match parameter_name(segment) {
+                Some(_) => node.parameter.get_or_insert_default(),
+                None => node.literals.entry(segment.to_owned()).or_default(),
+            }
         });
-        let operations = &mut self.templates[at].operations;
-        operations.insert(method, Arc::new(operation));
+        let method = operation.method.to_string();
+        end.operations.insert(method, Arc::new(operation));
     }
 }
 
-impl Template {
-    fn matches(&self, path: &str) -> bool {
-        let mut parts = path.split('/');
-        let all = self.segments.iter().all(|segment| match parts.next() {
-            Some(part) => match segment {
-                Segment::Literal(literal) => literal == part,
-                Segment::Parameter(_) => !part.is_empty(),
-            },
-            None => false,
-        });
-        all && parts.next().is_none()
+impl Node {
+    /// Where `rest` ends; literals go before parameters.
+    fn find(&self, rest: Option<&str>) -> Option<&Self> {
+        let Some(rest) = rest else {
+            return (!self.operations.is_empty()).then_some(self);
+        };
+        let (segment, rest) = match rest.split_once('/') {
+            Some((segment, rest)) => (segment, Some(rest)),
+            None => (rest, None),
+        };
+        let literal = self.literals.get(segment);
+        let parameter = self.parameter.as_deref().filter(|_| !segment.is_empty());
+        literal
+            .and_then(|node| node.find(rest))
+            .or_else(|| parameter?.find(rest))
     }
 
     /// As the `Allow` header wants it: whoever can GET can HEAD.
@@ -146,15 +141,6 @@ impl Template {
             methods.push("HEAD");
         }
         methods.join(", ")
-    }
-}
-
-impl Segment {
-    fn parse(text: &str) -> Self {
-        match parameter_name(text) {
-            Some(name) => Self::Parameter(name.to_owned()),
-            None => Self::Literal(text.to_owned()),
-        }
     }
 }
 
@@ -172,6 +158,8 @@ mod tests {
             "/v1/accounts/{account_id}": {"get": {"operationId": "get_account"}},
             "/v1/accounts/me": {"get": {"operationId": "get_me"}, "patch": {}},
             "/v1/accounts": {"post": {}},
+            "/v1/accounts/{account_id}/posts": {"get": {"operationId": "list_posts"}},
+            "/v1/accounts/me/feed": {"get": {"operationId": "get_feed"}},
         }}))
     }
 
@@ -189,10 +177,21 @@ mod tests {
         for (path, id) in [
             ("/v1/accounts/me", "get_me"),
             ("/v1/accounts/1", "get_account"),
+            ("/v1/accounts/me/feed", "get_feed"),
+            // Where the literal leads nowhere, the parameter is tried.
+            ("/v1/accounts/me/posts", "list_posts"),
         ] {
             assert_eq!(ask(Method::GET, path), Some(Ok(id.into())));
         }
-        assert_eq!(ask(Method::GET, "/v1/accounts/"), None);
+        for path in [
+            "/v1/accounts/",
+            "/v1/accounts/1/",
+            "/v1/accounts//posts",
+            "/v1",
+            "",
+        ] {
+            assert_eq!(ask(Method::GET, path), None);
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! where somebody else was faster. It refuses to know what is decided.
 
 use std::{
-    future::Future,
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
@@ -101,22 +100,35 @@ impl Log {
         let key = intent.key.map(|key| key.for_aggregate(&aggregate));
         let intent = &Intent { key, ..*intent };
         let deadline = Instant::now() + Duration::from_millis(COMMAND_MILLISECONDS_MAX);
-        let turn = self.inner.turns.of(&aggregate);
-        let take_turn = async || {
-            let turn = timeout_at(deadline, turn.lock()).await;
-            turn.map_err(|_| LogError::Unavailable("no turn in time".into()))
-        };
+        let mut lost = None;
+        let done = self.until_done(command, intent, sealer, deadline, &mut lost);
+        match timeout_at(deadline, done).await {
+            Ok(done) => done,
+            Err(_) => Err(match lost {
+                Some(Lost { error, .. }) => error.into(),
+                None => LogError::Unavailable("no answer in time".into()).into(),
+            }),
+        }
+    }
+
+    async fn until_done<C: Command>(
+        &self,
+        command: &C,
+        intent: &Intent,
+        sealer: &dyn Sealer,
+        deadline: Instant,
+        lost: &mut Option<Lost>,
+    ) -> Result<Receipt, ExecuteError<C::Error>> {
+        let turn = self.inner.turns.of(&command.aggregate());
         // Where others wait for their turn already, whoever comes later must
         // not be faster: they would conflict until they give up.
         let mut own_turn = match turn.try_lock() {
             Ok(_) => None,
-            Err(_) => Some(take_turn().await?),
+            Err(_) => Some(turn.lock().await),
         };
-        let mut lost = None;
         let (mut conflicts, mut resends) = (0, 0);
         loop {
-            let tried = self.try_once(command, intent, sealer, deadline, &mut lost);
-            match tried.await {
+            match self.try_once(command, intent, sealer, lost).await {
                 Ok(Some(receipt)) => return Ok(receipt),
                 Ok(None) if conflicts == CONFLICT_RETRIES_MAX => {
                     return Err(ExecuteError::Contended);
@@ -124,7 +136,7 @@ impl Log {
                 Ok(None) => {
                     conflicts += 1;
                     if own_turn.is_none() {
-                        own_turn = Some(take_turn().await?);
+                        own_turn = Some(turn.lock().await);
                     } else {
                         // Another process is as fast: step aside by chance, or
                         // the two may keep step for all retries.
@@ -145,7 +157,7 @@ impl Log {
                 Err(ExecuteError::Log(_) | ExecuteError::Seal(_) | ExecuteError::Codec(_))
                     if let Some(Lost { error, .. }) = lost =>
                 {
-                    return Err(error.into());
+                    return Err(error.clone().into());
                 }
                 Err(error) => return Err(error),
             }
@@ -192,14 +204,12 @@ impl Log {
         command: &C,
         intent: &Intent,
         sealer: &dyn Sealer,
-        deadline: Instant,
         lost: &mut Option<Lost>,
     ) -> Result<Option<Receipt>, ExecuteError<C::Error>> {
         let aggregate = command.aggregate();
         let partition = self.partition_of(&aggregate);
         let looked_up = intent.key.filter(|key| key.given || lost.is_some());
-        let loading = self.load_for(command, looked_up.as_ref());
-        let (loaded, receipt) = until(deadline, loading).await?;
+        let (loaded, receipt) = self.load_for(command, looked_up.as_ref()).await?;
         if let (Some(bytes), Some(key)) = (receipt, looked_up) {
             let receipt = parse_receipt(&bytes, partition, key.fingerprint)?;
             let receipt = receipt.ok_or(ExecuteError::KeyReused)?;
@@ -234,7 +244,7 @@ impl Log {
             .prepare::<C>(own, aggregate, events, intent, sealer)
             .await?;
         let expected_version = append.expected_version;
-        let outcome = until(deadline, self.append(append)).await;
+        let outcome = self.append(append).await;
         if let Err(error @ LogError::Unavailable(_)) = &outcome {
             lost.get_or_insert_with(|| Lost {
                 expected_version,
@@ -297,7 +307,8 @@ impl Log {
             let mut gets: Vec<_> = wanted.iter().map(|read| self.get(read)).collect();
             let asked = key.filter(|_| round == 0);
             gets.extend(asked.map(|key| Get::Key(self.inner.keys.receipt(partition, key.hash))));
-            let mut values = self.load(gets).await?;
+            let loading = self.inner.loader.load_within_a_deadline(gets);
+            let mut values = loading.await?;
             if asked.is_some() {
                 receipt = values.pop().flatten();
             }
@@ -379,14 +390,6 @@ impl Log {
             events: entries,
         })
     }
-}
-
-async fn until<T>(
-    deadline: Instant,
-    answer: impl Future<Output = Result<T, LogError>>,
-) -> Result<T, LogError> {
-    let late = |_| LogError::Unavailable("no answer in time".into());
-    timeout_at(deadline, answer).await.map_err(late)?
 }
 
 /// The key was used with another body.

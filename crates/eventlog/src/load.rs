@@ -43,18 +43,25 @@ impl Loader {
         Self { waiting }
     }
 
-    /// The values in the order of `gets`.
+    /// The values in the order of `gets`, in bounded time.
     pub async fn load(&self, gets: Vec<Get>) -> Result<Vec<Option<Vec<u8>>>, LogError> {
+        let patience = Duration::from_millis(LOAD_MILLISECONDS_MAX);
+        let late = |_| LogError::Unavailable("no answer in time".into());
+        timeout(patience, self.load_within_a_deadline(gets))
+            .await
+            .map_err(late)?
+    }
+
+    /// For callers that have a deadline of their own.
+    pub async fn load_within_a_deadline(
+        &self,
+        gets: Vec<Get>,
+    ) -> Result<Vec<Option<Vec<u8>>>, LogError> {
         let (reply, answer) = oneshot::channel();
         let gone = || LogError::Unavailable("the log is shutting down".into());
         let load = Load { gets, reply };
-        let patience = Duration::from_millis(LOAD_MILLISECONDS_MAX);
-        let loaded = timeout(patience, async {
-            self.waiting.send(load).await.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())?
-        });
-        let late = |_| LogError::Unavailable("no answer in time".into());
-        loaded.await.map_err(late)?
+        self.waiting.send(load).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
     }
 }
 

@@ -1,0 +1,217 @@
+//! Accepts connections and serves each in a task of its own. Whoever comes is
+//! counted, those who only keep a place are put out, and a lack of descriptors
+//! is waited out. It refuses to know what is served.
+
+use std::{
+    convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use poem::{
+    Addr, Endpoint, IntoResponse, Response,
+    http::uri::Scheme,
+    web::{LocalAddr, RemoteAddr},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    connections::{Connections, SWEEP_MILLISECONDS},
+    socket::Socket,
+};
+
+/// How long requests under way may take after the word to stop.
+const DRAIN_SECONDS_MAX: u64 = 10;
+/// Where descriptors or memory ran out, accepting again at once would only
+/// keep a core busy.
+const ACCEPT_PAUSE_MILLISECONDS: u64 = 100;
+/// Of one HTTP/2 connection.
+const STREAMS_MAX: u32 = 100;
+const HEADER_LIST_BYTES_MAX: u32 = 32 * 1_024;
+/// An HTTP/2 connection is asked whether it lives, and has as long to answer.
+const PING_SECONDS: u64 = 20;
+
+/// Serves until `stopped`, then lets what is under way come to its end.
+pub async fn serve<E>(listener: TcpListener, endpoint: Arc<E>, stopped: impl Future<Output = ()>)
+where
+    E: Endpoint + 'static,
+    E::Output: IntoResponse,
+{
+    serve_as(listener, endpoint, stopped, Arc::default()).await;
+}
+
+async fn serve_as<E>(
+    listener: TcpListener,
+    endpoint: Arc<E>,
+    stopped: impl Future<Output = ()>,
+    connections: Arc<Connections>,
+) where
+    E: Endpoint + 'static,
+    E::Output: IntoResponse,
+{
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let mut sweep = interval(Duration::from_millis(SWEEP_MILLISECONDS));
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stopped = pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let served = connection(stream, peer, &connections, &endpoint, &stopping);
+                    if let Some(served) = served {
+                        tasks.spawn(served);
+                    }
+                }
+                Err(error) => pause(&error).await,
+            },
+            _ = sweep.tick() => connections.sweep(),
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+    drop(listener);
+    // All receivers live in this function or in tasks that it waits for.
+    let _ = stop.send(true);
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    let patience = Duration::from_secs(DRAIN_SECONDS_MAX);
+    if timeout(patience, drained).await.is_err() {
+        tracing::warn!(
+            connections = tasks.len(),
+            "requests under way took more than {DRAIN_SECONDS_MAX} s and are cut off"
+        );
+        tasks.shutdown().await;
+    }
+}
+
+/// The whole life of one connection; none where there are too many.
+fn connection<E>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    connections: &Arc<Connections>,
+    endpoint: &Arc<E>,
+    stopping: &watch::Receiver<bool>,
+) -> Option<impl Future<Output = ()> + Send + use<E>>
+where
+    E: Endpoint + 'static,
+    E::Output: IntoResponse,
+{
+    let place = connections.admit(peer.ip())?;
+    // Answers are written whole: nothing is gained by waiting for more.
+    let local = stream
+        .set_nodelay(true)
+        .and_then(|()| stream.local_addr())
+        .ok()?;
+    let endpoint = endpoint.clone();
+    let mut stopping = stopping.clone();
+    Some(async move {
+        let pulse = place.pulse();
+        let answering = pulse.clone();
+        let service = hyper::service::service_fn(move |request| {
+            let (pulse, endpoint) = (answering.clone(), endpoint.clone());
+            let local = LocalAddr(Addr::SocketAddr(local));
+            let remote = RemoteAddr(Addr::SocketAddr(peer));
+            async move {
+                let _answering = pulse.answering();
+                let request = (request, local, remote, Scheme::HTTP).into();
+                let response: Response = match endpoint.call(request).await {
+                    Ok(response) => response.into_response(),
+                    Err(error) => error.into_response(),
+                };
+                Ok::<hyper::Response<_>, Infallible>(response.into())
+            }
+        });
+        let builder = builder();
+        let socket = TokioIo::new(Socket::new(stream, pulse));
+        let mut served = pin!(builder.serve_connection_with_upgrades(socket, service));
+        // An error is the client's: it went away, or spoke something else.
+        tokio::select! {
+            biased;
+            _ = &mut served => return,
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+        served.as_mut().graceful_shutdown();
+        let _ = served.await;
+        drop(place);
+    })
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // `Connections::sweep` is the timer of all heads.
+    builder.http1().header_read_timeout(None);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .keep_alive_interval(Duration::from_secs(PING_SECONDS))
+        .keep_alive_timeout(Duration::from_secs(PING_SECONDS));
+    builder
+}
+
+async fn pause(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    ) {
+        return;
+    }
+    tracing::warn!(%error, "no connection can be accepted; is the limit of open files too low?");
+    sleep(Duration::from_millis(ACCEPT_PAUSE_MILLISECONDS)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::endpoint::make;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::oneshot,
+    };
+
+    use super::*;
+
+    type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+    #[tokio::test]
+    async fn half_a_head_is_put_out_and_an_answer_under_way_is_not() -> Result<(), Failure> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let connections = Arc::new(Connections::default());
+        let slow = make(|_| async {
+            sleep(Duration::from_millis(300)).await;
+            Ok::<_, poem::Error>("done")
+        });
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async { drop(stopped.await) };
+        let serving = serve_as(listener, Arc::new(slow), stopped, connections.clone());
+        let serving = tokio::spawn(serving);
+
+        let mut half = TcpStream::connect(address).await?;
+        half.write_all(b"GET / HTTP/1.1\r\nHost: h").await?;
+        let mut whole = TcpStream::connect(address).await?;
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        whole.write_all(head).await?;
+        // Until the one is waiting for more, and the other is being answered.
+        while !connections.are(1, 1) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        connections.end_who_only_keep_a_place_after(11_000);
+        let mut read = String::new();
+        let gone = timeout(Duration::from_secs(2), half.read_to_string(&mut read)).await?;
+        assert!(gone.is_err() || read.is_empty(), "{read}");
+        // It is answered though the server is stopping.
+        let _ = stop.send(());
+        whole.read_to_string(&mut read).await?;
+        assert!(read.ends_with("done"), "{read}");
+        Ok(serving.await?)
+    }
+}

@@ -1,0 +1,290 @@
+//! Who is connected: how many in all and from one address, and since when each
+//! says nothing. One look a second replaces a timer for every head.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::Instant,
+};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+/// Each costs about 20 KiB.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// A proxy in front is one address too: it keeps some hundred connections.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 1_000;
+pub const SWEEP_MILLISECONDS: u64 = 1_000;
+/// From the first byte of a request to the end of its head.
+const HEAD_MILLISECONDS_MAX: u64 = 10_000;
+/// How long a connection may neither send nor take anything while no request
+/// of it is being answered.
+const IDLE_MILLISECONDS_MAX: u64 = 60_000;
+
+/// All connections of a server.
+#[derive(Default)]
+pub struct Connections(Mutex<Admitted>);
+
+#[derive(Default)]
+struct Admitted {
+    next: u64,
+    pulses: HashMap<u64, Arc<Pulse>>,
+    by_address: HashMap<IpAddr, u32>,
+}
+
+impl Connections {
+    /// A place for one more, unless there are too many.
+    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        let address = network(peer);
+        let mut admitted = self.0.lock();
+        if admitted.pulses.len() >= CONNECTIONS_MAX {
+            tracing::debug!("there are {CONNECTIONS_MAX} connections already");
+            return None;
+        }
+        let count = admitted.by_address.entry(address).or_default();
+        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
+            tracing::debug!("an address has {CONNECTIONS_PER_ADDRESS_MAX} connections already");
+            return None;
+        }
+        *count += 1;
+        let number = admitted.next;
+        admitted.next += 1;
+        let pulse = Arc::new(Pulse::new());
+        admitted.pulses.insert(number, pulse.clone());
+        Some(Place {
+            connections: self.clone(),
+            address,
+            number,
+            pulse,
+        })
+    }
+
+    /// Ends those who only keep a place.
+    pub fn sweep(&self) {
+        self.end_who_only_keep_a_place_after(0);
+    }
+
+    /// As if it were `milliseconds` later.
+    pub fn end_who_only_keep_a_place_after(&self, milliseconds: u64) {
+        for pulse in self.0.lock().pulses.values() {
+            if pulse.only_keeps_a_place(pulse.now() + milliseconds) {
+                pulse.end();
+            }
+        }
+    }
+
+    /// Whether so many have begun a head, and so many are being answered.
+    #[cfg(test)]
+    pub fn are(&self, begun: usize, answered: usize) -> bool {
+        let admitted = self.0.lock();
+        let count = |what: fn(&Pulse) -> bool| {
+            let pulses = admitted.pulses.values();
+            pulses.filter(|pulse| what(pulse)).count()
+        };
+        let head = |pulse: &Pulse| pulse.head.load(Ordering::Relaxed) > 0;
+        let busy = |pulse: &Pulse| pulse.answering.load(Ordering::Relaxed) > 0;
+        (count(head), count(busy)) == (begun, answered)
+    }
+}
+
+/// An address; of IPv6 what one household has (RFC 6177 hands out a /64 or
+/// more).
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            let high = u128::from(address) >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from(high))
+        }
+        v4 => v4,
+    }
+}
+
+/// One admitted connection; it gives its place back when it is dropped.
+pub struct Place {
+    connections: Arc<Connections>,
+    address: IpAddr,
+    number: u64,
+    pulse: Arc<Pulse>,
+}
+
+impl Place {
+    pub fn pulse(&self) -> Arc<Pulse> {
+        self.pulse.clone()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut admitted = self.connections.0.lock();
+        admitted.pulses.remove(&self.number);
+        if let Some(count) = admitted.by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                admitted.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What is seen of one connection. Times are milliseconds since it began.
+pub struct Pulse {
+    began: Instant,
+    /// Requests that are being answered.
+    answering: AtomicU32,
+    /// When bytes came or went last.
+    moved: AtomicU64,
+    /// When the head that is not complete yet began; 0 where there is none.
+    head: AtomicU64,
+    /// HTTP/2 says things between requests; its heads are bounded by itself.
+    many_streams: AtomicBool,
+    ended: AtomicBool,
+    waiting: AtomicWaker,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            answering: AtomicU32::new(0),
+            moved: AtomicU64::new(0),
+            head: AtomicU64::new(0),
+            many_streams: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            waiting: AtomicWaker::new(),
+        }
+    }
+
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Wakes `waker` at the end.
+    pub fn wakes(&self, waker: &Waker) {
+        self.waiting.register(waker);
+    }
+
+    pub fn received(&self, bytes: &[u8]) {
+        let now = self.now().max(1);
+        let first = self.moved.swap(now, Ordering::Relaxed) == 0;
+        if first && bytes.starts_with(b"PRI ") {
+            self.many_streams.store(true, Ordering::Relaxed);
+        }
+        if self.answering.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
+            self.head.store(now, Ordering::Relaxed);
+        }
+    }
+
+    pub fn sent(&self) {
+        self.moved.store(self.now().max(1), Ordering::Relaxed);
+    }
+
+    /// The head is complete; the answer is under way until this is dropped.
+    pub fn answering(self: &Arc<Self>) -> Answering {
+        self.head.store(0, Ordering::Relaxed);
+        self.answering.fetch_add(1, Ordering::Relaxed);
+        Answering(self.clone())
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn only_keeps_a_place(&self, now: u64) -> bool {
+        if self.answering.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        let head = self.head.load(Ordering::Relaxed);
+        let slow = head > 0 && now.saturating_sub(head) > HEAD_MILLISECONDS_MAX;
+        let silent = now.saturating_sub(self.moved.load(Ordering::Relaxed)) > IDLE_MILLISECONDS_MAX;
+        silent || (slow && !self.many_streams.load(Ordering::Relaxed))
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.waiting.wake();
+    }
+}
+
+pub struct Answering(Arc<Pulse>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answering.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::AddrParseError;
+
+    use super::*;
+
+    const LATER: u64 = 100_000;
+
+    fn pulse() -> Arc<Pulse> {
+        Arc::new(Pulse::new())
+    }
+
+    #[test]
+    fn a_head_has_ten_seconds_from_its_first_byte() {
+        let pulse = pulse();
+        pulse.received(b"GET / HT");
+        pulse.moved.store(LATER, Ordering::Relaxed);
+        assert!(!pulse.only_keeps_a_place(HEAD_MILLISECONDS_MAX));
+        assert!(pulse.only_keeps_a_place(HEAD_MILLISECONDS_MAX + 1_000));
+        let answering = pulse.answering();
+        assert!(!pulse.only_keeps_a_place(LATER + HEAD_MILLISECONDS_MAX));
+        drop(answering);
+        assert!(!pulse.only_keeps_a_place(LATER + HEAD_MILLISECONDS_MAX + 1));
+    }
+
+    #[test]
+    fn silence_ends_a_connection_unless_it_is_being_answered() {
+        let pulse = pulse();
+        assert!(!pulse.only_keeps_a_place(IDLE_MILLISECONDS_MAX));
+        assert!(pulse.only_keeps_a_place(IDLE_MILLISECONDS_MAX + 1));
+        let answering = pulse.answering();
+        assert!(!pulse.only_keeps_a_place(LATER));
+        drop(answering);
+        pulse.sent();
+        assert!(!pulse.only_keeps_a_place(IDLE_MILLISECONDS_MAX));
+    }
+
+    #[test]
+    fn a_connection_of_many_streams_may_speak_between_requests() {
+        let pulse = pulse();
+        pulse.received(b"PRI * HTTP/2.0");
+        pulse.moved.store(LATER, Ordering::Relaxed);
+        assert!(!pulse.only_keeps_a_place(LATER));
+        assert!(pulse.only_keeps_a_place(LATER + IDLE_MILLISECONDS_MAX + 1));
+    }
+
+    #[test]
+    fn places_are_counted_by_address_and_given_back() -> Result<(), AddrParseError> {
+        let connections = Arc::new(Connections::default());
+        let one: IpAddr = "192.0.2.1".parse()?;
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse()?;
+        let all = 0..CONNECTIONS_PER_ADDRESS_MAX;
+        let mut places: Vec<_> = all.filter_map(|_| connections.admit(one)).collect();
+        assert_eq!(places.len(), CONNECTIONS_PER_ADDRESS_MAX as usize);
+        assert!(connections.admit(one).is_none() && connections.admit(mapped).is_none());
+        assert!(connections.admit("192.0.2.2".parse()?).is_some());
+        places.pop();
+        assert!(connections.admit(one).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn a_household_is_one_address() -> Result<(), AddrParseError> {
+        let of = |address: &str| address.parse().map(network);
+        assert_eq!(of("2001:db8::1")?, of("2001:db8::ffff:2")?);
+        assert_ne!(of("2001:db8::1")?, of("2001:db8:0:1::1")?);
+        assert_ne!(of("192.0.2.1")?, of("192.0.2.2")?);
+        Ok(())
+    }
+}
