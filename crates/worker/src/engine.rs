@@ -18,7 +18,8 @@ const SHARE_MILLISECONDS: u64 = 1_000;
 const TAIL_MILLISECONDS: u64 = 500;
 /// A batch of so many says that events come quickly.
 const BUSY_EVENTS: usize = 6;
-const GATHER_MILLISECONDS: u64 = 25;
+const GATHER_MILLISECONDS_MIN: u64 = 25;
+const GATHER_MILLISECONDS_MAX: u64 = 100;
 /// How often a loop that has nothing to do looks whether the database still
 /// knows what was done: one that crashed forgets its last moments.
 const VERIFY_MILLISECONDS: u64 = 1_000;
@@ -251,14 +252,22 @@ async fn fold_until(
             verified = Instant::now();
         }
         // A full batch says that there is more already.
-        let busy = (BUSY_EVENTS..folding::BATCH_EVENTS_MAX).contains(&events.len());
+        let gathered = events.len();
+        let busy = (BUSY_EVENTS..folding::BATCH_EVENTS_MAX).contains(&gathered);
         at = folding::fold(parts, at, &events).await?;
         if busy {
-            // A transaction costs the same for one event and for fifty: where
-            // they come quickly, let some gather.
-            tokio::time::sleep(Duration::from_millis(GATHER_MILLISECONDS)).await;
+            tokio::time::sleep(gathering(gathered)).await;
         }
     }
+}
+
+/// A transaction costs about the same for one event and for fifty: where they
+/// come quickly, let some gather. The root makes the time follow the rate, not
+/// the time that was taken before.
+fn gathering(events: usize) -> Duration {
+    let times = (events as f64 / BUSY_EVENTS as f64).sqrt();
+    let milliseconds = (GATHER_MILLISECONDS_MIN as f64 * times) as u64;
+    Duration::from_millis(milliseconds.min(GATHER_MILLISECONDS_MAX))
 }
 
 /// Given up wherever it is: whoever goes on repeats the batch, which changes
