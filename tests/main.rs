@@ -9,6 +9,7 @@ mod import;
 mod likes;
 mod posts;
 mod process;
+mod projections;
 mod reading;
 mod refusals;
 mod replay;

@@ -121,3 +121,28 @@ async fn wipe_views(app: &App) {
     delete.arg(keys);
     delete.query_async::<()>(&mut connection).await.unwrap();
 }
+
+/// A crash loses the last commits, which are soon folded again; what was read
+/// between the two must not stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_just_after_a_crash_of_the_database_does_not_stay() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let post = ada.publish("asked").await;
+    ada.reply(&post, "answered").await;
+    app.settle().await;
+    let sql = async |sql: &str| app.database.execute_unprepared(sql).await.unwrap();
+    let replies = async || {
+        let path = format!("/v1/posts/{post}");
+        let shown = app.client().get(&path).await.expect(200).body;
+        shown["replies_count"].as_i64().unwrap()
+    };
+    // What the crash lost, and what it always empties.
+    sql("UPDATE social.post_counters SET replies = 0").await;
+    sql("TRUNCATE projections.life").await;
+    assert_eq!(replies().await, 0);
+    // Folded again, the checkpoint stands where it stood.
+    sql("UPDATE social.post_counters SET replies = 1").await;
+    app.settle().await;
+    assert_eq!(replies().await, 1);
+}

@@ -2,6 +2,7 @@
 
 mod m0001_vault;
 mod m0002_projections;
+mod m0003_progress;
 pub mod social;
 
 use sea_orm_migration::{
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_vault::Migration),
             Box::new(m0002_projections::Migration),
+            Box::new(m0003_progress::Migration),
         ]
     }
 }

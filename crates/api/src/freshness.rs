@@ -7,7 +7,7 @@ mod follower;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use eventlog::Log;
-use kernel::{AccountId, Partition, Positions};
+use kernel::{AccountId, Partition, Positions, Uuid};
 use parking_lot::Mutex;
 use poem::http::HeaderValue;
 use readmodel::{DatabaseConnection, checkpoints::Reached, hot::Hot};
@@ -60,6 +60,8 @@ pub(crate) struct Observed {
     pub told: bool,
     /// Authors that are not in the lists of the timelines view.
     pub pulled: Arc<BTreeSet<AccountId>>,
+    /// Of the database.
+    life: Option<Uuid>,
     at: Instant,
     /// Why nobody could look, since then.
     failed: Option<Arc<str>>,
@@ -78,6 +80,7 @@ impl Observed {
             views: Default::default(),
             told: false,
             pulled: Arc::default(),
+            life: None,
             at: Instant::now(),
             failed: None,
         }

@@ -4,11 +4,13 @@ mod config;
 mod import;
 mod migrate;
 mod node;
+mod projections;
 mod running;
 mod serve;
 mod settings;
 mod simulate;
 mod stop;
+mod table;
 mod tail;
 mod token;
 mod trace;
@@ -54,6 +56,8 @@ enum Command {
     Import(import::Import),
     /// Make activity up, in the format that import reads
     Simulate(simulate::Simulate),
+    /// Show how far each projection is, and how it is doing
+    Projections(projections::Projections),
     /// Print an access token for an account
     Token {
         /// The account's handle
@@ -114,6 +118,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Tail(tail) => tail::run(tail, &values.read()?).await,
         Command::Import(import) => import::run(import, values.read()?).await,
         Command::Simulate(simulate) => simulate::run(&simulate),
+        Command::Projections(arguments) => projections::run(arguments, &values.read()?).await,
         Command::Token { handle } => token::run(&handle, values.read()?).await,
     }
 }

@@ -75,7 +75,7 @@ impl Node {
             lists: self.lists.clone(),
             push_followers_max: self.settings.push_followers_max,
         };
-        Engine::new(parts, Uuid::now_v7())
+        Engine::new(parts, Uuid::now_v7()).named(process_name())
     }
 
     pub fn services(&self) -> anyhow::Result<Services> {
@@ -98,4 +98,11 @@ impl Node {
         };
         Ok(Services::new(rooms, tokens, &settings.cursor_secret)?)
     }
+}
+
+/// `host/process`.
+fn process_name() -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().into_owned();
+    format!("{host}/{}", std::process::id())
 }

@@ -139,6 +139,30 @@ impl Log {
             .collect()
     }
 
+    /// When the event after each position was recorded; none where there is
+    /// none, or one that cannot be read.
+    pub async fn waiting_since(
+        &self,
+        after: &[Position],
+    ) -> Result<Vec<Option<Timestamp>>, LogError> {
+        if after.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = redis::pipe();
+        for position in after {
+            pipeline.cmd("XRANGE");
+            pipeline.arg(self.inner.keys.events(position.partition));
+            pipeline.arg(format!("({}", position.entry_id()));
+            pipeline.arg("+").arg("COUNT").arg(1);
+        }
+        let next: Vec<Vec<Entry>> = self.inner.connection.read(&pipeline).await?;
+        let events = after.iter().zip(next).map(|(position, entries)| {
+            let event = parse(position.partition, entries).ok()?.pop();
+            event.map(|event| event.envelope.recorded_at)
+        });
+        Ok(events.collect())
+    }
+
     /// The position before the first event recorded at `time` or later, found
     /// by bisection: within a partition times rise but for clock steps. Where
     /// the partition has several epochs, its beginning: earlier, never later.

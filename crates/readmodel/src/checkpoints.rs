@@ -4,13 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kernel::{AccountId, Partition, Position, Positions};
+use kernel::{AccountId, Partition, Position, Positions, Uuid};
 use sea_orm::sqlx::{self, PgConnection, PgPool, PgTransaction, Row, postgres::PgRow};
 
 use crate::{ReadError, Social};
 
 /// The generation of a projection that was never rebuilt.
 pub const FIRST_GENERATION: i32 = 1;
+/// What happened longer ago counts little in a rate.
+pub(crate) const RATE_SECONDS: f64 = 10.0;
 
 /// The checkpoint, made at the beginning of the log where there is none.
 pub async fn load(
@@ -51,8 +53,14 @@ pub async fn advance(
     sqlx::query("SET LOCAL synchronous_commit = off")
         .execute(&mut **transaction)
         .await?;
+    // The rate is an exponentially weighted mean over about ten seconds.
     let moved = sqlx::query(
-        "UPDATE projections.checkpoints SET epoch = $6, seq = $7, stopped_because = NULL
+        "UPDATE projections.checkpoints SET epoch = $6, seq = $7,
+             stopped_because = NULL, diverged = false, moved_at = clock_timestamp(),
+             rate = (SELECT rate * w + greatest($7 - seq, 0) / t * (1 - w)
+                     FROM (SELECT t, exp(-t / $8) AS w FROM (SELECT greatest(0.001,
+                         extract(epoch FROM clock_timestamp() - moved_at)::float8) AS t)
+                         AS passed) AS weighed)
          WHERE projection = $1 AND generation = $2 AND partition = $3
            AND epoch = $4 AND seq = $5",
     )
@@ -63,6 +71,7 @@ pub async fn advance(
     .bind(from.seq as i64)
     .bind(to.epoch as i64)
     .bind(to.seq as i64)
+    .bind(RATE_SECONDS)
     .execute(&mut **transaction)
     .await?;
     match moved.rows_affected() {
@@ -90,21 +99,24 @@ pub async fn check_folded(connection: &mut PgConnection, to: Position) -> Result
     folded.map(|_| ()).ok_or(ReadError::RowsMissing)
 }
 
-/// Writes down why a partition stands still.
+/// Writes down why a partition stands still, and whether it has read what the
+/// log does not have.
 pub async fn stop(
     pool: &PgPool,
     projection: &str,
     partition: Partition,
     reason: &str,
+    diverged: bool,
 ) -> Result<(), ReadError> {
     sqlx::query(
-        "UPDATE projections.checkpoints SET stopped_because = $4
+        "UPDATE projections.checkpoints SET stopped_because = $4, diverged = $5
          WHERE projection = $1 AND generation = $2 AND partition = $3",
     )
     .bind(projection)
     .bind(FIRST_GENERATION)
     .bind(i32::from(partition.0))
     .bind(reason)
+    .bind(diverged)
     .execute(pool)
     .await?;
     Ok(())
@@ -118,34 +130,54 @@ pub struct Reached {
     pub stopped: Vec<(Partition, String)>,
 }
 
-/// All projections by name, and the authors whose posts are pulled, as of one
-/// moment: an author is noted as pulled before anything is left unpushed.
-pub async fn look(
-    pool: &PgPool,
-) -> Result<(BTreeMap<String, Reached>, BTreeSet<AccountId>), ReadError> {
+/// The views and the database, as of one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    pub projections: BTreeMap<String, Reached>,
+    /// Authors whose posts are pulled: each is noted before anything is left
+    /// unpushed.
+    pub pulled: BTreeSet<AccountId>,
+    /// Another one after every crash of the database, which may have lost what
+    /// was committed last; none until somebody looks again.
+    pub life: Option<Uuid>,
+}
+
+pub async fn look(pool: &PgPool) -> Result<Look, ReadError> {
     let rows = sqlx::query(
-        "SELECT projection, partition, epoch, seq, stopped_because, NULL::uuid AS pulled
+        "SELECT projection, partition, epoch, seq, stopped_because,
+             NULL::uuid AS pulled, NULL::uuid AS life
          FROM projections.checkpoints WHERE generation = $1
          UNION ALL
-         SELECT NULL, NULL, NULL, NULL, NULL, account_id FROM projections.pulled_authors",
+         SELECT NULL, NULL, NULL, NULL, NULL, account_id, NULL FROM projections.pulled_authors
+         UNION ALL
+         SELECT NULL, NULL, NULL, NULL, NULL, NULL, id FROM projections.life",
     )
     .bind(FIRST_GENERATION)
     .fetch_all(pool)
     .await?;
-    let (mut projections, mut pulled) = (BTreeMap::<String, Reached>::new(), BTreeSet::new());
+    let mut look = Look::default();
     for row in &rows {
         let Some(projection) = row.try_get::<Option<String>, _>("projection")? else {
-            pulled.insert(AccountId(row.try_get("pulled")?));
+            let pulled: Option<Uuid> = row.try_get("pulled")?;
+            look.pulled.extend(pulled.map(AccountId));
+            look.life = look.life.or(row.try_get("life")?);
             continue;
         };
         let position = position(row)?;
-        let reached = projections.entry(projection).or_default();
+        let reached = look.projections.entry(projection).or_default();
         reached.positions.advance(position);
         if let Some(reason) = row.try_get::<Option<String>, _>("stopped_because")? {
             reached.stopped.push((position.partition, reason));
         }
     }
-    Ok((projections, pulled))
+    if look.life.is_none() {
+        sqlx::query(
+            "INSERT INTO projections.life (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING",
+        )
+        .execute(pool)
+        .await?;
+    }
+    Ok(look)
 }
 
 /// Every partition's checkpoint, and why those that stand still do.
@@ -173,7 +205,7 @@ pub async fn all(
     Ok((positions, stopped))
 }
 
-fn position(row: &PgRow) -> Result<Position, ReadError> {
+pub(crate) fn position(row: &PgRow) -> Result<Position, ReadError> {
     Ok(Position {
         partition: Partition(row.try_get::<i32, _>("partition")? as u16),
         epoch: row.try_get::<i64, _>("epoch")? as u64,

@@ -8,15 +8,22 @@ use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
 use crate::ReadError;
 
-/// Says that `owner` is alive, and returns how many workers are.
-pub async fn announce(pool: &PgPool, owner: Uuid, seconds: u32) -> Result<usize, ReadError> {
+/// Says that `owner` is alive, and returns how many workers are. `name` is for
+/// people.
+pub async fn announce(
+    pool: &PgPool,
+    owner: Uuid,
+    name: &str,
+    seconds: u32,
+) -> Result<usize, ReadError> {
     sqlx::query(
-        "INSERT INTO projections.workers (owner, until)
-         VALUES ($1, now() + make_interval(secs => $2))
+        "INSERT INTO projections.workers (owner, until, name)
+         VALUES ($1, now() + make_interval(secs => $2), $3)
          ON CONFLICT (owner) DO UPDATE SET until = EXCLUDED.until",
     )
     .bind(owner)
     .bind(f64::from(seconds))
+    .bind(name)
     .execute(pool)
     .await?;
     sqlx::query("DELETE FROM projections.workers WHERE until < now() - interval '1 minute'")

@@ -8,6 +8,7 @@ pub mod hot;
 pub mod leases;
 pub mod likes;
 pub mod posts;
+pub mod progress;
 pub mod social;
 pub mod timelines;
 

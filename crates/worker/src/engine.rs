@@ -80,16 +80,34 @@ impl WorkError {
     }
 }
 
+impl WorkError {
+    /// Whether the projection has read what the log does not have.
+    fn diverged(&self) -> bool {
+        matches!(self, Self::Gap(Gap::Diverged { .. }) | Self::Ahead { .. })
+    }
+}
+
 /// A worker of this process.
 pub struct Engine {
     parts: Parts,
     owner: Uuid,
+    name: String,
 }
 
 impl Engine {
     /// `owner` tells this process from all others.
     pub fn new(parts: Parts, owner: Uuid) -> Self {
-        Self { parts, owner }
+        Self {
+            parts,
+            owner,
+            name: String::new(),
+        }
+    }
+
+    /// What operators are told of this process.
+    #[must_use]
+    pub fn named(self, name: String) -> Self {
+        Self { name, ..self }
     }
 
     /// Works until `stop` says so or nobody is left to say it, then ends what
@@ -100,7 +118,7 @@ impl Engine {
         let mut loops = JoinSet::new();
         while !*stop.borrow() {
             let shared = tokio::select! {
-                shared = leases::share(&self.parts, self.owner, partitions) => shared,
+                shared = leases::share(&self.parts, self.owner, &self.name, partitions) => shared,
                 () = told(stop.clone()) => break,
             };
             let held = match shared {
@@ -211,7 +229,9 @@ async fn again<F: Future<Output = Result<(), WorkError>>>(
             delay = RETRY_MILLISECONDS_MAX;
             tracing::error!(partition = partition.0, projection, %error, "stands still");
             let reason = error.to_string();
-            let noted = checkpoints::stop(parts.pool(), projection, partition, &reason).await;
+            let diverged = error.diverged();
+            let noted = checkpoints::stop(parts.pool(), projection, partition, &reason, diverged);
+            let noted = noted.await;
             if let Err(error) = noted {
                 tracing::error!(%error, "cannot write down why a partition stands still");
             }

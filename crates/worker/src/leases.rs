@@ -16,10 +16,11 @@ pub const LEASE_SECONDS: u32 = 5;
 pub(crate) async fn share(
     parts: &Parts,
     owner: Uuid,
+    name: &str,
     partitions: u16,
 ) -> Result<BTreeSet<Partition>, ReadError> {
     let pool = parts.pool();
-    let workers = leases::announce(pool, owner, LEASE_SECONDS).await?;
+    let workers = leases::announce(pool, owner, name, LEASE_SECONDS).await?;
     crash::point("lease.renew");
     let mut held = leases::renew(pool, owner, LEASE_SECONDS).await?;
     let fair = usize::from(partitions).div_ceil(workers.max(1));

@@ -17,7 +17,8 @@ use kernel::{Partition, Position, Positions, Recorded};
 use parking_lot::Mutex;
 use poem::http::HeaderValue;
 use readmodel::{
-    DatabaseConnection, ReadError, checkpoints,
+    DatabaseConnection, ReadError,
+    checkpoints::{self, Look},
     hot::{Hot, Touch, touches},
     posts,
 };
@@ -138,9 +139,14 @@ impl Follower {
 
     async fn look(&self, known: &Observed) -> Result<Observed, ReadError> {
         let pool = self.database.get_postgres_connection_pool();
-        let (mut projections, pulled) = checkpoints::look(pool).await?;
+        let Look {
+            mut projections,
+            pulled,
+            life,
+        } = checkpoints::look(pool).await?;
         let mut observed = Observed::nothing();
         observed.pulled = Arc::new(pulled);
+        observed.life = life;
         for (view, seen) in View::ALL.iter().zip(&mut observed.views) {
             let reached = projections.remove(view.name()).unwrap_or_default();
             let positions = reached.positions.to_string();
@@ -153,22 +159,19 @@ impl Follower {
         let before = &known.views[View::Social as usize].reached.positions;
         let folded = &observed.views[View::Social as usize].reached.positions;
         let fanned_out = &observed.views[View::Timelines as usize].reached.positions;
-        observed.told = self.tell(before, folded, fanned_out).await?;
+        // Rows that were read after a crash may be older than those before it,
+        // though their events are soon folded again.
+        if life.is_none() || life != known.life || !folded.reach(before) {
+            self.restart(folded, fanned_out);
+            observed.told = true;
+        } else {
+            observed.told = self.tell(folded, fanned_out).await?;
+        }
         Ok(observed)
     }
 
     /// Tells the hot posts what was folded, and whether that is all.
-    async fn tell(
-        &self,
-        before: &Positions,
-        folded: &Positions,
-        fanned_out: &Positions,
-    ) -> Result<bool, ReadError> {
-        if !folded.reach(before) || self.ahead.lock().read.is_empty() {
-            // The view begins anew, or we do.
-            self.restart(folded, fanned_out);
-            return Ok(true);
-        }
+    async fn tell(&self, folded: &Positions, fanned_out: &Positions) -> Result<bool, ReadError> {
         let caught_up = || {
             let ahead = self.ahead.lock();
             let reached = |at: &Position| ahead.read.get(&at.partition).is_some_and(|r| r >= at);

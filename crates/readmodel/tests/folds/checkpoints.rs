@@ -80,7 +80,7 @@ async fn why_a_partition_stands_still_is_told_until_it_goes_on() {
     checkpoints::load(pool, Social::NAME, Partition(1))
         .await
         .unwrap();
-    checkpoints::stop(pool, Social::NAME, Partition(2), "because")
+    checkpoints::stop(pool, Social::NAME, Partition(2), "because", false)
         .await
         .unwrap();
     let (_, stopped) = checkpoints::all(pool, Social::NAME).await.unwrap();
