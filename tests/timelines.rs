@@ -152,6 +152,12 @@ async fn home_that_was_read_before_shows_what_happens_after() {
     };
     let edited = ada.client.patch(&path, json!({"text": "edited"})).await;
     assert_eq!(home(edited).await[0]["text"], "edited");
+    // A post that touches no other post of the page.
+    let plain = ada.client.post("/v1/posts", json!({"text": "plain"})).await;
+    let plain = home(plain).await;
+    assert_eq!((plain.len(), &plain[0]["text"]), (2, &json!("plain")));
+    let plain = format!("/v1/posts/{}", plain[0]["id"].as_str().unwrap());
+    assert_eq!(home(ada.client.delete(&plain).await).await.len(), 1);
     let liked = bob.like(&first).await;
     let liked = home(liked).await;
     assert_eq!(liked[0]["viewer"]["liked"], true);
