@@ -27,6 +27,12 @@ impl MigratorTrait for Migrator {
     }
 }
 
+/// The names of all migrations, as the database keeps them when they are done.
+pub fn names() -> Vec<String> {
+    let all = Migrator::migrations();
+    all.iter().map(|one| one.name().to_owned()).collect()
+}
+
 /// Brings the database at `url` to what this release needs. Safe to call from
 /// several processes at once: one does it, the others wait. It takes a
 /// connection of its own, since those of queries look into other schemas.

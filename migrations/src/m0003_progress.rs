@@ -21,10 +21,9 @@ impl MigrationTrait for Migration {
                 ADD COLUMN rate double precision NOT NULL DEFAULT 0,
                 ADD COLUMN diverged boolean NOT NULL DEFAULT false;
             -- A crash empties it: so one sees that the last commits may be gone.
-            CREATE UNLOGGED TABLE projections.life (
-                one boolean PRIMARY KEY DEFAULT true CHECK (one),
-                id uuid NOT NULL
-            );
+            -- No index: PostgreSQL 15 leaves that of an unlogged table broken by a
+            -- crash where the database was made from a template.
+            CREATE UNLOGGED TABLE projections.life (id uuid NOT NULL);
             -- host/process, for people.
             ALTER TABLE projections.workers ADD COLUMN name text NOT NULL DEFAULT '';";
         manager.get_connection().execute_unprepared(sql).await?;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod doctor;
 mod import;
 mod migrate;
 mod node;
@@ -56,6 +57,8 @@ enum Command {
     Import(import::Import),
     /// Make activity up, in the format that import reads
     Simulate(simulate::Simulate),
+    /// Look at servers, settings and workers, and say what mends what is wrong
+    Doctor(doctor::Doctor),
     /// Show how far each projection is, and how it is doing
     Projections(projections::Projections),
     /// Print an access token for an account
@@ -75,7 +78,7 @@ fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Whoever reads the pipe has had enough.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -94,7 +97,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let environment = |name: &str| std::env::var(name).ok();
     let folder = std::env::current_dir()?;
     let running = Running::find(&folder);
@@ -105,7 +108,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
     if let Some(plan) = environment("HEADWATER_CRASH_AT") {
         kernel::crash::arm(&plan)?;
     }
-    match command {
+    let done = match command {
+        Command::Doctor(arguments) => return doctor::run(arguments, &values).await,
         Command::Up => up::run(&folder, environment).await,
         Command::Serve => serve::run(values.read()?).await,
         Command::Work => work::run(values.read()?).await,
@@ -120,5 +124,6 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Projections(arguments) => projections::run(arguments, &values.read()?).await,
         Command::Token { handle } => token::run(&handle, values.read()?).await,
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -35,15 +35,32 @@ pub async fn connect_database(settings: &Settings) -> anyhow::Result<DatabaseCon
 }
 
 pub async fn connect_log(settings: &Settings) -> anyhow::Result<Log> {
-    let log = LogSettings {
+    Log::connect(&log_settings(settings))
+        .await
+        .context("the log cannot be used; check REDIS_LOG_URL")
+}
+
+/// A log that is looked at: none is made for that.
+pub async fn find_log(settings: &Settings) -> anyhow::Result<Option<Log>> {
+    let settings = LogSettings {
+        // What could lose writes is told elsewhere.
+        allow_unsafe: true,
+        ..log_settings(settings)
+    };
+    let not_usable = "the log cannot be used; check REDIS_LOG_URL";
+    match Log::find(&settings).await.context(not_usable)? {
+        Some(_) => Ok(Some(Log::connect(&settings).await.context(not_usable)?)),
+        None => Ok(None),
+    }
+}
+
+fn log_settings(settings: &Settings) -> LogSettings {
+    LogSettings {
         url: settings.redis_log_url.clone(),
         prefix: settings.key_prefix.clone(),
         partitions: settings.log_partitions,
         allow_unsafe: settings.log_allow_unsafe,
-    };
-    Log::connect(&log)
-        .await
-        .context("the log cannot be used; check REDIS_LOG_URL")
+    }
 }
 
 impl Node {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::{
-    node::{connect_database, connect_log},
+    node::{connect_database, find_log},
     settings::Settings,
     stop,
     table::{self, Tone},
@@ -41,7 +41,9 @@ pub struct Projections {
 
 pub async fn run(arguments: Projections, settings: &Settings) -> anyhow::Result<()> {
     let database = connect_database(settings).await?;
-    let log = connect_log(settings).await?;
+    let Some(log) = find_log(settings).await? else {
+        anyhow::bail!("there is no log yet: `headwater serve` or `work` makes it");
+    };
     let json = arguments.json || !std::io::stdout().is_terminal();
     let mut stopped = stop::on_signal()?;
     loop {
@@ -70,7 +72,7 @@ pub async fn run(arguments: Projections, settings: &Settings) -> anyhow::Result<
 }
 
 /// Checkpoints first: a head that is looked up later is never behind them.
-async fn look(log: &eventlog::Log, pool: &readmodel::PgPool) -> anyhow::Result<Vec<Progress>> {
+pub async fn look(log: &eventlog::Log, pool: &readmodel::PgPool) -> anyhow::Result<Vec<Progress>> {
     let checkpoints = progress::checkpoints(pool).await?;
     let heads: Positions = log.heads().await?.into_iter().collect();
     let at: Vec<_> = checkpoints.iter().map(|checkpoint| checkpoint.at).collect();

@@ -165,6 +165,17 @@ impl Log {
         })
     }
 
+    /// How many partitions the log has that is there; none where none was made.
+    /// Unlike `connect`, it makes nothing.
+    pub async fn find(settings: &LogSettings) -> Result<Option<u16>, LogError> {
+        let connection = Connection::open(&settings.url).await?;
+        let meta = Keys::new(&settings.prefix).meta(Partition(0));
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGET").arg(meta).arg("partitions");
+        let (partitions,): (Option<u16>,) = connection.read(&pipeline).await?;
+        Ok(partitions)
+    }
+
     pub fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
         (0..self.inner.partitions).map(Partition)
     }

@@ -150,7 +150,7 @@ pub async fn look(pool: &PgPool) -> Result<Look, ReadError> {
          UNION ALL
          SELECT NULL, NULL, NULL, NULL, NULL, account_id, NULL FROM projections.pulled_authors
          UNION ALL
-         SELECT NULL, NULL, NULL, NULL, NULL, NULL, id FROM projections.life",
+         SELECT NULL, NULL, NULL, NULL, NULL, NULL, min(id::text)::uuid FROM projections.life",
     )
     .bind(FIRST_GENERATION)
     .fetch_all(pool)
@@ -171,8 +171,10 @@ pub async fn look(pool: &PgPool) -> Result<Look, ReadError> {
         }
     }
     if look.life.is_none() {
+        // Of two at once the lesser counts, and who saw the other looks anew.
         sqlx::query(
-            "INSERT INTO projections.life (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING",
+            "INSERT INTO projections.life (id)
+             SELECT gen_random_uuid() WHERE NOT EXISTS (SELECT FROM projections.life)",
         )
         .execute(pool)
         .await?;

@@ -1,0 +1,391 @@
+//! What is looked at, part by part. Each part is looked at though others do not
+//! answer.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use eventlog::ServerFinding;
+use readmodel::progress::{Progress, State};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use rustix::fs::statvfs;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use tokio::time::timeout;
+
+use super::Finding;
+use crate::{
+    node::{connect_database, find_log},
+    projections,
+    settings::Settings,
+};
+
+const ANSWER_SECONDS_MAX: u64 = 5;
+/// Of what there is; above it, somebody should act.
+const FULL_SHARE: f64 = 0.8;
+const FREE_BYTES_MIN: u64 = 1 << 30;
+/// Expiry, leases and tokens take clocks to be closer than this.
+const SKEW_SECONDS_MAX: f64 = 1.0;
+const POSTGRES_VERSION_MIN: i64 = 140_000;
+
+const LOG: &str = "log server";
+const VIEWS: &str = "views server";
+const DATABASE: &str = "database";
+const WORKERS: &str = "workers";
+const PROJECTIONS: &str = "projections";
+
+pub async fn all(settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let log = redis(LOG, &settings.redis_log_url, "REDIS_LOG_URL", &mut findings).await;
+    let views = redis(
+        VIEWS,
+        &settings.redis_views_url,
+        "REDIS_VIEWS_URL",
+        &mut findings,
+    )
+    .await;
+    if let (Some(log), Some(views)) = (&log, &views)
+        && log == views
+    {
+        findings.push(Finding::problem(
+            VIEWS,
+            "it is the log server: what is evicted or wiped here would be the log",
+            "start a second Redis, and set REDIS_VIEWS_URL to it",
+        ));
+    }
+    let database = match in_time(connect_database(settings)).await {
+        Ok(database) => Some(database),
+        Err(error) => {
+            let mend = "start it, or correct DATABASE_URL (see `headwater config`)";
+            findings.push(Finding::problem(DATABASE, error, mend));
+            None
+        }
+    };
+    if let Some(database) = &database {
+        match in_time(look_at_database(database)).await {
+            Ok(seen) => findings.extend(seen),
+            Err(error) => findings.push(unreadable(DATABASE, error)),
+        }
+    }
+    if let (Some(_), Some(database)) = (log, &database) {
+        match in_time(look_at_projections(settings, database)).await {
+            Ok(seen) => findings.extend(seen),
+            Err(error) => findings.push(unreadable(PROJECTIONS, error)),
+        }
+    }
+    findings
+}
+
+async fn in_time<T, E: std::fmt::Display>(
+    looking: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    match timeout(Duration::from_secs(ANSWER_SECONDS_MAX), looking).await {
+        Ok(Ok(seen)) => Ok(seen),
+        Ok(Err(error)) => Err(format!("{error:#}")),
+        Err(_) => Err(format!("no answer in {ANSWER_SECONDS_MAX} s")),
+    }
+}
+
+fn unreadable(part: &'static str, error: String) -> Finding {
+    let mend = "bring the database to this release: headwater migrate";
+    Finding::problem(part, error, mend)
+}
+
+/// The server's own name of its run, where it answers.
+async fn redis(
+    part: &'static str,
+    url: &str,
+    setting: &str,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
+    let looked = async {
+        let config = ConnectionManagerConfig::new().set_number_of_retries(0);
+        let client = redis::Client::open(url)?;
+        let mut connection = ConnectionManager::new_with_config(client, config).await?;
+        look_at_redis(part, url, &mut connection).await
+    };
+    match in_time(looked).await {
+        Ok((run, seen)) => {
+            findings.extend(seen);
+            Some(run)
+        }
+        Err(error) => {
+            let mend = format!("start it, or correct {setting} (see `headwater config`)");
+            findings.push(Finding::problem(part, error, mend));
+            None
+        }
+    }
+}
+
+async fn look_at_redis(
+    part: &'static str,
+    url: &str,
+    connection: &mut ConnectionManager,
+) -> anyhow::Result<(String, Vec<Finding>)> {
+    let mut findings = Vec::new();
+    let info: String = redis::cmd("INFO").query_async(connection).await?;
+    let info: HashMap<&str, &str> = info.lines().filter_map(|l| l.split_once(':')).collect();
+    let of = |name: &str| info.get(name).copied().unwrap_or_default().trim();
+    let number = |name: &str| of(name).parse::<f64>().unwrap_or_default();
+    if part == LOG {
+        for finding in eventlog::inspect(connection).await? {
+            findings.push(unfit(&finding));
+        }
+        if of("aof_last_write_status") == "err" {
+            findings.push(Finding::problem(
+                part,
+                "it cannot write its log to the disk, and refuses all writes",
+                "free space on its disk; it goes on by itself",
+            ));
+        }
+        if of("aof_last_bgrewrite_status") == "err" {
+            findings.push(Finding::notice(
+                part,
+                "it could not compact its file, which grows until it can",
+                "free space on its disk, then: redis-cli BGREWRITEAOF",
+            ));
+        }
+    }
+    let (used, limit) = (number("used_memory"), number("maxmemory"));
+    let memory = match limit > 0.0 {
+        true => format!("{} of {} used", mebibytes(used), mebibytes(limit)),
+        false => format!("{} used", mebibytes(used)),
+    };
+    if limit > 0.0 && used > limit * FULL_SHARE && of("maxmemory_policy") == "noeviction" {
+        findings.push(Finding::problem(
+            part,
+            format!("{memory}: when it is full, writes are refused"),
+            "raise its maxmemory, or give it a bigger machine",
+        ));
+    }
+    let time: (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
+    findings.extend(skew(part, time.0 as f64 + time.1 as f64 / 1e6));
+    let folder: Result<HashMap<String, String>, _> = redis::cmd("CONFIG")
+        .arg("GET")
+        .arg("dir")
+        .query_async(connection)
+        .await;
+    let folder = folder.unwrap_or_default().remove("dir");
+    let local = redis::Client::open(url)?;
+    if is_here(&local) {
+        findings.extend(disk(part, folder.as_deref()));
+    }
+    if findings.is_empty() {
+        let version = of("redis_version");
+        findings.push(Finding::well(part, format!("Redis {version}, {memory}")));
+    }
+    Ok((of("run_id").to_owned(), findings))
+}
+
+fn unfit(finding: &ServerFinding) -> Finding {
+    let mend = match finding {
+        ServerFinding::Setting { name, wanted, .. } => {
+            format!("redis-cli CONFIG SET {name} {wanted}, then CONFIG REWRITE")
+        }
+        ServerFinding::SettingsHidden => {
+            "make sure of them, then set LOG_ALLOW_UNSAFE=true".to_owned()
+        }
+        ServerFinding::TooOld(_) => "upgrade it to 7.0 or newer".to_owned(),
+        ServerFinding::Replica => "set REDIS_LOG_URL to the primary".to_owned(),
+        ServerFinding::FailsOver(_) => {
+            "run the log on one server whose disk is kept; restore it instead".to_owned()
+        }
+    };
+    let seen = format!("{finding}: acknowledged writes could be lost");
+    Finding::problem(LOG, seen, mend)
+}
+
+/// Whether the server is on this machine, so that its folders are ours.
+fn is_here(client: &redis::Client) -> bool {
+    use redis::ConnectionAddr::{Tcp, Unix};
+    match client.get_connection_info().addr() {
+        Tcp(host, _) => host == "localhost" || host.parse().is_ok_and(is_loopback),
+        Unix(_) => true,
+        _ => false,
+    }
+}
+
+fn is_loopback(address: std::net::IpAddr) -> bool {
+    address.is_loopback()
+}
+
+fn disk(part: &'static str, folder: Option<&str>) -> Option<Finding> {
+    let folder = Path::new(folder?);
+    let seen = statvfs(folder).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
+    let (free, all) = (bytes(seen.f_bavail), bytes(seen.f_blocks));
+    let full = (all - free.min(all)) as f64 > all as f64 * FULL_SHARE;
+    (full && free < 10 * FREE_BYTES_MIN || free < FREE_BYTES_MIN).then(|| {
+        let free = mebibytes(free as f64);
+        let seen = format!("{free} are free where it keeps {}", folder.display());
+        Finding::problem(part, seen, "free space there, or move it to a bigger disk")
+    })
+}
+
+fn skew(part: &'static str, seconds: f64) -> Option<Finding> {
+    let own = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let skew = seconds - own.unwrap_or_default().as_secs_f64();
+    (skew.abs() > SKEW_SECONDS_MAX).then(|| {
+        let seen = format!("its clock is {skew:+.1} s from this machine's");
+        Finding::problem(
+            part,
+            seen,
+            "keep both clocks by NTP: timedatectl set-ntp true",
+        )
+    })
+}
+
+fn mebibytes(bytes: f64) -> String {
+    format!("{:.0} MiB", bytes / f64::from(1 << 20))
+}
+
+async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let row = one(
+        database,
+        "SELECT current_setting('server_version') AS version,
+             current_setting('server_version_num')::int8 AS number,
+             current_setting('fsync') AS fsync,
+             current_setting('synchronous_commit') AS committed,
+             current_setting('max_connections')::int8 AS connections_max,
+             (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
+                 AS connections,
+             extract(epoch FROM clock_timestamp())::float8 AS time,
+             pg_size_pretty(pg_database_size(current_database())) AS size,
+             to_regclass('public.seaql_migrations') IS NOT NULL AS migrated",
+    )
+    .await?;
+    let text = |name: &str| row.try_get::<String>("", name);
+    let (version, number) = (text("version")?, row.try_get::<i64>("", "number")?);
+    if number < POSTGRES_VERSION_MIN {
+        let seen = format!("PostgreSQL {version} is older than 14");
+        findings.push(Finding::problem(DATABASE, seen, "upgrade it"));
+    }
+    for (name, value) in [
+        ("fsync", text("fsync")?),
+        ("synchronous_commit", text("committed")?),
+    ] {
+        if value == "off" {
+            let seen = format!("{name} is off: a crash loses accounts that were registered");
+            let mend = format!("ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf();");
+            findings.push(Finding::problem(DATABASE, seen, mend));
+        }
+    }
+    let connections: i64 = row.try_get("", "connections")?;
+    let limit: i64 = row.try_get("", "connections_max")?;
+    if connections as f64 > limit as f64 * FULL_SHARE {
+        findings.push(Finding::notice(
+            DATABASE,
+            format!("{connections} of {limit} connections are taken"),
+            "lower DATABASE_CONNECTIONS, or raise max_connections",
+        ));
+    }
+    findings.extend(skew(DATABASE, row.try_get("", "time")?));
+    let missing = missing_migrations(database, row.try_get("", "migrated")?).await?;
+    if !missing.is_empty() {
+        let seen = format!("it lacks what this release needs: {}", missing.join(", "));
+        findings.push(Finding::problem(DATABASE, seen, "headwater migrate"));
+    }
+    if findings.is_empty() {
+        let size = text("size")?;
+        let seen = format!("PostgreSQL {version}, {size}, {connections} of {limit} connections");
+        findings.push(Finding::well(DATABASE, seen));
+    }
+    Ok(findings)
+}
+
+async fn missing_migrations(
+    database: &DatabaseConnection,
+    migrated: bool,
+) -> Result<Vec<String>, DbErr> {
+    let done: BTreeSet<String> = match migrated {
+        true => {
+            let sql = "SELECT version FROM public.seaql_migrations";
+            let rows = database
+                .query_all_raw(Statement::from_string(DbBackend::Postgres, sql))
+                .await?;
+            let names = rows.iter().map(|row| row.try_get("", "version"));
+            names.collect::<Result<_, _>>()?
+        }
+        false => BTreeSet::new(),
+    };
+    let all = migrations::names().into_iter();
+    Ok(all.filter(|name| !done.contains(name)).collect())
+}
+
+async fn one(database: &DatabaseConnection, sql: &str) -> Result<sea_orm::QueryResult, DbErr> {
+    let statement = Statement::from_string(DbBackend::Postgres, sql);
+    let row = database.query_one_raw(statement).await?;
+    row.ok_or_else(|| DbErr::RecordNotFound("no row".into()))
+}
+
+async fn look_at_projections(
+    settings: &Settings,
+    database: &DatabaseConnection,
+) -> anyhow::Result<Vec<Finding>> {
+    let Some(log) = find_log(settings).await? else {
+        let mend = "headwater serve, or work, makes it; after a loss restore it first";
+        return Ok(vec![Finding::notice(
+            LOG,
+            "there is no log in it yet",
+            mend,
+        )]);
+    };
+    let all = projections::look(&log, database.get_postgres_connection_pool()).await?;
+    let mut findings = Vec::new();
+    let owners: BTreeSet<_> = all
+        .iter()
+        .filter_map(|p| p.checkpoint.owner.as_deref())
+        .collect();
+    match owners.len() {
+        0 => findings.push(Finding::problem(
+            WORKERS,
+            "none holds a partition: nothing that is written will be seen",
+            "headwater work",
+        )),
+        count => findings.push(Finding::well(WORKERS, format!("{count} at work"))),
+    }
+    let held = |progress: &&Progress| progress.checkpoint.owner.is_some() || !owners.is_empty();
+    let ill: Vec<_> = all
+        .iter()
+        .filter(|p| !p.state.is_well())
+        .filter(held)
+        .collect();
+    for progress in &ill {
+        let (name, partition) = (&progress.checkpoint.projection, progress.head.partition);
+        let trouble = progress.trouble.as_deref().unwrap_or_default();
+        let seen = format!("{name} {partition} is {}: {trouble}", progress.state.name());
+        let mend = match progress.state {
+            State::Diverged => "restore the log, or make the read model anew from it",
+            _ if progress.checkpoint.owner.is_none() => "start more workers: headwater work",
+            _ => "look at the worker's own output; it tries again every few seconds",
+        };
+        findings.push(Finding::problem(PROJECTIONS, seen, mend));
+    }
+    if ill.is_empty() {
+        let lag: u64 = all.iter().map(|progress| progress.lag_events).sum();
+        let behind = all.iter().map(|progress| progress.lag_seconds);
+        let behind = behind.fold(0.0, f64::max);
+        let seen = format!("{lag} events behind, {behind:.1} s");
+        findings.push(Finding::well(PROJECTIONS, seen));
+    }
+    Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Grade;
+
+    #[test]
+    fn clocks_may_differ_by_a_second() {
+        let own = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let own = own.unwrap_or_default().as_secs_f64();
+        assert!(skew(LOG, own).is_none());
+        let late = skew(LOG, own - 7.0).map(|finding| (finding.grade, finding.seen));
+        let (grade, seen) = late.unwrap_or((Grade::Well, String::new()));
+        assert_eq!(grade, Grade::Problem);
+        assert!(seen.contains("-7.0 s"), "{seen}");
+    }
+}
