@@ -138,7 +138,7 @@ pub struct Look {
     /// unpushed.
     pub pulled: BTreeSet<AccountId>,
     /// Another one after every crash of the database, which may have lost what
-    /// was committed last; none until somebody looks again.
+    /// was committed last.
     pub life: Option<Uuid>,
 }
 
@@ -171,15 +171,23 @@ pub async fn look(pool: &PgPool) -> Result<Look, ReadError> {
         }
     }
     if look.life.is_none() {
-        // Of two at once the lesser counts, and who saw the other looks anew.
-        sqlx::query(
-            "INSERT INTO projections.life (id)
-             SELECT gen_random_uuid() WHERE NOT EXISTS (SELECT FROM projections.life)",
-        )
-        .execute(pool)
-        .await?;
+        look.life = begin_life(pool).await?;
     }
     Ok(look)
+}
+
+/// Of two who do this at once the lesser counts; who saw the other looks anew.
+async fn begin_life(pool: &PgPool) -> Result<Option<Uuid>, ReadError> {
+    sqlx::query(
+        "INSERT INTO projections.life (id)
+         SELECT gen_random_uuid() WHERE NOT EXISTS (SELECT FROM projections.life)",
+    )
+    .execute(pool)
+    .await?;
+    let row = sqlx::query("SELECT min(id::text)::uuid AS life FROM projections.life")
+        .fetch_one(pool)
+        .await?;
+    Ok(row.try_get("life")?)
 }
 
 /// Every partition's checkpoint, and why those that stand still do.

@@ -161,7 +161,7 @@ impl Follower {
         let fanned_out = &observed.views[View::Timelines as usize].reached.positions;
         // Rows that were read after a crash may be older than those before it,
         // though their events are soon folded again.
-        if life.is_none() || life != known.life || !folded.reach(before) {
+        if life != known.life || !folded.reach(before) {
             self.restart(folded, fanned_out);
             observed.told = true;
         } else {
