@@ -1,7 +1,8 @@
 //! Settings and the contract, from the command line.
 
+use sea_orm::ConnectionTrait;
 use tempfile::tempdir;
-use testkit::Servers;
+use testkit::{App, Servers};
 
 use crate::process::{environment, run};
 
@@ -51,4 +52,18 @@ async fn an_unsafe_log_server_is_refused() {
     assert_eq!(refused.status, 1);
     assert!(refused.err.contains("appendonly"), "{}", refused.err);
     assert!(refused.err.contains("LOG_ALLOW_UNSAFE"), "{}", refused.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_runs_on_a_database_of_an_earlier_release() {
+    let app = App::start().await;
+    let (settings, folder) = (environment(&app.servers), tempdir().unwrap());
+    let forget = "DELETE FROM public.seaql_migrations WHERE version = 'm0003_progress'";
+    app.database.execute_unprepared(forget).await.unwrap();
+    for role in ["serve", "work"] {
+        let refused = run(&[role], &settings, folder.path()).await;
+        assert_eq!(refused.status, 1);
+        assert!(refused.err.contains("m0003_progress"), "{}", refused.err);
+        assert!(refused.err.contains("headwater migrate"), "{}", refused.err);
+    }
 }

@@ -5,9 +5,14 @@ mod m0002_projections;
 mod m0003_progress;
 pub mod social;
 
+use std::collections::BTreeSet;
+
 use sea_orm_migration::{
     async_trait::async_trait,
-    sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, TransactionTrait},
+    sea_orm::{
+        ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
+        TransactionTrait,
+    },
     {DbErr, MigrationTrait, MigratorTrait},
 };
 
@@ -27,10 +32,24 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// The names of all migrations, as the database keeps them when they are done.
-pub fn names() -> Vec<String> {
+/// The names of the migrations that `database` lacks. Changes nothing.
+pub async fn missing(database: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let query = |sql: &str| {
+        let statement = Statement::from_string(DbBackend::Postgres, sql);
+        database.query_all_raw(statement)
+    };
+    let there = query("SELECT 1 WHERE to_regclass('public.seaql_migrations') IS NOT NULL").await?;
+    let done: BTreeSet<String> = match there.is_empty() {
+        true => BTreeSet::new(),
+        false => {
+            let rows = query("SELECT version FROM public.seaql_migrations").await?;
+            let names = rows.iter().map(|row| row.try_get("", "version"));
+            names.collect::<Result<_, _>>()?
+        }
+    };
     let all = Migrator::migrations();
-    all.iter().map(|one| one.name().to_owned()).collect()
+    let names = all.iter().map(|one| one.name().to_owned());
+    Ok(names.filter(|name| !done.contains(name)).collect())
 }
 
 /// Brings the database at `url` to what this release needs. Safe to call from

@@ -44,6 +44,8 @@ impl Bench {
             urls: servers.urls().clone(),
         };
         let world = World::look(&servers.pool).await?;
+        // The graph may have been kept by an earlier build.
+        launcher.run(&["migrate"]).await?;
         let (serve, api) = launcher.serve().await?;
         Ok(Self {
             arguments: arguments.clone(),

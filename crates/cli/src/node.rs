@@ -66,6 +66,13 @@ fn log_settings(settings: &Settings) -> LogSettings {
 impl Node {
     pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
         let database = connect_database(&settings).await?;
+        let missing = migrations::missing(&database).await?;
+        if !missing.is_empty() {
+            anyhow::bail!(
+                "the database lacks what this release needs ({}): run `headwater migrate`",
+                missing.join(", ")
+            );
+        }
         let log = connect_log(&settings).await?;
         let lists = Lists::new(&TimelineSettings {
             views: ViewsUrl(settings.redis_views_url.clone()),

@@ -252,8 +252,7 @@ async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<F
              (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
                  AS connections,
              extract(epoch FROM clock_timestamp())::float8 AS time,
-             pg_size_pretty(pg_database_size(current_database())) AS size,
-             to_regclass('public.seaql_migrations') IS NOT NULL AS migrated",
+             pg_size_pretty(pg_database_size(current_database())) AS size",
     )
     .await?;
     let text = |name: &str| row.try_get::<String>("", name);
@@ -282,7 +281,7 @@ async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<F
         ));
     }
     findings.extend(skew(DATABASE, row.try_get("", "time")?));
-    let missing = missing_migrations(database, row.try_get("", "migrated")?).await?;
+    let missing = migrations::missing(database).await?;
     if !missing.is_empty() {
         let seen = format!("it lacks what this release needs: {}", missing.join(", "));
         findings.push(Finding::problem(DATABASE, seen, "headwater migrate"));
@@ -293,25 +292,6 @@ async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<F
         findings.push(Finding::well(DATABASE, seen));
     }
     Ok(findings)
-}
-
-async fn missing_migrations(
-    database: &DatabaseConnection,
-    migrated: bool,
-) -> Result<Vec<String>, DbErr> {
-    let done: BTreeSet<String> = match migrated {
-        true => {
-            let sql = "SELECT version FROM public.seaql_migrations";
-            let rows = database
-                .query_all_raw(Statement::from_string(DbBackend::Postgres, sql))
-                .await?;
-            let names = rows.iter().map(|row| row.try_get("", "version"));
-            names.collect::<Result<_, _>>()?
-        }
-        false => BTreeSet::new(),
-    };
-    let all = migrations::names().into_iter();
-    Ok(all.filter(|name| !done.contains(name)).collect())
 }
 
 async fn one(database: &DatabaseConnection, sql: &str) -> Result<sea_orm::QueryResult, DbErr> {
