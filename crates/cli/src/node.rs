@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use api::{Rooms, Services, SigningKey, TokenSettings};
 use eventlog::{Log, LogSettings};
-use kernel::{Sealer, Uuid};
+use kernel::{Sealer, Timestamp, Uuid};
 use readmodel::{
     Social,
     timelines::{Lists, TimelineSettings, ViewsUrl},
@@ -129,4 +129,9 @@ fn process_name() -> String {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy().into_owned();
     format!("{host}/{}", std::process::id())
+}
+
+pub fn now() -> Timestamp {
+    let now = time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    Timestamp(now as i64)
 }

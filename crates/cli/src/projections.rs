@@ -9,10 +9,9 @@ use clap::Args;
 use kernel::Positions;
 use readmodel::progress::{self, Progress, State};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
 use crate::{
-    node::{connect_database, find_log},
+    node::{connect_database, find_log, now},
     settings::Settings,
     stop,
     table::{self, Tone},
@@ -77,8 +76,7 @@ pub async fn look(log: &eventlog::Log, pool: &readmodel::PgPool) -> anyhow::Resu
     let heads: Positions = log.heads().await?.into_iter().collect();
     let at: Vec<_> = checkpoints.iter().map(|checkpoint| checkpoint.at).collect();
     let waiting = log.waiting_since(&at).await?;
-    let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
-    let now = kernel::Timestamp(now as i64);
+    let now = now();
     let all = checkpoints.into_iter().zip(waiting);
     Ok(all
         .map(|(checkpoint, since)| Progress::of(checkpoint, &heads, since, now))

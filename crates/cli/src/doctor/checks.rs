@@ -88,7 +88,7 @@ async fn in_time<T, E: std::fmt::Display>(
 }
 
 fn unreadable(part: &'static str, error: String) -> Finding {
-    let mend = "bring the database to this release: headwater migrate";
+    let mend = "what is named; where a table or column is missing: headwater migrate";
     Finding::problem(part, error, mend)
 }
 
@@ -200,14 +200,13 @@ fn unfit(finding: &ServerFinding) -> Finding {
 fn is_here(client: &redis::Client) -> bool {
     use redis::ConnectionAddr::{Tcp, Unix};
     match client.get_connection_info().addr() {
-        Tcp(host, _) => host == "localhost" || host.parse().is_ok_and(is_loopback),
+        Tcp(host, _) => {
+            let address = host.parse::<std::net::IpAddr>();
+            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        }
         Unix(_) => true,
         _ => false,
     }
-}
-
-fn is_loopback(address: std::net::IpAddr) -> bool {
-    address.is_loopback()
 }
 
 fn disk(part: &'static str, folder: Option<&str>) -> Option<Finding> {

@@ -17,7 +17,7 @@ use domain::{
     posts::{PostId, PublishPost, Text, Visibility},
 };
 use eventlog::{ExecuteError, Intent, LogError};
-use kernel::{AccountId, Command, Timestamp, Uuid};
+use kernel::{AccountId, Command, Uuid};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -28,7 +28,7 @@ use super::{
     activity::{Ids, Operation},
     summary::Summary,
 };
-use crate::node::Node;
+use crate::node::{Node, now};
 
 const LANES: usize = 4_096;
 const LANE_OPERATIONS_MAX: usize = 256;
@@ -308,9 +308,4 @@ async fn execute<C: Command>(
 
 fn refused(error: impl ToString) -> Refusal {
     Refusal::Refused(error.to_string())
-}
-
-fn now() -> Timestamp {
-    let now = time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
-    Timestamp(now as i64)
 }
