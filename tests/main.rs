@@ -12,6 +12,7 @@ mod posts;
 mod process;
 mod projections;
 mod reading;
+mod rebuild;
 mod refusals;
 mod replay;
 mod secrecy;

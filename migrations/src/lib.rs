@@ -3,6 +3,7 @@
 mod m0001_vault;
 mod m0002_projections;
 mod m0003_progress;
+mod m0004_generations;
 pub mod social;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_vault::Migration),
             Box::new(m0002_projections::Migration),
             Box::new(m0003_progress::Migration),
+            Box::new(m0004_generations::Migration),
         ]
     }
 }

@@ -292,6 +292,7 @@ impl AccountsApi {
         let observed = (services.freshness)
             .wait(View::Social, Some(me.account), &min_position.0)
             .await?;
+        observed.refuse_parked(me.account.0)?;
         let row = find(&services, me.account).await?;
         let credentials = services.vault.by_account(me.account).await?;
         let version = row.version;
@@ -429,6 +430,7 @@ impl AccountsApi {
         let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
+        observed.refuse_parked(account_id.0)?;
         let row = find(&services, AccountId(account_id.0)).await?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
@@ -457,6 +459,7 @@ impl AccountsApi {
         let handle: Handle = handle.0.parse().map_err(|_| missing())?;
         let row = accounts::by_handle(services.pool(), &handle).await?;
         let row = row.ok_or_else(missing)?;
+        observed.refuse_parked(row.id.0)?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
             .as_of(observed.header(View::Social))

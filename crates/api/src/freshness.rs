@@ -33,6 +33,7 @@ const LOG_MILLISECONDS_MAX: u64 = 300;
 /// How long a log that did not answer is not asked again.
 const LOG_AWAY_MILLISECONDS: u64 = 1_000;
 const BEHIND_RETRY_SECONDS: u32 = 2;
+const PARKED_RETRY_SECONDS: u32 = 60;
 
 /// What a read is answered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub(crate) struct Observed {
     pub told: bool,
     /// Authors that are not in the lists of the timelines view.
     pub pulled: Arc<BTreeSet<AccountId>>,
+    /// What waits with events that could not be folded.
+    parked: Arc<BTreeSet<Uuid>>,
     /// Of the database.
     life: Option<Uuid>,
     at: Instant,
@@ -80,6 +83,7 @@ impl Observed {
             views: Default::default(),
             told: false,
             pulled: Arc::default(),
+            parked: Arc::default(),
             life: None,
             at: Instant::now(),
             failed: None,
@@ -89,6 +93,21 @@ impl Observed {
     fn is_at(&self, before: &Self) -> bool {
         let mut both = self.views.iter().zip(&before.views);
         both.all(|(now, then)| now.reached.positions == then.reached.positions)
+    }
+
+    /// The generation of the view that is read.
+    pub fn generation(&self, view: View) -> i32 {
+        self.views[view as usize].reached.generation.max(1)
+    }
+
+    /// An older state of `aggregate` is no answer.
+    pub fn refuse_parked(&self, aggregate: Uuid) -> Result<(), Problem> {
+        if !self.parked.contains(&aggregate) {
+            return Ok(());
+        }
+        let detail = "Something that happened to this could not be taken in yet. \
+                      An operator must look.";
+        Err(Problem::new(Code::Parked, detail).retry_after(PARKED_RETRY_SECONDS))
     }
 
     /// `As-Of`.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
-use readmodel::checkpoints;
+use readmodel::{Projection, checkpoints};
 
 use crate::{
     problem::{Code, Problem},
@@ -49,22 +49,24 @@ impl HealthApi {
     #[oai(path = "/health/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, services: Data<&Arc<Services>>) -> Result<Json<Readiness>, Problem> {
         let patience = Duration::from_millis(ANSWER_MILLISECONDS_MAX);
-        let folded = checkpoints::all(services.pool(), "social");
+        let folded = checkpoints::live(services.pool(), Projection::Social);
         let (folded, heads, views) = tokio::join!(
             tokio::time::timeout(patience, folded),
             tokio::time::timeout(patience, services.log.heads()),
             tokio::time::timeout(patience, services.lists.answers()),
         );
-        let Ok(Ok((folded, _))) = folded else {
+        let Ok(Ok(folded)) = folded else {
             let detail = "The database does not answer.";
             return Err(Problem::new(Code::Unavailable, detail));
         };
         let heads = heads.ok().and_then(Result::ok);
         let lag = heads.as_ref().map(|heads| {
-            let behind = heads.iter().map(|head| match folded.get(head.partition) {
-                Some(at) if at.epoch == head.epoch => head.seq.saturating_sub(at.seq),
-                _ => head.seq + 1,
-            });
+            let behind = heads
+                .iter()
+                .map(|head| match folded.positions.get(head.partition) {
+                    Some(at) if at.epoch == head.epoch => head.seq.saturating_sub(at.seq),
+                    _ => head.seq + 1,
+                });
             behind.sum()
         });
         Ok(Json(Readiness {

@@ -380,6 +380,7 @@ impl PostsApi {
         let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
+        observed.refuse_parked(post_id.0)?;
         let (pool, account, id) = (services.pool(), viewer.account(), PostId(post_id.0));
         let posts = services
             .hot
@@ -478,6 +479,7 @@ impl PostsApi {
         let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
+        observed.refuse_parked(post_id.0)?;
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
         let rows = posts::revisions(services.pool(), post).await?;
         let items = rows.into_iter().map(Revision::from).collect();
@@ -506,6 +508,7 @@ impl PostsApi {
         let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
+        observed.refuse_parked(post_id.0)?;
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
         let asked = pages::asked(limit.0);
         let rows = posts::replies(services.pool(), viewer.account(), post, after, asked).await?;
@@ -537,6 +540,7 @@ impl PostsApi {
         let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
+        observed.refuse_parked(post_id.0)?;
         let row = find(&services, viewer, PostId(post_id.0)).await?;
         let (pool, account) = (services.pool(), viewer.account());
         let ancestors = posts::ancestors(pool, account, row.id).await?;

@@ -79,6 +79,8 @@ codes! {
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A server that this needs does not answer";
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too much is going on";
     ProjectionBehind = "projection_behind", SERVICE_UNAVAILABLE, "The read model is behind";
+    /// Events of what was asked for wait for an operator.
+    Parked = "parked", SERVICE_UNAVAILABLE, "This waits for an operator";
     DeadlineExceeded = "deadline_exceeded", SERVICE_UNAVAILABLE, "The request took too long";
 }
 

@@ -61,11 +61,14 @@ impl TimelinesApi {
             Ok(observed) => (observed, View::Timelines, true),
             Err(_) => (folded, View::Social, false),
         };
+        let lists = services
+            .lists
+            .of_generation(observed.generation(View::Timelines));
         let home = Home {
             pool: services.pool(),
             hot: &services.hot,
             told: observed.told,
-            lists: use_lists.then_some((&services.lists, &observed.pulled)),
+            lists: use_lists.then_some((&lists, &observed.pulled)),
             reader: me.account,
         };
         let posts = home.page(before, pages::asked(limit.0)).await?;

@@ -3,21 +3,16 @@
 
 mod checks;
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::io::{IsTerminal, Write};
 
 use clap::Args;
 use serde_json::json;
 
 use crate::{
+    outcome::Outcome,
     settings::Values,
     table::{self, Tone},
 };
-
-/// Something has to be mended.
-const PROBLEMS: u8 = 3;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -96,7 +91,7 @@ impl Finding {
     }
 }
 
-pub async fn run(arguments: Doctor, values: &Values) -> anyhow::Result<ExitCode> {
+pub async fn run(arguments: Doctor, values: &Values) -> anyhow::Result<Outcome> {
     let findings = match values.read() {
         Ok(settings) => checks::all(&settings).await,
         Err(bad) => vec![Finding::problem(
@@ -122,8 +117,8 @@ pub async fn run(arguments: Doctor, values: &Values) -> anyhow::Result<ExitCode>
     out.flush()?;
     let worst = findings.iter().map(|finding| finding.grade).max();
     Ok(match worst {
-        Some(Grade::Problem) => ExitCode::from(PROBLEMS),
-        _ => ExitCode::SUCCESS,
+        Some(Grade::Problem) => Outcome::Problems,
+        _ => Outcome::Done,
     })
 }
 

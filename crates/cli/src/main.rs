@@ -1,11 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod dead_letters;
 mod doctor;
 mod import;
 mod migrate;
 mod node;
+mod operator;
+mod outcome;
 mod projections;
+mod reporting;
 mod running;
 mod serve;
 mod settings;
@@ -16,13 +20,14 @@ mod tail;
 mod token;
 mod trace;
 mod up;
+mod verify;
 mod work;
 
 use std::{io::Write, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{running::Running, settings::Values};
+use crate::{outcome::Outcome, running::Running, settings::Values};
 
 /// A request makes hundreds of small allocations; the system's allocator took
 /// a sixth of the time of a like.
@@ -59,7 +64,11 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Look at servers, settings and workers, and say what mends what is wrong
     Doctor(doctor::Doctor),
-    /// Show how far each projection is, and how it is doing
+    /// Events that could not be folded: list, show, retry, skip
+    DeadLetters(dead_letters::DeadLetters),
+    /// Compare what is live with what the log says, row by row
+    Verify(verify::Verify),
+    /// Show how far each projection is, rebuild, pause or replay one
     Projections(projections::Projections),
     /// Print an access token for an account
     Token {
@@ -108,22 +117,28 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     if let Some(plan) = environment("HEADWATER_CRASH_AT") {
         kernel::crash::arm(&plan)?;
     }
-    let done = match command {
-        Command::Doctor(arguments) => return doctor::run(arguments, &values).await,
-        Command::Up => up::run(&folder, environment).await,
-        Command::Serve => serve::run(values.read()?).await,
-        Command::Work => work::run(values.read()?).await,
-        Command::Migrate => migrate::run(&values.read()?).await,
-        Command::Config => config::run(&values),
+    let outcome = match command {
+        Command::Up => up::run(&folder, environment).await.map(done),
+        Command::Serve => serve::run(values.read()?).await.map(done),
+        Command::Work => work::run(values.read()?).await.map(done),
+        Command::Migrate => migrate::run(&values.read()?).await.map(done),
+        Command::Config => config::run(&values).map(done),
         Command::Openapi => match std::io::stdout().write_all(api::document()?.as_bytes()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(()),
+            _ => Ok(Outcome::Done),
         },
-        Command::Tail(tail) => tail::run(tail, &values.read()?).await,
-        Command::Import(import) => import::run(import, values.read()?).await,
-        Command::Simulate(simulate) => simulate::run(&simulate),
-        Command::Projections(arguments) => projections::run(arguments, &values.read()?).await,
-        Command::Token { handle } => token::run(&handle, values.read()?).await,
+        Command::Tail(tail) => tail::run(tail, &values.read()?).await.map(done),
+        Command::Import(import) => import::run(import, values.read()?).await.map(done),
+        Command::Simulate(simulate) => simulate::run(&simulate).map(done),
+        Command::Token { handle } => token::run(&handle, values.read()?).await.map(done),
+        Command::Doctor(arguments) => doctor::run(arguments, &values).await,
+        Command::DeadLetters(arguments) => dead_letters::run(arguments, values.read()?).await,
+        Command::Projections(arguments) => projections::run(arguments, values.read()?).await,
+        Command::Verify(arguments) => verify::run(arguments, values.read()?).await,
     };
-    done.map(|()| ExitCode::SUCCESS)
+    outcome.map(ExitCode::from)
+}
+
+fn done(_: ()) -> Outcome {
+    Outcome::Done
 }

@@ -7,10 +7,7 @@ use anyhow::Context;
 use api::{Rooms, Services, SigningKey, TokenSettings};
 use eventlog::{Log, LogSettings};
 use kernel::{Sealer, Timestamp, Uuid};
-use readmodel::{
-    Social,
-    timelines::{Lists, TimelineSettings, ViewsUrl},
-};
+use readmodel::timelines::{Lists, TimelineSettings, ViewsUrl};
 use sea_orm::DatabaseConnection;
 use vault::{KeySealer, PasswordHashes, Vault};
 use worker::{Engine, Parts};
@@ -91,15 +88,18 @@ impl Node {
     }
 
     pub fn engine(&self) -> Engine {
-        let parts = Parts {
+        Engine::new(self.parts(), Uuid::now_v7()).named(process_name())
+    }
+
+    /// What folds work with.
+    pub fn parts(&self) -> Parts {
+        Parts {
             log: self.log.clone(),
             database: self.database.clone(),
             sealer: self.sealer.clone(),
-            social: Social::new(migrations::social::LIVE),
             lists: self.lists.clone(),
             push_followers_max: self.settings.push_followers_max,
-        };
-        Engine::new(parts, Uuid::now_v7()).named(process_name())
+        }
     }
 
     pub fn services(&self) -> anyhow::Result<Services> {

@@ -1,176 +1,82 @@
-//! `headwater projections`: how far each projection is, and how it is doing.
+//! `headwater projections`: what operators see of projections and do to them.
 
-use std::{
-    io::{IsTerminal, Write},
-    time::Duration,
-};
+mod controls;
+mod list;
+mod rebuild;
 
-use clap::Args;
-use kernel::Positions;
-use readmodel::progress::{self, Progress, State};
-use serde_json::{Value, json};
+use clap::{Args, Subcommand, ValueEnum};
+use readmodel::Projection;
 
-use crate::{
-    node::{connect_database, find_log, now},
-    settings::Settings,
-    stop,
-    table::{self, Tone},
-};
+pub use controls::{aggregate, show_aggregate};
+pub use list::look;
+pub use rebuild::{Rate, begin_operation, rate};
 
-const WATCH_SECONDS: u64 = 1;
-/// Goes to the top and clears what is below (ECMA-48: CUP, ED).
-const REDRAW: &str = "\u{1b}[H\u{1b}[J";
+use crate::{outcome::Outcome, settings::Settings};
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   headwater projections --watch
   headwater projections --json | jq 'select(.state != \"live\")'
+  headwater projections rebuild social
 
-States: live; catching up (the next event waits for more than 2 s); stalled
+States: live; catching up (the next event waits for more than 2 s); rebuilding;
+paused; parked (some events wait, see `headwater dead-letters`); stalled
 (something waits and nothing moves, or no worker holds the partition); diverged
 (it has read what the log does not have). Into a pipe it prints JSON lines.")]
 pub struct Projections {
-    /// Show it anew every second, until Ctrl-C
-    #[arg(short, long)]
-    watch: bool,
-    /// One JSON object a line for each projection and partition
-    #[arg(long)]
-    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    list: list::List,
 }
 
-pub async fn run(arguments: Projections, settings: &Settings) -> anyhow::Result<()> {
-    let database = connect_database(settings).await?;
-    let Some(log) = find_log(settings).await? else {
-        anyhow::bail!("there is no log yet: `headwater serve` or `work` makes it");
-    };
-    let json = arguments.json || !std::io::stdout().is_terminal();
-    let mut stopped = stop::on_signal()?;
-    loop {
-        let all = look(&log, database.get_postgres_connection_pool()).await?;
-        let mut out = std::io::stdout().lock();
-        if json {
-            for progress in &all {
-                writeln!(out, "{}", line(progress))?;
-            }
-        } else {
-            if arguments.watch {
-                write!(out, "{REDRAW}")?;
-            }
-            show(&mut out, &all)?;
-        }
-        out.flush()?;
-        drop(out);
-        if !arguments.watch {
-            return Ok(());
-        }
-        tokio::select! {
-            _ = stopped.wait_for(|stop| *stop) => return Ok(()),
-            () = tokio::time::sleep(Duration::from_secs(WATCH_SECONDS)) => {}
-        }
-    }
+#[derive(Subcommand)]
+enum Command {
+    /// Fold everything again beside what is live, compare, and swap
+    Rebuild(rebuild::Rebuild),
+    /// Drop a rebuild that has not become live
+    Abort(rebuild::Abort),
+    /// Make the generation before live again
+    Rollback(rebuild::Rollback),
+    /// Drop the generations that a rollback would need
+    Drop(rebuild::Drop),
+    /// Let workers stop folding a projection
+    Pause(controls::Pause),
+    /// Let workers go on
+    Resume(controls::Resume),
+    /// Fold events again into what is live
+    Replay(controls::Replay),
 }
 
-/// Checkpoints first: a head that is looked up later is never behind them.
-pub async fn look(log: &eventlog::Log, pool: &readmodel::PgPool) -> anyhow::Result<Vec<Progress>> {
-    let checkpoints = progress::checkpoints(pool).await?;
-    let heads: Positions = log.heads().await?.into_iter().collect();
-    let at: Vec<_> = checkpoints.iter().map(|checkpoint| checkpoint.at).collect();
-    let waiting = log.waiting_since(&at).await?;
-    let now = now();
-    let all = checkpoints.into_iter().zip(waiting);
-    Ok(all
-        .map(|(checkpoint, since)| Progress::of(checkpoint, &heads, since, now))
-        .collect())
+/// A projection by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Name {
+    /// The tables that reads are answered from
+    Social,
+    /// Home timelines in the views server
+    Timelines,
 }
 
-fn line(progress: &Progress) -> Value {
-    let checkpoint = &progress.checkpoint;
-    json!({
-        "projection": checkpoint.projection,
-        "generation": checkpoint.generation,
-        "partition": checkpoint.at.partition,
-        "state": progress.state.name(),
-        "position": checkpoint.at,
-        "head": progress.head,
-        "lag_events": progress.lag_events,
-        "lag_seconds": progress.lag_seconds,
-        "events_per_second": checkpoint.rate,
-        "seconds_to_head": progress.seconds_to_head,
-        "owner": checkpoint.owner,
-        "trouble": progress.trouble,
-    })
-}
-
-fn show(out: &mut impl Write, all: &[Progress]) -> std::io::Result<()> {
-    let headers = [
-        "PROJECTION",
-        "PARTITION",
-        "STATE",
-        "POSITION",
-        "HEAD",
-        "LAG",
-        "BEHIND",
-        "RATE",
-        "TO HEAD",
-        "OWNER",
-    ];
-    let row = |progress: &Progress| {
-        let checkpoint = &progress.checkpoint;
-        let tone = match progress.state {
-            State::Live => Tone::Well,
-            State::CatchingUp => Tone::Notable,
-            State::Stalled | State::Diverged => Tone::Bad,
-        };
-        vec![
-            table::text(&checkpoint.projection),
-            table::number(checkpoint.at.partition),
-            table::toned(progress.state.name(), tone),
-            table::text(checkpoint.at.entry_id()),
-            table::text(progress.head.entry_id()),
-            table::number(progress.lag_events),
-            table::number(format!("{:.1} s", progress.lag_seconds)),
-            table::number(format!("{:.0}/s", checkpoint.rate)),
-            table::number(progress.seconds_to_head.map_or("-".into(), duration)),
-            table::text(checkpoint.owner.as_deref().unwrap_or("-")),
-        ]
-    };
-    let rows: Vec<_> = all.iter().map(row).collect();
-    table::write(out, &headers, &rows, table::colours())?;
-    if all.is_empty() {
-        writeln!(
-            out,
-            "no worker has run yet: start one with `headwater work`"
-        )?;
-    }
-    for progress in all {
-        if let Some(trouble) = &progress.trouble {
-            let checkpoint = &progress.checkpoint;
-            let (name, partition) = (&checkpoint.projection, checkpoint.at.partition);
-            writeln!(out, "{name} {partition}: {trouble}")?;
+impl From<Name> for Projection {
+    fn from(name: Name) -> Self {
+        match name {
+            Name::Social => Self::Social,
+            Name::Timelines => Self::Timelines,
         }
     }
-    Ok(())
 }
 
-/// Such as `42 s` or `1 h 05 min`.
-fn duration(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+pub async fn run(arguments: Projections, settings: Settings) -> anyhow::Result<Outcome> {
+    match arguments.command {
+        None => list::run(arguments.list, &settings).await?,
+        Some(Command::Rebuild(rebuild)) => return rebuild::run(rebuild, settings).await,
+        Some(Command::Abort(abort)) => rebuild::abort(abort, settings).await?,
+        Some(Command::Rollback(rollback)) => rebuild::rollback(rollback, settings).await?,
+        Some(Command::Drop(drop)) => rebuild::drop(drop, settings).await?,
+        Some(Command::Pause(pause)) => controls::pause(pause, settings).await?,
+        Some(Command::Resume(resume)) => controls::resume(resume, settings).await?,
+        Some(Command::Replay(replay)) => controls::replay(replay, settings).await?,
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_two_units_at_most() {
-        let cases = [(0.4, "0 s"), (59.6, "1 min 00 s"), (3_900.0, "1 h 05 min")];
-        for (seconds, shown) in cases {
-            assert_eq!(duration(seconds), shown);
-        }
-    }
+    Ok(Outcome::Done)
 }

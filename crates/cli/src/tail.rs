@@ -88,7 +88,7 @@ pub async fn run(tail: Tail, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn beginnings(log: &Log, offset: &str) -> anyhow::Result<Vec<Position>> {
+pub async fn beginnings(log: &Log, offset: &str) -> anyhow::Result<Vec<Position>> {
     let beginning = || log.partitions().map(Log::beginning);
     if offset == "start" {
         return Ok(beginning().collect());
@@ -122,7 +122,7 @@ async fn beginnings(log: &Log, offset: &str) -> anyhow::Result<Vec<Position>> {
 
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>; what
 /// the specification has no name for stands in extension attributes.
-async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyhow::Result<Value> {
+pub async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyhow::Result<Value> {
     let Recorded { position, envelope } = recorded;
     let data = match envelope.event_type.as_str() {
         EPOCH_STARTED => {

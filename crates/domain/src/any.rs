@@ -13,6 +13,7 @@ use crate::{
     follows::{FollowEvent, Followed, Unfollowed},
     handles::{Handle, HandleEvent, HandleReleased, HandleReserved},
     likes::{LikeEvent, Liked, Unliked},
+    operations::{OperationEvent, OperatorActed},
     posts::{
         Language, PostCreated, PostDeleted, PostEdited, PostEvent, PostId, PostState, Reply, Text,
         Visibility,
@@ -117,7 +118,21 @@ pub fn event() -> impl Strategy<Value = Event> {
         post_event().prop_map(Event::Post),
         account_event().prop_map(Event::Account),
         handle_event().prop_map(Event::Handle),
+        operation_event().prop_map(Event::Operation),
     ]
+}
+
+fn operation_event() -> impl Strategy<Value = OperationEvent> {
+    let text = || "[a-z ]{0,9}";
+    (text(), text(), text(), option::of(text())).prop_map(|(operator, action, target, reason)| {
+        let acted = OperatorActed {
+            operator,
+            action,
+            target,
+            reason,
+        };
+        acted.into()
+    })
 }
 
 fn like_event() -> impl Strategy<Value = LikeEvent> {

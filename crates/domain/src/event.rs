@@ -4,7 +4,7 @@ use kernel::{CodecError, Envelope, EventPayload, Personal};
 
 use crate::{
     accounts::AccountEvent, follows::FollowEvent, handles::HandleEvent, likes::LikeEvent,
-    posts::PostEvent,
+    operations::OperationEvent, posts::PostEvent,
 };
 
 /// Declares the events of a feature: for each a struct of the same name and
@@ -104,6 +104,7 @@ registry! {
     Post(PostEvent),
     Account(AccountEvent),
     Handle(HandleEvent),
+    Operation(OperationEvent),
 }
 
 #[cfg(test)]
@@ -122,6 +123,7 @@ mod properties {
             Event::Post(event) => (event.event_type(), event.to_bytes()?),
             Event::Account(event) => (event.event_type(), event.to_bytes()?),
             Event::Handle(event) => (event.event_type(), event.to_bytes()?),
+            Event::Operation(event) => (event.event_type(), event.to_bytes()?),
         };
         Ok(Envelope {
             event_type: name.to_owned(),

@@ -9,6 +9,7 @@ pub mod handles;
 pub mod likes;
 #[cfg(test)]
 mod memory;
+pub mod operations;
 pub mod posts;
 pub mod text;
 
@@ -26,6 +27,7 @@ pub mod kinds {
     pub const POST: Kind = Kind(3);
     pub const LIKE: Kind = Kind(4);
     pub const FOLLOW: Kind = Kind(5);
+    pub const OPERATION: Kind = Kind(6);
 
     pub fn name(kind: Kind) -> &'static str {
         match kind {
@@ -34,6 +36,7 @@ pub mod kinds {
             POST => "post",
             LIKE => "like",
             FOLLOW => "follow",
+            OPERATION => "operation",
             _ => "unknown",
         }
     }
@@ -45,9 +48,9 @@ mod tests {
 
     #[test]
     fn every_kind_keeps_its_code_and_its_name() {
-        let names: Vec<_> = (0..=6).map(|code| kinds::name(Kind(code))).collect();
-        let known = ["account", "handle", "post", "like", "follow"];
-        assert_eq!(names[1..=5], known);
-        assert_eq!([names[0], names[6]], ["unknown"; 2]);
+        let names: Vec<_> = (0..=7).map(|code| kinds::name(Kind(code))).collect();
+        let known = ["account", "handle", "post", "like", "follow", "operation"];
+        assert_eq!(names[1..=6], known);
+        assert_eq!([names[0], names[7]], ["unknown"; 2]);
     }
 }

@@ -51,10 +51,19 @@ pub const HANDLE: u8 = 2;
 pub const POST: u8 = 3;
 pub const LIKE: u8 = 4;
 pub const FOLLOW: u8 = 5;
+pub const OPERATION: u8 = 6;
 
 impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kinds = ["epoch", "account", "handle", "post", "like", "follow"];
+        let kinds = [
+            "epoch",
+            "account",
+            "handle",
+            "post",
+            "like",
+            "follow",
+            "operation",
+        ];
         let kind = kinds.get(usize::from(self.kind)).unwrap_or(&"unknown");
         write!(f, "{kind} {}", self.id)?;
         self.member

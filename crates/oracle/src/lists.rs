@@ -25,7 +25,16 @@ pub fn check(
     for row in database.rows("SELECT account_id FROM projections.pulled_authors")? {
         pulled.insert(row.try_get::<Uuid, _>("account_id")?);
     }
-    let family = format!("{prefix}:home:");
+    let generation = database.rows(
+        "SELECT generation FROM projections.checkpoints WHERE live AND projection = 'timelines'",
+    )?;
+    let generation = generation
+        .first()
+        .map(|row| row.try_get::<i32, _>("generation"));
+    let family = match generation.transpose()? {
+        None | Some(1) => format!("{prefix}:home:"),
+        Some(number) => format!("{prefix}:home.{number}:"),
+    };
     let keys = views.keys(&family)?;
     let ranges = keys.iter().map(|key| {
         let range: [&[u8]; 4] = [b"LRANGE", key, b"0", b"-1"];

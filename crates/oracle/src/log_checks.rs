@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::{
     Unreachable,
     entries::{
-        ACCOUNT, Aggregate, Entries, Event, FOLLOW, HANDLE, LIKE, POST, Position, home_partition,
-        key,
+        ACCOUNT, Aggregate, Entries, Event, FOLLOW, HANDLE, LIKE, OPERATION, POST, Position,
+        home_partition, key,
     },
     findings::Findings,
     message_pack::Value,
@@ -204,6 +204,7 @@ fn wanted(aggregate: Aggregate, world: &World) -> Vec<Value> {
         }),
         LIKE => vec![Value::Bool(world.likes.contains_key(&edge))],
         FOLLOW => vec![Value::Bool(world.follows.contains_key(&edge))],
+        OPERATION => vec![Value::Bool(true)],
         _ => Vec::new(),
     }
 }

@@ -82,7 +82,7 @@ fn checkpoints(
 ) -> Result<BTreeMap<(String, u16), Checkpoint>, Unreachable> {
     let rows = database.rows(
         "SELECT projection, partition, epoch, seq, stopped_because
-         FROM projections.checkpoints WHERE generation = 1",
+         FROM projections.checkpoints WHERE live",
     )?;
     let mut checkpoints = BTreeMap::new();
     for row in rows {

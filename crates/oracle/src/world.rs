@@ -121,7 +121,7 @@ impl World {
         let text = |name: &str| keys.open(event.actor, data.field(name));
         let member = || event.aggregate.member.ok_or("an edge without a far end");
         match event.name.as_str() {
-            "EpochStarted" => {}
+            "EpochStarted" | "OperatorActed" => {}
             "HandleReserved" => {
                 let holder = Holder {
                     account: uuid(data.field("account"))?,

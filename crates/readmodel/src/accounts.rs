@@ -121,6 +121,19 @@ fn column<T>(changes: &[Change], field: impl Fn(&Change) -> T) -> Vec<T> {
     changes.iter().map(field).collect()
 }
 
+/// Takes an account's profile back, as if it had never been.
+pub(crate) async fn forget(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    account: Uuid,
+) -> Result<(), ReadError> {
+    sqlx::query(tables.sql("DELETE FROM {s}.accounts WHERE id = $1"))
+        .bind(account)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
 /// Notes the day of each account's last activity, in days since 1970-01-01.
 pub(crate) async fn touch(
     transaction: &mut PgTransaction<'_>,

@@ -7,49 +7,73 @@ use std::collections::{BTreeMap, BTreeSet};
 use kernel::{AccountId, Partition, Position, Positions, Uuid};
 use sea_orm::sqlx::{self, PgConnection, PgPool, PgTransaction, Row, postgres::PgRow};
 
-use crate::{ReadError, Social};
+use crate::{
+    ReadError,
+    generations::{Generation, Projection},
+};
 
-/// The generation of a projection that was never rebuilt.
-pub const FIRST_GENERATION: i32 = 1;
 /// What happened longer ago counts little in a rate.
 pub(crate) const RATE_SECONDS: f64 = 10.0;
 
-/// The checkpoint, made at the beginning of the log where there is none.
+/// A checkpoint with what whoever moves it must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub at: Position,
+    /// Whether its generation is the one that is read.
+    pub live: bool,
+    /// Whether events of this partition wait as dead letters.
+    pub parked: bool,
+}
+
+/// The checkpoint, made at the beginning of the log where there is none. Fails
+/// with `GenerationGone` where there is no such generation.
 pub async fn load(
     pool: &PgPool,
-    projection: &str,
+    generation: Generation,
     partition: Partition,
-) -> Result<Position, ReadError> {
+) -> Result<Standing, ReadError> {
     sqlx::query(
-        "INSERT INTO projections.checkpoints (projection, generation, partition, epoch, seq)
-         VALUES ($1, $2, $3, 0, 0) ON CONFLICT DO NOTHING",
+        "INSERT INTO projections.checkpoints
+             (projection, generation, partition, epoch, seq, live)
+         SELECT projection, generation, $3, 0, 0, role = 'live'
+         FROM projections.generations WHERE projection = $1 AND generation = $2
+         ON CONFLICT DO NOTHING",
     )
-    .bind(projection)
-    .bind(FIRST_GENERATION)
+    .bind(generation.projection.name())
+    .bind(generation.number)
     .bind(i32::from(partition.0))
     .execute(pool)
     .await?;
     let row = sqlx::query(
-        "SELECT partition, epoch, seq FROM projections.checkpoints
+        "SELECT partition, epoch, seq, live, parked FROM projections.checkpoints
          WHERE projection = $1 AND generation = $2 AND partition = $3",
     )
-    .bind(projection)
-    .bind(FIRST_GENERATION)
+    .bind(generation.projection.name())
+    .bind(generation.number)
     .bind(i32::from(partition.0))
-    .fetch_one(pool)
+    .fetch_optional(pool)
     .await?;
-    position(&row)
+    standing(&row.ok_or(ReadError::GenerationGone)?)
+}
+
+fn standing(row: &PgRow) -> Result<Standing, ReadError> {
+    Ok(Standing {
+        at: position(row)?,
+        live: row.try_get("live")?,
+        parked: row.try_get::<i64, _>("parked")? > 0,
+    })
 }
 
 /// Moves the checkpoint, or fails with `CheckpointMoved`. The transaction will
 /// not wait for the disk: its rows and its checkpoint are lost together or not
-/// at all, and the log gives them again.
+/// at all, and the log gives them again. Nobody can swap the generation until
+/// the transaction ends.
 pub async fn advance(
     transaction: &mut PgTransaction<'_>,
-    projection: &str,
+    generation: Generation,
     from: Position,
     to: Position,
-) -> Result<(), ReadError> {
+) -> Result<Standing, ReadError> {
     sqlx::query("SET LOCAL synchronous_commit = off")
         .execute(&mut **transaction)
         .await?;
@@ -62,35 +86,74 @@ pub async fn advance(
                          extract(epoch FROM clock_timestamp() - moved_at)::float8) AS t)
                          AS passed) AS weighed)
          WHERE projection = $1 AND generation = $2 AND partition = $3
-           AND epoch = $4 AND seq = $5",
+           AND epoch = $4 AND seq = $5
+         RETURNING partition, epoch, seq, live, parked",
     )
-    .bind(projection)
-    .bind(FIRST_GENERATION)
+    .bind(generation.projection.name())
+    .bind(generation.number)
     .bind(i32::from(from.partition.0))
     .bind(from.epoch as i64)
     .bind(from.seq as i64)
     .bind(to.epoch as i64)
     .bind(to.seq as i64)
     .bind(RATE_SECONDS)
-    .execute(&mut **transaction)
+    .fetch_optional(&mut **transaction)
     .await?;
-    match moved.rows_affected() {
-        1 => Ok(()),
-        _ => Err(ReadError::CheckpointMoved),
-    }
+    standing(&moved.ok_or(ReadError::CheckpointMoved)?)
 }
 
-/// Fails with `RowsMissing` where the `social` rows of the events up to `to` are
+/// The checkpoint, which nobody moves until the transaction ends; it may take
+/// its time.
+pub async fn lock(
+    transaction: &mut PgTransaction<'_>,
+    generation: Generation,
+    partition: Partition,
+) -> Result<Standing, ReadError> {
+    sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0")
+        .execute(&mut **transaction)
+        .await?;
+    let row = sqlx::query(
+        "SELECT partition, epoch, seq, live, parked FROM projections.checkpoints
+         WHERE projection = $1 AND generation = $2 AND partition = $3 FOR UPDATE",
+    )
+    .bind(generation.projection.name())
+    .bind(generation.number)
+    .bind(i32::from(partition.0))
+    .fetch_optional(&mut **transaction)
+    .await?;
+    standing(&row.ok_or(ReadError::GenerationGone)?)
+}
+
+/// Begins a partition of a generation somewhere else than at the beginning.
+pub async fn start_at(
+    pool: &PgPool,
+    generation: Generation,
+    at: Position,
+) -> Result<(), ReadError> {
+    sqlx::query(
+        "INSERT INTO projections.checkpoints
+             (projection, generation, partition, epoch, seq, live)
+         VALUES ($1, $2, $3, $4, $5, false) ON CONFLICT DO NOTHING",
+    )
+    .bind(generation.projection.name())
+    .bind(generation.number)
+    .bind(i32::from(at.partition.0))
+    .bind(at.epoch as i64)
+    .bind(at.seq as i64)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Fails with `RowsMissing` where the live `social` rows of the events up to `to` are
 /// not there: a database that crashed forgets its last moments, and the fold
 /// makes them again.
 pub async fn check_folded(connection: &mut PgConnection, to: Position) -> Result<(), ReadError> {
     let folded = sqlx::query(
         "SELECT 1 AS folded FROM projections.checkpoints
-         WHERE projection = $1 AND generation = $2 AND partition = $3
-           AND (epoch, seq) >= ($4, $5)",
+         WHERE projection = $1 AND live AND partition = $2 AND (epoch, seq) >= ($3, $4)",
     )
-    .bind(Social::NAME)
-    .bind(FIRST_GENERATION)
+    .bind(Projection::Social.name())
     .bind(i32::from(to.partition.0))
     .bind(to.epoch as i64)
     .bind(to.seq as i64)
@@ -103,7 +166,7 @@ pub async fn check_folded(connection: &mut PgConnection, to: Position) -> Result
 /// log does not have.
 pub async fn stop(
     pool: &PgPool,
-    projection: &str,
+    generation: Generation,
     partition: Partition,
     reason: &str,
     diverged: bool,
@@ -112,8 +175,8 @@ pub async fn stop(
         "UPDATE projections.checkpoints SET stopped_because = $4, diverged = $5
          WHERE projection = $1 AND generation = $2 AND partition = $3",
     )
-    .bind(projection)
-    .bind(FIRST_GENERATION)
+    .bind(generation.projection.name())
+    .bind(generation.number)
     .bind(i32::from(partition.0))
     .bind(reason)
     .bind(diverged)
@@ -122,12 +185,16 @@ pub async fn stop(
     Ok(())
 }
 
-/// How far one projection is, and why those of its partitions that stand still
-/// do.
+/// How far the live generation of one projection is, and why those of its
+/// partitions that stand still do.
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
+    /// The generation's number.
+    pub generation: i32,
     pub positions: Positions,
     pub stopped: Vec<(Partition, String)>,
+    /// Dead letters of all partitions.
+    pub parked: i64,
 }
 
 /// The views and the database, as of one moment.
@@ -138,21 +205,25 @@ pub struct Look {
     /// unpushed.
     pub pulled: BTreeSet<AccountId>,
     /// Another one after every crash of the database, which may have lost what
-    /// was committed last.
+    /// was committed last, and whenever rows were changed beside the folds.
     pub life: Option<Uuid>,
 }
 
 pub async fn look(pool: &PgPool) -> Result<Look, ReadError> {
     let rows = sqlx::query(
-        "SELECT projection, partition, epoch, seq, stopped_because,
+        "SELECT c.projection, c.generation, c.partition, c.epoch, c.seq, c.parked,
+             coalesce(c.stopped_because, 'paused: ' || p.reason) AS stopped_because,
              NULL::uuid AS pulled, NULL::uuid AS life
-         FROM projections.checkpoints WHERE generation = $1
+         FROM projections.checkpoints AS c
+         LEFT JOIN projections.pauses AS p ON p.projection = c.projection
+         WHERE c.live
          UNION ALL
-         SELECT NULL, NULL, NULL, NULL, NULL, account_id, NULL FROM projections.pulled_authors
+         SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, account_id, NULL
+         FROM projections.pulled_authors
          UNION ALL
-         SELECT NULL, NULL, NULL, NULL, NULL, NULL, min(id::text)::uuid FROM projections.life",
+         SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, min(id::text)::uuid
+         FROM projections.life",
     )
-    .bind(FIRST_GENERATION)
     .fetch_all(pool)
     .await?;
     let mut look = Look::default();
@@ -163,17 +234,26 @@ pub async fn look(pool: &PgPool) -> Result<Look, ReadError> {
             look.life = look.life.or(row.try_get("life")?);
             continue;
         };
-        let position = position(row)?;
         let reached = look.projections.entry(projection).or_default();
-        reached.positions.advance(position);
-        if let Some(reason) = row.try_get::<Option<String>, _>("stopped_because")? {
-            reached.stopped.push((position.partition, reason));
-        }
+        reached.take(row)?;
     }
     if look.life.is_none() {
         look.life = begin_life(pool).await?;
     }
     Ok(look)
+}
+
+impl Reached {
+    fn take(&mut self, row: &PgRow) -> Result<(), ReadError> {
+        let position = position(row)?;
+        self.positions.advance(position);
+        self.generation = row.try_get("generation")?;
+        self.parked += row.try_get::<i64, _>("parked")?;
+        if let Some(reason) = row.try_get::<Option<String>, _>("stopped_because")? {
+            self.stopped.push((position.partition, reason));
+        }
+        Ok(())
+    }
 }
 
 /// Of two who do this at once the lesser counts; who saw the other looks anew.
@@ -190,29 +270,26 @@ async fn begin_life(pool: &PgPool) -> Result<Option<Uuid>, ReadError> {
     Ok(row.try_get("life")?)
 }
 
-/// Every partition's checkpoint, and why those that stand still do.
-pub async fn all(
-    pool: &PgPool,
-    projection: &str,
-) -> Result<(Positions, Vec<(Partition, String)>), ReadError> {
+/// The live generation of one projection.
+pub async fn live(pool: &PgPool, projection: Projection) -> Result<Reached, ReadError> {
+    let mut look = look(pool).await?;
+    Ok(look
+        .projections
+        .remove(projection.name())
+        .unwrap_or_default())
+}
+
+/// How far a generation is.
+pub async fn of(pool: &PgPool, generation: Generation) -> Result<Positions, ReadError> {
     let rows = sqlx::query(
-        "SELECT partition, epoch, seq, stopped_because FROM projections.checkpoints
+        "SELECT partition, epoch, seq FROM projections.checkpoints
          WHERE projection = $1 AND generation = $2",
     )
-    .bind(projection)
-    .bind(FIRST_GENERATION)
+    .bind(generation.projection.name())
+    .bind(generation.number)
     .fetch_all(pool)
     .await?;
-    let mut positions = Positions::default();
-    let mut stopped = Vec::new();
-    for row in &rows {
-        let position = position(row)?;
-        positions.advance(position);
-        if let Some(reason) = row.try_get::<Option<String>, _>("stopped_because")? {
-            stopped.push((position.partition, reason));
-        }
-    }
-    Ok((positions, stopped))
+    rows.iter().map(position).collect()
 }
 
 pub(crate) fn position(row: &PgRow) -> Result<Position, ReadError> {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use kernel::Partition;
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DbErr,
     sqlx::{self, PgPool, PgTransaction},
 };
+
+use crate::{dead_letters::PARKED_MAX, generations::LIVE_SCHEMA};
 
 pub const DATABASE_CONNECTIONS_DEFAULT: u32 = 32;
 const ACQUIRE_SECONDS_MAX: u64 = 5;
@@ -26,29 +29,43 @@ pub enum ReadError {
     /// Another worker went on from here; what this one did is rolled back.
     #[error("the checkpoint moved: another worker has taken over")]
     CheckpointMoved,
-    /// They are folded again.
-    #[error("the rows of these events are gone: the database has lost its last moments")]
+    /// An operator has dropped what was worked on.
+    #[error("this generation of the projection is gone: an operator dropped it")]
+    GenerationGone,
+    #[error("the other generation is behind in partition {0}: answers would go back in time")]
+    Behind(Partition),
+    #[error("{PARKED_MAX} events wait as dead letters: mend their cause, then retry them")]
+    TooManyParked,
+    /// The database has crashed and lost its last moments, or an operator set
+    /// the checkpoint back.
+    #[error("the rows of these events are gone: they are being folded again")]
     RowsMissing,
 }
 
-/// Classes of SQLSTATE that blame the values or the tables, not the moment.
+/// Classes of SQLSTATE that blame the values.
+const VALUE_CLASSES: [&str; 2] = ["22", "23"];
+/// Those that blame the values or the tables, not the moment.
 const LASTING_CLASSES: [&str; 3] = ["22", "23", "42"];
 
 impl ReadError {
     /// Whether the same rows will be refused the next time too, so that a
     /// person must look.
     pub fn lasts(&self) -> bool {
-        match self {
-            Self::Database(sqlx::Error::Database(error)) => error
-                .code()
-                .and_then(|code| code.get(..2).map(|class| LASTING_CLASSES.contains(&class)))
-                .unwrap_or(false),
-            Self::Database(_)
-            | Self::Connection(_)
-            | Self::Views(_)
-            | Self::CheckpointMoved
-            | Self::RowsMissing => false,
-        }
+        matches!(self, Self::TooManyParked) || self.has_class(&LASTING_CLASSES)
+    }
+
+    /// Whether what it refuses are the values, not the tables or the moment.
+    pub fn blames_values(&self) -> bool {
+        self.has_class(&VALUE_CLASSES)
+    }
+
+    fn has_class(&self, classes: &[&str]) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        let code = error.code();
+        let class = code.as_ref().and_then(|code| code.get(..2));
+        class.is_some_and(|class| classes.contains(&class))
     }
 }
 
@@ -72,7 +89,7 @@ pub async fn connect(url: &str, connections_max: u32) -> Result<DatabaseConnecti
         .connect_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
         .statement_timeout(Duration::from_secs(STATEMENT_SECONDS_MAX))
         .test_before_acquire_if_idle_for(Duration::from_secs(IDLE_SECONDS_BEFORE_PING))
-        .set_schema_search_path("social,public")
+        .set_schema_search_path(format!("{LIVE_SCHEMA},public"))
         .map_sqlx_postgres_opts(|options| {
             options.options([
                 (

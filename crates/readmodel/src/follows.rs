@@ -86,6 +86,26 @@ impl Fold {
     }
 }
 
+/// Takes one edge back, as if it had never been.
+pub(crate) async fn forget(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    follower: Uuid,
+    followed: Uuid,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    let sql = tables.sql("DELETE FROM {s}.follows WHERE follower_id = $1 AND followed_id = $2");
+    let gone = sqlx::query(sql)
+        .bind(follower)
+        .bind(followed)
+        .execute(&mut **transaction)
+        .await?;
+    let gone = gone.rows_affected() as i64;
+    counters.accounts.entry(follower).or_default().following -= gone;
+    counters.accounts.entry(followed).or_default().followers -= gone;
+    Ok(())
+}
+
 /// Whom `account` follows, at most `limit`.
 pub(crate) async fn followed(
     pool: &PgPool,

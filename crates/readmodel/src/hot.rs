@@ -108,7 +108,7 @@ pub fn touches(aggregate: AggregateId, event: &Event) -> Vec<Touch> {
         }
         Event::Follow(_) => vec![Touch::Follows(account), Touch::FannedOut(account)],
         Event::Account(_) => vec![Touch::Author(account)],
-        Event::Handle(_) => Vec::new(),
+        Event::Handle(_) | Event::Operation(_) => Vec::new(),
     }
 }
 

@@ -2,8 +2,11 @@
 
 pub mod accounts;
 pub mod checkpoints;
+pub mod comparing;
 mod database;
+pub mod dead_letters;
 pub mod follows;
+pub mod generations;
 pub mod hot;
 pub mod leases;
 pub mod likes;
@@ -13,5 +16,6 @@ pub mod social;
 pub mod timelines;
 
 pub use database::{DATABASE_CONNECTIONS_DEFAULT, ReadError, begin, connect};
+pub use generations::{Generation, Projection};
 pub use sea_orm::{DatabaseConnection, sqlx::PgPool};
 pub use social::{Happened, Social};

@@ -77,6 +77,24 @@ impl Fold {
     }
 }
 
+/// Takes one edge back, as if it had never been.
+pub(crate) async fn forget(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    account: Uuid,
+    post: Uuid,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    let sql = tables.sql("DELETE FROM {s}.likes WHERE account_id = $1 AND post_id = $2");
+    let gone = sqlx::query(sql)
+        .bind(account)
+        .bind(post)
+        .execute(&mut **transaction)
+        .await?;
+    counters.posts.entry(post).or_default().likes -= gone.rows_affected() as i64;
+    Ok(())
+}
+
 /// Posts with ids from `since` on that `account` likes, at most `limit`.
 pub(crate) async fn liked_since(
     pool: &PgPool,

@@ -7,7 +7,7 @@ use domain::posts::PostId;
 use kernel::{AccountId, Timestamp, Uuid};
 use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
-pub(crate) use fold::{Fold, count};
+pub(crate) use fold::{Fold, count, forget};
 
 use crate::ReadError;
 

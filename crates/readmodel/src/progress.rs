@@ -26,6 +26,13 @@ pub struct Checkpoint {
     pub owner: Option<String>,
     pub stopped_because: Option<String>,
     pub diverged: bool,
+    /// What its generation is for: `live`, `building`, `kept` or `checking`.
+    pub role: String,
+    /// Why operators paused the projection.
+    pub paused_because: Option<String>,
+    /// Events that wait as dead letters, and for how long the oldest does.
+    pub parked: i64,
+    pub parked_seconds: f64,
 }
 
 /// Every checkpoint, by projection, generation and partition.
@@ -34,8 +41,17 @@ pub async fn checkpoints(pool: &PgPool) -> Result<Vec<Checkpoint>, ReadError> {
         "SELECT c.projection, c.generation, c.partition, c.epoch, c.seq,
              c.stopped_because, c.diverged, passed.seconds,
              c.rate * exp(-passed.seconds / $1) AS rate,
-             coalesce(nullif(w.name, ''), w.owner::text) AS owner
+             coalesce(nullif(w.name, ''), w.owner::text) AS owner,
+             coalesce(g.role, 'live') AS role, p.reason AS paused_because, c.parked,
+             CASE WHEN c.parked > 0 THEN coalesce((
+                 SELECT extract(epoch FROM now() - min(d.parked_at))
+                 FROM projections.dead_letters AS d WHERE d.projection = c.projection
+                   AND d.generation = c.generation AND d.partition = c.partition
+             ), 0) ELSE 0 END::float8 AS parked_seconds
          FROM projections.checkpoints AS c
+         LEFT JOIN projections.generations AS g
+             ON g.projection = c.projection AND g.generation = c.generation
+         LEFT JOIN projections.pauses AS p ON p.projection = c.projection
          CROSS JOIN LATERAL (SELECT greatest(0,
              extract(epoch FROM now() - c.moved_at)::float8) AS seconds) AS passed
          LEFT JOIN projections.leases AS l ON l.partition = c.partition AND l.until > now()
@@ -56,6 +72,10 @@ pub async fn checkpoints(pool: &PgPool) -> Result<Vec<Checkpoint>, ReadError> {
             owner: row.try_get("owner")?,
             stopped_because: row.try_get("stopped_because")?,
             diverged: row.try_get("diverged")?,
+            role: row.try_get("role")?,
+            paused_because: row.try_get("paused_because")?,
+            parked: row.try_get("parked")?,
+            parked_seconds: row.try_get("parked_seconds")?,
         })
     };
     rows.iter().map(row).collect()
@@ -66,6 +86,12 @@ pub async fn checkpoints(pool: &PgPool) -> Result<Vec<Checkpoint>, ReadError> {
 pub enum State {
     Live,
     CatchingUp,
+    /// It is made beside the live generation, and not read yet.
+    Rebuilding,
+    /// An operator paused it.
+    Paused,
+    /// Events of some aggregates wait as dead letters; all others flow.
+    Parked,
     /// Something waits and nothing moves: no worker, or one that cannot go on.
     Stalled,
     /// It has read what the log does not have.
@@ -77,6 +103,9 @@ impl State {
         match self {
             Self::Live => "live",
             Self::CatchingUp => "catching up",
+            Self::Rebuilding => "rebuilding",
+            Self::Paused => "paused",
+            Self::Parked => "parked",
             Self::Stalled => "stalled",
             Self::Diverged => "diverged",
         }
@@ -84,7 +113,7 @@ impl State {
 
     /// Whether it will mend itself.
     pub fn is_well(self) -> bool {
-        matches!(self, Self::Live | Self::CatchingUp)
+        matches!(self, Self::Live | Self::CatchingUp | Self::Rebuilding)
     }
 }
 
@@ -147,6 +176,12 @@ fn state(checkpoint: &Checkpoint, head: Position, lag_seconds: f64) -> (State, O
     if because.is_some() {
         return (State::Stalled, because);
     }
+    if matches!(checkpoint.role.as_str(), "building" | "checking") {
+        return (State::Rebuilding, None);
+    }
+    if let Some(reason) = &checkpoint.paused_because {
+        return (State::Paused, Some(format!("paused: {reason}")));
+    }
     if checkpoint.owner.is_none() {
         return (
             State::Stalled,
@@ -157,6 +192,11 @@ fn state(checkpoint: &Checkpoint, head: Position, lag_seconds: f64) -> (State, O
         let still = checkpoint.still_seconds;
         let trouble = format!("its worker has not moved it for {still:.0} s");
         return (State::Stalled, Some(trouble));
+    }
+    if checkpoint.parked > 0 {
+        let (events, seconds) = (checkpoint.parked, checkpoint.parked_seconds);
+        let trouble = format!("{events} events wait as dead letters, for up to {seconds:.0} s");
+        return (State::Parked, Some(trouble));
     }
     match lag_seconds > BEHIND_SECONDS {
         true => (State::CatchingUp, None),
@@ -190,6 +230,10 @@ mod tests {
             owner: Some("host/1".into()),
             stopped_because: None,
             diverged: false,
+            role: "live".into(),
+            paused_because: None,
+            parked: 0,
+            parked_seconds: 0.0,
         }
     }
 
@@ -240,6 +284,21 @@ mod tests {
                 .trouble
                 .is_some_and(|trouble| trouble.contains("0:1-100"))
         );
+    }
+
+    #[test]
+    fn what_operators_must_know_comes_before_what_moves() {
+        let mut parked = checkpoint(position(1, 50));
+        parked.parked = 3;
+        assert_eq!(progress(parked.clone(), Some(60)).state, State::Parked);
+        parked.paused_because = Some("upgrade".into());
+        let told = progress(parked.clone(), Some(60));
+        assert_eq!(told.state, State::Paused);
+        assert_eq!(told.trouble.as_deref(), Some("paused: upgrade"));
+        parked.role = "building".into();
+        assert_eq!(progress(parked.clone(), Some(60)).state, State::Rebuilding);
+        parked.stopped_because = Some("a gap".into());
+        assert_eq!(progress(parked, Some(60)).state, State::Stalled);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::Event;
+use domain::{Event, kinds};
 use kernel::{AccountId, AggregateId, Position, Timestamp, Uuid};
 use sea_orm::sqlx::{AssertSqlSafe, PgTransaction};
 
@@ -27,8 +27,6 @@ pub struct Social {
 }
 
 impl Social {
-    pub const NAME: &'static str = "social";
-
     /// The generation in `schema`.
     pub fn new(schema: &str) -> Self {
         Self {
@@ -52,8 +50,9 @@ impl Social {
         let mut days = BTreeMap::new();
         for happened in batch {
             // A handle is in a partition of its own; all else that an account
-            // does is in the account's, so that its row is in this one.
-            if !matches!(happened.event, Event::Handle(_)) {
+            // does is in the account's, so that its row is in this one. Operators
+            // are no accounts.
+            if !matches!(happened.event, Event::Handle(_) | Event::Operation(_)) {
                 let day = happened
                     .recorded_at
                     .0
@@ -63,7 +62,7 @@ impl Social {
             }
             match &happened.event {
                 Event::Account(event) => accounts.take(happened, event),
-                Event::Handle(_) => {}
+                Event::Handle(_) | Event::Operation(_) => {}
                 Event::Post(event) => posts.take(happened, event),
                 Event::Like(event) => likes.take(happened, event),
                 Event::Follow(event) => follows.take(happened, event),
@@ -80,6 +79,48 @@ impl Social {
         follows.write(transaction, &tables, &mut counters).await?;
         accounts::count(transaction, &tables, &counters.accounts).await?;
         posts::count(transaction, &tables, &counters.posts).await
+    }
+}
+
+impl Social {
+    /// Takes all rows of one aggregate back, as if it had never been; for
+    /// whoever folds its events again.
+    pub async fn forget(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        aggregate: AggregateId,
+    ) -> Result<(), ReadError> {
+        let tables = Tables {
+            schema: &self.schema,
+        };
+        let mut counters = Counters::default();
+        let (id, member) = (aggregate.id, aggregate.member.unwrap_or_default());
+        match aggregate.kind {
+            kinds::ACCOUNT => accounts::forget(transaction, &tables, id).await?,
+            kinds::POST => posts::forget(transaction, &tables, id, &mut counters).await?,
+            kinds::LIKE => likes::forget(transaction, &tables, id, member, &mut counters).await?,
+            kinds::FOLLOW => {
+                follows::forget(transaction, &tables, id, member, &mut counters).await?;
+            }
+            _ => {}
+        }
+        accounts::count(transaction, &tables, &counters.accounts).await?;
+        posts::count(transaction, &tables, &counters.posts).await
+    }
+
+    /// Notes when an account was active last: what events of others than its own
+    /// aggregate say.
+    pub async fn touch(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        account: AccountId,
+        at: Timestamp,
+    ) -> Result<(), ReadError> {
+        let tables = Tables {
+            schema: &self.schema,
+        };
+        let day = at.0.div_euclid(accounts::DAY_MILLISECONDS);
+        accounts::touch(transaction, &tables, &BTreeMap::from([(account.0, day)])).await
     }
 }
 

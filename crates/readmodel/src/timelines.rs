@@ -229,6 +229,52 @@ impl<T: Shown> Home<'_, T> {
     }
 }
 
+/// Fills the reader's list where there is none, and nobody else is filling it.
+pub async fn fill(pool: &PgPool, lists: &Lists, reader: AccountId) -> Result<bool, ReadError> {
+    // The mark comes before the query: what is pushed meanwhile is kept beside
+    // it and united with what the query found.
+    let Some(mark) = lists.begin(reader).await? else {
+        return Ok(false);
+    };
+    let ids = home_ids(pool, reader, None, TIMELINE_ENTRIES_MAX + 1).await?;
+    crash::point("timeline.fill");
+    lists.finish(reader, &mark, &ids).await
+}
+
+/// Posts of home that should be in the reader's list: not of authors that are
+/// pulled. Some may be on their way, or below what the list keeps: see
+/// `missing`.
+pub async fn listed_ids(pool: &PgPool, reader: AccountId) -> Result<Vec<PostId>, ReadError> {
+    let home = home_ids(pool, reader, None, TIMELINE_ENTRIES_MAX).await?;
+    let home: Vec<Uuid> = home.into_iter().map(|id| id.0).collect();
+    let rows = sqlx::query(
+        "SELECT id FROM posts WHERE id = ANY($1) AND (author_id = $2
+             OR author_id NOT IN (SELECT account_id FROM projections.pulled_authors))",
+    )
+    .bind(home)
+    .bind(reader.0)
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| Ok(PostId(row.try_get("id")?)))
+        .collect()
+}
+
+/// Those of `wanted` that the reader's list lacks; none where there is no list.
+pub async fn missing(
+    lists: &Lists,
+    reader: AccountId,
+    mut wanted: Vec<PostId>,
+) -> Result<Vec<PostId>, ReadError> {
+    let Some(slice) = lists.read(reader, None, TIMELINE_ENTRIES_MAX).await? else {
+        return Ok(Vec::new());
+    };
+    let there: BTreeSet<PostId> = slice.ids.into_iter().collect();
+    let above = |id: &PostId| slice.floor.is_none_or(|floor| *id >= floor);
+    wanted.retain(|id| above(id) && !there.contains(id));
+    Ok(wanted)
+}
+
 /// Reads the reader's list, filling it first where there is none. `None` where
 /// somebody else is filling it.
 async fn slice(
@@ -241,13 +287,6 @@ async fn slice(
     if let Some(slice) = lists.read(reader, before, count).await? {
         return Ok(Some(slice));
     }
-    // The mark comes before the query: what is pushed meanwhile is kept beside
-    // it and united with what the query found.
-    let Some(mark) = lists.begin(reader).await? else {
-        return lists.read(reader, before, count).await;
-    };
-    let ids = home_ids(pool, reader, None, TIMELINE_ENTRIES_MAX + 1).await?;
-    crash::point("timeline.fill");
-    lists.finish(reader, &mark, &ids).await?;
+    fill(pool, lists, reader).await?;
     lists.read(reader, before, count).await
 }

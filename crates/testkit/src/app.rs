@@ -6,7 +6,7 @@ use api::{Rooms, Services, SigningKey, TokenSettings};
 use eventlog::{Log, LogSettings};
 use kernel::{AccountId, Sealer, Uuid};
 use readmodel::{
-    DatabaseConnection, Social,
+    DatabaseConnection,
     timelines::{Lists, TimelineSettings, ViewsUrl},
 };
 use tokio::sync::watch;
@@ -105,7 +105,6 @@ impl App {
                 log: self.log.clone(),
                 database: self.database.clone(),
                 sealer: self.sealer.clone(),
-                social: Social::new(migrations::social::LIVE),
                 lists: self.lists.clone(),
                 push_followers_max: self.push_followers_max,
             },

@@ -8,11 +8,23 @@ use std::{
 
 use eventlog::{Gap, Log, LogError};
 use kernel::{CodecError, Partition, Position, SealError, Sealer, Uuid, crash};
-use readmodel::{ReadError, Social, checkpoints, timelines::Lists};
+use readmodel::{
+    Generation, Projection, ReadError,
+    checkpoints::{self, Standing},
+    generations::{self, Plan, Role},
+    timelines::Lists,
+};
 use sea_orm::{DatabaseConnection, sqlx::PgPool};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 
-use crate::{fanning, folding, leases, reading};
+use crate::{
+    fanning::{self, Fanning},
+    folding::{self, Folding},
+    leases, reading,
+};
 
 const SHARE_MILLISECONDS: u64 = 1_000;
 const TAIL_MILLISECONDS: u64 = 500;
@@ -32,7 +44,6 @@ pub struct Parts {
     pub log: Log,
     pub database: DatabaseConnection,
     pub sealer: Arc<dyn Sealer>,
-    pub social: Social,
     pub lists: Lists,
     /// Followers up to which an author's posts are pushed.
     pub push_followers_max: i64,
@@ -78,9 +89,16 @@ impl WorkError {
             Self::Log(_) | Self::Seal(_) => false,
         }
     }
-}
 
-impl WorkError {
+    /// Whether it is about an event alone, which can wait while others go on.
+    pub(crate) fn parks(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } | Self::Seal(SealError::Damaged(_)) => true,
+            Self::Read(error) => error.blames_values(),
+            Self::Gap(_) | Self::Ahead { .. } | Self::Log(_) | Self::Seal(_) => false,
+        }
+    }
+
     /// Whether the projection has read what the log does not have.
     fn diverged(&self) -> bool {
         matches!(self, Self::Gap(Gap::Diverged { .. }) | Self::Ahead { .. })
@@ -114,35 +132,35 @@ impl Engine {
     /// is under way and gives its leases back.
     pub async fn run(self, stop: watch::Receiver<bool>) {
         let partitions = self.parts.log.partitions().count() as u16;
-        let mut running: BTreeMap<Partition, watch::Sender<bool>> = BTreeMap::new();
+        let mut running: BTreeMap<Partition, Work> = BTreeMap::new();
+        let swapped = Arc::new(Notify::new());
         let mut loops = JoinSet::new();
         while !*stop.borrow() {
             let shared = tokio::select! {
-                shared = leases::share(&self.parts, self.owner, &self.name, partitions) => shared,
+                shared = self.share(partitions) => shared,
                 () = told(stop.clone()) => break,
             };
-            let held = match shared {
-                Ok(held) => held,
+            let (held, plan) = match shared {
+                Ok(shared) => shared,
                 Err(error) => {
                     tracing::warn!(%error, "leases cannot be renewed; the work pauses");
-                    BTreeSet::new()
+                    Default::default()
                 }
             };
-            running.retain(|partition, end| {
-                let keep = held.contains(partition) && !end.is_closed();
+            running.retain(|partition, work| {
+                let keep = held.contains(partition);
                 if !keep {
                     tracing::info!(partition = partition.0, "lets a partition go");
-                    end.send_replace(true);
+                    work.end();
                 }
                 keep
             });
             for partition in held {
-                running.entry(partition).or_insert_with(|| {
+                let work = running.entry(partition).or_insert_with(|| {
                     tracing::info!(partition = partition.0, "takes a partition");
-                    let (end, ended) = watch::channel(false);
-                    loops.spawn(work(self.parts.clone(), partition, ended));
-                    end
+                    Work::new(partition, swapped.clone())
                 });
+                work.follow(&self.parts, &plan, &mut loops);
             }
             while let Some(ended) = loops.try_join_next() {
                 if let Err(error) = ended {
@@ -151,12 +169,11 @@ impl Engine {
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(SHARE_MILLISECONDS)) => {}
+                () = swapped.notified() => {}
                 () = told(stop.clone()) => break,
             }
         }
-        for end in running.values() {
-            end.send_replace(true);
-        }
+        running.values_mut().for_each(Work::end);
         while loops.join_next().await.is_some() {}
         crash::point("shutdown.worked");
         if let Err(error) = readmodel::leases::leave(self.parts.pool(), self.owner).await {
@@ -164,13 +181,73 @@ impl Engine {
         }
     }
 
-    /// Folds and fans out until both are at the head of every partition. For
-    /// tests and commands that have no other worker beside them.
+    /// What this worker holds, and what there is to work on.
+    async fn share(&self, partitions: u16) -> Result<(BTreeSet<Partition>, Plan), ReadError> {
+        let held = leases::share(&self.parts, self.owner, &self.name, partitions).await?;
+        Ok((held, generations::plan(self.parts.pool()).await?))
+    }
+
+    /// Folds and fans out until all that workers keep are at the head of every
+    /// partition. For tests and commands that have no other worker beside them.
     pub async fn drain(&self) -> Result<(), WorkError> {
+        let plan = generations::plan(self.parts.pool()).await?;
         let partitions = self.parts.log.partitions();
-        let drained = partitions.map(|partition| drain(&self.parts, partition));
+        let drained = partitions.map(|partition| drain(&self.parts, &plan, partition));
         futures_util::future::try_join_all(drained).await?;
         Ok(())
+    }
+}
+
+/// The loops of one partition.
+struct Work {
+    partition: Partition,
+    /// How far the live tables are, for the fan-out.
+    folded: watch::Sender<Position>,
+    /// A loop has seen that its generation is not live any more.
+    swapped: Arc<Notify>,
+    running: BTreeMap<Generation, watch::Sender<bool>>,
+}
+
+impl Work {
+    fn new(partition: Partition, swapped: Arc<Notify>) -> Self {
+        Self {
+            swapped,
+            partition,
+            folded: watch::channel(Log::beginning(partition)).0,
+            running: BTreeMap::new(),
+        }
+    }
+
+    fn end(&mut self) {
+        for end in self.running.values() {
+            end.send_replace(true);
+        }
+        self.running.clear();
+    }
+
+    /// Ends the loops of what is not in the plan any more, and begins those of
+    /// what is new.
+    fn follow(&mut self, parts: &Parts, plan: &Plan, loops: &mut JoinSet<()>) {
+        let worked: BTreeSet<_> = plan.worked().collect();
+        self.running.retain(|generation, end| {
+            let keep = worked.contains(generation) && !end.is_closed();
+            if !keep {
+                end.send_replace(true);
+            }
+            keep
+        });
+        for generation in worked {
+            let (partition, folded) = (self.partition, self.folded.clone());
+            let swapped = self.swapped.clone();
+            self.running.entry(generation).or_insert_with(|| {
+                let (end, ended) = watch::channel(false);
+                let parts = parts.clone();
+                loops.spawn(async move {
+                    work(&parts, generation, partition, &folded, &swapped, &ended).await;
+                });
+                end
+            });
+        }
     }
 }
 
@@ -179,42 +256,67 @@ async fn told(mut end: watch::Receiver<bool>) {
     let _ = end.wait_for(|end| *end).await;
 }
 
-async fn drain(parts: &Parts, partition: Partition) -> Result<(), WorkError> {
-    let mut at = folding::checkpoint(parts, partition).await?;
-    loop {
-        let events = reading::read(&parts.log, at, folding::BATCH_EVENTS_MAX).await?;
-        if events.is_empty() {
-            break;
+async fn drain(parts: &Parts, plan: &Plan, partition: Partition) -> Result<(), WorkError> {
+    let of = |projection| {
+        plan.worked()
+            .filter(move |one| one.projection == projection)
+    };
+    let live = plan.of(Projection::Social, Role::Live);
+    let mut folded = None;
+    for generation in of(Projection::Social) {
+        let (folding, standing) = Folding::begin(parts, generation, partition).await?;
+        let mut at = standing.at;
+        loop {
+            let events = reading::read(&parts.log, at, folding::BATCH_EVENTS_MAX).await?;
+            let Some(standing) = folding.fold(parts, at, &events).await? else {
+                break;
+            };
+            at = standing.at;
         }
-        at = folding::fold(parts, at, &events).await?;
+        if live.is_some_and(|live| live.generation == generation) {
+            folded = Some(at);
+        }
     }
-    let mut fanned = fanning::checkpoint(parts, partition).await?;
-    while fanned < at {
-        let events = fanning::read_folded(parts, fanned, at).await?;
-        fanned = fanning::fan_out(parts, fanned, &events).await?;
+    let Some(folded) = folded else { return Ok(()) };
+    for generation in of(Projection::Timelines) {
+        let (fanning, standing) = Fanning::begin(parts, generation, partition).await?;
+        let mut at = standing.at;
+        while at < folded {
+            let events = fanning::read_folded(parts, at, folded).await?;
+            at = fanning.fan_out(parts, at, &events).await?;
+        }
     }
     Ok(())
 }
 
-/// Both loops of one partition, until `ended`.
-async fn work(parts: Parts, partition: Partition, ended: watch::Receiver<bool>) {
-    let (folded, behind) = watch::channel(Log::beginning(partition));
-    tokio::join!(
-        again(&parts, partition, Social::NAME, &ended, || {
-            fold_until(&parts, partition, &folded, &ended)
-        }),
-        again(&parts, partition, fanning::TIMELINES, &ended, || {
-            fan_out_until(&parts, partition, &behind, &ended)
-        }),
-    );
+/// The loop of one generation in one partition, until `ended`.
+async fn work(
+    parts: &Parts,
+    generation: Generation,
+    partition: Partition,
+    folded: &watch::Sender<Position>,
+    swapped: &Notify,
+    ended: &watch::Receiver<bool>,
+) {
+    match generation.projection {
+        Projection::Social => {
+            let run = || fold_until(parts, generation, partition, folded, swapped, ended);
+            again(parts, generation, partition, ended, run).await;
+        }
+        Projection::Timelines => {
+            let behind = folded.subscribe();
+            let run = || fan_out_until(parts, generation, partition, &behind, ended);
+            again(parts, generation, partition, ended, run).await;
+        }
+    }
 }
 
 /// Runs a loop until it ends well; after an error again from its checkpoint,
 /// later and later. What needs a person is written down for them.
 async fn again<F: Future<Output = Result<(), WorkError>>>(
     parts: &Parts,
+    generation: Generation,
     partition: Partition,
-    projection: &'static str,
     ended: &watch::Receiver<bool>,
     run: impl Fn() -> F,
 ) {
@@ -227,16 +329,20 @@ async fn again<F: Future<Output = Result<(), WorkError>>>(
         }
         if error.stops() {
             delay = RETRY_MILLISECONDS_MAX;
-            tracing::error!(partition = partition.0, projection, %error, "stands still");
+            tracing::error!(partition = partition.0, %generation, %error, "stands still");
             let reason = error.to_string();
             let diverged = error.diverged();
-            let noted = checkpoints::stop(parts.pool(), projection, partition, &reason, diverged);
+            let noted = checkpoints::stop(parts.pool(), generation, partition, &reason, diverged);
             let noted = noted.await;
             if let Err(error) = noted {
                 tracing::error!(%error, "cannot write down why a partition stands still");
             }
         } else {
-            tracing::warn!(partition = partition.0, projection, %error, "tries again");
+            if matches!(error, WorkError::Read(ReadError::CheckpointMoved)) {
+                // Somebody else does the work, and may leave it any moment.
+                delay = RETRY_MILLISECONDS_MIN;
+            }
+            tracing::warn!(partition = partition.0, %generation, %error, "tries again");
         }
         let pause = Duration::from_millis(delay);
         tokio::select! {
@@ -250,31 +356,39 @@ async fn again<F: Future<Output = Result<(), WorkError>>>(
 /// A batch that is begun is ended; waiting for events is given up.
 async fn fold_until(
     parts: &Parts,
+    generation: Generation,
     partition: Partition,
     folded: &watch::Sender<Position>,
+    swapped: &Notify,
     ended: &watch::Receiver<bool>,
 ) -> Result<(), WorkError> {
-    let mut at = folding::checkpoint(parts, partition).await?;
+    let (folding, mut standing) = Folding::begin(parts, generation, partition).await?;
     let patience = Duration::from_millis(TAIL_MILLISECONDS);
     let mut verified = Instant::now();
     loop {
-        folded.send_replace(at);
+        let at = standing.at;
+        if standing.live {
+            folded.send_replace(at);
+        }
         let events = tokio::select! {
             biased;
             () = told(ended.clone()) => return Ok(()),
             events = reading::tail(&parts.log, at, folding::BATCH_EVENTS_MAX, patience) => events?,
         };
-        if !events.is_empty() {
-            // Its checkpoint is compared with what the database has.
-            verified = Instant::now();
-        } else if verified.elapsed() > Duration::from_millis(VERIFY_MILLISECONDS) {
-            verify(parts, Social::NAME, at).await?;
-            verified = Instant::now();
-        }
         // A full batch says that there is more already.
         let gathered = events.len();
         let busy = (BUSY_EVENTS..folding::BATCH_EVENTS_MAX).contains(&gathered);
-        at = folding::fold(parts, at, &events).await?;
+        if let Some(moved) = folding.fold(parts, at, &events).await? {
+            // Its checkpoint was compared with what the database has.
+            verified = Instant::now();
+            if standing.live && !moved.live {
+                swapped.notify_one();
+            }
+            standing = moved;
+        } else if verified.elapsed() > Duration::from_millis(VERIFY_MILLISECONDS) {
+            standing = verify(parts, generation, at).await?;
+            verified = Instant::now();
+        }
         if busy {
             tokio::time::sleep(gathering(gathered)).await;
         }
@@ -294,6 +408,7 @@ fn gathering(events: usize) -> Duration {
 /// nothing.
 async fn fan_out_until(
     parts: &Parts,
+    generation: Generation,
     partition: Partition,
     folded: &watch::Receiver<Position>,
     ended: &watch::Receiver<bool>,
@@ -301,28 +416,30 @@ async fn fan_out_until(
     tokio::select! {
         biased;
         () = told(ended.clone()) => Ok(()),
-        failed = fan_out_after(parts, partition, folded.clone()) => failed,
+        failed = fan_out_after(parts, generation, partition, folded.clone()) => failed,
     }
 }
 
-/// Follows the fold, which outlives it.
+/// Follows the live fold, which outlives it.
 async fn fan_out_after(
     parts: &Parts,
+    generation: Generation,
     partition: Partition,
     mut folded: watch::Receiver<Position>,
 ) -> Result<(), WorkError> {
-    let mut at = fanning::checkpoint(parts, partition).await?;
+    let (fanning, standing) = Fanning::begin(parts, generation, partition).await?;
+    let mut at = standing.at;
     let mut verified = Instant::now();
     loop {
         let reached = *folded.borrow_and_update();
         if at < reached {
             let events = fanning::read_folded(parts, at, reached).await?;
-            at = fanning::fan_out(parts, at, &events).await?;
+            at = fanning.fan_out(parts, at, &events).await?;
             verified = Instant::now();
             continue;
         }
         if verified.elapsed() > Duration::from_millis(VERIFY_MILLISECONDS) {
-            verify(parts, fanning::TIMELINES, at).await?;
+            verify(parts, generation, at).await?;
             verified = Instant::now();
         }
         // An idle fold says where it is again and again.
@@ -333,9 +450,14 @@ async fn fan_out_after(
 }
 
 /// Fails where the database has another checkpoint than `at`.
-async fn verify(parts: &Parts, projection: &str, at: Position) -> Result<(), ReadError> {
-    match checkpoints::load(parts.pool(), projection, at.partition).await? == at {
-        true => Ok(()),
+async fn verify(
+    parts: &Parts,
+    generation: Generation,
+    at: Position,
+) -> Result<Standing, ReadError> {
+    let standing = checkpoints::load(parts.pool(), generation, at.partition).await?;
+    match standing.at == at {
+        true => Ok(standing),
         false => Err(ReadError::CheckpointMoved),
     }
 }

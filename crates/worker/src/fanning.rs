@@ -1,40 +1,120 @@
-//! Follows the read model of one partition with its timelines. It refuses to
-//! be ahead of it: what is pushed can be read.
+//! Follows the live tables of one partition with a generation of timelines. It
+//! refuses to be ahead of them: what is pushed can be read.
+
+use std::collections::BTreeSet;
 
 use domain::Event;
 use eventlog::Gap;
 use kernel::{Partition, Position, Recorded, crash};
-use readmodel::{ReadError, checkpoints, timelines::FanOut};
+use readmodel::{
+    Generation, ReadError,
+    checkpoints::{self, Standing},
+    dead_letters,
+    timelines::{FanOut, Lists},
+};
 
 use crate::{
     engine::{Parts, WorkError},
-    reading,
+    folding, reading,
 };
 
-/// The projection's name.
-pub const TIMELINES: &str = "timelines";
 /// Events whose posts are on their way together.
 pub(crate) const BATCH_EVENTS_MAX: usize = 500;
 
-pub(crate) async fn checkpoint(parts: &Parts, partition: Partition) -> Result<Position, WorkError> {
-    Ok(checkpoints::load(parts.pool(), TIMELINES, partition).await?)
+/// One partition of a generation of `timelines`.
+#[derive(Clone)]
+pub(crate) struct Fanning {
+    pub generation: Generation,
+    lists: Lists,
+    skipped: BTreeSet<Position>,
 }
 
-/// Fans `events` out, which come after `from` and were folded, and returns the
-/// new checkpoint. What comes before an event that cannot be read goes out.
-pub(crate) async fn fan_out(
-    parts: &Parts,
-    from: Position,
-    events: &[Recorded],
-) -> Result<Position, WorkError> {
-    let mut events = events;
-    loop {
-        match fan_out_all(parts, from, events).await {
-            Err(error) if error.stops() && events.len() > 1 => {
-                events = &events[..events.len() / 2];
+impl Fanning {
+    pub async fn begin(
+        parts: &Parts,
+        generation: Generation,
+        partition: Partition,
+    ) -> Result<(Self, Standing), WorkError> {
+        let standing = checkpoints::load(parts.pool(), generation, partition).await?;
+        let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+        let here = |position: &Position| position.partition == partition;
+        let fanning = Self {
+            generation,
+            lists: parts.lists.of_generation(generation.number),
+            skipped: skipped.into_iter().filter(here).collect(),
+        };
+        Ok((fanning, standing))
+    }
+
+    /// Fans `events` out, which come after `from` and were folded, and returns
+    /// the new checkpoint. What comes before an event that cannot be read goes
+    /// out; the event itself is parked.
+    pub async fn fan_out(
+        &self,
+        parts: &Parts,
+        from: Position,
+        events: &[Recorded],
+    ) -> Result<Position, WorkError> {
+        let mut events = events;
+        loop {
+            match self.fan_out_all(parts, from, events).await {
+                Err(error) if error.stops() && events.len() > 1 => {
+                    events = &events[..events.len() / 2];
+                }
+                Err(error) if error.parks() => return self.park(parts, from, events, &error).await,
+                fanned => return fanned,
             }
-            fanned => return fanned,
         }
+    }
+
+    async fn fan_out_all(
+        &self,
+        parts: &Parts,
+        from: Position,
+        events: &[Recorded],
+    ) -> Result<Position, WorkError> {
+        let to = folding::contiguous(from, events)?;
+        if to == from {
+            return Ok(from);
+        }
+        // One connection from the check to the checkpoint: if the database crashes
+        // meanwhile, and forgets rows that readers were looked up in, all of this
+        // is done again.
+        let mut transaction = readmodel::begin(parts.pool()).await?;
+        checkpoints::check_folded(&mut transaction, to).await?;
+        // An event that waits may go out early: a read leaves out what is not
+        // there, and puts in what the retry will push again.
+        let mut fan_out = FanOut::default();
+        for recorded in events {
+            take(&mut fan_out, recorded, &self.skipped)?;
+        }
+        fan_out
+            .run(&mut transaction, &self.lists, parts.push_followers_max)
+            .await?;
+        crash::point("fan_out.pushed");
+        checkpoints::advance(&mut transaction, self.generation, from, to).await?;
+        transaction.commit().await.map_err(ReadError::from)?;
+        Ok(to)
+    }
+
+    async fn park(
+        &self,
+        parts: &Parts,
+        from: Position,
+        events: &[Recorded],
+        error: &WorkError,
+    ) -> Result<Position, WorkError> {
+        let to = folding::contiguous(from, events)?;
+        let mut transaction = readmodel::begin(parts.pool()).await?;
+        checkpoints::advance(&mut transaction, self.generation, from, to).await?;
+        let reason = error.to_string();
+        for recorded in events {
+            let letter = folding::letter(recorded, Some(&reason));
+            dead_letters::park(&mut transaction, self.generation, letter).await?;
+        }
+        transaction.commit().await.map_err(ReadError::from)?;
+        tracing::error!(generation = %self.generation, position = %to, reason, "parks an event");
+        Ok(to)
     }
 }
 
@@ -57,38 +137,20 @@ pub(crate) async fn read_folded(
     Ok(events)
 }
 
-async fn fan_out_all(
-    parts: &Parts,
-    from: Position,
-    events: &[Recorded],
-) -> Result<Position, WorkError> {
-    let mut to = from;
-    let mut fan_out = FanOut::default();
-    for recorded in events {
-        eventlog::check_contiguous(to, recorded)?;
-        to = recorded.position;
-        let envelope = &recorded.envelope;
-        if FanOut::wants(&envelope.event_type) {
-            let event = Event::decode(envelope).map_err(|source| WorkError::Unreadable {
-                position: recorded.position,
-                source,
-            })?;
-            fan_out.take(envelope.aggregate, &event);
-        }
+/// Adds what an event asks of the timelines.
+pub(crate) fn take(
+    fan_out: &mut FanOut,
+    recorded: &Recorded,
+    skipped: &BTreeSet<Position>,
+) -> Result<(), WorkError> {
+    let envelope = &recorded.envelope;
+    if !FanOut::wants(&envelope.event_type) || skipped.contains(&recorded.position) {
+        return Ok(());
     }
-    if to == from {
-        return Ok(from);
-    }
-    // One connection from the check to the checkpoint: if the database crashes
-    // meanwhile, and forgets rows that readers were looked up in, all of this
-    // is done again.
-    let mut transaction = readmodel::begin(parts.pool()).await?;
-    checkpoints::check_folded(&mut transaction, to).await?;
-    fan_out
-        .run(&mut transaction, &parts.lists, parts.push_followers_max)
-        .await?;
-    crash::point("fan_out.pushed");
-    checkpoints::advance(&mut transaction, TIMELINES, from, to).await?;
-    transaction.commit().await.map_err(ReadError::from)?;
-    Ok(to)
+    let event = Event::decode(envelope).map_err(|source| WorkError::Unreadable {
+        position: recorded.position,
+        source,
+    })?;
+    fan_out.take(envelope.aggregate, &event);
+    Ok(())
 }

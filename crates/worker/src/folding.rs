@@ -1,9 +1,19 @@
-//! Folds one partition into the read model: a batch, a transaction, a
-//! checkpoint. It refuses to go on over a gap or an event that it cannot read.
+//! Folds one partition into the tables: a batch, a transaction, a checkpoint.
+//! An event that cannot be folded is parked, and those after it of the same
+//! aggregate; all others flow. It refuses to go on over a gap, or over an entry
+//! that does not tell whose event it is.
+
+use std::collections::BTreeSet;
 
 use domain::Event;
-use kernel::{Partition, Position, Recorded, crash};
-use readmodel::{Happened, ReadError, Social, checkpoints};
+use kernel::{AggregateId, Partition, Position, Recorded, crash};
+use readmodel::{
+    Generation, Happened, ReadError, Social,
+    checkpoints::{self, Standing},
+    dead_letters::{self, Parked},
+    generations,
+};
+use sea_orm::sqlx::PgTransaction;
 
 use crate::{
     engine::{Parts, WorkError},
@@ -13,50 +23,130 @@ use crate::{
 /// Events folded in one transaction.
 pub const BATCH_EVENTS_MAX: usize = 4_000;
 
-/// Where the partition's read model is.
-pub(crate) async fn checkpoint(parts: &Parts, partition: Partition) -> Result<Position, WorkError> {
-    let at = checkpoints::load(parts.pool(), Social::NAME, partition).await?;
-    reading::check_reaches(&parts.log, at).await?;
-    Ok(at)
+/// One partition of a generation of `social`.
+#[derive(Clone, Debug)]
+pub(crate) struct Folding {
+    pub generation: Generation,
+    /// Events that operators left out.
+    skipped: BTreeSet<Position>,
 }
 
-/// Folds `events`, which come after `from`, and returns the new checkpoint.
-/// What comes before an event that cannot be folded is folded, however the log
-/// was cut: fewer events are tried until it is at the head of a batch.
-pub(crate) async fn fold(
-    parts: &Parts,
-    from: Position,
-    events: &[Recorded],
-) -> Result<Position, WorkError> {
-    let mut events = events;
-    loop {
-        match fold_all(parts, from, events).await {
-            Err(error) if error.stops() && events.len() > 1 => {
-                events = &events[..events.len() / 2];
+impl Folding {
+    /// Where the partition's rows are.
+    pub async fn begin(
+        parts: &Parts,
+        generation: Generation,
+        partition: Partition,
+    ) -> Result<(Self, Standing), WorkError> {
+        let standing = checkpoints::load(parts.pool(), generation, partition).await?;
+        reading::check_reaches(&parts.log, standing.at).await?;
+        let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+        let here = |position: &Position| position.partition == partition;
+        let skipped = skipped.into_iter().filter(here).collect();
+        Ok((
+            Self {
+                generation,
+                skipped,
+            },
+            standing,
+        ))
+    }
+
+    /// Folds `events`, which come after `from`, and returns how it stands then;
+    /// none where there was nothing. What comes before an event that cannot be
+    /// folded is folded, however the log was cut: fewer events are tried until
+    /// it is alone.
+    pub async fn fold(
+        &self,
+        parts: &Parts,
+        from: Position,
+        events: &[Recorded],
+    ) -> Result<Option<Standing>, WorkError> {
+        let mut events = events;
+        loop {
+            match self.fold_all(parts, from, events).await {
+                Err(error) if error.stops() && events.len() > 1 => {
+                    events = &events[..events.len() / 2];
+                }
+                Err(error) if error.parks() => return self.park(parts, from, events, &error).await,
+                folded => return folded,
             }
-            folded => return folded,
         }
+    }
+
+    async fn fold_all(
+        &self,
+        parts: &Parts,
+        from: Position,
+        events: &[Recorded],
+    ) -> Result<Option<Standing>, WorkError> {
+        let to = contiguous(from, events)?;
+        if to == from {
+            return Ok(None);
+        }
+        let mut batch = events
+            .iter()
+            .filter(|recorded| recorded.envelope.event_type != eventlog::EPOCH_STARTED)
+            .filter(|recorded| !self.skipped.contains(&recorded.position))
+            .map(decode)
+            .collect::<Result<Vec<_>, _>>()?;
+        open(parts, &mut batch).await?;
+
+        let mut transaction = readmodel::begin(parts.pool()).await?;
+        let standing = checkpoints::advance(&mut transaction, self.generation, from, to).await?;
+        if standing.parked {
+            park_what_waits(&mut transaction, self.generation, events).await?;
+            let parked = parked(&mut transaction, self.generation, from.partition).await?;
+            batch.retain(|happened| !parked.contains(&happened.aggregate));
+        }
+        social(self.generation, standing)
+            .write(&mut transaction, &batch)
+            .await?;
+        crash::point("fold.rows");
+        transaction.commit().await.map_err(ReadError::from)?;
+        crash::point("fold.committed");
+        Ok(Some(standing))
+    }
+
+    /// Moves the checkpoint over an event that waits from now on.
+    async fn park(
+        &self,
+        parts: &Parts,
+        from: Position,
+        events: &[Recorded],
+        error: &WorkError,
+    ) -> Result<Option<Standing>, WorkError> {
+        let to = contiguous(from, events)?;
+        let mut transaction = readmodel::begin(parts.pool()).await?;
+        let standing = checkpoints::advance(&mut transaction, self.generation, from, to).await?;
+        let reason = error.to_string();
+        for recorded in events {
+            let letter = letter(recorded, Some(&reason));
+            dead_letters::park(&mut transaction, self.generation, letter).await?;
+        }
+        transaction.commit().await.map_err(ReadError::from)?;
+        tracing::error!(generation = %self.generation, position = %to, reason, "parks an event");
+        Ok(Some(standing))
     }
 }
 
-async fn fold_all(
-    parts: &Parts,
-    from: Position,
-    events: &[Recorded],
-) -> Result<Position, WorkError> {
+/// The rows that a standing's generation has.
+pub(crate) fn social(generation: Generation, standing: Standing) -> Social {
+    Social::new(&generations::schema(generation.number, standing.live))
+}
+
+/// Where events end that follow `from` without a gap.
+pub(crate) fn contiguous(from: Position, events: &[Recorded]) -> Result<Position, WorkError> {
     let mut to = from;
     for recorded in events {
         eventlog::check_contiguous(to, recorded)?;
         to = recorded.position;
     }
-    if to == from {
-        return Ok(from);
-    }
-    let mut batch = events
-        .iter()
-        .filter(|recorded| recorded.envelope.event_type != eventlog::EPOCH_STARTED)
-        .map(decode)
-        .collect::<Result<Vec<_>, _>>()?;
+    Ok(to)
+}
+
+/// Opens the personal fields of a batch.
+pub(crate) async fn open(parts: &Parts, batch: &mut [Happened]) -> Result<(), WorkError> {
     let personal: Vec<_> = batch
         .iter_mut()
         .flat_map(|happened| happened.event.personal())
@@ -64,17 +154,45 @@ async fn fold_all(
     if !personal.is_empty() {
         parts.sealer.open(personal).await?;
     }
-
-    let mut transaction = readmodel::begin(parts.pool()).await?;
-    checkpoints::advance(&mut transaction, Social::NAME, from, to).await?;
-    parts.social.write(&mut transaction, &batch).await?;
-    crash::point("fold.rows");
-    transaction.commit().await.map_err(ReadError::from)?;
-    crash::point("fold.committed");
-    Ok(to)
+    Ok(())
 }
 
-fn decode(recorded: &Recorded) -> Result<Happened, WorkError> {
+/// The aggregates whose events wait.
+async fn parked(
+    transaction: &mut PgTransaction<'_>,
+    generation: Generation,
+    partition: Partition,
+) -> Result<BTreeSet<AggregateId>, WorkError> {
+    Ok(dead_letters::aggregates(transaction, generation, partition).await?)
+}
+
+/// Parks those of `events` whose aggregate waits already.
+pub(crate) async fn park_what_waits(
+    transaction: &mut PgTransaction<'_>,
+    generation: Generation,
+    events: &[Recorded],
+) -> Result<(), WorkError> {
+    let Some(first) = events.first() else {
+        return Ok(());
+    };
+    let parked = parked(transaction, generation, first.position.partition).await?;
+    let waits = |recorded: &&Recorded| parked.contains(&recorded.envelope.aggregate);
+    for recorded in events.iter().filter(waits) {
+        dead_letters::park(transaction, generation, letter(recorded, None)).await?;
+    }
+    Ok(())
+}
+
+pub(crate) fn letter<'a>(recorded: &'a Recorded, reason: Option<&'a str>) -> Parked<'a> {
+    Parked {
+        position: recorded.position,
+        aggregate: recorded.envelope.aggregate,
+        event_type: &recorded.envelope.event_type,
+        reason,
+    }
+}
+
+pub(crate) fn decode(recorded: &Recorded) -> Result<Happened, WorkError> {
     let event = Event::decode(&recorded.envelope).map_err(|source| WorkError::Unreadable {
         position: recorded.position,
         source,

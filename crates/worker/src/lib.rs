@@ -5,8 +5,9 @@ mod fanning;
 mod folding;
 mod leases;
 mod reading;
+pub mod rebuilding;
+pub mod repairing;
 
 pub use engine::{Engine, Parts, WorkError};
-pub use fanning::TIMELINES;
 pub use folding::BATCH_EVENTS_MAX;
 pub use leases::LEASE_SECONDS;

@@ -17,8 +17,9 @@ use kernel::{Partition, Position, Positions, Recorded};
 use parking_lot::Mutex;
 use poem::http::HeaderValue;
 use readmodel::{
-    DatabaseConnection, ReadError,
+    DatabaseConnection, Projection, ReadError,
     checkpoints::{self, Look},
+    dead_letters,
     hot::{Hot, Touch, touches},
     posts,
 };
@@ -159,9 +160,23 @@ impl Follower {
         let before = &known.views[View::Social as usize].reached.positions;
         let folded = &observed.views[View::Social as usize].reached.positions;
         let fanned_out = &observed.views[View::Timelines as usize].reached.positions;
+        let social = &observed.views[View::Social as usize].reached;
+        let same = |then: &Observed| {
+            let before = &then.views[View::Social as usize].reached;
+            (then.life, before.generation, before.parked)
+                == (life, social.generation, social.parked)
+        };
+        // Few ever wait; they are looked up when their number changes.
+        observed.parked = match (social.parked, same(known)) {
+            (0, _) => Default::default(),
+            (_, true) => known.parked.clone(),
+            (_, false) => dead_letters::hidden(pool, Projection::Social).await?.into(),
+        };
         // Rows that were read after a crash may be older than those before it,
-        // though their events are soon folded again.
-        if life != known.life || !folded.reach(before) {
+        // though their events are soon folded again. Those of another generation
+        // may differ.
+        let other = known.generation(View::Social) != social.generation;
+        if life != known.life || other || !folded.reach(before) {
             self.restart(folded, fanned_out);
             observed.told = true;
         } else {

@@ -291,6 +291,31 @@ async fn bury(
     Ok(())
 }
 
+/// Takes a post back, as if it had never been: its own rows, and what it counts
+/// for. Likes of it and replies to it are not its own.
+pub(crate) async fn forget(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    post: Uuid,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    let sql = tables.sql("DELETE FROM {s}.post_revisions WHERE post_id = $1");
+    sqlx::query(sql)
+        .bind(post)
+        .execute(&mut **transaction)
+        .await?;
+    let sql = tables.sql(
+        "WITH gone AS (DELETE FROM {s}.posts WHERE id = $1
+             RETURNING author_id, parent_id, deleted_at)
+         SELECT author_id, parent_id FROM gone WHERE deleted_at IS NULL",
+    );
+    let rows = sqlx::query(sql)
+        .bind(post)
+        .fetch_all(&mut **transaction)
+        .await?;
+    add(&rows, -1, counters)
+}
+
 /// Adds what the statement really did to authors' posts and parents' replies.
 fn add(
     rows: &[sqlx::postgres::PgRow],

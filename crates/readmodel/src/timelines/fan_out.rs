@@ -52,6 +52,7 @@ impl FanOut {
             | Event::Post(PostEvent::PostEdited(_) | PostEvent::PostDeleted(_))
             | Event::Account(_)
             | Event::Handle(_)
+            | Event::Operation(_)
             | Event::Like(_) => {}
         }
     }

@@ -22,6 +22,10 @@ pub const TIMELINE_SECONDS_DEFAULT: u64 = 3 * 24 * 60 * 60;
 const MARK_MILLISECONDS: u64 = 10_000;
 const MARK_BYTES: usize = 17;
 const ID_BYTES: usize = 16;
+/// The generation of timelines that were never rebuilt.
+const FIRST: i32 = 1;
+/// Keys that one step of a scan looks at, about.
+const SCAN_KEYS: usize = 1_000;
 
 /// `redis://[user:password@]host:port[/database]` of the views server.
 #[derive(Clone)]
@@ -42,6 +46,8 @@ pub struct Lists {
     /// Whether this process has loaded the functions.
     loaded: Arc<AtomicBool>,
     prefix: Arc<str>,
+    /// Of the keys: each generation has its own.
+    generation: i32,
     lifetime_milliseconds: u64,
 }
 
@@ -60,8 +66,18 @@ impl Lists {
             views: Views::new(&settings.views.0)?,
             loaded: Arc::default(),
             prefix: settings.prefix.as_str().into(),
+            generation: FIRST,
             lifetime_milliseconds: settings.timeline_seconds * 1_000,
         })
+    }
+
+    /// The lists of a generation.
+    #[must_use]
+    pub fn of_generation(&self, number: i32) -> Self {
+        Self {
+            generation: number,
+            ..self.clone()
+        }
     }
 
     /// Whether the views server answers.
@@ -73,9 +89,41 @@ impl Lists {
     /// List: one account's home. The fan-out and readers write; it expires when
     /// nobody reads it.
     fn key(&self, reader: AccountId) -> Vec<u8> {
-        let mut key = format!("{}:home:", self.prefix).into_bytes();
+        let mut key = self.family();
         key.extend_from_slice(reader.0.as_bytes());
         key
+    }
+
+    /// What all keys of the generation begin with.
+    fn family(&self) -> Vec<u8> {
+        match self.generation {
+            FIRST => format!("{}:home:", self.prefix),
+            number => format!("{}:home.{number}:", self.prefix),
+        }
+        .into_bytes()
+    }
+
+    /// Some of the readers who have a list, and where to go on; from the
+    /// beginning with 0, at the end with none. One that is there all the time
+    /// comes at least once.
+    pub async fn scan(&self, cursor: u64) -> Result<(Vec<AccountId>, Option<u64>), ReadError> {
+        let family = self.family();
+        // What means something in a pattern is taken for itself.
+        let mut pattern = Vec::new();
+        for byte in &family {
+            if b"*?[]\\^-".contains(byte) {
+                pattern.push(b'\\');
+            }
+            pattern.push(*byte);
+        }
+        pattern.push(b'*');
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(pattern);
+        command.arg("COUNT").arg(SCAN_KEYS);
+        let (next, keys): (u64, Vec<Vec<u8>>) = self.call(command).await?;
+        let reader = |key: &Vec<u8>| Uuid::from_slice(key.get(family.len()..)?).ok();
+        let readers = keys.iter().filter_map(reader).map(AccountId).collect();
+        Ok((readers, (next != 0).then_some(next)))
     }
 
     /// Puts `post` into those of the readers' timelines that exist.
@@ -90,7 +138,7 @@ impl Lists {
     }
 
     /// Lets timelines be filled anew at their next read.
-    pub(super) async fn drop(&self, readers: &[AccountId]) -> Result<(), ReadError> {
+    pub async fn drop(&self, readers: &[AccountId]) -> Result<(), ReadError> {
         let mut command = redis::cmd("UNLINK");
         for reader in readers {
             command.arg(self.key(*reader));

@@ -8,7 +8,7 @@ use std::{
 
 use domain::posts::Visibility;
 use kernel::{Partition, Position, Uuid};
-use readmodel::{Happened, ReadError, Social, checkpoints, leases};
+use readmodel::{Generation, Happened, Projection, ReadError, checkpoints, leases};
 
 use sea_orm::sqlx::{self, PgPool, Postgres, pool::PoolConnection};
 
@@ -17,6 +17,10 @@ use super::{
     world::{World, by_partition},
 };
 
+const SOCIAL: Generation = Generation {
+    projection: Projection::Social,
+    number: 1,
+};
 const CONNECTIONS: u32 = 3;
 const ROUNDS: i64 = 20;
 /// More than a `begin` needs.
@@ -40,14 +44,13 @@ fn batch(seed: u64) -> (Vec<Happened>, Position) {
 async fn the_rows_of_a_writer_that_was_overtaken_are_rolled_back() {
     let setting = Setting::new().await;
     let (pool, social) = (setting.pool(), setting.live());
-    let from = checkpoints::load(pool, Social::NAME, Partition(0))
-        .await
-        .unwrap();
+    let from = checkpoints::load(pool, SOCIAL, Partition(0)).await;
+    let from = from.unwrap().at;
     let (mine, to) = batch(1);
     let (stale, stale_to) = batch(2);
 
     let mut first = pool.begin().await.unwrap();
-    checkpoints::advance(&mut first, Social::NAME, from, to)
+    checkpoints::advance(&mut first, SOCIAL, from, to)
         .await
         .unwrap();
     social.write(&mut first, &mine).await.unwrap();
@@ -56,7 +59,7 @@ async fn the_rows_of_a_writer_that_was_overtaken_are_rolled_back() {
         tokio::spawn(async move {
             let mut late = pool.begin().await?;
             social.write(&mut late, &stale).await?;
-            checkpoints::advance(&mut late, Social::NAME, from, stale_to).await?;
+            checkpoints::advance(&mut late, SOCIAL, from, stale_to).await?;
             late.commit().await?;
             Ok::<_, ReadError>(())
         })
@@ -72,34 +75,33 @@ async fn the_rows_of_a_writer_that_was_overtaken_are_rolled_back() {
     setting.fold(&alone, &mine).await;
     let rows = setting.rows(migrations::social::LIVE).await;
     assert_eq!(rows, setting.rows("alone").await);
-    let at = checkpoints::load(pool, Social::NAME, Partition(0)).await;
-    assert_eq!(at.unwrap(), to);
+    let at = checkpoints::load(pool, SOCIAL, Partition(0)).await;
+    assert_eq!(at.unwrap().at, to);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn why_a_partition_stands_still_is_told_until_it_goes_on() {
     let setting = Setting::new().await;
     let pool = setting.pool();
-    let from = checkpoints::load(pool, Social::NAME, Partition(2))
+    let from = checkpoints::load(pool, SOCIAL, Partition(2)).await;
+    let from = from.unwrap().at;
+    checkpoints::load(pool, SOCIAL, Partition(1)).await.unwrap();
+    checkpoints::stop(pool, SOCIAL, Partition(2), "because", false)
         .await
         .unwrap();
-    checkpoints::load(pool, Social::NAME, Partition(1))
-        .await
-        .unwrap();
-    checkpoints::stop(pool, Social::NAME, Partition(2), "because", false)
-        .await
-        .unwrap();
-    let (_, stopped) = checkpoints::all(pool, Social::NAME).await.unwrap();
+    let live = async || checkpoints::live(pool, Projection::Social).await.unwrap();
+    let stopped = live().await.stopped;
     assert_eq!(stopped, [(Partition(2), "because".to_owned())]);
 
     let to = Position { epoch: 1, ..from };
     let mut transaction = pool.begin().await.unwrap();
-    checkpoints::advance(&mut transaction, Social::NAME, from, to)
+    checkpoints::advance(&mut transaction, SOCIAL, from, to)
         .await
         .unwrap();
     transaction.commit().await.unwrap();
-    let (positions, stopped) = checkpoints::all(pool, Social::NAME).await.unwrap();
-    assert_eq!((positions.get(Partition(2)), stopped.len()), (Some(to), 0));
+    let now = live().await;
+    assert_eq!(now.positions.get(Partition(2)), Some(to));
+    assert!(now.stopped.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

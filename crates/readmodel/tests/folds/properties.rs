@@ -167,5 +167,6 @@ fn name(event: &Event) -> &'static str {
         Event::Post(event) => event.event_type().0,
         Event::Like(event) => event.event_type().0,
         Event::Follow(event) => event.event_type().0,
+        Event::Operation(event) => event.event_type().0,
     }
 }

@@ -1,10 +1,12 @@
-//! Nothing is skipped in silence: what is missing or cannot be folded stops its
-//! own partition right before it.
+//! Nothing is skipped in silence: what is missing stops its own partition right
+//! before it, what cannot be folded waits with all that happens to the same
+//! aggregate.
 
 use std::time::Duration;
 
 use eventlog::Log;
 use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Timestamp, Uuid};
+use readmodel::{Projection, dead_letters};
 use testkit::until;
 use tokio::time::timeout;
 use worker::WorkError;
@@ -69,13 +71,9 @@ async fn a_gap_in_the_log_stops_its_partition_alone() {
     only_it_stops_at(&setting, gap - 1, "events are missing").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_an_unknown_type_stops_its_partition_alone() {
-    let setting = Setting::new().await;
-    setting.populate(1).await;
-    let before = end(&setting).await;
+fn unknown() -> Envelope {
     let nobody = AccountId(Uuid::nil());
-    let unknown = Envelope {
+    Envelope {
         event_type: "PollClosed".into(),
         event_version: 1,
         aggregate: AggregateId::single(Kind(99), nobody.0),
@@ -86,10 +84,36 @@ async fn an_event_of_an_unknown_type_stops_its_partition_alone() {
         causation: None,
         receipt: None,
         data: Vec::new(),
+    }
+}
+
+/// What waits for the live tables: type and reason of each, in order.
+async fn letters(setting: &Setting) -> Vec<(String, Option<String>)> {
+    let social = Some(Projection::Social);
+    let all = dead_letters::list(setting.pool(), social, None, 100).await;
+    let all = all.unwrap().into_iter();
+    all.map(|letter| (letter.event_type, letter.reason))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_an_unknown_type_parks_its_aggregate_alone() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    let unknown = unknown().to_bytes().unwrap();
+    add(&setting, &unknown).await;
+    let fine = setting.register(DAMAGED_PARTITION, 800).await;
+    add(&setting, &unknown).await;
+    setting.drain().await;
+    assert!(setting.at_the_end(|_| true).await);
+    assert_eq!(setting.stopped().await, []);
+    let [first, second] = &letters(&setting).await[..] else {
+        panic!("two wait");
     };
-    add(&setting, &unknown.to_bytes().unwrap()).await;
-    setting.register(DAMAGED_PARTITION, 800).await;
-    only_it_stops_at(&setting, before, "PollClosed").await;
+    assert_eq!((&*first.0, &*second.0), ("PollClosed", "PollClosed"));
+    assert!(first.1.as_ref().unwrap().contains("PollClosed"));
+    let shown = readmodel::accounts::by_id(setting.pool(), fine).await;
+    assert!(shown.unwrap().is_some(), "what comes after is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,14 +127,42 @@ async fn an_entry_that_is_no_event_stops_its_partition_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_personal_field_that_was_changed_stops_its_partition_alone() {
+async fn a_personal_field_that_was_changed_parks_its_post_and_what_happens_to_it() {
     let setting = Setting::new().await;
     let accounts = setting.populate(1).await;
-    let before = end(&setting).await;
     let author = accounts[usize::from(DAMAGED_PARTITION)];
-    setting.publish(author, 7, DAMAGED).await;
-    setting.publish(author, 8, "fine").await;
-    only_it_stops_at(&setting, before, "it says so").await;
+    let damaged = setting.publish(author, 7, DAMAGED).await;
+    let fine = setting.publish(author, 8, "fine").await;
+    setting.drain().await;
+    // In a later batch, and in the one after that.
+    for text in ["mended", "mended again"] {
+        setting.edit(author, damaged, text).await;
+        setting.edit(author, fine, text).await;
+        setting.drain().await;
+    }
+    assert!(setting.at_the_end(|_| true).await);
+    let all = letters(&setting).await;
+    let types: Vec<_> = all.iter().map(|letter| &*letter.0).collect();
+    assert_eq!(types, ["PostCreated", "PostEdited", "PostEdited"]);
+    assert!(all[0].1.as_ref().unwrap().contains("it says so"));
+    assert_eq!((&all[1].1, &all[2].1), (&None, &None));
+    let rows = setting.rows().await.join("\n");
+    assert!(rows.contains("mended again"));
+    assert!(!rows.contains(&format!("posts ({}", damaged.0)), "{rows}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_too_many_wait_the_partition_stops() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    add(&setting, &unknown().to_bytes().unwrap()).await;
+    setting.drain().await;
+    let before = end(&setting).await;
+    setting
+        .execute_sql("UPDATE projections.checkpoints SET parked = 10000 WHERE parked > 0")
+        .await;
+    add(&setting, &unknown().to_bytes().unwrap()).await;
+    only_it_stops_at(&setting, before, "10000 events wait").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

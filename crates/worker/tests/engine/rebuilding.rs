@@ -1,10 +1,17 @@
 //! What is remembered can be made again.
 
-use kernel::AccountId;
-use readmodel::timelines::home_ids;
-use testkit::home;
+use std::time::{Duration, Instant};
 
-use super::setting::{Setting, TABLES};
+use kernel::{AccountId, Partition, Position};
+use readmodel::{
+    Projection, ReadError, checkpoints,
+    generations::{self, Role},
+    timelines::home_ids,
+};
+use testkit::home;
+use worker::rebuilding::Pace;
+
+use super::setting::{PARTITIONS, Setting, TABLES};
 
 async fn homes(setting: &Setting, accounts: &[AccountId]) -> Vec<Vec<kernel::Uuid>> {
     let mut homes = Vec::new();
@@ -56,4 +63,59 @@ async fn what_is_deleted_whole_and_folded_again_is_as_it_was() {
     setting.drain().await;
     assert_eq!(setting.rows().await, rows);
     assert_eq!(homes(&setting, &accounts).await, shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_is_behind_does_not_take_the_place_of_the_live_one() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    setting.drain().await;
+    let live = Projection::Social.first();
+    let next = generations::begin(setting.pool(), Projection::Social, Role::Building).await;
+    let next = next.unwrap();
+    let fresh = generations::schema(next.number, false);
+    let made = migrations::social::create_tables(&setting.database, &fresh).await;
+    made.unwrap();
+    let (rows, heads) = (setting.rows().await, setting.heads().await);
+    for partition in 0..PARTITIONS {
+        let head = heads.get(Partition(partition)).unwrap();
+        let seq = head.seq - u64::from(partition == 3);
+        let at = Position { seq, ..head };
+        checkpoints::start_at(setting.pool(), next, at)
+            .await
+            .unwrap();
+    }
+    let held = generations::hold(setting.pool(), live).await.unwrap();
+    let swapped = held.swap(next, false).await;
+    assert!(
+        matches!(swapped, Err(ReadError::Behind(Partition(3)))),
+        "{swapped:?}"
+    );
+    assert_eq!(setting.rows().await, rows);
+    let held = generations::hold(setting.pool(), live).await.unwrap();
+    held.swap(next, true).await.unwrap();
+    assert_eq!(setting.rows().await, Vec::<String>::new());
+    let plan = generations::plan(setting.pool()).await.unwrap();
+    let role = |role| {
+        plan.of(Projection::Social, role)
+            .map(|known| known.generation)
+    };
+    assert_eq!(role(Role::Live), Some(next));
+    assert_eq!(role(Role::Kept), Some(live));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_share_a_pace_are_together_no_faster_than_it() {
+    let (pace, began) = (Pace::new(Some(1_000)), Instant::now());
+    let one = async || {
+        for _ in 0..3 {
+            pace.wait(pace.batch(4_000)).await;
+        }
+    };
+    tokio::join!(one(), one());
+    assert_eq!(pace.batch(4_000), 100);
+    assert!(began.elapsed() >= Duration::from_millis(599));
+    let unlimited = Pace::new(None);
+    unlimited.wait(1_000_000).await;
+    assert_eq!(unlimited.batch(4_000), 4_000);
 }

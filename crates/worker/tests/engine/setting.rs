@@ -6,7 +6,7 @@ use domain::{
     accounts::RegisterAccount,
     follows::FollowAccount,
     likes::LikePost,
-    posts::{PostId, PublishPost, Visibility},
+    posts::{EditPost, PostId, PublishPost, Visibility},
 };
 use eventlog::{Intent, Log, LogSettings, Receipt};
 use kernel::{
@@ -14,13 +14,13 @@ use kernel::{
     SealerFuture, Timestamp, Uuid, compose_id,
 };
 use readmodel::{
-    DatabaseConnection, PgPool, Social, checkpoints, leases,
+    DatabaseConnection, PgPool, Projection, checkpoints, leases,
     timelines::{Lists, TimelineSettings, ViewsUrl},
 };
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use testkit::Servers;
 use tokio::{sync::watch, task::JoinHandle};
-use worker::{Engine, Parts, TIMELINES};
+use worker::{Engine, Parts};
 
 pub const PARTITIONS: u16 = 8;
 /// A sealed field that says so cannot be opened.
@@ -71,7 +71,6 @@ impl Setting {
             log: self.log.clone(),
             database: self.database.clone(),
             sealer,
-            social: Social::new(migrations::social::LIVE),
             lists: self.lists.clone(),
             push_followers_max: 2,
         };
@@ -139,6 +138,18 @@ impl Setting {
         post
     }
 
+    pub async fn edit(&self, author: AccountId, post: PostId, text: &str) {
+        let command = EditPost {
+            post,
+            actor: author,
+            text: text.parse().unwrap(),
+            language: None,
+            metadata: None,
+            expected_version: None,
+        };
+        self.execute(author, command).await;
+    }
+
     /// Somebody in each partition, who publishes, follows and likes.
     pub async fn populate(&self, from: u64) -> Vec<AccountId> {
         let mut accounts = Vec::new();
@@ -182,9 +193,9 @@ impl Setting {
             .filter(|p| which(p.partition))
             .copied()
             .collect();
-        for projection in [Social::NAME, TIMELINES] {
-            let (positions, _) = checkpoints::all(self.pool(), projection).await.unwrap();
-            if !positions.reach(&wanted) {
+        for projection in Projection::ALL {
+            let live = checkpoints::live(self.pool(), projection).await.unwrap();
+            if !live.positions.reach(&wanted) {
                 return false;
             }
         }
@@ -192,13 +203,19 @@ impl Setting {
     }
 
     pub async fn folded(&self, partition: u16) -> Position {
-        checkpoints::load(self.pool(), Social::NAME, Partition(partition))
-            .await
-            .unwrap()
+        checkpoints::load(
+            self.pool(),
+            Projection::Social.first(),
+            Partition(partition),
+        )
+        .await
+        .unwrap()
+        .at
     }
 
     pub async fn stopped(&self) -> Vec<(Partition, String)> {
-        let (_, mut stopped) = checkpoints::all(self.pool(), Social::NAME).await.unwrap();
+        let live = checkpoints::live(self.pool(), Projection::Social).await;
+        let mut stopped = live.unwrap().stopped;
         stopped.sort_unstable();
         stopped
     }

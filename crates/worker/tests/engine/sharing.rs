@@ -6,13 +6,13 @@ use std::{
 };
 
 use kernel::{AccountId, Partition, Personal, Sealer, SealerFuture, Uuid};
-use readmodel::{ReadError, Social, checkpoints};
+use readmodel::{Projection, ReadError, checkpoints};
 use testkit::until;
 use tokio::{
     sync::{Semaphore, watch},
     time::timeout,
 };
-use worker::{TIMELINES, WorkError};
+use worker::WorkError;
 
 use super::setting::{PARTITIONS, PlainSealer, Setting};
 
@@ -160,8 +160,12 @@ async fn timelines_never_run_ahead_of_the_rows() {
     let working = tokio::spawn(engine.run(stopped));
     gate.reached.acquire().await.unwrap().forget();
     for _ in 0..LOOKS {
-        let (fanned_out, _) = checkpoints::all(setting.pool(), TIMELINES).await.unwrap();
-        let (folded, _) = (checkpoints::all(setting.pool(), Social::NAME).await).unwrap();
+        let reached = async |projection| {
+            let live = checkpoints::live(setting.pool(), projection).await;
+            live.unwrap().positions
+        };
+        let fanned_out = reached(Projection::Timelines).await;
+        let folded = reached(Projection::Social).await;
         // A checkpoint is made at the beginning, before anything is read.
         let begun = fanned_out.iter().filter(|position| position.epoch > 0);
         let begun = begun.copied().collect();

@@ -1,0 +1,21 @@
+//! What a command ends with, as scripts see it.
+
+use std::process::ExitCode;
+
+/// Exit statuses; 1 is an error, 2 a command line that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 0
+    Done,
+    /// 3: it looked, and something has to be mended.
+    Problems,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Problems => Self::from(3),
+        }
+    }
+}

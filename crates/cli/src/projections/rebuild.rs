@@ -1,0 +1,285 @@
+//! `headwater projections rebuild`, and what undoes it.
+
+use anyhow::Context;
+use clap::Args;
+use readmodel::{
+    PgPool, Projection,
+    generations::{self, Operation, Role},
+    progress::State,
+};
+use worker::rebuilding::{self, Pace, RebuiltLists, RebuiltTables, Reports};
+
+use super::{Name, look};
+use crate::{
+    node::Node, operator, outcome::Outcome, reporting::Shown, settings::Settings, stop, verify,
+};
+
+/// Events a second, so that reads and writes at half of their capacity hardly
+/// notice: see the figures in `crates/cli/README.md`.
+const RATE_DEFAULT: &str = "5000";
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater projections rebuild social
+  headwater projections rebuild social --rate max --yes
+
+Reads and writes go on. It folds the log into tables (or lists) of its own,
+compares them with what is live at the same positions, and swaps: one step that
+no request waits for. What was live is kept and folded on, for `rollback`, until
+`drop`. Killed or stopped, the same command goes on where it was; `abort` drops
+what it made. Exit status 3: the two differ, and nothing was swapped.")]
+pub struct Rebuild {
+    name: Name,
+    /// Events a second at most, or max
+    #[arg(long, default_value = RATE_DEFAULT, value_parser = rate)]
+    rate: Rate,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Swap although rows differ: the fold was mended, or the live rows are wrong
+    #[arg(long)]
+    accept_differences: bool,
+    /// Rebuild and compare, but do not swap
+    #[arg(long)]
+    no_swap: bool,
+}
+
+/// None is as fast as it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate(pub Option<u64>);
+
+pub fn rate(text: &str) -> Result<Rate, String> {
+    match text {
+        "max" => Ok(Rate(None)),
+        text => match text.parse() {
+            Ok(rate @ 1..) => Ok(Rate(Some(rate))),
+            _ => Err("a number of events a second, from 1, or max".into()),
+        },
+    }
+}
+
+pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outcome> {
+    let node = Node::connect(settings).await?;
+    let pool = node.database.get_postgres_connection_pool();
+    let projection = Projection::from(arguments.name);
+    let name = projection.name();
+    let plan = generations::plan(pool).await?;
+    let begun = plan.of(projection, Role::Building);
+    match &begun {
+        Some(known) => eprintln!(
+            "goes on with generation {} of {name}",
+            known.generation.number
+        ),
+        None => eprintln!("makes a new generation of {name} beside the live one"),
+    }
+    let live: Vec<_> = look(&node.log, pool).await?;
+    let live = || {
+        live.iter()
+            .filter(|progress| progress.checkpoint.projection == name)
+            .filter(|progress| progress.checkpoint.role == "live")
+    };
+    let events: u64 = live().map(|progress| progress.checkpoint.at.seq).sum();
+    match projection {
+        Projection::Social => eprintln!("{events} events are to be folded"),
+        Projection::Timelines => eprintln!("a list is filled for every reader who has one"),
+    }
+    let diverged = live().any(|progress| progress.state == State::Diverged);
+    if diverged {
+        eprintln!(
+            "what is live has read what the log does not have: it cannot be compared, and \
+             answers go back to what the log has"
+        );
+    }
+    if arguments.dry_run {
+        return Ok(Outcome::Done);
+    }
+    let _operation = begin_operation(pool, projection).await?;
+    if begun.is_none() {
+        operator::record(&node, "projections rebuild", name, None).await?;
+    }
+    let (shown, pace) = (Shown::start(), Pace::new(arguments.rate.0));
+    let reports = shown.reports.clone();
+    let same = match projection {
+        Projection::Social => tables(&node, &arguments, pace, reports, diverged).await,
+        Projection::Timelines => lists(&node, &arguments, pace, reports).await,
+    };
+    shown.end().await;
+    let again =
+        || format!("run the same command again to go on, or: headwater projections abort {name}");
+    if !same.with_context(again)? {
+        eprintln!(
+            "nothing was swapped. If the differences are what you want:\n  \
+             headwater projections rebuild {name} --accept-differences\n\
+             otherwise:\n  headwater projections abort {name}"
+        );
+        return Ok(Outcome::Problems);
+    }
+    match arguments.no_swap {
+        true => eprintln!("to swap: headwater projections rebuild {name}"),
+        false => eprintln!(
+            "{name} is rebuilt, and read from now on. To undo it:\n  \
+             headwater projections rollback {name}\n\
+             To free what was read before:\n  headwater projections drop {name}"
+        ),
+    }
+    Ok(Outcome::Done)
+}
+
+async fn tables(
+    node: &Node,
+    arguments: &Rebuild,
+    pace: Pace,
+    reports: Reports,
+    diverged: bool,
+) -> anyhow::Result<bool> {
+    let stop = stop::on_signal()?;
+    let rebuilt = RebuiltTables::begin(node.parts(), Role::Building, pace, reports, stop).await?;
+    rebuilt.replay().await?;
+    if !diverged {
+        let compared = rebuilt.compare().await?;
+        if !verify::show_tables(&compared)? && !arguments.accept_differences {
+            return Ok(false);
+        }
+    }
+    if !arguments.no_swap {
+        rebuilt.swap(diverged).await?;
+    }
+    Ok(true)
+}
+
+async fn lists(
+    node: &Node,
+    arguments: &Rebuild,
+    pace: Pace,
+    reports: Reports,
+) -> anyhow::Result<bool> {
+    let stop = stop::on_signal()?;
+    let rebuilt = RebuiltLists::begin(node.parts(), pace, reports, stop).await?;
+    rebuilt.fill().await?;
+    let checked = rebuilt.check().await?;
+    if !verify::show_lists(&checked)? && !arguments.accept_differences {
+        return Ok(false);
+    }
+    if !arguments.no_swap {
+        rebuilt.swap().await?;
+    }
+    Ok(true)
+}
+
+/// One at a time does what moves generations.
+pub async fn begin_operation(pool: &PgPool, projection: Projection) -> anyhow::Result<Operation> {
+    let begun = generations::begin_operation(pool, projection).await?;
+    let name = projection.name();
+    begun.with_context(|| {
+        format!("somebody else is at work on {name}: wait until their command has ended")
+    })
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater projections abort social
+  headwater projections abort social --yes")]
+pub struct Abort {
+    name: Name,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+pub async fn abort(arguments: Abort, settings: Settings) -> anyhow::Result<()> {
+    let node = Node::connect(settings).await?;
+    let pool = node.database.get_postgres_connection_pool();
+    let projection = Projection::from(arguments.name);
+    let name = projection.name();
+    let plan = generations::plan(pool).await?;
+    let known = plan.of(projection, Role::Building);
+    let known = known.with_context(|| format!("no rebuild of {name} is under way"))?;
+    let number = known.generation.number;
+    operator::confirm(
+        &format!("drops generation {number} of {name}, which nobody reads"),
+        arguments.yes,
+    )?;
+    let _operation = begin_operation(pool, projection).await?;
+    operator::record(&node, "projections abort", name, None).await?;
+    remove(&node, &[known.generation]).await?;
+    eprintln!("dropped. To begin anew: headwater projections rebuild {name}");
+    Ok(())
+}
+
+async fn remove(node: &Node, all: &[readmodel::Generation]) -> anyhow::Result<()> {
+    let pool = node.database.get_postgres_connection_pool();
+    for generation in all {
+        match generation.projection {
+            Projection::Social => generations::remove(pool, *generation).await?,
+            Projection::Timelines => rebuilding::remove(&node.parts(), *generation).await?,
+        }
+    }
+    Ok(())
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater projections rollback social
+  headwater projections rollback timelines")]
+pub struct Rollback {
+    name: Name,
+}
+
+pub async fn rollback(arguments: Rollback, settings: Settings) -> anyhow::Result<()> {
+    let node = Node::connect(settings).await?;
+    let pool = node.database.get_postgres_connection_pool();
+    let projection = Projection::from(arguments.name);
+    let name = projection.name();
+    let plan = generations::plan(pool).await?;
+    let kept = plan.of(projection, Role::Kept);
+    let kept = kept.with_context(|| format!("no generation of {name} is kept"))?;
+    let live = plan.of(projection, Role::Live);
+    let live = live.context("no generation is live: run `headwater migrate`")?;
+    let _operation = begin_operation(pool, projection).await?;
+    operator::record(&node, "projections rollback", name, None).await?;
+    rebuilding::swap_back(&node.parts(), live.generation, kept.generation).await?;
+    let (back, was) = (kept.generation.number, live.generation.number);
+    eprintln!(
+        "generation {back} of {name} is read again; {was} is kept and folded on. To undo it:\n  \
+         headwater projections rollback {name}"
+    );
+    Ok(())
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater projections drop social
+  headwater projections drop social --yes")]
+pub struct Drop {
+    name: Name,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+pub async fn drop(arguments: Drop, settings: Settings) -> anyhow::Result<()> {
+    let node = Node::connect(settings).await?;
+    let pool = node.database.get_postgres_connection_pool();
+    let projection = Projection::from(arguments.name);
+    let name = projection.name();
+    let plan = generations::plan(pool).await?;
+    let kept = plan
+        .generations
+        .iter()
+        .filter(|known| known.generation.projection == projection && known.role == Role::Kept);
+    let kept: Vec<_> = kept.map(|known| known.generation).collect();
+    anyhow::ensure!(!kept.is_empty(), "no generation of {name} is kept");
+    let numbers: Vec<_> = kept.iter().map(|kept| kept.number.to_string()).collect();
+    operator::confirm(
+        &format!(
+            "drops generation {} of {name}: there will be nothing to roll back to",
+            numbers.join(", ")
+        ),
+        arguments.yes,
+    )?;
+    let _operation = begin_operation(pool, projection).await?;
+    operator::record(&node, "projections drop", name, None).await?;
+    remove(&node, &kept).await?;
+    eprintln!("dropped");
+    Ok(())
+}

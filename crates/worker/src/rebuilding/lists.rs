@@ -1,0 +1,253 @@
+//! Home timelines, made anew below keys of their own: while the fan-out follows
+//! the live tables, every list that readers have is filled from the tables.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use kernel::{AccountId, Partition, Position};
+use readmodel::{
+    Generation, Projection, checkpoints,
+    generations::{self, Held, Role, Stage},
+    timelines::{self, Lists},
+};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+
+use super::{Pace, RebuildError, Reports, live, tell, told_more};
+use crate::{
+    engine::Parts,
+    fanning::{self, Fanning},
+};
+
+const FILLS_AT_ONCE: usize = 4;
+/// What a list lacks may be on its way: it is looked at again so often.
+const CHECK_TRIES: u32 = 20;
+const CHECK_PAUSE_MILLISECONDS: u64 = 100;
+const EXAMPLES_MAX: usize = 5;
+/// How long the new generation is followed here after a swap.
+const LINGER_SECONDS: u64 = 4;
+const IDLE_MILLISECONDS: u64 = 20;
+
+/// A generation of lists beside the live one.
+pub struct RebuiltLists {
+    parts: Parts,
+    pub generation: Generation,
+    live: Generation,
+    pace: Pace,
+    reports: Reports,
+    stop: watch::Receiver<bool>,
+}
+
+/// What was found of lists.
+#[derive(Clone, Debug, Default)]
+pub struct ListsChecked {
+    pub lists: u64,
+    /// Readers whose list lacks posts of their home.
+    pub lacking: u64,
+    /// Some of them, and how many posts.
+    pub examples: Vec<(AccountId, usize)>,
+}
+
+impl RebuiltLists {
+    /// Goes on with the one that was begun, or begins one where the live
+    /// generation is.
+    pub async fn begin(
+        parts: Parts,
+        pace: Pace,
+        reports: Reports,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, RebuildError> {
+        let plan = generations::plan(parts.pool()).await?;
+        let live = live(&plan, Projection::Timelines)?;
+        let (projection, role) = (Projection::Timelines, Role::Building);
+        let generation = match plan.of(projection, role) {
+            Some(known) => known.generation,
+            None => generations::begin(parts.pool(), projection, role).await?,
+        };
+        for partition in parts.log.partitions() {
+            let at = checkpoints::load(parts.pool(), live, partition).await?.at;
+            checkpoints::start_at(parts.pool(), generation, at).await?;
+        }
+        Ok(Self {
+            parts,
+            generation,
+            live,
+            pace,
+            reports,
+            stop,
+        })
+    }
+
+    /// Fills a list for everybody who has one, while the fan-out follows.
+    pub async fn fill(&self) -> Result<(), RebuildError> {
+        tokio::select! {
+            filled = self.fill_all() => filled,
+            failed = self.follow() => failed,
+        }
+    }
+
+    async fn fill_all(&self) -> Result<(), RebuildError> {
+        let old = self.parts.lists.of_generation(self.live.number);
+        let mut all = 0;
+        for_all_readers(&old, async |readers| {
+            all += readers.len() as u64;
+            self.go_on()
+        })
+        .await?;
+        tell(&self.reports, "filling lists", all);
+        let fresh = self.parts.lists.of_generation(self.generation.number);
+        for_all_readers(&old, async |readers| {
+            let fills = stream::iter(readers).map(|reader| {
+                let (pool, fresh) = (self.parts.pool(), &fresh);
+                async move { timelines::fill(pool, fresh, reader).await }
+            });
+            let mut fills = fills.buffer_unordered(FILLS_AT_ONCE);
+            while let Some(filled) = fills.next().await {
+                filled?;
+                told_more(&self.reports, 1);
+                self.pace.wait(1).await;
+                self.go_on()?;
+            }
+            Ok(())
+        })
+        .await?;
+        generations::set_stage(self.parts.pool(), self.generation, Stage::Indexed).await?;
+        Ok(())
+    }
+
+    /// Follows the live tables; ends only where it cannot.
+    async fn follow(&self) -> Result<(), RebuildError> {
+        let mut partitions = JoinSet::new();
+        for partition in self.parts.log.partitions() {
+            let (parts, generation) = (self.parts.clone(), self.generation);
+            partitions.spawn(async move {
+                loop {
+                    let aim = folded(&parts, partition).await?;
+                    fan_out_to(&parts, generation, aim).await?;
+                    tokio::time::sleep(Duration::from_millis(IDLE_MILLISECONDS)).await;
+                }
+            });
+        }
+        while let Some(ended) = partitions.join_next().await {
+            if let Ok(failed) = ended {
+                return failed;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every list has what the tables say.
+    pub async fn check(&self) -> Result<ListsChecked, RebuildError> {
+        let checking = check(&self.parts, self.generation, &self.reports, &self.stop);
+        tokio::select! {
+            checked = checking => checked,
+            failed = self.follow() => failed.map(|()| ListsChecked::default()),
+        }
+    }
+
+    async fn meet(&self) -> Result<Held, RebuildError> {
+        let held = generations::hold(self.parts.pool(), self.live).await?;
+        for position in &held.positions {
+            fan_out_to(&self.parts, self.generation, *position).await?;
+        }
+        Ok(held)
+    }
+
+    /// Takes the live generation's place, which is kept.
+    pub async fn swap(&self) -> Result<(), RebuildError> {
+        tell(&self.reports, "swapping", 0);
+        self.meet().await?.swap(self.generation, false).await?;
+        let until = Instant::now() + Duration::from_secs(LINGER_SECONDS);
+        // Until a worker takes over, or it is so late that one has.
+        let _ = tokio::time::timeout_at(until, self.follow()).await;
+        Ok(())
+    }
+
+    fn go_on(&self) -> Result<(), RebuildError> {
+        match *self.stop.borrow() {
+            true => Err(RebuildError::Stopped),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether the lists of a generation have what the tables say.
+pub async fn check(
+    parts: &Parts,
+    generation: Generation,
+    reports: &Reports,
+    stop: &watch::Receiver<bool>,
+) -> Result<ListsChecked, RebuildError> {
+    let lists = parts.lists.of_generation(generation.number);
+    let mut checked = ListsChecked::default();
+    tell(reports, "checking lists", 0);
+    for_all_readers(&lists, async |readers| {
+        for reader in readers {
+            let mut lacks = timelines::listed_ids(parts.pool(), reader).await?;
+            for _ in 0..CHECK_TRIES {
+                lacks = timelines::missing(&lists, reader, lacks).await?;
+                if lacks.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(CHECK_PAUSE_MILLISECONDS)).await;
+            }
+            checked.lists += 1;
+            told_more(reports, 1);
+            if !lacks.is_empty() {
+                checked.lacking += 1;
+                if checked.examples.len() < EXAMPLES_MAX {
+                    checked.examples.push((reader, lacks.len()));
+                }
+            }
+            if *stop.borrow() {
+                return Err(RebuildError::Stopped);
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(checked)
+}
+
+/// Drops a generation that is not read any more, keys included.
+pub async fn remove(parts: &Parts, generation: Generation) -> Result<(), RebuildError> {
+    // First what writes to it.
+    generations::remove(parts.pool(), generation).await?;
+    let lists = parts.lists.of_generation(generation.number);
+    for_all_readers(&lists, async |readers| Ok(lists.drop(&readers).await?)).await
+}
+
+async fn for_all_readers(
+    lists: &Lists,
+    mut each: impl AsyncFnMut(Vec<AccountId>) -> Result<(), RebuildError>,
+) -> Result<(), RebuildError> {
+    let mut cursor = Some(0);
+    while let Some(from) = cursor {
+        let (readers, next) = lists.scan(from).await?;
+        if !readers.is_empty() {
+            each(readers).await?;
+        }
+        cursor = next;
+    }
+    Ok(())
+}
+
+/// How far the live tables are.
+async fn folded(parts: &Parts, partition: Partition) -> Result<Position, RebuildError> {
+    let live = checkpoints::live(parts.pool(), Projection::Social).await?;
+    let at = live.positions.get(partition);
+    Ok(at.unwrap_or(eventlog::Log::beginning(partition)))
+}
+
+async fn fan_out_to(
+    parts: &Parts,
+    generation: Generation,
+    aim: Position,
+) -> Result<(), RebuildError> {
+    let (fanning, standing) = Fanning::begin(parts, generation, aim.partition).await?;
+    let mut at = standing.at;
+    while at < aim {
+        let events = fanning::read_folded(parts, at, aim).await?;
+        at = fanning.fan_out(parts, at, &events).await?;
+    }
+    Ok(())
+}
