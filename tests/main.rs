@@ -3,6 +3,7 @@
 
 mod accounts;
 mod command_line;
+mod dead_letters;
 mod doctor;
 mod examination;
 mod follows;

@@ -19,6 +19,7 @@ static SHARED: OnceLock<Urls> = OnceLock::new();
 static TESTS: AtomicU32 = AtomicU32::new(0);
 
 /// The addresses of one test.
+#[derive(Clone)]
 pub struct Servers {
     pub database: String,
     pub redis_log: String,

@@ -1,0 +1,215 @@
+//! `headwater dead-letters`: what cannot be folded waits, is seen, and is mended
+//! or left out by somebody who says why.
+
+use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
+use serde_json::{Value, json};
+use tempfile::tempdir;
+use testkit::{App, Person};
+
+use crate::{
+    examination::all_of_the_app_is_as_the_log_says,
+    process::{Output, environment, run},
+};
+
+const PROBLEMS: i32 = 3;
+
+async fn headwater(app: &App, arguments: &[&str]) -> Output {
+    let folder = tempdir().unwrap();
+    run(arguments, &environment(&app.servers), folder.path()).await
+}
+
+async fn letters(app: &App) -> Vec<Value> {
+    let told = headwater(app, &["dead-letters", "list", "social"]).await;
+    let lines = told
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<Value> = lines.collect();
+    let status = if lines.is_empty() { 0 } else { PROBLEMS };
+    assert_eq!(told.status, status, "{}", told.err);
+    lines
+}
+
+#[derive(FromQueryResult)]
+struct Key {
+    key: Vec<u8>,
+}
+
+/// With another key, what an author wrote does not open.
+async fn take_the_key(app: &App, author: &Person) -> Vec<u8> {
+    let backend = app.database.get_database_backend();
+    let sql = "SELECT key FROM vault.account_keys WHERE account_id = $1::uuid";
+    let statement = Statement::from_sql_and_values(backend, sql, [author.id.clone().into()]);
+    let key = Key::find_by_statement(statement).one(&app.database).await;
+    let other = format!(
+        "UPDATE vault.account_keys SET key = sha256('other') WHERE account_id = '{}'",
+        author.id
+    );
+    app.database.execute_unprepared(&other).await.unwrap();
+    key.unwrap().unwrap().key
+}
+
+async fn give_it_back(app: &App, author: &Person, key: &[u8]) {
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sql = format!(
+        "UPDATE vault.account_keys SET key = '\\x{hex}' WHERE account_id = '{}'",
+        author.id
+    );
+    app.database.execute_unprepared(&sql).await.unwrap();
+}
+
+/// Somebody who wrote two posts, the first of which cannot be folded, edited it,
+/// and whose second is fine.
+async fn poisoned() -> (App, Person, [String; 2], Vec<u8>) {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let bob = app.client().register("bob").await;
+    app.settle().await;
+    let poison = ada.publish("first #tag").await;
+    let path = format!("/v1/posts/{poison}");
+    ada.client
+        .patch(&path, json!({"text": "mended"}))
+        .await
+        .expect(200);
+    let key = take_the_key(&app, &ada).await;
+    // A process that has the key in memory is not this one.
+    let fresh = App::on(app.servers.clone()).await;
+    fresh.settle().await;
+    give_it_back(&app, &ada, &key).await;
+    let fine = ada.publish("second").await;
+    bob.like(&poison).await;
+    bob.like(&fine).await;
+    let fresh = App::on(fresh.servers.clone()).await;
+    fresh.settle().await;
+    (fresh, ada, [poison, fine], key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_told_and_goes_on_in_order_when_its_cause_is_mended() {
+    let (app, _, [poison, fine], _) = poisoned().await;
+    let waiting = letters(&app).await;
+    let events: Vec<_> = waiting.iter().map(|letter| &letter["event"]).collect();
+    assert_eq!(events, ["PostCreated", "PostEdited"]);
+    let reasons: Vec<_> = waiting
+        .iter()
+        .map(|letter| letter["reason"].is_string())
+        .collect();
+    assert!(reasons[0], "{waiting:?}");
+    let aggregate = format!("post:{poison}");
+    assert!(
+        waiting
+            .iter()
+            .all(|letter| letter["aggregate"] == aggregate)
+    );
+
+    // Never old data in silence; everything else flows.
+    let path = format!("/v1/posts/{poison}");
+    app.client().get(&path).await.problem(503, "parked");
+    let shown = app
+        .client()
+        .get(&format!("/v1/posts/{fine}"))
+        .await
+        .expect(200);
+    assert_eq!(shown.number("/likes_count"), 1);
+    let told = headwater(&app, &["projections"]).await;
+    let lines = told
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let parked: Vec<_> = lines.filter(|line| line["parked_events"] == 2).collect();
+    assert_eq!(parked.len(), 1, "{}", told.out);
+
+    let position = waiting[0]["position"].as_str().unwrap();
+    let shown = headwater(&app, &["dead-letters", "show", "social", position]).await;
+    let shown: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(shown["cloud_event"]["type"], "PostCreated");
+    // A fresh fold meets the same now that the cause is mended, and differs.
+    let verify = headwater(&app, &["verify", "social"]).await;
+    assert_eq!(verify.status, PROBLEMS, "{}", verify.err);
+
+    let retry = ["dead-letters", "retry", "social", "--all"];
+    let retried = headwater(&app, &retry).await;
+    assert_eq!(retried.status, 0, "{}", retried.err);
+    assert!(
+        retried.err.contains("2 events were folded"),
+        "{}",
+        retried.err
+    );
+    assert_eq!(letters(&app).await, Vec::<Value>::new());
+    testkit::until("it is seen", 10, || async {
+        app.client().get(&path).await.status == 200
+    })
+    .await;
+    let shown = app.client().get(&path).await.expect(200).body;
+    assert_eq!(
+        (&shown["text"], &shown["likes_count"]),
+        (&json!("mended"), &json!(1))
+    );
+    let revisions = app.client().get(&format!("{path}/revisions")).await;
+    assert_eq!(revisions.expect(200).text("/items/0/text"), "first #tag");
+    all_of_the_app_is_as_the_log_says(&app).await;
+    let verify = headwater(&app, &["verify", "social"]).await;
+    assert_eq!(verify.status, 0, "{}{}", verify.out, verify.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_still_cannot_be_folded_waits_on_with_its_reason() {
+    let (app, ada, [poison, _], _) = poisoned().await;
+    take_the_key(&app, &ada).await;
+    let aggregate = format!("post:{poison}");
+    let retry = ["dead-letters", "retry", "social", "--aggregate", &aggregate];
+    let retried = headwater(&app, &retry).await;
+    assert_eq!(retried.status, PROBLEMS, "{}", retried.err);
+    assert!(
+        retried.err.contains("0 events were folded, 1 aggregates"),
+        "{}",
+        retried.err
+    );
+    let waiting = letters(&app).await;
+    assert_eq!(waiting.len(), 2);
+    assert_eq!(waiting[0]["tries"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_skip_needs_a_reason_holds_in_every_rebuild_and_is_told() {
+    let (app, _, [poison, _], _) = poisoned().await;
+    let position = letters(&app).await[0]["position"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let skip = ["dead-letters", "skip", "social", &position];
+    let unasked = headwater(&app, &[&skip[..], &["--reason", "x"]].concat()).await;
+    assert!(unasked.status == 1 && unasked.err.contains("pass --yes"));
+    let unreasoned = headwater(&app, &[&skip[..], &["--yes"]].concat()).await;
+    assert!(unreasoned.status == 2 && unreasoned.err.contains("--reason"));
+    let elsewhere = [
+        "dead-letters",
+        "skip",
+        "social",
+        "0:1-99999",
+        "--reason",
+        "x",
+        "--yes",
+    ];
+    assert_eq!(headwater(&app, &elsewhere).await.status, 1);
+    assert_eq!(letters(&app).await.len(), 2);
+
+    let because = [&skip[..], &["--reason", "made in error", "--yes"]].concat();
+    let done = headwater(&app, &because).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert_eq!(letters(&app).await, Vec::<Value>::new());
+    let path = format!("/v1/posts/{poison}");
+    testkit::until("it is not there", 10, || async {
+        app.client().get(&path).await.status == 404
+    })
+    .await;
+    app.settle().await;
+    let rebuild = ["projections", "rebuild", "social", "--rate", "max"];
+    let rebuilt = headwater(&app, &rebuild).await;
+    assert_eq!(rebuilt.status, 0, "{}{}", rebuilt.out, rebuilt.err);
+    app.services.look_again().await;
+    app.client().get(&path).await.expect(404);
+    let verify = headwater(&app, &["verify", "social"]).await;
+    assert_eq!(verify.status, PROBLEMS);
+    assert!(verify.out.contains("made in error"), "{}", verify.out);
+}
