@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accounts;
+mod archive;
 mod command_line;
 mod dead_letters;
 mod doctor;

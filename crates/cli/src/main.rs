@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod archiver;
 mod config;
 mod dead_letters;
 mod doctor;
 mod import;
+mod log;
 mod migrate;
 mod node;
 mod operator;
@@ -70,6 +72,8 @@ enum Command {
     Verify(verify::Verify),
     /// Show how far each projection is, rebuild, pause or replay one
     Projections(projections::Projections),
+    /// Look at the log, archive, trim, verify and restore it
+    Log(log::Log),
     /// Print an access token for an account
     Token {
         /// The account's handle
@@ -133,6 +137,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token { handle } => token::run(&handle, values.read()?).await.map(done),
         Command::Doctor(arguments) => doctor::run(arguments, &values).await,
         Command::DeadLetters(arguments) => dead_letters::run(arguments, values.read()?).await,
+        Command::Log(arguments) => log::run(arguments, values.read()?).await,
         Command::Projections(arguments) => projections::run(arguments, values.read()?).await,
         Command::Verify(arguments) => verify::run(arguments, values.read()?).await,
     };

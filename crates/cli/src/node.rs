@@ -1,18 +1,23 @@
 //! Puts the rooms together by the settings: what serves, what works, and what
 //! commands run with. It refuses to read the environment.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use api::{Rooms, Services, SigningKey, TokenSettings};
+use archive::{Archive, Whole};
 use eventlog::{Log, LogSettings};
 use kernel::{Sealer, Timestamp, Uuid};
 use readmodel::timelines::{Lists, TimelineSettings, ViewsUrl};
 use sea_orm::DatabaseConnection;
+use tokio::sync::watch;
 use vault::{KeySealer, PasswordHashes, Vault};
 use worker::{Engine, Parts};
 
-use crate::settings::{Settings, TokenKey};
+use crate::{
+    archiver::Archiver,
+    settings::{Settings, TokenKey},
+};
 
 /// One process's connections.
 #[derive(Clone)]
@@ -23,6 +28,7 @@ pub struct Node {
     pub sealer: Arc<dyn Sealer>,
     pub vault: Vault,
     pub lists: Lists,
+    pub archive: Option<Archive>,
 }
 
 pub async fn connect_database(settings: &Settings) -> anyhow::Result<DatabaseConnection> {
@@ -51,7 +57,37 @@ pub async fn find_log(settings: &Settings) -> anyhow::Result<Option<Log>> {
     }
 }
 
-fn log_settings(settings: &Settings) -> LogSettings {
+/// For whoever restores what is missing.
+pub async fn connect_to_what_is_there(settings: &Settings) -> anyhow::Result<Log> {
+    Log::connect_to_what_is_there(&log_settings(settings))
+        .await
+        .context("the log cannot be used; check REDIS_LOG_URL")
+}
+
+pub fn open_archive(settings: &Settings) -> anyhow::Result<Option<Archive>> {
+    let url = &settings.archive_url;
+    Ok(match url.is_empty() {
+        true => None,
+        false => Some(Archive::open(url)?),
+    })
+}
+
+/// A log that is gone must be restored, not begun anew in silence.
+async fn check_archive(settings: &Settings, archive: &Archive) -> anyhow::Result<()> {
+    let found = Log::find(&log_settings(settings)).await;
+    if found
+        .context("the log cannot be used; check REDIS_LOG_URL")?
+        .is_none()
+        && archive.partitions().await? > 0
+    {
+        anyhow::bail!(
+            "the log server has no log, but the archive has: run `headwater log restore`"
+        );
+    }
+    Ok(())
+}
+
+pub fn log_settings(settings: &Settings) -> LogSettings {
     LogSettings {
         url: settings.redis_log_url.clone(),
         prefix: settings.key_prefix.clone(),
@@ -70,6 +106,10 @@ impl Node {
                 missing.join(", ")
             );
         }
+        let archive = open_archive(&settings)?;
+        if let Some(archive) = &archive {
+            check_archive(&settings, archive).await?;
+        }
         let log = connect_log(&settings).await?;
         let lists = Lists::new(&TimelineSettings {
             views: ViewsUrl(settings.redis_views_url.clone()),
@@ -84,6 +124,7 @@ impl Node {
             database,
             log,
             lists,
+            archive,
         })
     }
 
@@ -91,10 +132,35 @@ impl Node {
         Engine::new(self.parts(), Uuid::now_v7()).named(process_name())
     }
 
+    /// None without an archive.
+    pub fn archiver(&self) -> Option<Archiver> {
+        Some(Archiver {
+            log: self.log.clone(),
+            archive: self.archive.clone()?,
+            pool: self.database.get_postgres_connection_pool().clone(),
+            hot_events: self.settings.archive_hot_events,
+            patience: Duration::from_secs(self.settings.archive_seconds),
+        })
+    }
+
+    /// Folds, fans out and archives until `stopped` says so.
+    pub async fn work(&self, stopped: watch::Receiver<bool>) {
+        let archiving = async {
+            if let Some(archiver) = self.archiver() {
+                archiver.run(stopped.clone()).await;
+            }
+        };
+        tokio::join!(self.engine().run(stopped.clone()), archiving);
+    }
+
     /// What folds work with.
     pub fn parts(&self) -> Parts {
         Parts {
             log: self.log.clone(),
+            history: match &self.archive {
+                Some(archive) => Arc::new(Whole::new(self.log.clone(), archive.clone())),
+                None => Arc::new(self.log.clone()),
+            },
             database: self.database.clone(),
             sealer: self.sealer.clone(),
             lists: self.lists.clone(),

@@ -51,6 +51,9 @@ const KEY_PREFIX: &str = "KEY_PREFIX";
 const DATABASE_CONNECTIONS: &str = "DATABASE_CONNECTIONS";
 const PASSWORD_HASHES_AT_ONCE: &str = "PASSWORD_HASHES_AT_ONCE";
 const TIMELINE_SECONDS: &str = "TIMELINE_SECONDS";
+pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
+const ARCHIVE_HOT_EVENTS: &str = "ARCHIVE_HOT_EVENTS";
+const ARCHIVE_SECONDS: &str = "ARCHIVE_SECONDS";
 const PUSH_FOLLOWERS_MAX: &str = "PUSH_FOLLOWERS_MAX";
 pub const TRACE_FILTER: &str = "TRACE_FILTER";
 pub const TRACE_FORMAT: &str = "TRACE_FORMAT";
@@ -108,6 +111,21 @@ pub fn all() -> Vec<Setting> {
             "true: take a log server that may lose acknowledged writes",
             "false",
         ),
+        setting(
+            ARCHIVE_URL,
+            "where what the log need not keep goes: file:///folder or s3://bucket/prefix",
+            "",
+        ),
+        setting(
+            ARCHIVE_HOT_EVENTS,
+            "archived events that a partition keeps in Redis",
+            "100000",
+        ),
+        setting(
+            ARCHIVE_SECONDS,
+            "how long an event waits at most until it is archived",
+            "300",
+        ),
         setting(KEY_PREFIX, "before every Redis key", "hw"),
         setting(
             DATABASE_CONNECTIONS,
@@ -150,6 +168,10 @@ pub struct Settings {
     pub token_issuer: String,
     pub log_partitions: u16,
     pub log_allow_unsafe: bool,
+    /// Empty: nothing is archived.
+    pub archive_url: String,
+    pub archive_hot_events: u64,
+    pub archive_seconds: u64,
     pub key_prefix: String,
     pub database_connections: u32,
     pub password_hashes_at_once: usize,
@@ -229,6 +251,9 @@ impl Values {
             token_issuer: self.text(TOKEN_ISSUER, &mut bad),
             log_partitions: self.between(LOG_PARTITIONS, &mut bad, 1, PARTITIONS_MAX),
             log_allow_unsafe: self.parsed(LOG_ALLOW_UNSAFE, &mut bad, false),
+            archive_url: self.get(ARCHIVE_URL).0.unwrap_or_default().to_owned(),
+            archive_hot_events: self.between(ARCHIVE_HOT_EVENTS, &mut bad, 1, u64::MAX),
+            archive_seconds: self.between(ARCHIVE_SECONDS, &mut bad, 1, 24 * 60 * 60),
             key_prefix: self.text(KEY_PREFIX, &mut bad),
             database_connections: self.between(DATABASE_CONNECTIONS, &mut bad, 4, 1_000),
             password_hashes_at_once: self.between(PASSWORD_HASHES_AT_ONCE, &mut bad, 1, 64),

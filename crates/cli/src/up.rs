@@ -88,7 +88,8 @@ async fn serve_and_work(
         readmodel::leases::clear(node.database.get_postgres_connection_pool()).await?;
     }
     let services = std::sync::Arc::new(node.services()?);
-    let work = tokio::spawn(node.engine().run(stopped.clone()));
+    let working = (node.clone(), stopped.clone());
+    let work = tokio::spawn(async move { working.0.work(working.1).await });
     ready(&format!("http://{address}"))?;
     eprintln!("API            http://{address}/v1");
     eprintln!("documentation  http://{address}/docs");

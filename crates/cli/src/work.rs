@@ -5,6 +5,6 @@ use crate::{node::Node, settings::Settings, stop};
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
     eprintln!("works on the log; Ctrl-C ends it");
-    node.engine().run(stop::on_signal()?).await;
+    node.work(stop::on_signal()?).await;
     Ok(())
 }

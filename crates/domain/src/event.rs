@@ -1,10 +1,14 @@
 //! The registry of events: one line a feature. It refuses logic.
 
-use kernel::{CodecError, Envelope, EventPayload, Personal};
+use kernel::{CodecError, Decider, Envelope, EventPayload, Personal};
 
 use crate::{
-    accounts::AccountEvent, follows::FollowEvent, handles::HandleEvent, likes::LikeEvent,
-    operations::OperationEvent, posts::PostEvent,
+    accounts::{AccountEvent, Accounts},
+    follows::{FollowEvent, Follows},
+    handles::{HandleEvent, Handles},
+    likes::{LikeEvent, Likes},
+    operations::{OperationEvent, Operations},
+    posts::{PostEvent, Posts},
 };
 
 /// Declares the events of a feature: for each a struct of the same name and
@@ -72,7 +76,7 @@ pub trait PersonalFields {
 }
 
 macro_rules! registry {
-    ($($feature:ident($events:ident)),+ $(,)?) => {
+    ($($feature:ident($events:ident, $decider:ident)),+ $(,)?) => {
         /// Any event of any feature.
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
         #[serde(untagged)]
@@ -95,16 +99,52 @@ macro_rules! registry {
                 }
             }
         }
+
+        /// The state of any aggregate, as its events alone make it.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum State {
+            $($feature(<$decider as Decider>::State)),+
+        }
+
+        impl State {
+            /// What an aggregate is after `event`; fails where an aggregate has
+            /// events of two features.
+            pub fn evolve(before: Option<Self>, event: &Event) -> Result<Self, MixedEvents> {
+                match (before, event) {
+                    $((None, Event::$feature(event)) => {
+                        Ok(Self::$feature($decider::evolve(Default::default(), event)))
+                    })+
+                    $((Some(Self::$feature(state)), Event::$feature(event)) => {
+                        Ok(Self::$feature($decider::evolve(state, event)))
+                    })+
+                    _ => Err(MixedEvents),
+                }
+            }
+
+            /// The shape under which it is stored, and its bytes.
+            pub fn stored(&self) -> Result<(u8, Vec<u8>), CodecError> {
+                match self {
+                    $(Self::$feature(state) => {
+                        Ok(($decider::SHAPE, kernel::encode(state)?))
+                    })+
+                }
+            }
+        }
     };
 }
 
+/// The log is not as this release writes it.
+#[derive(Debug, thiserror::Error)]
+#[error("an aggregate has events of two features")]
+pub struct MixedEvents;
+
 registry! {
-    Like(LikeEvent),
-    Follow(FollowEvent),
-    Post(PostEvent),
-    Account(AccountEvent),
-    Handle(HandleEvent),
-    Operation(OperationEvent),
+    Like(LikeEvent, Likes),
+    Follow(FollowEvent, Follows),
+    Post(PostEvent, Posts),
+    Account(AccountEvent, Accounts),
+    Handle(HandleEvent, Handles),
+    Operation(OperationEvent, Operations),
 }
 
 #[cfg(test)]

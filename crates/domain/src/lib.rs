@@ -15,7 +15,7 @@ pub mod text;
 
 use kernel::Kind;
 
-pub use event::{Event, PersonalFields};
+pub use event::{Event, MixedEvents, PersonalFields, State};
 
 /// The registry of aggregates: a stored code and a shown name each. Codes are
 /// never used again.

@@ -4,15 +4,16 @@
 -- are bounded by the caller's batch.
 
 -- headwater_create: make one partition of a log, unless it is there.
--- KEYS: events, meta. ARGV: partitions of the log, the EpochStarted entry.
+-- KEYS: events, meta. ARGV: partitions of the log, the EpochStarted entry, the
+-- epoch.
 -- Returns the partitions that the log has.
 local function create(keys, args)
   local partitions = redis.call('HGET', keys[2], 'partitions')
   if partitions then
     return tonumber(partitions)
   end
-  redis.call('XADD', keys[1], '1-0', 'e', args[2])
-  redis.call('HSET', keys[2], 'epoch', 1, 'partitions', args[1])
+  redis.call('XADD', keys[1], args[3] .. '-0', 'e', args[2])
+  redis.call('HSET', keys[2], 'epoch', args[3], 'partitions', args[1])
   return tonumber(args[1])
 end
 
@@ -125,5 +126,16 @@ local function append(keys, args)
   return replies
 end
 
+-- headwater_restate: put a state that was made from events where there is none,
+-- or none of a later version. KEYS: states. ARGV: field, version, state.
+local function restate(keys, args)
+  local current = redis.call('HGET', keys[1], args[1])
+  local version = current and tonumber(string.match(current, '^%d+') or '')
+  if not version or version <= tonumber(args[2]) then
+    redis.call('HSET', keys[1], args[1], args[2] .. ' ' .. args[3])
+  end
+end
+
 redis.register_function('headwater_create', create)
+redis.register_function('headwater_restate', restate)
 redis.register_function('headwater_append', append)

@@ -20,6 +20,20 @@ impl Keys {
         }
     }
 
+    /// Every key of the log, as `SCAN` matches them.
+    pub fn pattern(&self) -> Vec<u8> {
+        let mut pattern = escaped(self.prefix.as_bytes());
+        pattern.extend_from_slice(b":{p*");
+        pattern
+    }
+
+    /// The first letter after a key's hash tag.
+    pub fn family(&self, key: &[u8]) -> Option<u8> {
+        let rest = key.get(self.prefix.len()..)?;
+        let end = rest.iter().position(|byte| *byte == b'}')?;
+        rest.get(end + 2).copied()
+    }
+
     fn of(&self, partition: Partition, rest: &[&[u8]]) -> Vec<u8> {
         let mut key = format!("{}:{{p{:02}}}:", self.prefix, partition.0).into_bytes();
         rest.iter().for_each(|part| key.extend_from_slice(part));
@@ -56,6 +70,15 @@ impl Keys {
     pub fn last(&self, partition: Partition, account: AccountId) -> Vec<u8> {
         self.of(partition, &[b"l:", account.0.as_bytes()])
     }
+}
+
+/// What means something in a pattern is taken for itself.
+fn escaped(text: &[u8]) -> Vec<u8> {
+    let byte = |byte: &u8| match byte {
+        b'*' | b'?' | b'[' | b']' | b'\\' | b'^' | b'-' => vec![b'\\', *byte],
+        byte => vec![*byte],
+    };
+    text.iter().flat_map(byte).collect()
 }
 
 /// The field of one state inside its hash: the kind, and an edge's far end.

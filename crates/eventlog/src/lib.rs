@@ -3,19 +3,23 @@
 mod append;
 mod connection;
 mod execute;
+mod history;
 mod keys;
 mod load;
 mod log;
 mod read;
 mod receipt;
 mod server;
+mod upkeep;
 mod waiting;
 
 pub use execute::{
     COMMAND_MILLISECONDS_MAX, CONFLICT_RETRIES_MAX, ExecuteError, Intent, KeyReused, Receipt,
 };
+pub use history::{History, HistoryFuture};
 pub use keys::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 pub use log::{Log, LogError, LogSettings};
 pub use read::{EPOCH_STARTED, Gap, PATIENCE_SECONDS_MAX, READ_EVENTS_MAX, check_contiguous};
 pub use receipt::{IdempotencyKey, RECEIPT_SECONDS};
 pub use server::{ServerFinding, inspect};
+pub use upkeep::{Beside, PartitionSize};

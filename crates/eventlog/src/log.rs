@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Route, Timestamp, Uuid};
+use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Position, Route, Timestamp, Uuid};
 use redis::ErrorKind;
 use tokio::sync::Mutex;
 
@@ -21,6 +21,7 @@ use crate::{
 
 const FUNCTIONS: &str = include_str!("headwater.lua");
 const TURNS: usize = 1_024;
+const FIRST_EPOCH: u64 = 1;
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {
@@ -128,6 +129,13 @@ impl Log {
     /// Connects, checks the server's settings, loads the functions, and makes
     /// the partitions where they are not there.
     pub async fn connect(settings: &LogSettings) -> Result<Self, LogError> {
+        let log = Self::connect_to_what_is_there(settings).await?;
+        create(&log.inner.connection, &log.inner.keys, settings.partitions).await?;
+        Ok(log)
+    }
+
+    /// The same without making partitions: for whoever restores them.
+    pub async fn connect_to_what_is_there(settings: &LogSettings) -> Result<Self, LogError> {
         if !(1..=PARTITIONS_MAX).contains(&settings.partitions) {
             return Err(LogError::Refused(format!(
                 "a log has 1 to {PARTITIONS_MAX} partitions"
@@ -144,8 +152,6 @@ impl Log {
         }
         load_functions(&connection).await?;
         let keys = Keys::new(&settings.prefix);
-        create(&connection, &keys, settings.partitions).await?;
-
         let shares = usize::from(settings.partitions).min(APPEND_CONNECTIONS_MAX);
         let mut appending = Vec::with_capacity(shares);
         for _ in 0..shares {
@@ -204,6 +210,25 @@ pub(crate) async fn load_functions(connection: &Connection) -> redis::RedisResul
 }
 
 async fn create(connection: &Connection, keys: &Keys, partitions: u16) -> Result<(), LogError> {
+    let started = started(None)?;
+    for partition in (0..partitions).map(Partition) {
+        let mut command = redis::cmd("FCALL");
+        command.arg("headwater_create").arg(2);
+        command
+            .arg(keys.events(partition))
+            .arg(keys.meta(partition));
+        command.arg(partitions).arg(&started).arg(FIRST_EPOCH);
+        let found: u16 = connection.query(&command).await?;
+        if found != partitions {
+            let wanted = partitions;
+            return Err(LogError::Partitions { found, wanted });
+        }
+    }
+    Ok(())
+}
+
+/// The first entry of an epoch.
+pub(crate) fn started(previous_end: Option<Position>) -> Result<Vec<u8>, LogError> {
     let nobody = AccountId(Uuid::nil());
     let started = Envelope {
         event_type: EPOCH_STARTED.into(),
@@ -215,23 +240,9 @@ async fn create(connection: &Connection, keys: &Keys, partitions: u16) -> Result
         correlation: nobody.0,
         causation: None,
         receipt: None,
-        data: kernel::encode(&None::<kernel::Position>).map_err(damaged)?,
+        data: kernel::encode(&previous_end).map_err(damaged)?,
     };
-    let started = started.to_bytes().map_err(damaged)?;
-    for partition in (0..partitions).map(Partition) {
-        let mut command = redis::cmd("FCALL");
-        command.arg("headwater_create").arg(2);
-        command
-            .arg(keys.events(partition))
-            .arg(keys.meta(partition));
-        command.arg(partitions).arg(&started);
-        let found: u16 = connection.query(&command).await?;
-        if found != partitions {
-            let wanted = partitions;
-            return Err(LogError::Partitions { found, wanted });
-        }
-    }
-    Ok(())
+    started.to_bytes().map_err(damaged)
 }
 
 pub(crate) fn damaged(error: impl std::fmt::Display) -> LogError {

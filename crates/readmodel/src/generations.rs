@@ -13,6 +13,8 @@ use crate::{ReadError, checkpoints};
 const LOCK_MILLISECONDS_MAX: u64 = 2_000;
 /// Any number: operators' work on one projection at a time.
 const OPERATION_LOCK: i32 = 0x6877_6f70;
+/// Beside the numbers of projections.
+const ARCHIVING: i32 = -1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Projection {
@@ -176,7 +178,7 @@ pub async fn plan(pool: &PgPool) -> Result<Plan, ReadError> {
 /// Lets nobody else rebuild, verify, replay or swap `projection` as long as it
 /// lives. It ends with its connection.
 pub struct Operation {
-    _connection: PgConnection,
+    connection: PgConnection,
 }
 
 /// `None` where somebody else is at it.
@@ -184,16 +186,56 @@ pub async fn begin_operation(
     pool: &PgPool,
     projection: Projection,
 ) -> Result<Option<Operation>, ReadError> {
+    lock(pool, projection as i32).await
+}
+
+async fn lock(pool: &PgPool, number: i32) -> Result<Option<Operation>, ReadError> {
     // Not one of the pool: a lock must not come back to it.
     let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
     let row = sqlx::query("SELECT pg_try_advisory_lock($1, $2) AS taken")
         .bind(OPERATION_LOCK)
-        .bind(projection as i32)
+        .bind(number)
         .fetch_one(&mut connection)
         .await?;
-    Ok(row.try_get::<bool, _>("taken")?.then_some(Operation {
-        _connection: connection,
-    }))
+    Ok(row
+        .try_get::<bool, _>("taken")?
+        .then_some(Operation { connection }))
+}
+
+impl Operation {
+    /// Fails where the lock is gone with its connection.
+    pub async fn check(&mut self) -> Result<(), ReadError> {
+        sqlx::query("SELECT 1")
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Lets nobody else archive. `None` where somebody does.
+pub async fn begin_archiving(pool: &PgPool) -> Result<Option<Operation>, ReadError> {
+    lock(pool, ARCHIVING).await
+}
+
+/// How far every generation is that workers fold: what comes before is needed
+/// by none of them. None where one has not begun.
+pub async fn passed(pool: &PgPool, partition: Partition) -> Result<Option<Position>, ReadError> {
+    let rows = sqlx::query(
+        "SELECT $1 AS partition, c.epoch, c.seq FROM projections.generations AS g
+         LEFT JOIN projections.checkpoints AS c ON c.projection = g.projection
+             AND c.generation = g.generation AND c.partition = $1
+         WHERE g.role IN ('live', 'kept') ORDER BY c.epoch NULLS FIRST, c.seq LIMIT 1",
+    )
+    .bind(i32::from(partition.0))
+    .fetch_all(pool)
+    .await?;
+    let Some(least) = rows.first() else {
+        return Ok(None);
+    };
+    match least.try_get::<Option<i64>, _>("epoch")? {
+        Some(_) => Ok(Some(checkpoints::position(least)?)),
+        None => Ok(None),
+    }
 }
 
 /// The next generation of `projection`, which has nothing yet, at the beginning

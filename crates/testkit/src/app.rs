@@ -103,6 +103,7 @@ impl App {
         Engine::new(
             Parts {
                 log: self.log.clone(),
+                history: Arc::new(self.log.clone()),
                 database: self.database.clone(),
                 sealer: self.sealer.clone(),
                 lists: self.lists.clone(),

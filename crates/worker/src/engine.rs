@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventlog::{Gap, Log, LogError};
+use eventlog::{Gap, History, Log, LogError};
 use kernel::{CodecError, Partition, Position, SealError, Sealer, Uuid, crash};
 use readmodel::{
     Generation, Projection, ReadError,
@@ -42,6 +42,8 @@ const RETRY_MILLISECONDS_MAX: u64 = 5_000;
 #[derive(Clone)]
 pub struct Parts {
     pub log: Log,
+    /// The log, and what it no longer has.
+    pub history: Arc<dyn History>,
     pub database: DatabaseConnection,
     pub sealer: Arc<dyn Sealer>,
     pub lists: Lists,
@@ -267,7 +269,7 @@ async fn drain(parts: &Parts, plan: &Plan, partition: Partition) -> Result<(), W
         let (folding, standing) = Folding::begin(parts, generation, partition).await?;
         let mut at = standing.at;
         loop {
-            let events = reading::read(&parts.log, at, folding::BATCH_EVENTS_MAX).await?;
+            let events = reading::read(parts, at, folding::BATCH_EVENTS_MAX).await?;
             let Some(standing) = folding.fold(parts, at, &events).await? else {
                 break;
             };
@@ -373,7 +375,7 @@ async fn fold_until(
         let events = tokio::select! {
             biased;
             () = told(ended.clone()) => return Ok(()),
-            events = reading::tail(&parts.log, at, folding::BATCH_EVENTS_MAX, patience) => events?,
+            events = reading::tail(parts, at, folding::BATCH_EVENTS_MAX, patience) => events?,
         };
         // A full batch says that there is more already.
         let gathered = events.len();

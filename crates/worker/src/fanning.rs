@@ -125,7 +125,7 @@ pub(crate) async fn read_folded(
     at: Position,
     folded: Position,
 ) -> Result<Vec<Recorded>, WorkError> {
-    let mut events = reading::read(&parts.log, at, BATCH_EVENTS_MAX).await?;
+    let mut events = reading::read(parts, at, BATCH_EVENTS_MAX).await?;
     events.retain(|event| event.position <= folded);
     if events.is_empty() {
         let gap = Gap::Missing {

@@ -129,7 +129,7 @@ pub async fn read_at(parts: &Parts, position: Position) -> Result<Recorded, Work
         seq: position.seq.saturating_sub(1),
         ..position
     };
-    let found = reading::read(&parts.log, before, 1).await?.pop();
+    let found = reading::read(parts, before, 1).await?.pop();
     match found {
         Some(recorded) if recorded.position == position => Ok(recorded),
         found => {
@@ -168,7 +168,7 @@ async fn scan(
 ) -> Result<(), WorkError> {
     let mut at = from;
     while at < until {
-        let events = reading::read(&parts.log, at, SCAN_EVENTS).await?;
+        let events = reading::read(parts, at, SCAN_EVENTS).await?;
         at = folding::contiguous(at, &events)?;
         if events.is_empty() {
             let (after, found) = (at, until);

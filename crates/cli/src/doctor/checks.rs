@@ -336,7 +336,9 @@ async fn look_at_projections(
         let trouble = progress.trouble.as_deref().unwrap_or_default();
         let seen = format!("{name} {partition} is {}: {trouble}", progress.state.name());
         let mend = match progress.state {
-            State::Diverged => "restore the log, or make the read model anew from it",
+            State::Diverged => {
+                &format!("headwater projections rebuild {name}, after restoring what can be")
+            }
             _ if progress.checkpoint.owner.is_none() => "start more workers: headwater work",
             _ => "look at the worker's own output; it tries again every few seconds",
         };

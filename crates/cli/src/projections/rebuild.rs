@@ -101,7 +101,7 @@ pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outco
     let reports = shown.reports.clone();
     let same = match projection {
         Projection::Social => tables(&node, &arguments, pace, reports, diverged).await,
-        Projection::Timelines => lists(&node, &arguments, pace, reports).await,
+        Projection::Timelines => lists(&node, &arguments, pace, reports, diverged).await,
     };
     shown.end().await;
     let again =
@@ -152,6 +152,7 @@ async fn lists(
     arguments: &Rebuild,
     pace: Pace,
     reports: Reports,
+    diverged: bool,
 ) -> anyhow::Result<bool> {
     let stop = stop::on_signal()?;
     let rebuilt = RebuiltLists::begin(node.parts(), pace, reports, stop).await?;
@@ -161,7 +162,7 @@ async fn lists(
         return Ok(false);
     }
     if !arguments.no_swap {
-        rebuilt.swap().await?;
+        rebuilt.swap(diverged).await?;
     }
     Ok(true)
 }

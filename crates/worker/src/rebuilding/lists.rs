@@ -12,7 +12,7 @@ use readmodel::{
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
-use super::{Pace, RebuildError, Reports, live, tell, told_more};
+use super::{Pace, RebuildError, Reports, aim, live, tell, told_more};
 use crate::{
     engine::Parts,
     fanning::{self, Fanning},
@@ -63,8 +63,15 @@ impl RebuiltLists {
             Some(known) => known.generation,
             None => generations::begin(parts.pool(), projection, role).await?,
         };
-        for partition in parts.log.partitions() {
-            let at = checkpoints::load(parts.pool(), live, partition).await?.at;
+        for at in aim(&parts, live).await? {
+            // Where the live one has read what the log lost: where the tables are.
+            let known = checkpoints::load(parts.pool(), live, at.partition)
+                .await?
+                .at;
+            let at = match known == at {
+                true => at,
+                false => folded(&parts, at.partition).await?,
+            };
             checkpoints::start_at(parts.pool(), generation, at).await?;
         }
         Ok(Self {
@@ -146,16 +153,19 @@ impl RebuiltLists {
 
     async fn meet(&self) -> Result<Held, RebuildError> {
         let held = generations::hold(self.parts.pool(), self.live).await?;
-        for position in &held.positions {
-            fan_out_to(&self.parts, self.generation, *position).await?;
+        for position in aim(&self.parts, self.live).await? {
+            let folded = folded(&self.parts, position.partition).await?;
+            fan_out_to(&self.parts, self.generation, position.min(folded)).await?;
         }
         Ok(held)
     }
 
-    /// Takes the live generation's place, which is kept.
-    pub async fn swap(&self) -> Result<(), RebuildError> {
+    /// Takes the live generation's place, which is kept. `backwards`: even
+    /// though it is behind, since the log is.
+    pub async fn swap(&self, backwards: bool) -> Result<(), RebuildError> {
         tell(&self.reports, "swapping", 0);
-        self.meet().await?.swap(self.generation, false).await?;
+        let held = self.meet().await?;
+        held.swap(self.generation, backwards).await?;
         let until = Instant::now() + Duration::from_secs(LINGER_SECONDS);
         // Until a worker takes over, or it is so late that one has.
         let _ = tokio::time::timeout_at(until, self.follow()).await;

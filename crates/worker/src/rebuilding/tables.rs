@@ -211,7 +211,7 @@ async fn fold_partition(
         if *stop.borrow() {
             return Err(RebuildError::Stopped);
         }
-        let read = reading::read(&parts.log, at, batch).await;
+        let read = reading::read(parts, at, batch).await;
         let mut events = read.map_err(WorkError::from)?;
         events.retain(|event| event.position <= aim);
         let Some(standing) = folding.fold(parts, at, &events).await? else {

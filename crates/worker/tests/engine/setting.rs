@@ -69,6 +69,7 @@ impl Setting {
     pub fn engine_with(&self, owner: Uuid, sealer: Arc<dyn Sealer>) -> Engine {
         let parts = Parts {
             log: self.log.clone(),
+            history: Arc::new(self.log.clone()),
             database: self.database.clone(),
             sealer,
             lists: self.lists.clone(),

@@ -1,0 +1,71 @@
+#![doc = include_str!("../README.md")]
+
+mod manifest;
+mod segment;
+mod store;
+mod whole;
+
+use std::collections::BTreeMap;
+
+use eventlog::LogError;
+use kernel::{Partition, Position, Recorded};
+
+pub use manifest::Segment;
+pub use store::{Archive, Sealed};
+pub use whole::Whole;
+
+/// Events of a segment, at most.
+pub const SEGMENT_EVENTS_MAX: usize = 50_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    #[error("ARCHIVE_URL cannot be used: {0}")]
+    Url(String),
+    #[error("the archive does not answer as it should: {0}")]
+    Store(#[from] object_store::Error),
+    #[error("{file} of the archive is damaged: {why}")]
+    Damaged { file: String, why: String },
+    #[error("somebody else archives partition {0} at the same time")]
+    Raced(Partition),
+    #[error("events are missing between the archive, which ends at {after}, and {found}")]
+    Gap { after: Position, found: Position },
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl ArchiveError {
+    pub(crate) fn damaged(file: &str, why: impl std::fmt::Display) -> Self {
+        Self::Damaged {
+            file: file.to_owned(),
+            why: why.to_string(),
+        }
+    }
+}
+
+impl From<ArchiveError> for LogError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Log(error) => error,
+            ArchiveError::Damaged { .. } | ArchiveError::Gap { .. } => {
+                Self::Damaged(error.to_string())
+            }
+            error => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// Fails where `events` do not follow `after` without a gap; gives where they
+/// end.
+pub(crate) fn check_follow(after: Position, events: &[Recorded]) -> Result<Position, ArchiveError> {
+    let mut at = after;
+    for recorded in events {
+        let found = recorded.position;
+        eventlog::check_contiguous(at, recorded)
+            .map_err(|_| ArchiveError::Gap { after: at, found })?;
+        at = found;
+    }
+    Ok(at)
+}
+
+/// Where the archive of each partition ends.
+pub type Ends = BTreeMap<Partition, Position>;

@@ -1,0 +1,246 @@
+//! Events as the columns of a Parquet file, and back. It refuses to know what
+//! they mean: the envelope is columns, the payload is bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kernel::{
+    AccountId, AggregateId, Envelope, Kind, Partition, Position, Recorded, Timestamp, Uuid,
+};
+use parquet::{
+    basic::{Compression, Encoding, ZstdLevel},
+    column::reader::ColumnReader,
+    data_type::{
+        ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType, Int32Type,
+        Int64Type,
+    },
+    errors::ParquetError,
+    file::{
+        properties::{EnabledStatistics, WriterProperties},
+        reader::{FileReader, RowGroupReader, SerializedFileReader},
+        writer::{SerializedFileWriter, SerializedRowGroupWriter},
+    },
+    schema::{parser::parse_message_type, types::ColumnPath},
+};
+
+const SCHEMA: &str = "message event {
+    required int64 epoch;
+    required int64 seq;
+    required binary type (UTF8);
+    required int32 type_version;
+    required int32 kind;
+    required fixed_len_byte_array(16) aggregate;
+    optional fixed_len_byte_array(16) member;
+    required int64 version;
+    required int64 recorded_at;
+    required fixed_len_byte_array(16) actor;
+    required fixed_len_byte_array(16) correlation;
+    optional binary causation (UTF8);
+    optional fixed_len_byte_array(16) key_hash;
+    optional int64 fingerprint;
+    required binary data;
+}";
+/// What differs little from row to row, or grows.
+const DELTAS: [&str; 4] = ["epoch", "seq", "version", "recorded_at"];
+/// What is another one in every row.
+const RANDOM: [&str; 3] = ["correlation", "key_hash", "fingerprint"];
+const ZSTD_LEVEL: i32 = 3;
+
+type Result<T> = std::result::Result<T, ParquetError>;
+
+/// The bytes of a file.
+pub(crate) fn write(events: &[Recorded]) -> Result<Vec<u8>> {
+    let schema = Arc::new(parse_message_type(SCHEMA)?);
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties()?))?;
+    let mut rows = writer.next_row_group()?;
+    let each = || events.iter();
+    let uuid = |id: Uuid| FixedLenByteArray::from(ByteArray::from(id.as_bytes().to_vec()));
+    let hash = |hash: u128| FixedLenByteArray::from(ByteArray::from(hash.to_be_bytes().to_vec()));
+    let text = |text: &str| ByteArray::from(text);
+    column::<Int64Type>(&mut rows, each().map(|e| Some(e.position.epoch as i64)))?;
+    column::<Int64Type>(&mut rows, each().map(|e| Some(e.position.seq as i64)))?;
+    let envelopes = || each().map(|recorded| &recorded.envelope);
+    column::<ByteArrayType>(&mut rows, envelopes().map(|e| Some(text(&e.event_type))))?;
+    column::<Int32Type>(
+        &mut rows,
+        envelopes().map(|e| Some(i32::from(e.event_version))),
+    )?;
+    column::<Int32Type>(
+        &mut rows,
+        envelopes().map(|e| Some(i32::from(e.aggregate.kind.0))),
+    )?;
+    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| Some(uuid(e.aggregate.id))))?;
+    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| e.aggregate.member.map(uuid)))?;
+    column::<Int64Type>(&mut rows, envelopes().map(|e| Some(e.version as i64)))?;
+    column::<Int64Type>(&mut rows, envelopes().map(|e| Some(e.recorded_at.0)))?;
+    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| Some(uuid(e.actor.0))))?;
+    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| Some(uuid(e.correlation))))?;
+    let causation = |e: &Envelope| e.causation.map(|at| text(&at.to_string()));
+    column::<ByteArrayType>(&mut rows, envelopes().map(causation))?;
+    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| e.receipt.map(|r| hash(r.0))))?;
+    column::<Int64Type>(
+        &mut rows,
+        envelopes().map(|e| e.receipt.map(|r| r.1 as i64)),
+    )?;
+    let data = |e: &Envelope| Some(ByteArray::from(e.data.clone()));
+    column::<ByteArrayType>(&mut rows, envelopes().map(data))?;
+    rows.close()?;
+    writer.into_inner()
+}
+
+fn properties() -> Result<WriterProperties> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_max_row_group_row_count(None);
+    for column in DELTAS {
+        let path = || ColumnPath::from(column);
+        properties = properties
+            .set_column_dictionary_enabled(path(), false)
+            .set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
+    }
+    for column in RANDOM {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
+    }
+    Ok(properties.build())
+}
+
+/// Writes the next column; a none is allowed where the schema says optional.
+fn column<T: DataType>(
+    rows: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    values: impl Iterator<Item = Option<T::T>>,
+) -> Result<()> {
+    let missing = || ParquetError::General("the schema has fewer columns".into());
+    let mut writer = rows.next_column()?.ok_or_else(missing)?;
+    let (mut there, mut levels) = (Vec::new(), Vec::new());
+    for value in values {
+        levels.push(i16::from(value.is_some()));
+        there.extend(value);
+    }
+    let typed = writer.typed::<T>();
+    let optional = typed.get_descriptor().max_def_level() > 0;
+    typed.write_batch(&there, optional.then_some(&levels[..]), None)?;
+    writer.close()
+}
+
+/// The events of a file of `partition`.
+pub(crate) fn read(partition: Partition, bytes: Bytes) -> Result<Vec<Recorded>> {
+    let file = SerializedFileReader::new(bytes)?;
+    let mut events = Vec::new();
+    for group in 0..file.num_row_groups() {
+        let rows = file.get_row_group(group)?;
+        let count = rows.metadata().num_rows() as usize;
+        let mut columns = Columns {
+            rows: &*rows,
+            count,
+            next: 0,
+        };
+        let epoch = columns.required::<Int64Type>()?;
+        let seq = columns.required::<Int64Type>()?;
+        let event_type = columns.required::<ByteArrayType>()?;
+        let event_version = columns.required::<Int32Type>()?;
+        let kind = columns.required::<Int32Type>()?;
+        let aggregate = columns.required::<FixedLenByteArrayType>()?;
+        let member = columns.optional::<FixedLenByteArrayType>()?;
+        let version = columns.required::<Int64Type>()?;
+        let recorded_at = columns.required::<Int64Type>()?;
+        let actor = columns.required::<FixedLenByteArrayType>()?;
+        let correlation = columns.required::<FixedLenByteArrayType>()?;
+        let causation = columns.optional::<ByteArrayType>()?;
+        let key_hash = columns.optional::<FixedLenByteArrayType>()?;
+        let fingerprint = columns.optional::<Int64Type>()?;
+        let data = columns.required::<ByteArrayType>()?;
+        events.reserve(count);
+        for row in 0..count {
+            let member = member[row].as_ref().map(|id| uuid(id.data())).transpose()?;
+            let hash = key_hash[row].as_ref().map(|hash| uuid(hash.data()));
+            let causation = causation[row].as_ref();
+            let causation = causation.map(|at| text(at)?.parse::<Position>().map_err(wrong));
+            let receipt = match (hash.transpose()?, fingerprint[row]) {
+                (Some(hash), Some(fingerprint)) => Some((hash.as_u128(), fingerprint as u64)),
+                _ => None,
+            };
+            events.push(Recorded {
+                position: Position {
+                    partition,
+                    epoch: epoch[row] as u64,
+                    seq: seq[row] as u64,
+                },
+                envelope: Envelope {
+                    event_type: text(&event_type[row])?.to_owned(),
+                    event_version: event_version[row] as u16,
+                    aggregate: AggregateId {
+                        kind: Kind(kind[row] as u8),
+                        id: uuid(aggregate[row].data())?,
+                        member,
+                    },
+                    version: version[row] as u64,
+                    recorded_at: Timestamp(recorded_at[row]),
+                    actor: AccountId(uuid(actor[row].data())?),
+                    correlation: uuid(correlation[row].data())?,
+                    causation: causation.transpose()?,
+                    receipt,
+                    data: data[row].data().to_vec(),
+                },
+            });
+        }
+    }
+    Ok(events)
+}
+
+/// The columns of a row group, one after the other.
+struct Columns<'a> {
+    rows: &'a dyn RowGroupReader,
+    count: usize,
+    next: usize,
+}
+
+impl Columns<'_> {
+    fn required<T: DataType>(&mut self) -> Result<Vec<T::T>> {
+        let (values, _) = self.take::<T>()?;
+        match values.len() == self.count {
+            true => Ok(values),
+            false => Err(wrong("a column is short")),
+        }
+    }
+
+    fn optional<T: DataType>(&mut self) -> Result<Vec<Option<T::T>>> {
+        let (values, levels) = self.take::<T>()?;
+        let mut values = values.into_iter();
+        let value = |level: &i16| if *level > 0 { values.next() } else { None };
+        let all: Vec<_> = levels.iter().map(value).collect();
+        match all.len() == self.count {
+            true => Ok(all),
+            false => Err(wrong("a column is short")),
+        }
+    }
+
+    fn take<T: DataType>(&mut self) -> Result<(Vec<T::T>, Vec<i16>)> {
+        let reader: ColumnReader = self.rows.get_column_reader(self.next)?;
+        self.next += 1;
+        let mut reader = parquet::column::reader::get_typed_column_reader::<T>(reader);
+        let (mut values, mut levels) = (Vec::with_capacity(self.count), Vec::new());
+        let mut records = 0;
+        while records < self.count {
+            let left = self.count - records;
+            let (read, ..) = reader.read_records(left, Some(&mut levels), None, &mut values)?;
+            if read == 0 {
+                break;
+            }
+            records += read;
+        }
+        Ok((values, levels))
+    }
+}
+
+fn uuid(bytes: &[u8]) -> Result<Uuid> {
+    Uuid::from_slice(bytes).map_err(wrong)
+}
+
+fn text(bytes: &ByteArray) -> Result<&str> {
+    bytes.as_utf8()
+}
+
+fn wrong(error: impl std::fmt::Display) -> ParquetError {
+    ParquetError::General(error.to_string())
+}

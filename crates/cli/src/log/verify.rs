@@ -1,0 +1,155 @@
+//! `headwater log verify`: whether the archive is whole, and says what the log
+//! says.
+
+use std::io::{IsTerminal, Write};
+
+use archive::Archive;
+use clap::Args;
+use eventlog::Log;
+use kernel::{Partition, Position};
+use serde_json::json;
+
+use super::archive::open;
+use crate::{
+    outcome::Outcome,
+    settings::Settings,
+    table::{self, Tone},
+};
+
+const READ_EVENTS: usize = 5_000;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater log verify
+  headwater log verify | jq 'select(.trouble)'
+
+Every segment is read: its checksum, that each event follows the one before from
+the first to the last, that the log goes on where the archive ends, and that what
+both have is the same. Exit status 3 where anything is wrong.")]
+pub struct Verify {}
+
+/// What was found of a partition.
+#[derive(Default)]
+struct Found {
+    segments: usize,
+    archived: u64,
+    /// Events that log and archive both have, and that are the same.
+    compared: u64,
+    trouble: Option<String>,
+}
+
+pub async fn run(_: &Verify, settings: Settings) -> anyhow::Result<Outcome> {
+    let (node, archiver) = open(settings).await?;
+    let mut rows = Vec::new();
+    let mut lines = Vec::new();
+    let mut outcome = Outcome::Done;
+    for partition in node.log.partitions() {
+        let mut found = Found::default();
+        if let Err(error) = look(&node.log, &archiver.archive, partition, &mut found).await {
+            found.trouble = Some(format!("{error:#}"));
+            outcome = Outcome::Problems;
+        }
+        let verdict = found.trouble.as_deref().unwrap_or("whole");
+        let tone = if found.trouble.is_none() {
+            Tone::Well
+        } else {
+            Tone::Bad
+        };
+        rows.push(vec![
+            table::number(partition),
+            table::number(found.segments),
+            table::number(found.archived),
+            table::number(found.compared),
+            table::toned(verdict, tone),
+        ]);
+        lines.push(json!({
+            "partition": partition,
+            "segments": found.segments,
+            "archived_events": found.archived,
+            "compared_events": found.compared,
+            "trouble": found.trouble,
+        }));
+    }
+    let mut out = std::io::stdout().lock();
+    if std::io::stdout().is_terminal() {
+        let headers = ["PARTITION", "SEGMENTS", "ARCHIVED", "COMPARED", "VERDICT"];
+        table::write(&mut out, &headers, &rows, table::colours())?;
+    } else {
+        for line in lines {
+            writeln!(out, "{line}")?;
+        }
+    }
+    if outcome == Outcome::Problems {
+        eprintln!(
+            "a damaged segment is mended from a copy of the archive; what the log still has \
+             is archived again once its file and the later manifests are moved away"
+        );
+    }
+    Ok(outcome)
+}
+
+async fn look(
+    log: &Log,
+    archive: &Archive,
+    partition: Partition,
+    found: &mut Found,
+) -> anyhow::Result<()> {
+    let first = log.firsts().await?;
+    let first = first
+        .into_iter()
+        .flatten()
+        .find(|at| at.partition == partition);
+    let mut at = Log::beginning(partition);
+    for segment in archive.segments(partition).await? {
+        let events = archive.events(&segment).await?;
+        for recorded in events.iter() {
+            eventlog::check_contiguous(at, recorded)?;
+            at = recorded.position;
+        }
+        found.segments += 1;
+        found.archived += events.len() as u64;
+        let hot: Vec<_> = events
+            .iter()
+            .filter(|recorded| first.is_some_and(|first| recorded.position >= first))
+            .collect();
+        let Some(mut from) = hot.first().map(|first| before(first.position)) else {
+            continue;
+        };
+        let mut left = hot.as_slice();
+        while !left.is_empty() {
+            let wanted = left.len().min(READ_EVENTS);
+            let there = log.read(from, wanted).await?;
+            for (archived, hot) in left.iter().zip(&there) {
+                anyhow::ensure!(
+                    *archived == hot,
+                    "log and archive differ at {}",
+                    archived.position
+                );
+            }
+            anyhow::ensure!(
+                !there.is_empty(),
+                "the log ends at {from}, before the archive"
+            );
+            found.compared += there.len() as u64;
+            from = there.last().map_or(from, |last| last.position);
+            left = &left[there.len().min(left.len())..];
+        }
+    }
+    // The log goes on where the archive ends.
+    if let Some(next) = log.read(at, 1).await?.first() {
+        eventlog::check_contiguous(at, next)?;
+    }
+    Ok(())
+}
+
+/// For whoever reads from `position` on.
+fn before(position: Position) -> Position {
+    match position.seq.checked_sub(1) {
+        Some(seq) => Position { seq, ..position },
+        None => Position {
+            epoch: position.epoch - 1,
+            seq: u64::MAX,
+            ..position
+        },
+    }
+}

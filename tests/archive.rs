@@ -1,0 +1,367 @@
+//! The archive, as operators use it: what is sealed is read, and a log that is
+//! lost comes back.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use devservices::Programs;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+use testkit::{App, Servers};
+
+use crate::process::{Output, Running, command, environment, run};
+
+const PROBLEMS: i32 = 3;
+const PATIENCE_SECONDS: u64 = 40;
+
+struct Setting {
+    app: App,
+    folder: TempDir,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Setting {
+    async fn new() -> Self {
+        let app = App::start().await;
+        let folder = tempdir().unwrap();
+        let mut settings = environment(&app.servers);
+        let archive = folder.path().join("archive");
+        settings.push(("ARCHIVE_URL", format!("file://{}", archive.display())));
+        Self {
+            app,
+            folder,
+            settings,
+        }
+    }
+
+    async fn headwater(&self, arguments: &[&str]) -> Output {
+        run(arguments, &self.settings, self.folder.path()).await
+    }
+
+    async fn done(&self, arguments: &[&str]) -> Output {
+        let output = self.headwater(arguments).await;
+        let told = format!("{}{}", output.out, output.err);
+        assert_eq!(output.status, 0, "{arguments:?}: {told}");
+        output
+    }
+
+    async fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.headwater(arguments).await;
+        let lines = output.out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+/// Only this test's keys: the server is shared.
+async fn lose_the_log(servers: &Servers) {
+    let client = redis::Client::open(servers.redis_log.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<Vec<u8>> = redis::cmd("KEYS")
+        .arg(format!("{}:*", servers.prefix))
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    assert!(keys.len() > 8);
+    let mut delete = redis::cmd("DEL");
+    delete.arg(keys);
+    delete.query_async::<()>(&mut connection).await.unwrap();
+}
+
+/// A tool of PostgreSQL beside its server.
+fn tool(name: &str) -> std::path::PathBuf {
+    Programs::find().unwrap().postgres_bin.join(name)
+}
+
+fn done(program: &Path, arguments: &[&str]) -> Vec<u8> {
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}: {told}", program.display());
+    output.stdout
+}
+
+/// Load, archive, destroy, restore, verify.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_drill_of_a_lost_log_and_a_lost_vault() {
+    let setting = Setting::new().await;
+    let app = &setting.app;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    bob.follow(&ada).await;
+    let key = [("Idempotency-Key", "once")];
+    let body = || Some(json!({"text": "kept #tag"}));
+    let made = ada
+        .client
+        .send(Method::POST, "/v1/posts", body(), &key)
+        .await;
+    let kept = made.expect(201).text("/id");
+    bob.like(&kept).await;
+    app.settle().await;
+    bob.client.get("/v1/timelines/home").await.expect(200);
+    setting.done(&["log", "archive"]).await;
+    setting.done(&["log", "verify"]).await;
+    setting.done(&["log", "trim", "--keep", "1", "--yes"]).await;
+    let stats = setting.lines(&["log", "stats"]).await;
+    let hot = stats.iter().filter_map(|line| line["hot_events"].as_u64());
+    assert!(
+        hot.clone().count() == 8 && hot.sum::<u64>() <= 16,
+        "{stats:?}"
+    );
+    // Both halves are folded as one.
+    setting.done(&["verify"]).await;
+
+    // What comes after the last archiving is lost, and was seen.
+    let lost = ada.publish("lost").await;
+    app.settle().await;
+    ada.client
+        .get(&format!("/v1/posts/{lost}"))
+        .await
+        .expect(200);
+    let dump = setting.folder.path().join("vault.dump");
+    let (file, database) = (dump.to_str().unwrap(), app.servers.database.as_str());
+    done(
+        &tool("pg_dump"),
+        &[
+            "--schema=vault",
+            "--format=custom",
+            "--file",
+            file,
+            database,
+        ],
+    );
+    done(
+        &tool("psql"),
+        &["--command", "DROP SCHEMA vault CASCADE", database],
+    );
+    lose_the_log(&app.servers).await;
+
+    let refused = setting.headwater(&["work"]).await;
+    assert_eq!(refused.status, 1);
+    assert!(
+        refused.err.contains("headwater log restore"),
+        "{}",
+        refused.err
+    );
+    done(&tool("pg_restore"), &["--dbname", database, file]);
+    let dry = setting.done(&["log", "restore", "--dry-run"]).await;
+    assert!(dry.err.contains("later ones are lost"), "{}", dry.err);
+    setting.done(&["log", "restore"]).await;
+    let again = setting.headwater(&["log", "restore"]).await;
+    assert!(again.status == 1 && again.err.contains("there is a log"));
+    setting.done(&["log", "verify"]).await;
+
+    // Those who have read what is lost are found, named and rebuilt.
+    let worker = Running::start(
+        &["work"],
+        &setting.settings,
+        setting.folder.path(),
+        "works on the log",
+    )
+    .await;
+    let began = Instant::now();
+    loop {
+        let doctor = setting.headwater(&["doctor"]).await;
+        assert_eq!(doctor.status, PROBLEMS);
+        if doctor.out.contains("social") && doctor.out.contains("is diverged") {
+            assert!(doctor.out.contains("headwater projections rebuild social"));
+            break;
+        }
+        let late = began.elapsed() > Duration::from_secs(PATIENCE_SECONDS);
+        assert!(!late, "{}", doctor.out);
+    }
+    setting
+        .done(&["projections", "rebuild", "social", "--rate", "max"])
+        .await;
+    setting
+        .done(&["projections", "rebuild", "timelines", "--rate", "max"])
+        .await;
+    for name in ["social", "timelines"] {
+        setting.done(&["projections", "drop", name, "--yes"]).await;
+    }
+    worker.stop().await;
+
+    // New processes go on where the archive ended.
+    let app = App::on(app.servers.clone()).await;
+    app.settle().await;
+    let (ada_now, bob_now) = (
+        app.client_of(ada.id.parse().unwrap()),
+        app.client_of(bob.id.parse().unwrap()),
+    );
+    let path = format!("/v1/posts/{kept}");
+    let shown = ada_now.get(&path).await.expect(200).body;
+    assert_eq!(
+        (&shown["text"], &shown["likes_count"]),
+        (&json!("kept #tag"), &json!(1))
+    );
+    ada_now.get(&format!("/v1/posts/{lost}")).await.expect(404);
+    // Receipts, states and last positions are back.
+    let again = ada_now.send(Method::POST, "/v1/posts", body(), &key).await;
+    assert_eq!(again.text("/id"), kept);
+    bob_now.put(&format!("{path}/like")).await.expect(204);
+    let edit = json!({"text": "edited"});
+    let edited = ada_now.patch(&path, edit).await.expect(200);
+    assert_eq!(edited.number("/version"), 2);
+    let taken = json!({
+        "handle": ada.handle,
+        "password": "a password of tests",
+        "email": "other@example.org",
+    });
+    let taken = app.client().post("/v1/accounts", taken).await;
+    assert_eq!(taken.text("/code"), "handle_taken", "{}", taken.body);
+    app.settle().await;
+    let home = bob_now.get("/v1/timelines/home").await.expect(200);
+    assert_eq!(home.body["items"][0]["text"], "edited");
+    assert_eq!(home.body["items"][0]["likes_count"], 1);
+    setting.done(&["verify"]).await;
+    setting.done(&["log", "archive"]).await;
+    setting.done(&["log", "verify"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_while_it_archives_loses_nothing() {
+    let mut setting = Setting::new().await;
+    setting.settings.push(("ARCHIVE_SECONDS", "1".into()));
+    setting.settings.push(("ARCHIVE_HOT_EVENTS", "4".into()));
+    let ada = setting.app.client().register("ada").await;
+    let mut posts = Vec::new();
+    for point in ["archive.segment", "archive.manifest", "archive.trim"] {
+        for number in 0..8 {
+            posts.push(ada.publish(&format!("post {number}")).await);
+        }
+        setting.app.settle().await;
+        let mut settings = setting.settings.clone();
+        settings.push(("HEADWATER_CRASH_AT", format!("{point}:1")));
+        let folder = setting.folder.path();
+        let mut command = tokio::process::Command::from(command(&["work"], &settings, folder));
+        let mut crashing = command.kill_on_drop(true).spawn().unwrap();
+        let patience = Duration::from_secs(PATIENCE_SECONDS);
+        let ended = tokio::time::timeout(patience, crashing.wait()).await;
+        let ended = ended.expect("it crashes").unwrap();
+        assert!(!ended.success(), "{point}");
+    }
+    let folder = setting.folder.path();
+    let worker = Running::start(&["work"], &setting.settings, folder, "works on").await;
+    let began = Instant::now();
+    loop {
+        let stats = setting.lines(&["log", "stats"]).await;
+        let hot = stats.iter().filter_map(|line| line["hot_events"].as_u64());
+        let archived = stats
+            .iter()
+            .filter_map(|line| line["archived_events"].as_u64());
+        if hot.max() <= Some(5) && archived.sum::<u64>() > 24 {
+            break;
+        }
+        let late = began.elapsed() > Duration::from_secs(PATIENCE_SECONDS);
+        assert!(!late, "{stats:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    worker.stop().await;
+    setting.done(&["log", "verify"]).await;
+    setting.done(&["verify"]).await;
+    for post in posts {
+        ada.client
+            .get(&format!("/v1/posts/{post}"))
+            .await
+            .expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_trimmed_that_a_projection_has_not_passed() {
+    let setting = Setting::new().await;
+    let ada = setting.app.client().register("ada").await;
+    setting.app.settle().await;
+    for number in 0..10 {
+        ada.publish(&format!("post {number}")).await;
+    }
+    setting.done(&["log", "archive"]).await;
+    setting.done(&["log", "trim", "--keep", "1", "--yes"]).await;
+    let before = setting.lines(&["log", "stats"]).await;
+    let hot = |stats: &[Value]| -> u64 {
+        stats
+            .iter()
+            .filter_map(|line| line["hot_events"].as_u64())
+            .sum()
+    };
+    assert!(hot(&before) >= 10, "{before:?}");
+    setting.app.settle().await;
+    setting.done(&["log", "trim", "--keep", "1", "--yes"]).await;
+    let after = setting.lines(&["log", "stats"]).await;
+    assert!(hot(&after) <= 12, "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_found_and_says_where() {
+    let setting = Setting::new().await;
+    let ada = setting.app.client().register("ada").await;
+    ada.publish("one").await;
+    setting.app.settle().await;
+    setting.done(&["log", "archive"]).await;
+    let archive = setting.folder.path().join("archive");
+    let mut damaged = None;
+    for partition in std::fs::read_dir(&archive).unwrap() {
+        for file in std::fs::read_dir(partition.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            if path.extension().is_some_and(|kind| kind == "parquet") {
+                damaged = Some((path, bytes));
+            }
+        }
+    }
+    let (path, mut bytes) = damaged.unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let verify = setting.headwater(&["log", "verify"]).await;
+    assert_eq!(verify.status, PROBLEMS, "{}", verify.out);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(verify.out.contains(name), "{}", verify.out);
+    // What is not archived is no archive.
+    let without = run(
+        &["log", "verify"],
+        &environment(&setting.app.servers),
+        setting.folder.path(),
+    )
+    .await;
+    assert!(without.status == 1 && without.err.contains("ARCHIVE_URL"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_that_are_gone_are_made_anew_from_the_events() {
+    let setting = Setting::new().await;
+    let app = &setting.app;
+    let ada = app.client().register("ada").await;
+    let post = ada.publish("one").await;
+    let client = redis::Client::open(app.servers.redis_log.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<Vec<u8>> = redis::cmd("KEYS")
+        .arg(format!("{}:*:s1:*", app.servers.prefix))
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let mut delete = redis::cmd("DEL");
+    delete.arg(&keys);
+    delete.query_async::<()>(&mut connection).await.unwrap();
+    let path = format!("/v1/posts/{post}");
+    ada.client
+        .patch(&path, json!({"text": "two"}))
+        .await
+        .expect(404);
+    setting.done(&["log", "rebuild-state", "--yes"]).await;
+    ada.client
+        .patch(&path, json!({"text": "two"}))
+        .await
+        .expect(200);
+    // One that is newer stays.
+    setting.done(&["log", "rebuild-state", "--yes"]).await;
+    crate::examination::all_of_the_app_is_as_the_log_says(app).await;
+}
