@@ -242,11 +242,15 @@ async fn a_worker_that_is_killed_while_it_archives_loses_nothing() {
         settings.push(("HEADWATER_CRASH_AT", format!("{point}:1")));
         let folder = setting.folder.path();
         let mut command = tokio::process::Command::from(command(&["work"], &settings, folder));
-        let mut crashing = command.kill_on_drop(true).spawn().unwrap();
+        command
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true);
+        let crashing = command.spawn().unwrap().wait_with_output();
         let patience = Duration::from_secs(PATIENCE_SECONDS);
-        let ended = tokio::time::timeout(patience, crashing.wait()).await;
+        let ended = tokio::time::timeout(patience, crashing).await;
         let ended = ended.expect("it crashes").unwrap();
-        assert!(!ended.success(), "{point}");
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(told.contains(&format!("crash point {point}")), "{told}");
     }
     let folder = setting.folder.path();
     let worker = Running::start(&["work"], &setting.settings, folder, "works on").await;

@@ -67,3 +67,50 @@ async fn nothing_runs_on_a_database_of_an_earlier_release() {
         assert!(refused.err.contains("headwater migrate"), "{}", refused.err);
     }
 }
+
+/// Every command that operators type shows how.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_operators_has_two_examples_and_a_manual_page() {
+    let folder = tempdir().unwrap();
+    let pages = folder.path().join("man");
+    let written = run(&["man", pages.to_str().unwrap()], &[], folder.path()).await;
+    assert_eq!(written.status, 0, "{}", written.err);
+    for command in [
+        "projections",
+        "projections rebuild",
+        "projections abort",
+        "projections rollback",
+        "projections drop",
+        "projections pause",
+        "projections resume",
+        "projections replay",
+        "verify",
+        "dead-letters",
+        "dead-letters list",
+        "dead-letters show",
+        "dead-letters retry",
+        "dead-letters skip",
+        "log",
+        "log stats",
+        "log archive",
+        "log trim",
+        "log verify",
+        "log restore",
+        "log rebuild-state",
+        "doctor",
+        "completion",
+        "man",
+    ] {
+        let mut arguments: Vec<_> = command.split(' ').collect();
+        let page = format!("headwater-{}.1", arguments.join("-"));
+        assert!(pages.join(&page).exists(), "{page} is missing");
+        arguments.push("--help");
+        let help = run(&arguments, &[], folder.path()).await;
+        let examples = help.out.matches("\n  headwater ").count();
+        assert!(examples >= 2, "{command}: {}", help.out);
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&["completion", shell], &[], folder.path()).await;
+        assert!(script.out.contains("dead-letters"), "{shell}");
+    }
+}

@@ -76,3 +76,62 @@ async fn a_dead_worker_never_looks_healthy() {
     // Of both projections, her partition.
     assert_eq!(behind.count(), 2);
 }
+
+/// Prometheus reads what operators are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_and_readiness_tell_the_same_truth() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    ada.publish("one").await;
+    app.settle().await;
+    let folder = tempdir().unwrap();
+    let mut settings = environment(&app.servers);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap().to_string();
+    drop(port);
+    settings.push(("METRICS_ADDRESS", address.clone()));
+    let worker = Running::start(&["work"], &settings, folder.path(), "works on").await;
+    let url = format!("http://{address}/metrics");
+    let scraped = async || {
+        let answer = reqwest::get(&url).await.unwrap();
+        let kind = answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+        answer.text().await.unwrap()
+    };
+    let began = Instant::now();
+    let text = loop {
+        let text = scraped().await;
+        if text.matches("state=\"live\"} 1").count() == 16 {
+            break text;
+        }
+        let late = began.elapsed() > Duration::from_secs(PATIENCE_SECONDS);
+        assert!(!late, "{text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    for line in [
+        "headwater_up{part=\"log\"} 1",
+        "headwater_up{part=\"database\"} 1",
+        "headwater_up{part=\"views\"} 1",
+        "headwater_projection_lag_events{generation=\"1\",partition=\"7\",projection=\"social\",role=\"live\"} 0",
+        "# TYPE headwater_dead_letters gauge",
+    ] {
+        assert!(text.lines().any(|one| one == line), "no {line}:\n{text}");
+    }
+    let elsewhere = reqwest::get(format!("http://{address}/")).await.unwrap();
+    assert_eq!(elsewhere.status(), 404);
+
+    let ready = async || app.client().get("/health/ready").await.expect(200).body;
+    let states = |ready: &Value| -> Vec<String> {
+        let all = ready["projections"].as_array().unwrap().iter();
+        all.map(|one| format!("{} {}", one["name"], one["state"]))
+            .collect()
+    };
+    let live = ["\"social\" \"live\"", "\"timelines\" \"live\""];
+    assert_eq!(states(&ready().await), live);
+    worker.stop().await;
+    let stalled = ["\"social\" \"stalled\"", "\"timelines\" \"stalled\""];
+    assert_eq!(states(&ready().await), stalled);
+}

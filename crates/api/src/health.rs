@@ -1,13 +1,17 @@
 //! Readiness: whether each server that requests need answers, and how far the
 //! read model is behind the log.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
-use readmodel::{Projection, checkpoints};
+use readmodel::{
+    Projection, checkpoints,
+    progress::{Progress, State},
+};
 
 use crate::{
+    operations::look,
     problem::{Code, Problem},
     services::Services,
     system::Tag,
@@ -26,6 +30,56 @@ struct Readiness {
     database: bool,
     /// Events that the read model has not folded yet; missing without the log.
     lag_events: Option<u64>,
+    /// What reads are answered from; empty without the log.
+    projections: Vec<ProjectionReadiness>,
+}
+
+/// One projection, as its worst partition is.
+#[derive(Object)]
+#[oai(example)]
+struct ProjectionReadiness {
+    name: String,
+    /// live, catching up, paused, parked, stalled or diverged.
+    state: String,
+    /// Of all partitions.
+    lag_events: u64,
+    /// How long the next event has waited.
+    lag_seconds: f64,
+}
+
+impl Example for ProjectionReadiness {
+    fn example() -> Self {
+        Self {
+            name: "social".into(),
+            state: "live".into(),
+            lag_events: 0,
+            lag_seconds: 0.0,
+        }
+    }
+}
+
+impl ProjectionReadiness {
+    /// Of what is live, by name.
+    fn all(all: &[Progress]) -> Vec<Self> {
+        let mut found: BTreeMap<&str, (Self, State)> = BTreeMap::new();
+        for progress in all.iter().filter(|one| one.checkpoint.role == "live") {
+            let name = progress.checkpoint.projection.as_str();
+            let fresh = || Self {
+                name: name.to_owned(),
+                state: State::Live.name().to_owned(),
+                lag_events: 0,
+                lag_seconds: 0.0,
+            };
+            let (one, worst) = found.entry(name).or_insert_with(|| (fresh(), State::Live));
+            if progress.state > *worst {
+                *worst = progress.state;
+                one.state = progress.state.name().to_owned();
+            }
+            one.lag_events += progress.lag_events;
+            one.lag_seconds = one.lag_seconds.max(progress.lag_seconds);
+        }
+        found.into_values().map(|(one, _)| one).collect()
+    }
 }
 
 impl Example for Readiness {
@@ -35,6 +89,7 @@ impl Example for Readiness {
             views: true,
             database: true,
             lag_events: Some(0),
+            projections: vec![ProjectionReadiness::example()],
         }
     }
 }
@@ -50,8 +105,9 @@ impl HealthApi {
     async fn ready(&self, services: Data<&Arc<Services>>) -> Result<Json<Readiness>, Problem> {
         let patience = Duration::from_millis(ANSWER_MILLISECONDS_MAX);
         let folded = checkpoints::live(services.pool(), Projection::Social);
-        let (folded, heads, views) = tokio::join!(
+        let (folded, looked, heads, views) = tokio::join!(
             tokio::time::timeout(patience, folded),
+            tokio::time::timeout(patience, look(&services.log, services.pool())),
             tokio::time::timeout(patience, services.log.heads()),
             tokio::time::timeout(patience, services.lists.answers()),
         );
@@ -74,6 +130,10 @@ impl HealthApi {
             views: views.unwrap_or(false),
             database: true,
             lag_events: lag,
+            projections: match looked {
+                Ok(Ok(all)) => ProjectionReadiness::all(&all),
+                Ok(Err(_)) | Err(_) => Vec::new(),
+            },
         }))
     }
 }

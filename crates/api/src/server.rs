@@ -6,7 +6,7 @@ mod socket;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use poem::EndpointExt;
+use poem::{Endpoint, EndpointExt, Response};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
@@ -50,17 +50,28 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn serve(
     listener: TcpListener,
     services: Arc<Services>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let (tokens, cursors) = (services.tokens.clone(), services.cursors.clone());
     let edge = assembly::assemble(features()).map_err(io::Error::other)?;
     let endpoint = edge.data(tokens).data(cursors).data(services);
+    accept_until(listener, Arc::new(endpoint), stop).await;
+    Ok(())
+}
+
+/// The same for any endpoint.
+pub(crate) async fn accept_until<E>(
+    listener: TcpListener,
+    endpoint: Arc<E>,
+    mut stop: watch::Receiver<bool>,
+) where
+    E: Endpoint<Output = Response> + 'static,
+{
     let stopped = async move {
         // A sender that is gone has nobody left to serve for.
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    accept::serve(listener, Arc::new(endpoint), stopped).await;
-    Ok(())
+    accept::serve(listener, endpoint, stopped).await;
 }
 
 #[cfg(test)]

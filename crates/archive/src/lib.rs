@@ -5,8 +5,6 @@ mod segment;
 mod store;
 mod whole;
 
-use std::collections::BTreeMap;
-
 use eventlog::LogError;
 use kernel::{Partition, Position, Recorded};
 
@@ -67,5 +65,10 @@ pub(crate) fn check_follow(after: Position, events: &[Recorded]) -> Result<Posit
     Ok(at)
 }
 
-/// Where the archive of each partition ends.
-pub type Ends = BTreeMap<Partition, Position>;
+/// What a segment of `events` takes on disk.
+pub fn bytes_of(events: &[Recorded]) -> Result<usize, ArchiveError> {
+    let bytes = segment::write(events);
+    Ok(bytes
+        .map_err(|error| ArchiveError::damaged("a segment", error))?
+        .len())
+}

@@ -100,6 +100,21 @@ impl Archive {
         Ok(manifest)
     }
 
+    /// What was seen last: for whoever archives alone, and is told by the store
+    /// where that is not so.
+    async fn known(&self, partition: Partition) -> Result<Manifest, ArchiveError> {
+        let known = self.manifests.lock().get(&partition).cloned();
+        match known {
+            Some(manifest) => Ok(manifest),
+            None => self.manifest(partition).await,
+        }
+    }
+
+    /// The end, as far as this process knows.
+    pub async fn known_end(&self, partition: Partition) -> Result<Position, ArchiveError> {
+        Ok(self.known(partition).await?.end())
+    }
+
     /// How many partitions it has something of: one more than the last.
     pub async fn partitions(&self) -> Result<u16, ArchiveError> {
         let top = self.store.list_with_delimiter(None).await?;
@@ -127,7 +142,7 @@ impl Archive {
         until: Position,
         all: bool,
     ) -> Result<Sealed, ArchiveError> {
-        let mut manifest = self.manifest(until.partition).await?;
+        let mut manifest = self.known(until.partition).await?;
         let mut sealed = Sealed::default();
         loop {
             let mut events = Vec::new();
@@ -216,6 +231,7 @@ impl Archive {
         let bytes = PutPayload::from(manifest.write()?);
         match self.store.put_opts(&path, bytes, options).await {
             Err(object_store::Error::AlreadyExists { .. }) => {
+                self.manifests.lock().remove(&partition);
                 return Err(ArchiveError::Raced(partition));
             }
             put => put?,

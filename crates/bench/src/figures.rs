@@ -2,6 +2,7 @@
 //! a worker runs, and leaves nothing behind but more events.
 
 mod apart;
+mod archive;
 mod bytes;
 mod fairness;
 mod fan_out;
@@ -10,6 +11,7 @@ mod footprint;
 mod homes;
 mod mixed;
 mod reads;
+mod rebuild;
 mod sustained;
 mod visible;
 mod writes;
@@ -65,6 +67,8 @@ figures! {
     Apart "apart" "T5: writes while the fan-out stands still" apart::apart;
     FanOut "fan_out" "deliveries of a backlog of posts" fan_out::fan_out;
     Bytes "bytes" "bytes in Redis" bytes::bytes;
-    Fold "fold" "folds of likes and of everything, with their ceilings" fold::fold;
+    Fold "fold" "folds and a rebuild of everything, with their ceilings" fold::fold;
+    Rebuild "rebuild" "what reads and writes notice of a rebuild" rebuild::beside;
+    Archive "archive" "sealing and reading the archive" archive::archive;
     Fairness "fairness" "a small author's post beside a celebrity's" fairness::fairness;
 }

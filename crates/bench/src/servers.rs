@@ -127,10 +127,14 @@ pub async fn heads(log: &mut MultiplexedConnection) -> anyhow::Result<Heads> {
 }
 
 pub async fn reached(pool: &PgPool, projection: &str) -> anyhow::Result<Heads> {
-    let rows = sql("SELECT partition, seq FROM projections.checkpoints WHERE projection = $1")
-        .bind(projection)
-        .fetch_all(pool)
-        .await?;
+    // The oldest generation is live, or kept at the head.
+    let rows = sql(
+        "SELECT DISTINCT ON (partition) partition, seq FROM projections.checkpoints
+         WHERE projection = $1 ORDER BY partition, generation",
+    )
+    .bind(projection)
+    .fetch_all(pool)
+    .await?;
     let mut reached = vec![0; usize::from(PARTITIONS)];
     for row in rows {
         let partition = row.try_get::<i32, _>("partition")? as usize;

@@ -10,7 +10,7 @@ use readmodel::{PgPool, generations};
 use tokio::{sync::watch, time::Instant};
 
 /// How often the archiver looks, and whoever is not tries to be it.
-const LOOK_SECONDS: u64 = 5;
+const LOOK_SECONDS: u64 = 1;
 
 /// What archiving works with.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ impl Archiver {
     /// last `keep` events. Returns how many that were.
     pub async fn trim(&self, partition: Partition, keep: u64) -> anyhow::Result<u64> {
         let head = self.head(partition).await?;
-        let archived = self.archive.end(partition).await?;
+        let archived = self.archive.known_end(partition).await?;
         let passed = generations::passed(&self.pool, partition).await?;
         let passed = passed.unwrap_or(Log::beginning(partition));
         let hot = Position {

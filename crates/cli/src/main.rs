@@ -6,6 +6,7 @@ mod dead_letters;
 mod doctor;
 mod import;
 mod log;
+mod manual;
 mod migrate;
 mod node;
 mod operator;
@@ -27,7 +28,7 @@ mod work;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{outcome::Outcome, running::Running, settings::Values};
 
@@ -74,6 +75,10 @@ enum Command {
     Projections(projections::Projections),
     /// Look at the log, archive, trim, verify and restore it
     Log(log::Log),
+    /// Print what a shell completes commands with
+    Completion(manual::Completion),
+    /// Write manual pages
+    Man(manual::Man),
     /// Print an access token for an account
     Token {
         /// The account's handle
@@ -137,6 +142,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token { handle } => token::run(&handle, values.read()?).await.map(done),
         Command::Doctor(arguments) => doctor::run(arguments, &values).await,
         Command::DeadLetters(arguments) => dead_letters::run(arguments, values.read()?).await,
+        Command::Completion(arguments) => {
+            manual::completion(&arguments, Arguments::command()).map(done)
+        }
+        Command::Man(arguments) => manual::man(&arguments, Arguments::command()).map(done),
         Command::Log(arguments) => log::run(arguments, values.read()?).await,
         Command::Projections(arguments) => projections::run(arguments, values.read()?).await,
         Command::Verify(arguments) => verify::run(arguments, values.read()?).await,

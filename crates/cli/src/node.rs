@@ -143,6 +143,24 @@ impl Node {
         })
     }
 
+    /// Serves metrics where the settings say so, until `stopped` does.
+    pub async fn metrics(&self, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let Some(address) = self.settings.metrics_address else {
+            return Ok(());
+        };
+        let listener = api::listen(address).await;
+        let listener = listener
+            .with_context(|| format!("{address} cannot be listened on; set METRICS_ADDRESS"))?;
+        eprintln!("metrics        http://{}/metrics", listener.local_addr()?);
+        let measured = api::Measured {
+            log: self.log.clone(),
+            database: self.database.clone(),
+            lists: self.lists.clone(),
+        };
+        tokio::spawn(api::serve_metrics(listener, measured, stopped));
+        Ok(())
+    }
+
     /// Folds, fans out and archives until `stopped` says so.
     pub async fn work(&self, stopped: watch::Receiver<bool>) {
         let archiving = async {

@@ -8,7 +8,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use readmodel::Projection;
 
 pub use controls::{aggregate, show_aggregate};
-pub use list::look;
 pub use rebuild::{Rate, begin_operation, rate};
 
 use crate::{outcome::Outcome, settings::Settings};

@@ -42,6 +42,7 @@ pub const REDIS_VIEWS_URL: &str = "REDIS_VIEWS_URL";
 pub const TOKEN_SECRET: &str = "TOKEN_SECRET";
 pub const CURSOR_SECRET: &str = "CURSOR_SECRET";
 pub const LISTEN_ADDRESS: &str = "LISTEN_ADDRESS";
+const METRICS_ADDRESS: &str = "METRICS_ADDRESS";
 const TOKEN_ALGORITHM: &str = "TOKEN_ALGORITHM";
 const TOKEN_PRIVATE_KEY_FILE: &str = "TOKEN_PRIVATE_KEY_FILE";
 const TOKEN_ISSUER: &str = "TOKEN_ISSUER";
@@ -89,6 +90,11 @@ pub fn all() -> Vec<Setting> {
             "Redis of the views (rebuildable): redis://:password@host:port",
         ),
         setting(LISTEN_ADDRESS, "where the API listens", "127.0.0.1:8080"),
+        setting(
+            METRICS_ADDRESS,
+            "where /metrics is for Prometheus, such as 127.0.0.1:9090; unset: nowhere",
+            "",
+        ),
         secret(
             TOKEN_SECRET,
             "signs access tokens (HS256), 32 bytes or more",
@@ -163,6 +169,7 @@ pub struct Settings {
     pub redis_log_url: String,
     pub redis_views_url: String,
     pub listen_address: std::net::SocketAddr,
+    pub metrics_address: Option<std::net::SocketAddr>,
     pub token_key: TokenKey,
     pub cursor_secret: String,
     pub token_issuer: String,
@@ -246,6 +253,8 @@ impl Values {
             redis_log_url: self.text(REDIS_LOG_URL, &mut bad),
             redis_views_url: self.text(REDIS_VIEWS_URL, &mut bad),
             listen_address: self.parsed(LISTEN_ADDRESS, &mut bad, ([127, 0, 0, 1], 0).into()),
+            metrics_address: (self.get(METRICS_ADDRESS).0)
+                .map(|_| self.parsed(METRICS_ADDRESS, &mut bad, ([127, 0, 0, 1], 0).into())),
             token_key: self.token_key(&mut bad),
             cursor_secret: self.secret(CURSOR_SECRET, &mut bad),
             token_issuer: self.text(TOKEN_ISSUER, &mut bad),

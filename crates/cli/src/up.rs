@@ -90,6 +90,7 @@ async fn serve_and_work(
     let services = std::sync::Arc::new(node.services()?);
     let working = (node.clone(), stopped.clone());
     let work = tokio::spawn(async move { working.0.work(working.1).await });
+    node.metrics(stopped.clone()).await?;
     ready(&format!("http://{address}"))?;
     eprintln!("API            http://{address}/v1");
     eprintln!("documentation  http://{address}/docs");

@@ -3,7 +3,7 @@
 //! nothing of it. It refuses to arm itself: the program does, when told to.
 
 /// Every point, so that a wrong name is told at once.
-pub const POINTS: [&str; 14] = [
+pub const POINTS: [&str; 20] = [
     "append.before",
     "append.after",
     "register.reserved",
@@ -18,6 +18,12 @@ pub const POINTS: [&str; 14] = [
     "shutdown.begun",
     "shutdown.served",
     "shutdown.worked",
+    "swap.before",
+    "swap.after",
+    "archive.segment",
+    "archive.manifest",
+    "archive.trim",
+    "restore.partition",
 ];
 
 /// Ends the process here, without any cleaning up, if this point is armed and

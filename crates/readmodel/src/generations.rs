@@ -373,7 +373,9 @@ impl Held {
             }
         }
         kernel::crash::point("swap.before");
-        Ok(self.transaction.commit().await?)
+        self.transaction.commit().await?;
+        kernel::crash::point("swap.after");
+        Ok(())
     }
 }
 

@@ -81,8 +81,8 @@ pub async fn checkpoints(pool: &PgPool) -> Result<Vec<Checkpoint>, ReadError> {
     rows.iter().map(row).collect()
 }
 
-/// What an operator is told first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an operator is told first; what is worse comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     Live,
     CatchingUp,

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use crate::{
     backup, disk,
     lane::{connect, create, redis, with_database},
+    operators,
     plan::{Fault, Target},
     torn,
     trial::Trial,
@@ -68,6 +69,12 @@ pub async fn inject(trial: &mut Trial<'_>) -> anyhow::Result<Fired> {
         Fault::WipeViews => wipe(trial, down).await,
         Fault::Restore { running } => backup::restore(trial, running).await,
         Fault::FullDisk { target } => disk::fill(trial, target, down).await,
+        Fault::Rebuild {
+            projection,
+            point,
+            count,
+        } => operators::rebuild(trial, projection, point, count).await,
+        Fault::LoseLog { count } => operators::lose_log(trial, count, down).await,
     }
 }
 

@@ -92,6 +92,7 @@ impl Lane {
             addresses,
             port: self.port,
             push_followers_max: followers,
+            beside: Vec::new(),
         }
     }
 

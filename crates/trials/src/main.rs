@@ -9,6 +9,7 @@ mod faults;
 mod journal;
 mod lane;
 mod load;
+mod operators;
 mod plan;
 mod product;
 mod proxy;

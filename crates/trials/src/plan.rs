@@ -61,6 +61,16 @@ pub enum Fault {
     FullDisk {
         target: Target,
     },
+    /// A rebuild dies at a point, is begun again, swaps, and is rolled back.
+    Rebuild {
+        projection: &'static str,
+        point: &'static str,
+        count: u32,
+    },
+    /// All is archived, the log is lost, and its restoring dies half-way.
+    LoseLog {
+        count: u32,
+    },
 }
 
 /// One trial.
@@ -111,6 +121,19 @@ impl Fault {
             Self::Restore { running: true } => "restore tables, running".into(),
             Self::Restore { running: false } => "restore tables, stopped".into(),
             Self::FullDisk { target } => format!("full disk of {}", word(target)),
+            Self::Rebuild {
+                projection, point, ..
+            } => format!("crash rebuild of {projection} at {point}"),
+            Self::LoseLog { .. } => "lose the log, crash its restoring".into(),
+        }
+    }
+
+    /// Whether the worker archives, and trims what it has archived.
+    pub fn archives(&self) -> bool {
+        match self {
+            Self::Crash { point, .. } => point.starts_with("archive."),
+            Self::LoseLog { .. } => true,
+            _ => false,
         }
     }
 
@@ -122,6 +145,7 @@ impl Fault {
             | Self::Kill { target }
             | Self::Proxy { target, .. } => *target == Target::Api,
             Self::Restart | Self::TornLog | Self::Restore { running: false } => true,
+            Self::LoseLog { .. } => true,
             _ => false,
         }
     }
@@ -129,7 +153,7 @@ impl Fault {
 
 /// Kinds of faults in a round; as many trials have each as often as it stands
 /// here.
-pub const ROUND: u64 = 40;
+pub const ROUND: u64 = 44;
 
 impl Plan {
     pub fn draw(seed: u64, number: u64) -> Self {
@@ -224,8 +248,38 @@ fn fault(number: u64, random: &mut ChaCha8Rng) -> Fault {
         38 => Fault::Restore {
             running: turn % 2 == 1,
         },
-        _ => Fault::FullDisk {
+        39 => Fault::FullDisk {
             target: [Log, Postgres, Views][(turn % 3) as usize],
+        },
+        40 => Fault::Rebuild {
+            projection: "social",
+            point: ["swap.before", "swap.after", "fold.rows", "fold.committed"]
+                [(turn % 4) as usize],
+            count: match turn % 4 {
+                0 | 1 => 1,
+                _ => random.random_range(1..9),
+            },
+        },
+        41 => Fault::Rebuild {
+            projection: "timelines",
+            point: [
+                "timeline.fill",
+                "swap.before",
+                "fan_out.pushed",
+                "swap.after",
+            ][(turn % 4) as usize],
+            count: match turn % 4 {
+                0 => random.random_range(1..6),
+                _ => 1,
+            },
+        },
+        42 => {
+            let points = ["archive.segment", "archive.manifest", "archive.trim"];
+            let point = points[(turn % 3) as usize];
+            crash(Worker, point, random.random_range(1..9))
+        }
+        _ => Fault::LoseLog {
+            count: random.random_range(1..8),
         },
     }
 }
@@ -264,9 +318,12 @@ mod tests {
 
     #[test]
     fn every_crash_point_has_trials() {
-        let planned: BTreeSet<_> = (0..2 * ROUND)
+        let planned: BTreeSet<_> = (0..4 * ROUND)
             .filter_map(|n| match Plan::draw(1, n).fault {
-                Fault::Crash { point, .. } | Fault::CrashInShutdown { point, .. } => Some(point),
+                Fault::Crash { point, .. }
+                | Fault::CrashInShutdown { point, .. }
+                | Fault::Rebuild { point, .. } => Some(point),
+                Fault::LoseLog { .. } => Some("restore.partition"),
                 Fault::Migrate => Some("migrate.middle"),
                 _ => None,
             })

@@ -38,6 +38,8 @@ pub struct Setting {
     pub addresses: Addresses,
     pub port: u16,
     pub push_followers_max: u32,
+    /// Settings beside the usual ones.
+    pub beside: Vec<(&'static str, String)>,
 }
 
 pub struct Process {
@@ -56,8 +58,8 @@ pub struct Usage {
 }
 
 impl Setting {
-    /// `name` tells its log file; `subcommand` is `serve`, `work` or `migrate`;
-    /// `crash` arms a point.
+    /// `name` tells its log file; `subcommand` is one with its arguments, such as
+    /// `serve`; `crash` arms a point.
     pub fn start(
         &self,
         name: &str,
@@ -71,7 +73,7 @@ impl Setting {
             .open(&log)?;
         let mut command = Command::new(&self.program);
         command
-            .arg(subcommand)
+            .args(subcommand.split(' '))
             .current_dir(&self.folder)
             .env("DATABASE_URL", &self.addresses.database)
             .env("REDIS_LOG_URL", &self.addresses.log)
@@ -83,6 +85,7 @@ impl Setting {
             .env("KEY_PREFIX", KEY_PREFIX)
             .env("DATABASE_CONNECTIONS", DATABASE_CONNECTIONS)
             .env("PUSH_FOLLOWERS_MAX", self.push_followers_max.to_string())
+            .envs(self.beside.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -77,7 +77,7 @@ pub async fn checkpoints(database_url: &str) -> anyhow::Result<Checkpoints> {
     let mut database = connect(database_url).await?;
     let rows = sqlx::query(
         "SELECT projection, partition, epoch, seq, stopped_because
-         FROM projections.checkpoints WHERE generation = 1",
+         FROM projections.checkpoints WHERE live",
     )
     .fetch_all(&mut database)
     .await?;

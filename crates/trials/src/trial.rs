@@ -19,6 +19,7 @@ use crate::{
     journal::Journal,
     lane::{Lane, token},
     load::Load,
+    operators,
     plan::{Fault, Plan, Target},
     product::{Addresses, ISSUER, KEY_PREFIX, Process, Setting, TOKEN_SECRET},
     proxy::Proxy,
@@ -130,7 +131,10 @@ impl<'a> Trial<'a> {
             }
             proxy = Some(started);
         }
-        let setting = lane.setting(folder.clone(), addresses, plan.push_followers_max);
+        let mut setting = lane.setting(folder.clone(), addresses, plan.push_followers_max);
+        if plan.fault.archives() {
+            setting.beside = operators::archiving(&folder);
+        }
         let (mut for_api, mut for_worker) = (None, None);
         if let Fault::Crash {
             target,
@@ -217,6 +221,9 @@ impl<'a> Trial<'a> {
         self.violations.extend(watch.await.unwrap_or_default());
         record.settled_seconds = settled?.as_secs_f64();
         self.look_at_processes(record)?;
+        if self.plan.fault.archives() {
+            operators::put_together(self).await?;
+        }
         self.compare(record).await
     }
 

@@ -27,7 +27,8 @@ pub async fn fold(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     let copies = upsert::copy(bench, bench.seconds(CEILING_SECONDS)).await?;
     let likes = likes(bench, upserts.value).await?;
     let everything = everything(bench, upserts.value).await?;
-    Ok(vec![upserts, copies, likes, everything])
+    let rebuilt = super::rebuild::alone(bench, everything.value).await?;
+    Ok(vec![upserts, copies, likes, everything, rebuilt])
 }
 
 /// Likes that nobody takes back: each is a row.

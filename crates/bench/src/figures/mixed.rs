@@ -36,7 +36,7 @@ pub async fn mixed(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
 
 /// Of a hundred: 45 home, 25 one post, 10 local, 5 an account, 10 likes and
 /// unlikes, 5 new posts.
-fn makers(world: &World) -> impl Fn(usize) -> Maker + Send + Sync + use<> {
+pub fn makers(world: &World) -> impl Fn(usize) -> Maker + Send + Sync + use<> {
     let world = world.clone();
     move |connection| {
         let (world, mut random) = (world.clone(), Random::new(connection as u64 + 1));

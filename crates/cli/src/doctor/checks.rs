@@ -16,8 +16,7 @@ use tokio::time::timeout;
 
 use super::Finding;
 use crate::{
-    node::{connect_database, find_log},
-    projections,
+    node::{connect_database, find_log, open_archive},
     settings::Settings,
 };
 
@@ -34,6 +33,8 @@ const VIEWS: &str = "views server";
 const DATABASE: &str = "database";
 const WORKERS: &str = "workers";
 const PROJECTIONS: &str = "projections";
+const DEAD_LETTERS: &str = "dead letters";
+const ARCHIVE: &str = "archive";
 
 pub async fn all(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -311,7 +312,7 @@ async fn look_at_projections(
             mend,
         )]);
     };
-    let all = projections::look(&log, database.get_postgres_connection_pool()).await?;
+    let all = api::look(&log, database.get_postgres_connection_pool()).await?;
     let mut findings = Vec::new();
     let owners: BTreeSet<_> = all
         .iter()
@@ -325,10 +326,20 @@ async fn look_at_projections(
         )),
         count => findings.push(Finding::well(WORKERS, format!("{count} at work"))),
     }
+    let waiting: i64 = all.iter().map(|progress| progress.checkpoint.parked).sum();
+    if waiting > 0 {
+        let seen = format!("{waiting} events could not be folded, or wait for one that could not");
+        findings.push(Finding::problem(
+            DEAD_LETTERS,
+            seen,
+            "headwater dead-letters list",
+        ));
+    }
+    findings.push(look_at_archive(settings, &log).await);
     let held = |progress: &&Progress| progress.checkpoint.owner.is_some() || !owners.is_empty();
     let ill: Vec<_> = all
         .iter()
-        .filter(|p| !p.state.is_well())
+        .filter(|p| !p.state.is_well() && p.state != State::Parked)
         .filter(held)
         .collect();
     for progress in &ill {
@@ -339,6 +350,7 @@ async fn look_at_projections(
             State::Diverged => {
                 &format!("headwater projections rebuild {name}, after restoring what can be")
             }
+            State::Paused => &format!("headwater projections resume {name}"),
             _ if progress.checkpoint.owner.is_none() => "start more workers: headwater work",
             _ => "look at the worker's own output; it tries again every few seconds",
         };
@@ -352,6 +364,50 @@ async fn look_at_projections(
         findings.push(Finding::well(PROJECTIONS, seen));
     }
     Ok(findings)
+}
+
+/// Whether what is not in Redis any more can be read, and how much is only there.
+async fn look_at_archive(settings: &Settings, log: &eventlog::Log) -> Finding {
+    let looked = async {
+        let Some(archive) = open_archive(settings)? else {
+            return Ok(Finding::notice(
+                ARCHIVE,
+                "there is none: the log server keeps every event in memory, and its loss is final",
+                "set ARCHIVE_URL, such as file:///var/lib/headwater/archive",
+            ));
+        };
+        let (mut waiting, mut segments) = (0, 0);
+        let firsts = log.firsts().await?;
+        for (head, first) in log.heads().await?.into_iter().zip(firsts) {
+            let all = archive.segments(head.partition).await?;
+            segments += all.len();
+            let end = archive.end(head.partition).await?;
+            if first.is_some_and(|first| first.seq > end.seq + 1 && first.epoch == end.epoch) {
+                let seen =
+                    format!("events are missing between it, which ends at {end}, and the log");
+                return Ok(Finding::problem(ARCHIVE, seen, "headwater log verify"));
+            }
+            waiting += match head.epoch == end.epoch {
+                true => head.seq.saturating_sub(end.seq),
+                false => head.seq + 1,
+            };
+        }
+        let seen = format!("{segments} segments, {waiting} events are not in it yet");
+        let most =
+            settings.archive_hot_events.saturating_mul(2) * u64::from(settings.log_partitions);
+        anyhow::Ok(match waiting > most {
+            true => Finding::problem(
+                ARCHIVE,
+                seen,
+                "see that `headwater work` runs with ARCHIVE_URL, and what it says",
+            ),
+            false => Finding::well(ARCHIVE, seen),
+        })
+    };
+    match in_time(looked).await {
+        Ok(finding) => finding,
+        Err(error) => Finding::problem(ARCHIVE, error, "correct ARCHIVE_URL, or mend the store"),
+    }
 }
 
 #[cfg(test)]

@@ -7,12 +7,11 @@ use std::{
 };
 
 use clap::Args;
-use kernel::Positions;
-use readmodel::progress::{self, Progress, State};
+use readmodel::progress::{Progress, State};
 use serde_json::{Value, json};
 
 use crate::{
-    node::{connect_database, find_log, now},
+    node::{connect_database, find_log},
     settings::Settings,
     stop,
     table::{self, Tone},
@@ -40,7 +39,7 @@ pub async fn run(arguments: List, settings: &Settings) -> anyhow::Result<()> {
     let json = arguments.json || !std::io::stdout().is_terminal();
     let mut stopped = stop::on_signal()?;
     loop {
-        let all = look(&log, database.get_postgres_connection_pool()).await?;
+        let all = api::look(&log, database.get_postgres_connection_pool()).await?;
         let mut out = std::io::stdout().lock();
         if json {
             for progress in &all {
@@ -62,19 +61,6 @@ pub async fn run(arguments: List, settings: &Settings) -> anyhow::Result<()> {
             () = tokio::time::sleep(Duration::from_secs(WATCH_SECONDS)) => {}
         }
     }
-}
-
-/// Checkpoints first: a head that is looked up later is never behind them.
-pub async fn look(log: &eventlog::Log, pool: &readmodel::PgPool) -> anyhow::Result<Vec<Progress>> {
-    let checkpoints = progress::checkpoints(pool).await?;
-    let heads: Positions = log.heads().await?.into_iter().collect();
-    let at: Vec<_> = checkpoints.iter().map(|checkpoint| checkpoint.at).collect();
-    let waiting = log.waiting_since(&at).await?;
-    let now = now();
-    let all = checkpoints.into_iter().zip(waiting);
-    Ok(all
-        .map(|(checkpoint, since)| Progress::of(checkpoint, &heads, since, now))
-        .collect())
 }
 
 fn line(progress: &Progress) -> Value {

@@ -9,7 +9,7 @@ use readmodel::{
 };
 use worker::rebuilding::{self, Pace, RebuiltLists, RebuiltTables, Reports};
 
-use super::{Name, look};
+use super::Name;
 use crate::{
     node::Node, operator, outcome::Outcome, reporting::Shown, settings::Settings, stop, verify,
 };
@@ -72,7 +72,7 @@ pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outco
         ),
         None => eprintln!("makes a new generation of {name} beside the live one"),
     }
-    let live: Vec<_> = look(&node.log, pool).await?;
+    let live = api::look(&node.log, pool).await?;
     let live = || {
         live.iter()
             .filter(|progress| progress.checkpoint.projection == name)

@@ -1,0 +1,140 @@
+//! A rebuild: how quickly it replays the log with nothing beside it, against the
+//! fold of everything in the same run; and what reads and writes notice of it.
+
+use std::time::Instant;
+
+use sea_orm::sqlx::{Row, query};
+
+use crate::{
+    bench::Bench,
+    line::{Line, Unit},
+    load::{Load, Seen, closed, open},
+    wait::until,
+};
+
+const REPLAY_SECONDS_MAX: u64 = 600;
+const CAPACITY_SECONDS: u64 = 5;
+const LOAD_SECONDS: u64 = 30;
+/// Of what the closed loop got.
+const SHARE: f64 = 0.5;
+const P99_TIMES_MAX: f64 = 1.5;
+/// While it swaps, few are sent, so that none waits for another.
+const SWAP_REQUESTS_PER_SECOND: f64 = 300.0;
+const SWAP_MILLISECONDS_MAX: f64 = 100.0;
+const REBUILD: [&str; 3] = ["projections", "rebuild", "social"];
+
+/// `folded`: events a second of the fold of everything.
+pub async fn alone(bench: &mut Bench, folded: f64) -> anyhow::Result<Line> {
+    bench.with_worker().await?;
+    let heads: u64 = bench.servers.heads().await?.iter().sum();
+    let arguments = [&REBUILD[..], &["--rate", "max", "--no-swap"]].concat();
+    let began = Instant::now();
+    let replayed = async {
+        until("the log is replayed", REPLAY_SECONDS_MAX, async || {
+            let reached = building(bench).await?;
+            Ok((reached >= heads).then(|| began.elapsed().as_secs_f64()))
+        })
+        .await
+    };
+    let (ended, seconds) = tokio::join!(bench.launcher.run(&arguments), replayed);
+    ended?;
+    let (seconds, all) = (seconds?, began.elapsed().as_secs_f64());
+    bench
+        .launcher
+        .run(&["projections", "abort", "social", "--yes"])
+        .await?;
+    let line = Line::new(
+        "rebuild",
+        "rebuild, replay",
+        heads as f64 / seconds,
+        Unit::PerSecond,
+    );
+    Ok(line
+        .ceiling("fold", folded)
+        .ratio_at_least(0.9)
+        .at_least(60_000.0, "≥60,000")
+        .note(format!(
+            "{heads} events in {seconds:.1} s; with indexes and comparison {all:.1} s"
+        )))
+}
+
+/// Of the building generation.
+async fn building(bench: &Bench) -> anyhow::Result<u64> {
+    let row = query(
+        "SELECT coalesce(sum(c.seq), 0)::bigint AS seq FROM projections.checkpoints AS c
+         JOIN projections.generations AS g USING (projection, generation)
+         WHERE g.role = 'building'",
+    )
+    .fetch_one(&bench.servers.pool)
+    .await?;
+    Ok(row.try_get::<i64, _>("seq")? as u64)
+}
+
+pub async fn beside(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
+    bench.with_worker().await?;
+    super::homes::fill_all(bench).await?;
+    let makers = super::mixed::makers(&bench.world);
+    let load = |seconds| Load {
+        measured: bench.seconds(seconds),
+        ..bench.load()
+    };
+    let capacity = closed(&load(CAPACITY_SECONDS), &makers).await?.rate();
+    bench.servers.settle().await?;
+    let rate = capacity * SHARE;
+    let quiet = open(&load(LOAD_SECONDS), rate, &makers).await?;
+    // It is given up with the load: what it has done stays.
+    let busy_load = load(LOAD_SECONDS);
+    let busy = tokio::select! {
+        busy = open(&busy_load, rate, &makers) => busy?,
+        ended = bench.launcher.run(&REBUILD) => {
+            ended?;
+            anyhow::bail!("the rebuild ended before it was measured: take more events");
+        }
+    };
+    bench.servers.settle().await?;
+    let swapping = [&REBUILD[..], &["--rate", "max"]].concat();
+    let swapped = async {
+        bench.launcher.run(&swapping).await?;
+        bench
+            .launcher
+            .run(&["projections", "rollback", "social"])
+            .await?;
+        bench
+            .launcher
+            .run(&["projections", "rollback", "social"])
+            .await?;
+        bench
+            .launcher
+            .run(&["projections", "rollback", "social"])
+            .await?;
+        bench
+            .launcher
+            .run(&["projections", "drop", "social", "--yes"])
+            .await
+    };
+    let swap_load = load(LOAD_SECONDS);
+    let (seen, swapped) =
+        tokio::join!(open(&swap_load, SWAP_REQUESTS_PER_SECOND, &makers), swapped);
+    swapped?;
+    Ok(vec![noticed(&quiet, &busy), slowest(&seen?)])
+}
+
+fn noticed(quiet: &Seen, busy: &Seen) -> Line {
+    let before = quiet.latencies.milliseconds_at(0.99);
+    let times = busy.latencies.milliseconds_at(0.99) / before;
+    let name = "mixed at half of capacity, rebuild beside it";
+    let line = Line::new("rebuild_beside", name, busy.rate(), Unit::PerSecond);
+    let met = times <= P99_TIMES_MAX && busy.errors() == 0;
+    line.latencies(busy)
+        .target(format!("p99 {times:.2}x≤{P99_TIMES_MAX}x"), met)
+        .note(format!("without it p99 {before:.1} ms"))
+}
+
+fn slowest(seen: &Seen) -> Line {
+    let slowest = seen.latencies.milliseconds_at(1.0);
+    let name = "slowest of 300/s while it replays and swaps four times";
+    let line = Line::new("swap", name, slowest, Unit::Milliseconds);
+    let met = slowest <= SWAP_MILLISECONDS_MAX && seen.errors() == 0;
+    line.latencies(seen)
+        .target(format!("≤{SWAP_MILLISECONDS_MAX} ms"), met)
+}
