@@ -269,11 +269,13 @@ impl Load {
 
     /// After the restart: what has no answer is sent again with the same key
     /// until it has one, and what was done is done no second time. Returns how
-    /// many of each there were.
+    /// many of each there were. `had_effects`: of what was done only what is
+    /// sure to have had events, since receipts of others are lost with a log.
     pub async fn send_again(
         self: &Arc<Self>,
         port: u16,
         random: &mut ChaCha8Rng,
+        had_effects: bool,
     ) -> anyhow::Result<(u64, u64)> {
         let commands = self.commands.lock().clone();
         let (mut unknown, mut known) = (Vec::new(), Vec::new());
@@ -283,6 +285,10 @@ impl Load {
                 Some(outcome) if outcome.status < 300 => known.push((index, command)),
                 Some(_) => {}
             }
+        }
+        if had_effects {
+            let makes = |command: &Command| command.request.method == "POST";
+            known.retain(|(_, command)| makes(command));
         }
         known.shuffle(random);
         known.truncate(REPEATED_MAX);

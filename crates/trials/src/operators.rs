@@ -88,6 +88,7 @@ pub async fn lose_log(trial: &mut Trial<'_>, count: u32, down: Duration) -> anyh
             .push(format!("the API was asked to end: {ended}"));
     }
     archive_all(trial).await?;
+    start_workers(trial)?;
     sleep(down).await;
     let mut log = redis(&trial.direct.log).await?;
     ::redis::cmd("FLUSHALL").query_async::<()>(&mut log).await?;
@@ -101,13 +102,17 @@ pub async fn lose_log(trial: &mut Trial<'_>, count: u32, down: Duration) -> anyh
     })
 }
 
-/// Whoever archives by itself is asked to end, and started again.
+/// Whoever archives by itself is asked to end first.
 async fn archive_all(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     for worker in &mut trial.workers {
         worker.stop().await?;
     }
     command(trial, "archive", "log archive", None).await?;
     command(trial, "verify", "log verify", None).await?;
+    Ok(())
+}
+
+fn start_workers(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     for number in 0..trial.workers.len() {
         let name = format!("worker{number}");
         trial.workers[number] = trial.setting.start(&name, "work", None)?;
@@ -119,19 +124,13 @@ async fn archive_all(trial: &mut Trial<'_>) -> anyhow::Result<()> {
 /// what is archived must be what was there.
 pub async fn put_together(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     archive_all(trial).await?;
-    state::until_settled(&trial.direct).await?;
-    let url = trial
-        .setting
-        .beside
-        .iter()
-        .find(|(name, _)| *name == ARCHIVE);
-    let archive = Archive::open(&url.map(|(_, url)| url.clone()).unwrap_or_default())?;
-    let hot = state::events(&trial.direct.log).await?;
-    for worker in &mut trial.workers {
-        worker.signal(Signal::STOP);
-    }
+    // From now on nobody archives or trims.
+    let beside = std::mem::take(&mut trial.setting.beside);
+    let url = beside.into_iter().find(|(name, _)| *name == ARCHIVE);
+    let archive = Archive::open(&url.map(|(_, url)| url).unwrap_or_default())?;
     let mut log = redis(&trial.direct.log).await?;
     let mut trimmed = 0;
+    let hot = state::events(&trial.direct.log).await?;
     for (partition, hot) in (0..).map(Partition).zip(hot) {
         let first = hot.first().map(|first| first.position);
         let mut all: Vec<Recorded> = Vec::new();
@@ -154,9 +153,8 @@ pub async fn put_together(trial: &mut Trial<'_>) -> anyhow::Result<()> {
         }
         pipeline.query_async::<()>(&mut log).await?;
     }
-    for worker in &mut trial.workers {
-        worker.signal(Signal::CONT);
-    }
     ensure!(trimmed > 0, "nothing was ever trimmed");
+    start_workers(trial)?;
+    state::until_settled(&trial.direct).await?;
     Ok(())
 }

@@ -128,6 +128,10 @@ impl Fault {
         }
     }
 
+    pub fn loses_log(&self) -> bool {
+        matches!(self, Self::LoseLog { .. })
+    }
+
     /// Whether the worker archives, and trims what it has archived.
     pub fn archives(&self) -> bool {
         match self {
@@ -165,6 +169,8 @@ impl Plan {
             number,
             workers: match fault {
                 Fault::Stop => 2,
+                // Another one might be the archiver.
+                _ if fault.archives() => 1,
                 _ => *[1, 1, 2].choose(&mut random).unwrap_or(&1),
             },
             clients: random.random_range(8..=24),

@@ -190,7 +190,11 @@ impl<'a> Trial<'a> {
     }
 
     async fn judge(&mut self, record: &mut Record) -> anyhow::Result<()> {
-        let watch = tokio::spawn(watch(self.direct.clone()));
+        let watch = match self.plan.fault.loses_log() {
+            // Rows are ahead of a log that is not there.
+            true => tokio::spawn(std::future::ready(Vec::new())),
+            false => tokio::spawn(watch(self.direct.clone())),
+        };
         let fired = faults::inject(self).await;
         let Fired { fired, note } = match fired {
             Ok(fired) => fired,
@@ -208,7 +212,9 @@ impl<'a> Trial<'a> {
 
         let mut random = self.plan.random(self.seed, 1);
         let load = self.load.clone();
-        let (unknown, repeated) = load.send_again(self.lane.port, &mut random).await?;
+        let (unknown, repeated) = load
+            .send_again(self.lane.port, &mut random, self.plan.fault.loses_log())
+            .await?;
         (record.unknown, record.repeated) = (unknown, repeated);
         let (broken, reason) = load.broken.lock().clone();
         if broken > 0 && !self.plan.fault.breaks_connections() {
