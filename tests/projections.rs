@@ -135,3 +135,39 @@ async fn metrics_and_readiness_tell_the_same_truth() {
     let stalled = ["\"social\" \"stalled\"", "\"timelines\" \"stalled\""];
     assert_eq!(states(&ready().await), stalled);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_projections_over_the_api_as_long_as_they_are_operators() {
+    let app = App::start().await;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    app.settle().await;
+    let (settings, folder) = (environment(&app.servers), tempdir().unwrap());
+    let path = "/v1/operations/projections";
+    app.client().get(path).await.problem(401, "unauthenticated");
+    ada.client.get(path).await.problem(403, "forbidden");
+    let accounts = async |does: &str| {
+        let arguments = ["accounts", does, &ada.handle, "operator"];
+        let done = run(&arguments, &settings, folder.path()).await;
+        assert_eq!(done.status, 0, "{}", done.err);
+        done.err
+    };
+    assert!(accounts("grant").await.contains("from now on"));
+    assert!(accounts("grant").await.contains("already"));
+    let all = ada.client.get(path).await.expect(200).body;
+    let items = all["items"].as_array().unwrap();
+    assert_eq!(items.len(), 16);
+    for item in items {
+        assert_eq!(item["state"], "stalled", "{item}");
+        assert_eq!(item["role"], "live");
+        assert!(item["trouble"].as_str().unwrap().contains("no worker"));
+    }
+    bob.client.get(path).await.problem(403, "forbidden");
+    accounts("revoke").await;
+    ada.client.get(path).await.problem(403, "forbidden");
+    let nobody = ["accounts", "grant", "nobody_here", "operator"];
+    let nobody = run(&nobody, &settings, folder.path()).await;
+    assert!(nobody.status == 1 && nobody.err.contains("nobody has the handle"));
+}

@@ -4,6 +4,7 @@ mod m0001_vault;
 mod m0002_projections;
 mod m0003_progress;
 mod m0004_generations;
+mod m0005_roles;
 pub mod social;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_projections::Migration),
             Box::new(m0003_progress::Migration),
             Box::new(m0004_generations::Migration),
+            Box::new(m0005_roles::Migration),
         ]
     }
 }
@@ -71,6 +73,16 @@ async fn migrate_in_turn(database: &DatabaseConnection) -> Result<(), DbErr> {
         .await?;
     Migrator::up(database, None).await?;
     kernel::crash::point("migrate.middle");
+    // Where there is none at all, as after restoring an empty database.
+    database
+        .execute_unprepared(
+            "INSERT INTO projections.generations (projection, generation, role)
+             SELECT projection, 1, 'live' FROM (VALUES ('social'), ('timelines')) AS p (projection)
+             WHERE NOT EXISTS (SELECT FROM projections.generations AS g
+                 WHERE g.projection = p.projection AND g.role = 'live')
+             ON CONFLICT DO NOTHING",
+        )
+        .await?;
     social::create_tables(database, social::LIVE).await?;
     social::create_indexes(database, social::LIVE).await?;
     turn.commit().await

@@ -11,7 +11,8 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     accounts::AccountsApi, assembly, follows::FollowsApi, health::HealthApi, likes::LikesApi,
-    posts::PostsApi, services::Services, sessions::SessionsApi, timelines::TimelinesApi,
+    operations::OperationsApi, posts::PostsApi, services::Services, sessions::SessionsApi,
+    timelines::TimelinesApi,
 };
 
 type Features = (
@@ -21,6 +22,7 @@ type Features = (
     LikesApi,
     FollowsApi,
     TimelinesApi,
+    OperationsApi,
     HealthApi,
 );
 
@@ -33,6 +35,7 @@ fn features() -> Features {
         LikesApi,
         FollowsApi,
         TimelinesApi,
+        OperationsApi,
         HealthApi,
     )
 }

@@ -29,6 +29,8 @@ pub enum Tag {
     Follows,
     /// What one gets to read.
     Timelines,
+    /// What operators see.
+    Operations,
     /// The server itself.
     System,
 }

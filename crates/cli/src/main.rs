@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod accounts;
 mod archiver;
 mod config;
 mod dead_letters;
@@ -79,6 +80,8 @@ enum Command {
     Completion(manual::Completion),
     /// Write manual pages
     Man(manual::Man),
+    /// Give accounts roles, and take them back
+    Accounts(accounts::Arguments),
     /// Print an access token for an account
     Token {
         /// The account's handle
@@ -146,6 +149,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             manual::completion(&arguments, Arguments::command()).map(done)
         }
         Command::Man(arguments) => manual::man(&arguments, Arguments::command()).map(done),
+        Command::Accounts(arguments) => accounts::run(arguments, values.read()?).await.map(done),
         Command::Log(arguments) => log::run(arguments, values.read()?).await,
         Command::Projections(arguments) => projections::run(arguments, values.read()?).await,
         Command::Verify(arguments) => verify::run(arguments, values.read()?).await,

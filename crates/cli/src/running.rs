@@ -12,10 +12,13 @@ use anyhow::Context;
 use devservices::Urls;
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{CURSOR_SECRET, DATABASE_URL, REDIS_LOG_URL, REDIS_VIEWS_URL, TOKEN_SECRET};
+use crate::settings::{
+    ARCHIVE_URL, CURSOR_SECRET, DATABASE_URL, REDIS_LOG_URL, REDIS_VIEWS_URL, TOKEN_SECRET,
+};
 
 const FOLDER: &str = ".headwater";
 const NOTE: &str = "up.json";
+const ARCHIVE: &str = "archive";
 const SECRETS: &str = "secrets.json";
 const SECRET_BYTES: usize = 32;
 
@@ -25,6 +28,9 @@ pub struct Running {
     pub process: u32,
     pub api: String,
     pub urls: Urls,
+    /// Where what the log need not keep goes.
+    #[serde(default)]
+    pub archive: String,
     pub secrets: Secrets,
 }
 
@@ -41,6 +47,7 @@ impl Running {
             DATABASE_URL => self.urls.database.clone(),
             REDIS_LOG_URL => self.urls.redis_log.clone(),
             REDIS_VIEWS_URL => self.urls.redis_views.clone(),
+            ARCHIVE_URL => self.archive.clone(),
             TOKEN_SECRET => self.secrets.token.clone(),
             CURSOR_SECRET => self.secrets.cursor.clone(),
             _ => return None,
@@ -89,6 +96,10 @@ impl Secrets {
         write_private(&path, &serde_json::to_vec_pretty(&secrets)?)?;
         Ok(secrets)
     }
+}
+
+pub fn archive_url(folder: &Path) -> String {
+    format!("file://{}", folder.join(FOLDER).join(ARCHIVE).display())
 }
 
 fn note(folder: &Path) -> PathBuf {

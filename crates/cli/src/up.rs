@@ -8,7 +8,7 @@ use devservices::{Programs, Stack};
 
 use crate::{
     node::Node,
-    running::{Running, Secrets},
+    running::{self, Running, Secrets},
     settings::{
         DATABASE_URL, LISTEN_ADDRESS, REDIS_LOG_URL, REDIS_VIEWS_URL, Settings, Source, Values,
     },
@@ -39,6 +39,7 @@ pub async fn run(
         process: std::process::id(),
         api: String::new(),
         urls: stack.urls().clone(),
+        archive: running::archive_url(folder),
         secrets: Secrets::load_or_make(folder)?,
     };
     let values = Values::gather(environment, Some(&running));

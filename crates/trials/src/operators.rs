@@ -88,13 +88,13 @@ pub async fn lose_log(trial: &mut Trial<'_>, count: u32, down: Duration) -> anyh
             .push(format!("the API was asked to end: {ended}"));
     }
     archive_all(trial).await?;
-    start_workers(trial)?;
     sleep(down).await;
     let mut log = redis(&trial.direct.log).await?;
     ::redis::cmd("FLUSHALL").query_async::<()>(&mut log).await?;
     let point = Some(("restore.partition", count));
     let fired = command(trial, "restore", "log restore", point).await?;
     command(trial, "again", "log restore", None).await?;
+    start_workers(trial)?;
     start_again(trial, Target::Api).await?;
     Ok(Fired {
         fired,

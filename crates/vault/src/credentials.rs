@@ -122,6 +122,10 @@ impl Vault {
         Self { database }
     }
 
+    pub(crate) fn database(&self) -> &DatabaseConnection {
+        &self.database
+    }
+
     /// Keeps credentials, and a key for the account's personal fields, in one
     /// transaction. The same account again changes nothing.
     pub async fn admit(&self, new: NewCredentials, key: [u8; 32]) -> Result<(), VaultError> {

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod passwords;
+mod roles;
 mod sealer;
 
 pub use credentials::{Credentials, Email, InvalidEmail, NewCredentials, Vault, VaultError};
@@ -9,4 +10,5 @@ pub use passwords::{
     InvalidPassword, PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, Password, PasswordHashes,
     Verdict,
 };
+pub use roles::Role;
 pub use sealer::KeySealer;
