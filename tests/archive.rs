@@ -116,8 +116,36 @@ async fn the_drill_of_a_lost_log_and_a_lost_vault() {
         hot.clone().count() == 8 && hot.sum::<u64>() <= 16,
         "{stats:?}"
     );
-    // Both halves are folded as one.
+    // Both halves are folded as one, and tailed as one.
     setting.done(&["verify"]).await;
+    let told = setting.lines(&["tail", "-o", "start", "-e"]).await;
+    let types: Vec<_> = told
+        .iter()
+        .filter_map(|line| line["type"].as_str())
+        .collect();
+    let count = |of: &str| types.iter().filter(|one| **one == of).count();
+    assert_eq!((count("AccountRegistered"), count("EpochStarted")), (2, 8));
+    let since = [
+        "tail",
+        "-o",
+        "@2026-01-01T00:00:00Z",
+        "-e",
+        "-t",
+        "PostCreated",
+    ];
+    let _ = setting.done(&since).await;
+    let replay = [
+        "projections",
+        "replay",
+        "social",
+        "--from",
+        "@2020-01-01T00:00:00Z",
+        "--yes",
+    ];
+    let replayed = setting.done(&replay).await;
+    assert!(replayed.err.contains("after 0:0-0,"), "{}", replayed.err);
+    app.settle().await;
+    setting.done(&["verify", "social"]).await;
 
     // What comes after the last archiving is lost, and was seen.
     let lost = ada.publish("lost").await;

@@ -110,6 +110,12 @@ impl Archive {
         }
     }
 
+    /// Looks anew at everything: somebody else may have archived.
+    pub fn forget(&self) {
+        self.manifests.lock().clear();
+        self.read.lock().clear();
+    }
+
     /// The end, as far as this process knows.
     pub async fn known_end(&self, partition: Partition) -> Result<Position, ArchiveError> {
         Ok(self.known(partition).await?.end())
@@ -169,6 +175,12 @@ impl Archive {
             let more_epochs = at < until && events.len() < SEGMENT_EVENTS_MAX;
             if events.is_empty() || (events.len() < SEGMENT_EVENTS_MAX && !all && !more_epochs) {
                 return Ok(sealed);
+            }
+            // Whoever archived meanwhile may have deleted what was seen last.
+            let newest = self.manifest(until.partition).await?;
+            if newest.number != manifest.number {
+                manifest = newest;
+                continue;
             }
             let segment = self.write_segment(events).await?;
             sealed.segments += 1;

@@ -261,8 +261,10 @@ async fn a_restored_log_goes_on_in_the_next_epoch_and_is_archived_on() {
     let account = AccountId(Uuid::nil());
     let last = Beside::Last { account, at: end };
     log.restore_beside(P, &[last]).await.unwrap();
-    log.begin_epoch(end).await.unwrap();
-    log.begin_epoch(end).await.unwrap();
+    assert!(!log.has(P).await.unwrap());
+    log.begin_epoch(end, 2).await.unwrap();
+    log.begin_epoch(end, 3).await.unwrap();
+    assert!(log.has(P).await.unwrap());
     assert_eq!(log.last_position(account).await.unwrap(), Some(end));
     let head = log.heads().await.unwrap()[0];
     assert_eq!((head.epoch, head.seq), (2, 0));

@@ -6,7 +6,10 @@ use std::time::Duration;
 use archive::{Archive, ArchiveError, Sealed};
 use eventlog::Log;
 use kernel::{Partition, Position};
-use readmodel::{PgPool, generations};
+use readmodel::{
+    PgPool, ReadError,
+    generations::{self, Operation},
+};
 use tokio::{sync::watch, time::Instant};
 
 /// How often the archiver looks, and whoever is not tries to be it.
@@ -30,12 +33,17 @@ impl Archiver {
         let mut turn = None;
         let mut sealed_at = Instant::now();
         while !*stopped.borrow() {
-            let all = sealed_at.elapsed() >= self.patience;
-            match self.look(&mut turn, all).await {
-                Ok(()) if all => sealed_at = Instant::now(),
-                Ok(()) => {}
+            match self.take_turn(&mut turn).await {
+                Ok(true) => {
+                    let all = sealed_at.elapsed() >= self.patience;
+                    self.look(all).await;
+                    if all {
+                        sealed_at = Instant::now();
+                    }
+                }
+                Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "cannot archive; tries again");
+                    tracing::warn!(%error, "cannot tell who archives; tries again");
                     turn = None;
                 }
             }
@@ -46,21 +54,37 @@ impl Archiver {
         }
     }
 
-    async fn look(
-        &self,
-        turn: &mut Option<generations::Operation>,
-        all: bool,
-    ) -> anyhow::Result<()> {
-        if turn.is_none() {
-            *turn = generations::begin_archiving(&self.pool).await?;
+    /// Whether this process archives.
+    async fn take_turn(&self, turn: &mut Option<Operation>) -> Result<bool, ReadError> {
+        if let Some(held) = turn {
+            held.check().await?;
+            return Ok(true);
         }
-        let Some(held) = turn else { return Ok(()) };
-        held.check().await?;
+        *turn = generations::begin_archiving(&self.pool).await?;
+        if turn.is_some() {
+            // Others have archived since this process did.
+            self.archive.forget();
+        }
+        Ok(turn.is_some())
+    }
+
+    /// A partition that cannot be archived does not keep others from it.
+    async fn look(&self, all: bool) {
         for partition in self.log.partitions() {
-            self.seal(partition, all).await?;
-            self.trim(partition, self.hot_events).await?;
+            let done = async {
+                self.seal(partition, all).await?;
+                self.trim(partition, self.hot_events).await
+            };
+            if let Err(error) = done.await {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    partition = partition.0,
+                    error,
+                    "cannot archive; tries again"
+                );
+                self.archive.forget();
+            }
         }
-        Ok(())
     }
 
     /// Seals what is there now.
@@ -79,13 +103,23 @@ impl Archiver {
     /// last `keep` events. Returns how many that were.
     pub async fn trim(&self, partition: Partition, keep: u64) -> anyhow::Result<u64> {
         let head = self.head(partition).await?;
-        let archived = self.archive.known_end(partition).await?;
-        let passed = generations::passed(&self.pool, partition).await?;
-        let passed = passed.unwrap_or(Log::beginning(partition));
+        let firsts = self.log.firsts().await?;
         let hot = Position {
             seq: (head.seq + 1).saturating_sub(keep),
             ..head
         };
+        let known = next(self.archive.known_end(partition).await?).min(hot);
+        let first = firsts
+            .into_iter()
+            .flatten()
+            .find(|first| first.partition == partition);
+        if first.is_none_or(|first| first >= known) {
+            return Ok(0);
+        }
+        // What this process remembers is no proof.
+        let archived = self.archive.end(partition).await?;
+        let passed = generations::passed(&self.pool, partition).await?;
+        let passed = passed.unwrap_or(Log::beginning(partition));
         let first = next(archived).min(next(passed)).min(hot);
         kernel::crash::point("archive.trim");
         Ok(self.log.trim(first).await?)

@@ -278,6 +278,7 @@ async fn skip(arguments: SkipOne, node: &Node) -> anyhow::Result<Outcome> {
         operator: operator::name(),
     };
     let retried = repairing::skip(&node.parts(), &letter, &skip).await?;
+    let retried = retried.context("it waits no more: somebody else was quicker")?;
     eprintln!("left out; {} events behind it were folded", retried.folded);
     match retried.failed {
         None => Ok(Outcome::Done),

@@ -4,9 +4,10 @@
 use std::{io::Write, time::Duration};
 
 use anyhow::Context;
+use archive::Whole;
 use clap::Args;
 use domain::Event;
-use eventlog::{EPOCH_STARTED, Log};
+use eventlog::{EPOCH_STARTED, History, Log};
 use kernel::{Position, Positions, Recorded, Sealer, Timestamp};
 use serde_json::{Value, json};
 use vault::KeySealer;
@@ -48,6 +49,8 @@ pub async fn run(tail: Tail, settings: &Settings) -> anyhow::Result<()> {
         true => Some(log.heads().await?.into_iter().collect()),
         false => None,
     };
+    let history = node::open_archive(settings)?.map(|archive| Whole::new(log.clone(), archive));
+    let mut behind = true;
     let mut left = tail.number.unwrap_or(u64::MAX);
     let patience = Duration::from_millis(PATIENCE_MILLISECONDS);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
@@ -58,12 +61,28 @@ pub async fn run(tail: Tail, settings: &Settings) -> anyhow::Result<()> {
                 break;
             }
         }
-        let events = tokio::select! {
-            events = log.tail(&at, BATCH_EVENTS, patience) => events?,
-            _ = stopped.wait_for(|stop| *stop) => break,
+        let earlier = match &history {
+            Some(history) if behind => archived(&log, history, &at).await?,
+            _ => None,
+        };
+        behind = earlier.is_some();
+        let events = match earlier {
+            Some(events) => events,
+            None => tokio::select! {
+                events = log.tail(&at, BATCH_EVENTS, patience) => events?,
+                _ = stopped.wait_for(|stop| *stop) => break,
+            },
         };
         for recorded in events {
             let position = recorded.position;
+            let held = at.iter().find(|p| p.partition == position.partition);
+            if history.is_some()
+                && held.is_some_and(|held| eventlog::check_contiguous(*held, &recorded).is_err())
+            {
+                // It was trimmed while this was written.
+                behind = true;
+                break;
+            }
             let beyond = heads
                 .as_ref()
                 .and_then(|heads| heads.get(position.partition));
@@ -96,9 +115,7 @@ pub async fn beginnings(log: &Log, offset: &str) -> anyhow::Result<Vec<Position>
     if offset == "end" {
         return Ok(log.heads().await?);
     }
-    if let Some(time) = offset.strip_prefix('@') {
-        let time = Timestamp::parse(time)
-            .with_context(|| format!("{time} is no time; write it as 2026-01-31T12:00:00Z"))?;
+    if let Some(time) = time(offset)? {
         let mut at = Vec::new();
         for partition in log.partitions() {
             at.push(log.position_at(partition, time).await?);
@@ -118,6 +135,35 @@ pub async fn beginnings(log: &Log, offset: &str) -> anyhow::Result<Vec<Position>
     }
     let given = |p: Position| positions.get(p.partition).unwrap_or(p);
     Ok(beginning().map(given).collect())
+}
+
+/// The time in `@TIME`; none where it is no such offset.
+pub fn time(offset: &str) -> anyhow::Result<Option<Timestamp>> {
+    let Some(time) = offset.strip_prefix('@') else {
+        return Ok(None);
+    };
+    let wrong = || format!("{time} is no time; write it as 2026-01-31T12:00:00Z");
+    Timestamp::parse(time).with_context(wrong).map(Some)
+}
+
+/// Some of what comes after `at` and the log has no more; none where it has all.
+async fn archived(
+    log: &Log,
+    history: &dyn History,
+    at: &[Position],
+) -> anyhow::Result<Option<Vec<Recorded>>> {
+    let firsts: Vec<_> = log.firsts().await?.into_iter().flatten().collect();
+    for position in at {
+        let first = firsts.iter().find(|p| p.partition == position.partition);
+        if first.is_some_and(|first| first > position) {
+            let events = history.read(*position, BATCH_EVENTS).await?;
+            // The log may have trimmed nothing but the beginning.
+            if events.first().map(|event| event.position).as_ref() < first {
+                return Ok(Some(events));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>; what

@@ -49,6 +49,14 @@ pub enum Beside {
 }
 
 impl Log {
+    /// Whether a partition was made.
+    pub async fn has(&self, partition: Partition) -> Result<bool, LogError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("EXISTS").arg(self.inner.keys.meta(partition));
+        let (there,): (bool,) = self.inner.connection.read(&pipeline).await?;
+        Ok(there)
+    }
+
     /// The first position that each partition still has; none where it has no
     /// entry.
     pub async fn firsts(&self) -> Result<Vec<Option<Position>>, LogError> {
@@ -194,9 +202,10 @@ impl Log {
         Ok(())
     }
 
-    /// Begins a partition that was lost anew, after `previous_end`, in the next
-    /// epoch. Does nothing where the partition is there.
-    pub async fn begin_epoch(&self, previous_end: Position) -> Result<(), LogError> {
+    /// Begins a partition that was lost anew, after `previous_end`, in `epoch`,
+    /// which nobody must have seen before. Does nothing where the partition is
+    /// there.
+    pub async fn begin_epoch(&self, previous_end: Position, epoch: u64) -> Result<(), LogError> {
         let partition = previous_end.partition;
         let mut command = redis::cmd("FCALL");
         command.arg("headwater_create").arg(2);
@@ -205,7 +214,7 @@ impl Log {
             .arg(self.inner.keys.meta(partition));
         command.arg(self.inner.partitions);
         command.arg(started(Some(previous_end))?);
-        command.arg(previous_end.epoch + 1);
+        command.arg(epoch);
         let _: u16 = self.inner.connection.query(&command).await?;
         Ok(())
     }

@@ -32,11 +32,15 @@ pub async fn load(
     generation: Generation,
     partition: Partition,
 ) -> Result<Standing, ReadError> {
+    if let Some(standing) = there(pool, generation, partition).await? {
+        return Ok(standing);
+    }
+    // Who drops or swaps the generation meanwhile is waited for.
     sqlx::query(
         "INSERT INTO projections.checkpoints
              (projection, generation, partition, epoch, seq, live)
          SELECT projection, generation, $3, 0, 0, role = 'live'
-         FROM projections.generations WHERE projection = $1 AND generation = $2
+         FROM projections.generations WHERE projection = $1 AND generation = $2 FOR SHARE
          ON CONFLICT DO NOTHING",
     )
     .bind(generation.projection.name())
@@ -44,6 +48,15 @@ pub async fn load(
     .bind(i32::from(partition.0))
     .execute(pool)
     .await?;
+    let standing = there(pool, generation, partition).await?;
+    standing.ok_or(ReadError::GenerationGone)
+}
+
+async fn there(
+    pool: &PgPool,
+    generation: Generation,
+    partition: Partition,
+) -> Result<Option<Standing>, ReadError> {
     let row = sqlx::query(
         "SELECT partition, epoch, seq, live, parked FROM projections.checkpoints
          WHERE projection = $1 AND generation = $2 AND partition = $3",
@@ -53,7 +66,7 @@ pub async fn load(
     .bind(i32::from(partition.0))
     .fetch_optional(pool)
     .await?;
-    standing(&row.ok_or(ReadError::GenerationGone)?)
+    row.as_ref().map(standing).transpose()
 }
 
 fn standing(row: &PgRow) -> Result<Standing, ReadError> {
@@ -102,16 +115,12 @@ pub async fn advance(
     standing(&moved.ok_or(ReadError::CheckpointMoved)?)
 }
 
-/// The checkpoint, which nobody moves until the transaction ends; it may take
-/// its time.
+/// The checkpoint, which nobody moves until the transaction ends.
 pub async fn lock(
     transaction: &mut PgTransaction<'_>,
     generation: Generation,
     partition: Partition,
 ) -> Result<Standing, ReadError> {
-    sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0")
-        .execute(&mut **transaction)
-        .await?;
     let row = sqlx::query(
         "SELECT partition, epoch, seq, live, parked FROM projections.checkpoints
          WHERE projection = $1 AND generation = $2 AND partition = $3 FOR UPDATE",

@@ -29,8 +29,10 @@ pub enum ReadError {
     /// Another worker went on from here; what this one did is rolled back.
     #[error("the checkpoint moved: another worker has taken over")]
     CheckpointMoved,
-    /// An operator has dropped what was worked on.
-    #[error("this generation of the projection is gone: an operator dropped it")]
+    /// An operator has dropped or swapped what was worked on.
+    #[error(
+        "this generation is not there any more, or not what it was: look again with `headwater projections`"
+    )]
     GenerationGone,
     #[error("the other generation is behind in partition {0}: answers would go back in time")]
     Behind(Partition),

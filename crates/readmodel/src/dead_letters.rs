@@ -56,7 +56,8 @@ pub async fn park(
                  epoch, seq, kind, aggregate_id, member, event_type, reason)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (projection, generation, partition, epoch, seq) DO UPDATE SET
-                 reason = EXCLUDED.reason, tries = dead_letters.tries + 1
+                 reason = coalesce(EXCLUDED.reason, dead_letters.reason),
+                 tries = dead_letters.tries + 1
              RETURNING xmax = 0 AS is_new
          )
          UPDATE projections.checkpoints SET parked = parked + (SELECT is_new FROM parked)::int
@@ -185,6 +186,29 @@ pub async fn of_live(
     of_aggregate(&mut connection, live.generation, aggregate).await
 }
 
+/// The letters at a position, of every generation.
+pub async fn all_at(
+    pool: &PgPool,
+    projection: Projection,
+    position: Position,
+) -> Result<Vec<DeadLetter>, ReadError> {
+    let rows = sqlx::query(
+        "SELECT *, extract(epoch FROM now() - parked_at)::float8 AS waits
+         FROM projections.dead_letters
+         WHERE projection = $1 AND partition = $2 AND epoch = $3 AND seq = $4
+         ORDER BY generation",
+    )
+    .bind(projection.name())
+    .bind(i32::from(position.partition.0))
+    .bind(position.epoch as i64)
+    .bind(position.seq as i64)
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .filter_map(|row| letter(row).transpose())
+        .collect()
+}
+
 /// The letter at a position, where there is one.
 pub async fn at(
     pool: &PgPool,
@@ -207,30 +231,62 @@ pub async fn at(
     row.as_ref().map_or(Ok(None), letter)
 }
 
-/// Forgets one that was folded, or is left out.
-pub async fn remove(
-    connection: &mut PgConnection,
+/// Why one that waits could not be folded this time either.
+pub async fn note(
+    pool: &PgPool,
     generation: Generation,
     position: Position,
+    reason: &str,
 ) -> Result<(), ReadError> {
     sqlx::query(
-        "WITH gone AS (
-             DELETE FROM projections.dead_letters
-             WHERE projection = $1 AND generation = $2 AND partition = $3
-               AND epoch = $4 AND seq = $5
-             RETURNING 1
-         )
-         UPDATE projections.checkpoints SET parked = parked - (SELECT count(*) FROM gone)
-         WHERE projection = $1 AND generation = $2 AND partition = $3",
+        "UPDATE projections.dead_letters SET reason = $6, tries = tries + 1
+         WHERE projection = $1 AND generation = $2 AND partition = $3 AND epoch = $4
+           AND seq = $5",
     )
     .bind(generation.projection.name())
     .bind(generation.number)
     .bind(i32::from(position.partition.0))
     .bind(position.epoch as i64)
     .bind(position.seq as i64)
-    .execute(connection)
+    .bind(reason)
+    .execute(pool)
     .await?;
     Ok(())
+}
+
+/// Forgets those at `positions`, of one partition: they were folded, or are
+/// left out. Returns how many there were.
+pub async fn remove(
+    connection: &mut PgConnection,
+    generation: Generation,
+    partition: Partition,
+    positions: &[Position],
+) -> Result<u64, ReadError> {
+    let row = sqlx::query(
+        "WITH gone AS (
+             DELETE FROM projections.dead_letters
+             WHERE projection = $1 AND generation = $2 AND partition = $3
+               AND (epoch, seq) IN (SELECT * FROM unnest($4::bigint[], $5::bigint[]))
+             RETURNING 1
+         ), fewer AS (
+             UPDATE projections.checkpoints SET parked = parked - (SELECT count(*) FROM gone)
+             WHERE projection = $1 AND generation = $2 AND partition = $3
+         )
+         SELECT count(*) AS gone FROM gone",
+    )
+    .bind(generation.projection.name())
+    .bind(generation.number)
+    .bind(i32::from(partition.0))
+    .bind(
+        positions
+            .iter()
+            .map(|at| at.epoch as i64)
+            .collect::<Vec<_>>(),
+    )
+    .bind(positions.iter().map(|at| at.seq as i64).collect::<Vec<_>>())
+    .fetch_one(connection)
+    .await?;
+    Ok(row.try_get::<i64, _>("gone")? as u64)
 }
 
 /// An event that an operator left out.

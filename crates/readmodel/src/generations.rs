@@ -238,6 +238,14 @@ pub async fn passed(pool: &PgPool, partition: Partition) -> Result<Option<Positi
     }
 }
 
+/// The last epoch that any projection has seen; 0 where none has.
+pub async fn last_epoch(pool: &PgPool) -> Result<u64, ReadError> {
+    let row = sqlx::query("SELECT coalesce(max(epoch), 0) AS epoch FROM projections.checkpoints")
+        .fetch_one(pool)
+        .await?;
+    Ok(row.try_get::<i64, _>("epoch")? as u64)
+}
+
 /// The next generation of `projection`, which has nothing yet, at the beginning
 /// of the log.
 pub async fn begin(
@@ -336,6 +344,14 @@ impl Held {
     /// lost (`backwards`).
     pub async fn swap(mut self, next: Generation, backwards: bool) -> Result<(), ReadError> {
         let connection = &mut *self.transaction;
+        let sql = "SELECT 1 FROM projections.generations
+                   WHERE projection = $1 AND generation = $2 AND role = 'live' FOR UPDATE";
+        let live = sqlx::query(sql)
+            .bind(self.generation.projection.name())
+            .bind(self.generation.number)
+            .fetch_optional(&mut *connection)
+            .await?;
+        live.ok_or(ReadError::GenerationGone)?;
         let there = lock_checkpoints(connection, next).await?;
         for position in &self.positions {
             let reached = |at: &Position| at.partition == position.partition && at >= position;
@@ -380,7 +396,8 @@ impl Held {
 }
 
 /// Forgets a generation that is not live: its rows, checkpoints and letters.
-/// Keys of timelines are dropped by `Lists`.
+/// Keys of timelines are dropped by `Lists`. Fails with `GenerationGone` where
+/// there is none, or it is live.
 pub async fn remove(pool: &PgPool, generation: Generation) -> Result<(), ReadError> {
     let mut transaction = crate::begin(pool).await?;
     let forgotten = sqlx::query(
@@ -392,7 +409,7 @@ pub async fn remove(pool: &PgPool, generation: Generation) -> Result<(), ReadErr
     .execute(&mut *transaction)
     .await?;
     if forgotten.rows_affected() == 0 {
-        return Ok(());
+        return Err(ReadError::GenerationGone);
     }
     for table in ["checkpoints", "dead_letters"] {
         let sql =

@@ -23,8 +23,9 @@ pub use tables::RebuiltTables;
 
 use crate::engine::{Parts, WorkError};
 
-const SWAP_TRIES_MAX: u32 = 50;
-const SWAP_PAUSE: Duration = Duration::from_millis(50);
+/// Together less than a transaction may idle, 4 s.
+const SWAP_TRIES_MAX: u32 = 150;
+const SWAP_PAUSE: Duration = Duration::from_millis(10);
 
 /// How far a rebuild is, for whoever watches.
 #[derive(Clone, Debug, Default)]
@@ -78,20 +79,22 @@ impl From<ReadError> for RebuildError {
     }
 }
 
-/// Makes the kept generation live again. Workers have folded it on.
+/// Makes the kept generation live again. Workers fold both, the one a moment
+/// behind the other: the live one waits for it.
 pub async fn swap_back(
     parts: &Parts,
     live: Generation,
     kept: Generation,
 ) -> Result<(), RebuildError> {
+    let held = generations::hold(parts.pool(), live).await?;
+    let wanted = held.positions.iter().copied().collect();
     for _ in 0..SWAP_TRIES_MAX {
-        let held = generations::hold(parts.pool(), live).await?;
-        match held.swap(kept, false).await {
-            // Its workers are a moment behind those of the live one.
-            Err(ReadError::Behind(_)) => tokio::time::sleep(SWAP_PAUSE).await,
-            swapped => return Ok(swapped?),
+        if checkpoints::of(parts.pool(), kept).await?.reach(&wanted) {
+            return Ok(held.swap(kept, false).await?);
         }
+        tokio::time::sleep(SWAP_PAUSE).await;
     }
+    held.release().await?;
     Err(RebuildError::KeptBehind)
 }
 

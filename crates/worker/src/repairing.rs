@@ -3,13 +3,14 @@
 //! order is kept. It refuses to repair by hand: rows come from the log alone.
 
 use domain::kinds;
-use kernel::{AccountId, AggregateId, Position, Recorded, Timestamp};
+use kernel::{AccountId, AggregateId, Partition, Position, Recorded, Timestamp};
 use readmodel::{
-    Generation, Projection, ReadError, checkpoints,
+    Generation, Projection, ReadError, Social, checkpoints,
     dead_letters::{self, DeadLetter, Skip},
     generations,
     timelines::FanOut,
 };
+use sea_orm::sqlx::PgTransaction;
 
 use crate::{
     engine::{Parts, WorkError},
@@ -42,10 +43,12 @@ pub async fn retry(
         drop(connection);
         let Some(first) = letters.first() else { break };
         match retry_one(parts, first).await {
-            Ok(()) => retried.folded += 1,
+            Ok(Tried::Folded) => retried.folded += 1,
+            // Somebody else was quicker, or it is left out.
+            Ok(Tried::Gone) => {}
             Err(error) if error.parks() => {
                 let reason = error.to_string();
-                note(parts, first, &reason).await?;
+                dead_letters::note(parts.pool(), generation, first.position, &reason).await?;
                 retried.failed = Some(reason);
                 break;
             }
@@ -59,68 +62,97 @@ pub async fn retry(
     Ok(retried)
 }
 
-async fn retry_one(parts: &Parts, letter: &DeadLetter) -> Result<(), WorkError> {
+enum Tried {
+    Folded,
+    Gone,
+}
+
+async fn retry_one(parts: &Parts, letter: &DeadLetter) -> Result<Tried, WorkError> {
     let (generation, position) = (letter.generation, letter.position);
+    let partition = position.partition;
     let recorded = read_at(parts, position).await?;
+    let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+    let left_out = skipped.contains(&position);
+    let mut batch = Vec::new();
+    let mut fan_out = FanOut::default();
+    let mut activity = Activity::none(partition);
     match generation.projection {
+        _ if left_out => {}
         Projection::Social => {
-            let mut batch = vec![folding::decode(&recorded)?];
+            batch.push(folding::decode(&recorded)?);
             folding::open(parts, &mut batch).await?;
-            let mut transaction = readmodel::begin(parts.pool()).await?;
-            let standing =
-                checkpoints::lock(&mut transaction, generation, position.partition).await?;
+            if letter.aggregate.kind == kinds::ACCOUNT {
+                // Whatever they did meanwhile found no row to note it in. Most of
+                // it is looked up before anybody has to wait.
+                let near = checkpoints::load(parts.pool(), generation, partition)
+                    .await?
+                    .at;
+                activity.follow(parts, letter.aggregate, near).await?;
+            }
+        }
+        Projection::Timelines => fanning::take(&mut fan_out, &recorded, &Default::default())?,
+    }
+
+    let mut transaction = readmodel::begin(parts.pool()).await?;
+    let standing = checkpoints::lock(&mut transaction, generation, partition).await?;
+    let waiting = dead_letters::of_aggregate(&mut transaction, generation, letter.aggregate);
+    let first = waiting.await?.into_iter().next();
+    if first.map(|first| first.position) != Some(position) {
+        return Ok(Tried::Gone);
+    }
+    match generation.projection {
+        _ if left_out => {}
+        Projection::Social => {
             let social = folding::social(generation, standing);
             social.write(&mut transaction, &batch).await?;
             if letter.aggregate.kind == kinds::ACCOUNT {
-                // Whatever they did meanwhile found no row to note it in.
-                let account = AccountId(letter.aggregate.id);
-                if let Some(at) = last_activity(parts, account, standing.at).await? {
-                    social.touch(&mut transaction, account, at).await?;
-                }
+                activity
+                    .follow(parts, letter.aggregate, standing.at)
+                    .await?;
+                activity
+                    .note(&social, &mut transaction, letter.aggregate)
+                    .await?;
             }
-            dead_letters::remove(&mut transaction, generation, position).await?;
-            transaction.commit().await.map_err(ReadError::from)?;
         }
         Projection::Timelines => {
-            let mut fan_out = FanOut::default();
-            fanning::take(&mut fan_out, &recorded, &Default::default())?;
-            let mut transaction = readmodel::begin(parts.pool()).await?;
-            checkpoints::lock(&mut transaction, generation, position.partition).await?;
             let lists = parts.lists.of_generation(generation.number);
             fan_out
                 .run(&mut transaction, &lists, parts.push_followers_max)
                 .await?;
-            dead_letters::remove(&mut transaction, generation, position).await?;
-            transaction.commit().await.map_err(ReadError::from)?;
         }
     }
-    Ok(())
-}
-
-/// Leaves an event out for good, and tries those that wait behind it.
-pub async fn skip(parts: &Parts, letter: &DeadLetter, skip: &Skip) -> Result<Retried, WorkError> {
-    let mut transaction = readmodel::begin(parts.pool()).await?;
-    let partition = letter.position.partition;
-    checkpoints::lock(&mut transaction, letter.generation, partition).await?;
-    dead_letters::skip(&mut transaction, skip).await?;
-    dead_letters::remove(&mut transaction, letter.generation, letter.position).await?;
+    dead_letters::remove(&mut transaction, generation, partition, &[position]).await?;
     transaction.commit().await.map_err(ReadError::from)?;
-    retry(parts, letter.generation, letter.aggregate).await
+    Ok(match left_out {
+        true => Tried::Gone,
+        false => Tried::Folded,
+    })
 }
 
-/// Why it failed this time.
-async fn note(parts: &Parts, letter: &DeadLetter, reason: &str) -> Result<(), WorkError> {
-    let mut transaction = readmodel::begin(parts.pool()).await?;
-    let partition = letter.position.partition;
-    checkpoints::lock(&mut transaction, letter.generation, partition).await?;
-    let parked = dead_letters::Parked {
-        position: letter.position,
-        aggregate: letter.aggregate,
-        event_type: &letter.event_type,
-        reason: Some(reason),
-    };
-    dead_letters::park(&mut transaction, letter.generation, parked).await?;
-    Ok(transaction.commit().await.map_err(ReadError::from)?)
+/// Leaves an event out for good, in every generation, and tries those that wait
+/// behind it. None where it does not wait any more.
+pub async fn skip(
+    parts: &Parts,
+    letter: &DeadLetter,
+    skip: &Skip,
+) -> Result<Option<Retried>, WorkError> {
+    let (pool, position) = (parts.pool(), letter.position);
+    let mut transaction = readmodel::begin(pool).await?;
+    checkpoints::lock(&mut transaction, letter.generation, position.partition).await?;
+    let (generation, partition) = (letter.generation, position.partition);
+    let here = [position];
+    let removed = dead_letters::remove(&mut transaction, generation, partition, &here).await?;
+    if removed == 0 {
+        return Ok(None);
+    }
+    dead_letters::skip(&mut transaction, skip).await?;
+    transaction.commit().await.map_err(ReadError::from)?;
+    let mut retried = retry(parts, letter.generation, letter.aggregate).await?;
+    for other in dead_letters::all_at(pool, skip.projection, position).await? {
+        let behind = retry(parts, other.generation, other.aggregate).await?;
+        retried.failed = retried.failed.or(behind.failed);
+    }
+    Ok(Some(retried))
 }
 
 /// The event at a position.
@@ -143,21 +175,49 @@ pub async fn read_at(parts: &Parts, position: Position) -> Result<Recorded, Work
     }
 }
 
-async fn last_activity(
-    parts: &Parts,
-    account: AccountId,
-    until: Position,
-) -> Result<Option<Timestamp>, WorkError> {
-    let mut last = None;
-    let beginning = eventlog::Log::beginning(until.partition);
-    scan(parts, beginning, until, |recorded| {
-        let envelope = &recorded.envelope;
-        if envelope.actor == account && envelope.aggregate.kind != kinds::HANDLE {
-            last = last.max(Some(envelope.recorded_at));
+/// When an account was active last, as far as it was looked up.
+struct Activity {
+    at: Position,
+    last: Option<Timestamp>,
+}
+
+impl Activity {
+    fn none(partition: Partition) -> Self {
+        Self {
+            at: eventlog::Log::beginning(partition),
+            last: None,
         }
-    })
-    .await?;
-    Ok(last)
+    }
+
+    async fn follow(
+        &mut self,
+        parts: &Parts,
+        account: AggregateId,
+        until: Position,
+    ) -> Result<(), WorkError> {
+        let mut last = self.last;
+        scan(parts, self.at, until, |recorded| {
+            let envelope = &recorded.envelope;
+            if envelope.actor.0 == account.id && envelope.aggregate.kind != kinds::HANDLE {
+                last = last.max(Some(envelope.recorded_at));
+            }
+        })
+        .await?;
+        (self.at, self.last) = (self.at.max(until), last);
+        Ok(())
+    }
+
+    async fn note(
+        &self,
+        social: &Social,
+        transaction: &mut PgTransaction<'_>,
+        account: AggregateId,
+    ) -> Result<(), ReadError> {
+        match self.last {
+            Some(at) => social.touch(transaction, AccountId(account.id), at).await,
+            None => Ok(()),
+        }
+    }
 }
 
 async fn scan(
@@ -199,20 +259,21 @@ pub async fn replay_aggregate(
     let near = checkpoints::load(parts.pool(), generation, partition)
         .await?
         .at;
-    scan(
-        parts,
-        eventlog::Log::beginning(partition),
-        near,
-        &mut collect,
-    )
-    .await?;
+    let beginning = eventlog::Log::beginning(partition);
+    scan(parts, beginning, near, &mut collect).await?;
+    let mut activity = Activity::none(partition);
+    if aggregate.kind == kinds::ACCOUNT {
+        activity.follow(parts, aggregate, near).await?;
+    }
+    let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+
     let mut transaction = readmodel::begin(parts.pool()).await?;
     let standing = checkpoints::lock(&mut transaction, generation, partition).await?;
     scan(parts, near, standing.at, &mut collect).await?;
     if events.len() > AGGREGATE_EVENTS_MAX {
         return Err(RebuildError::TooLong(events.len()));
     }
-    let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+    let positions: Vec<_> = events.iter().map(|recorded| recorded.position).collect();
     events.retain(|recorded| !skipped.contains(&recorded.position));
     let mut batch = events
         .iter()
@@ -223,14 +284,10 @@ pub async fn replay_aggregate(
     social.forget(&mut transaction, aggregate).await?;
     social.write(&mut transaction, &batch).await?;
     if aggregate.kind == kinds::ACCOUNT {
-        let account = AccountId(aggregate.id);
-        if let Some(at) = last_activity(parts, account, standing.at).await? {
-            social.touch(&mut transaction, account, at).await?;
-        }
+        activity.follow(parts, aggregate, standing.at).await?;
+        activity.note(&social, &mut transaction, aggregate).await?;
     }
-    for recorded in &events {
-        dead_letters::remove(&mut transaction, generation, recorded.position).await?;
-    }
+    dead_letters::remove(&mut transaction, generation, partition, &positions).await?;
     transaction.commit().await.map_err(ReadError::from)?;
     generations::begin_new_life(parts.pool()).await?;
     Ok(events.len())

@@ -9,6 +9,7 @@ use clap::Args;
 use domain::{Event, State};
 use eventlog::{Beside, EPOCH_STARTED, History, Log, RECEIPT_SECONDS};
 use kernel::{AccountId, AggregateId, Partition, Position, Recorded};
+use readmodel::generations;
 use worker::rebuilding::{Report, Reports};
 
 use crate::{
@@ -46,7 +47,7 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
     let partitions = archive.partitions().await?;
     anyhow::ensure!(partitions > 0, "the archive is empty");
     anyhow::ensure!(
-        partitions <= settings.log_partitions,
+        partitions == settings.log_partitions,
         "the archive has {partitions} partitions: set LOG_PARTITIONS to it"
     );
     let mut all = 0;
@@ -61,16 +62,35 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
         return Ok(());
     }
     let log = node::connect_to_what_is_there(&settings).await?;
+    let database = node::connect_database(&settings).await?;
+    let pool = database.get_postgres_connection_pool();
+    let turn = generations::begin_archiving(pool).await?;
+    let _turn = turn.context("a worker still archives what it had: stop all processes first")?;
+    // Nobody has seen it before: no archive, and no projection that was ahead of
+    // what is archived.
+    let mut epoch = generations::last_epoch(pool).await?;
+    for partition in (0..settings.log_partitions).map(Partition) {
+        epoch = epoch.max(archive.end(partition).await?.epoch);
+    }
+    let epoch = epoch + 1;
     let shown = Shown::start();
     tell(&shown.reports, "restoring", all);
     // The first one last: it is what tells that there is a log.
     for partition in (0..settings.log_partitions).rev().map(Partition) {
+        if log.has(partition).await? {
+            // Restored before this was killed, and perhaps written to since.
+            continue;
+        }
         let end = archive.end(partition).await?;
         let source = Source::Archive(&archive);
         let beside = derive(&log, source, partition, end, &shown.reports).await?;
         log.restore_beside(partition, &beside).await?;
         kernel::crash::point("restore.partition");
-        log.begin_epoch(end).await?;
+        log.begin_epoch(end, epoch).await?;
+    }
+    // From now on the archive knows the epoch: it is never given again.
+    for head in log.heads().await? {
+        archive.seal(&log, head, true).await?;
     }
     shown.end().await;
     let node = Node::connect(settings).await?;
@@ -179,6 +199,10 @@ async fn derive(
             if envelope.event_type == EPOCH_STARTED {
                 continue;
             }
+            anyhow::ensure!(
+                log.partition_of(&envelope.aggregate) == partition,
+                "the event at {at} does not belong there: LOG_PARTITIONS is not what it was"
+            );
             let event = Event::decode(envelope)
                 .with_context(|| format!("the event at {at} cannot be read"))?;
             let before = states.remove(&envelope.aggregate).map(|(_, state)| state);

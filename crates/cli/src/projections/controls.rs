@@ -1,8 +1,10 @@
 //! `headwater projections pause`, `resume` and `replay`.
 
 use anyhow::Context;
+use archive::Segment;
 use clap::Args;
 use domain::kinds;
+use eventlog::Log;
 use kernel::{AggregateId, Kind, Position, Positions};
 use readmodel::{
     Projection,
@@ -98,7 +100,7 @@ pub async fn replay(arguments: Replay, settings: Settings) -> anyhow::Result<()>
     let name = projection.name();
     let to: Vec<Position> = match from.parse::<Positions>() {
         Ok(positions) => positions.iter().copied().collect(),
-        Err(_) => tail::beginnings(&node.log, &from).await?,
+        Err(_) => beginnings(&node, &from).await?,
     };
     let shown: Positions = to.iter().copied().collect();
     operator::confirm(
@@ -114,6 +116,27 @@ pub async fn replay(arguments: Replay, settings: Settings) -> anyhow::Result<()>
     let set = generations::set_back(pool, live.generation, &to).await?;
     eprintln!("{set} partitions of {name} were set back. To see it: headwater projections --watch");
     Ok(())
+}
+
+/// What comes after them was recorded at the time or later, in the archive too.
+async fn beginnings(node: &Node, from: &str) -> anyhow::Result<Vec<Position>> {
+    let mut all = tail::beginnings(&node.log, from).await?;
+    let (Some(time), Some(archive)) = (tail::time(from)?, &node.archive) else {
+        return Ok(all);
+    };
+    for at in &mut all {
+        let segments = archive.segments(at.partition).await?;
+        let later = |segment: &&Segment| segment.recorded.1 >= time.0;
+        if let Some(segment) = segments.iter().find(later) {
+            let first = segment.first;
+            let before = match first.seq.checked_sub(1) {
+                Some(seq) => Position { seq, ..first },
+                None => Log::beginning(first.partition),
+            };
+            *at = (*at).min(before);
+        }
+    }
+    Ok(all)
 }
 
 async fn replay_aggregate(

@@ -63,6 +63,7 @@ pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outco
     let pool = node.database.get_postgres_connection_pool();
     let projection = Projection::from(arguments.name);
     let name = projection.name();
+    let _operation = begin_operation(pool, projection).await?;
     let plan = generations::plan(pool).await?;
     let begun = plan.of(projection, Role::Building);
     match &begun {
@@ -93,7 +94,6 @@ pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outco
     if arguments.dry_run {
         return Ok(Outcome::Done);
     }
-    let _operation = begin_operation(pool, projection).await?;
     if begun.is_none() {
         operator::record(&node, "projections rebuild", name, None).await?;
     }
@@ -192,6 +192,7 @@ pub async fn abort(arguments: Abort, settings: Settings) -> anyhow::Result<()> {
     let pool = node.database.get_postgres_connection_pool();
     let projection = Projection::from(arguments.name);
     let name = projection.name();
+    let _operation = begin_operation(pool, projection).await?;
     let plan = generations::plan(pool).await?;
     let known = plan.of(projection, Role::Building);
     let known = known.with_context(|| format!("no rebuild of {name} is under way"))?;
@@ -200,7 +201,6 @@ pub async fn abort(arguments: Abort, settings: Settings) -> anyhow::Result<()> {
         &format!("drops generation {number} of {name}, which nobody reads"),
         arguments.yes,
     )?;
-    let _operation = begin_operation(pool, projection).await?;
     operator::record(&node, "projections abort", name, None).await?;
     remove(&node, &[known.generation]).await?;
     eprintln!("dropped. To begin anew: headwater projections rebuild {name}");
@@ -231,12 +231,12 @@ pub async fn rollback(arguments: Rollback, settings: Settings) -> anyhow::Result
     let pool = node.database.get_postgres_connection_pool();
     let projection = Projection::from(arguments.name);
     let name = projection.name();
+    let _operation = begin_operation(pool, projection).await?;
     let plan = generations::plan(pool).await?;
     let kept = plan.of(projection, Role::Kept);
     let kept = kept.with_context(|| format!("no generation of {name} is kept"))?;
     let live = plan.of(projection, Role::Live);
     let live = live.context("no generation is live: run `headwater migrate`")?;
-    let _operation = begin_operation(pool, projection).await?;
     operator::record(&node, "projections rollback", name, None).await?;
     rebuilding::swap_back(&node.parts(), live.generation, kept.generation).await?;
     let (back, was) = (kept.generation.number, live.generation.number);
@@ -263,6 +263,7 @@ pub async fn drop(arguments: Drop, settings: Settings) -> anyhow::Result<()> {
     let pool = node.database.get_postgres_connection_pool();
     let projection = Projection::from(arguments.name);
     let name = projection.name();
+    let _operation = begin_operation(pool, projection).await?;
     let plan = generations::plan(pool).await?;
     let kept = plan
         .generations
@@ -278,7 +279,6 @@ pub async fn drop(arguments: Drop, settings: Settings) -> anyhow::Result<()> {
         ),
         arguments.yes,
     )?;
-    let _operation = begin_operation(pool, projection).await?;
     operator::record(&node, "projections drop", name, None).await?;
     remove(&node, &kept).await?;
     eprintln!("dropped");

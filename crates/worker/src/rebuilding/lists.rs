@@ -12,13 +12,16 @@ use readmodel::{
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
-use super::{Pace, RebuildError, Reports, aim, live, tell, told_more};
+use super::{Pace, RebuildError, Reports, aim, distance, live, tell, told_more};
 use crate::{
     engine::Parts,
     fanning::{self, Fanning},
 };
 
 const FILLS_AT_ONCE: usize = 4;
+/// The live generation is held only when so few events are left to fan out.
+const MEET_EVENTS_MAX: u64 = 50;
+const MEET_TRIES_MAX: u32 = 50;
 /// What a list lacks may be on its way: it is looked at again so often.
 const CHECK_TRIES: u32 = 20;
 const CHECK_PAUSE_MILLISECONDS: u64 = 100;
@@ -145,19 +148,43 @@ impl RebuiltLists {
     /// Whether every list has what the tables say.
     pub async fn check(&self) -> Result<ListsChecked, RebuildError> {
         let checking = check(&self.parts, self.generation, &self.reports, &self.stop);
+        self.catch_up().await?;
         tokio::select! {
             checked = checking => checked,
             failed = self.follow() => failed.map(|()| ListsChecked::default()),
         }
     }
 
-    async fn meet(&self) -> Result<Held, RebuildError> {
-        let held = generations::hold(self.parts.pool(), self.live).await?;
-        for position in aim(&self.parts, self.live).await? {
-            let folded = folded(&self.parts, position.partition).await?;
-            fan_out_to(&self.parts, self.generation, position.min(folded)).await?;
+    /// Fans out up to where the live generation is, or as far as the tables are
+    /// where it has read what the log lost.
+    async fn catch_up(&self) -> Result<(), RebuildError> {
+        for aim in aim(&self.parts, self.live).await? {
+            let folded = folded(&self.parts, aim.partition).await?;
+            fan_out_to(&self.parts, self.generation, aim.min(folded)).await?;
         }
-        Ok(held)
+        Ok(())
+    }
+
+    /// Events that the live generation is ahead.
+    async fn left(&self) -> Result<u64, RebuildError> {
+        let there = checkpoints::of(self.parts.pool(), self.generation).await?;
+        let aims = aim(&self.parts, self.live).await?.into_iter();
+        let left = aims.map(|to| distance(there.get(to.partition).unwrap_or(to), to));
+        Ok(left.sum())
+    }
+
+    /// The live generation stands still, and this one is where it is.
+    async fn meet(&self) -> Result<Held, RebuildError> {
+        for _ in 0..MEET_TRIES_MAX {
+            self.catch_up().await?;
+            let held = generations::hold(self.parts.pool(), self.live).await?;
+            if self.left().await? <= MEET_EVENTS_MAX {
+                self.catch_up().await?;
+                return Ok(held);
+            }
+            held.release().await?;
+        }
+        Err(RebuildError::NeverMeets)
     }
 
     /// Takes the live generation's place, which is kept. `backwards`: even

@@ -100,7 +100,10 @@ impl RebuiltTables {
             self.fold_to(aim(&self.parts, self.live).await?).await?;
             let held = generations::hold(self.parts.pool(), self.live).await?;
             if self.left().await? <= MEET_EVENTS_MAX {
-                self.fold_to(aim(&self.parts, self.live).await?).await?;
+                // Others wait: as fast as it goes.
+                let hurry = Arc::new(Pace::new(None));
+                let aims = aim(&self.parts, self.live).await?;
+                self.fold_at(aims, &hurry).await?;
                 return Ok(held);
             }
             held.release().await?;
@@ -179,9 +182,13 @@ impl RebuiltTables {
 
     /// All partitions at once, each up to its aim and no further.
     async fn fold_to(&self, aims: Vec<Position>) -> Result<(), RebuildError> {
+        self.fold_at(aims, &self.pace).await
+    }
+
+    async fn fold_at(&self, aims: Vec<Position>, pace: &Arc<Pace>) -> Result<(), RebuildError> {
         let mut partitions = JoinSet::new();
         for aim in aims {
-            let (parts, pace) = (self.parts.clone(), self.pace.clone());
+            let (parts, pace) = (self.parts.clone(), pace.clone());
             let (reports, stop) = (self.reports.clone(), self.stop.clone());
             let generation = self.generation;
             partitions.spawn(async move {
