@@ -21,7 +21,7 @@ const P99_TIMES_MAX: f64 = 1.5;
 /// While it swaps, few are sent, so that none waits for another.
 const SWAP_REQUESTS_PER_SECOND: f64 = 300.0;
 const SWAP_MILLISECONDS_MAX: f64 = 100.0;
-/// After the rebuild's own swap; the rebuilt generation is live in the end.
+/// After the rebuild's own swap; what was live before is so again in the end.
 const ROLLBACKS: usize = 3;
 const REBUILD: [&str; 3] = ["projections", "rebuild", "social"];
 
