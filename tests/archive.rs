@@ -144,7 +144,22 @@ async fn the_drill_of_a_lost_log_and_a_lost_vault() {
     ];
     let replayed = setting.done(&replay).await;
     assert!(replayed.err.contains("after 0:0-0,"), "{}", replayed.err);
-    app.settle().await;
+    // Only who has the archive can fold that.
+    let folder = setting.folder.path();
+    let worker = Running::start(&["work"], &setting.settings, folder, "works on").await;
+    let began = Instant::now();
+    loop {
+        let all = setting.lines(&["projections"]).await;
+        if all
+            .iter()
+            .all(|line| line["state"] == "live" && line["lag_events"] == 0)
+        {
+            break;
+        }
+        let late = began.elapsed() > Duration::from_secs(PATIENCE_SECONDS);
+        assert!(!late, "{all:#?}");
+    }
+    worker.stop().await;
     setting.done(&["verify", "social"]).await;
 
     // What comes after the last archiving is lost, and was seen.

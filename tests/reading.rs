@@ -156,7 +156,8 @@ async fn with_the_log_stopped_every_get_still_answers() {
     let document = app.client().get("/openapi.json").await.expect(200);
     let mut gets = 0;
     for (template, methods) in document.body["paths"].as_object().unwrap() {
-        if methods.get("get").is_none() {
+        // Operators ask the log itself.
+        if methods.get("get").is_none() || template.starts_with("/v1/operations/") {
             continue;
         }
         let path = template

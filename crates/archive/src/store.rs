@@ -260,7 +260,8 @@ impl Archive {
         Ok(manifest)
     }
 
-    /// At most `count` events after `after`; none at the archive's end.
+    /// At most `count` events after `after`; none at the archive's end. The first
+    /// may not be the next one, where `after` was lost: whoever folds checks that.
     pub async fn read(&self, after: Position, count: usize) -> Result<Vec<Recorded>, ArchiveError> {
         let known = self.manifests.lock().get(&after.partition).cloned();
         let manifest = match known {
@@ -272,9 +273,7 @@ impl Archive {
         };
         let events = self.events(segment).await?;
         let from = events.partition_point(|recorded| recorded.position <= after);
-        let found: Vec<_> = events[from..].iter().take(count).cloned().collect();
-        check_follow(after, &found)?;
-        Ok(found)
+        Ok(events[from..].iter().take(count).cloned().collect())
     }
 
     /// The events of a segment whose checksum is right.
