@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod manifest;
+mod merging;
 mod segment;
 mod store;
 mod whole;

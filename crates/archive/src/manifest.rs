@@ -1,5 +1,7 @@
 //! Which segments a partition has, in order and without a gap.
 
+use std::ops::Range;
+
 use kernel::{Partition, Position};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,9 @@ pub(crate) struct Manifest {
     /// Goes up with every change.
     pub number: u64,
     pub segments: Vec<Segment>,
+    /// Files that the manifest before this one names and this one does not.
+    #[serde(default)]
+    pub replaced: Vec<String>,
 }
 
 impl Manifest {
@@ -40,6 +45,7 @@ impl Manifest {
             partition,
             number: 0,
             segments: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -62,6 +68,16 @@ impl Manifest {
         let mut next = self.clone();
         next.number += 1;
         next.segments.push(segment);
+        next.replaced.clear();
+        next
+    }
+
+    /// With `whole` in place of its `parts`.
+    pub fn merged(&self, parts: Range<usize>, whole: Segment) -> Self {
+        let mut next = self.clone();
+        next.number += 1;
+        let parts = next.segments.splice(parts, [whole]);
+        next.replaced = parts.map(|part| part.file).collect();
         next
     }
 

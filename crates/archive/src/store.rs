@@ -102,7 +102,7 @@ impl Archive {
 
     /// What was seen last: for whoever archives alone, and is told by the store
     /// where that is not so.
-    async fn known(&self, partition: Partition) -> Result<Manifest, ArchiveError> {
+    pub(crate) async fn known(&self, partition: Partition) -> Result<Manifest, ArchiveError> {
         let known = self.manifests.lock().get(&partition).cloned();
         match known {
             Some(manifest) => Ok(manifest),
@@ -110,10 +110,23 @@ impl Archive {
         }
     }
 
+    /// One that says what comes after `after`, if anything does.
+    pub(crate) async fn manifest_beyond(&self, after: Position) -> Result<Manifest, ArchiveError> {
+        let known = self.manifests.lock().get(&after.partition).cloned();
+        match known {
+            Some(manifest) if after < manifest.end() => Ok(manifest),
+            _ => self.manifest(after.partition).await,
+        }
+    }
+
     /// Looks anew at everything: somebody else may have archived.
     pub fn forget(&self) {
         self.manifests.lock().clear();
         self.read.lock().clear();
+    }
+
+    pub(crate) fn forget_one(&self, partition: Partition) {
+        self.manifests.lock().remove(&partition);
     }
 
     /// The end, as far as this process knows.
@@ -190,7 +203,10 @@ impl Archive {
         }
     }
 
-    async fn write_segment(&self, events: Vec<Recorded>) -> Result<Segment, ArchiveError> {
+    pub(crate) async fn write_segment(
+        &self,
+        events: Vec<Recorded>,
+    ) -> Result<Segment, ArchiveError> {
         let (Some(first), Some(last)) = (events.first(), events.last()) else {
             return Err(ArchiveError::damaged("a segment", "it has no events"));
         };
@@ -236,42 +252,53 @@ impl Archive {
         })
     }
 
-    async fn write_manifest(&self, manifest: Manifest) -> Result<Manifest, ArchiveError> {
+    pub(crate) async fn write_manifest(
+        &self,
+        manifest: Manifest,
+    ) -> Result<Manifest, ArchiveError> {
         let partition = manifest.partition;
         let path = manifest_path(partition, manifest.number);
         let options = PutOptions::from(PutMode::Create);
         let bytes = PutPayload::from(manifest.write()?);
         match self.store.put_opts(&path, bytes, options).await {
             Err(object_store::Error::AlreadyExists { .. }) => {
-                self.manifests.lock().remove(&partition);
+                self.forget_one(partition);
                 return Err(ArchiveError::Raced(partition));
             }
             put => put?,
         };
         crash::point("archive.manifest");
-        self.manifests.lock().insert(partition, manifest.clone());
-        if let Some(old) = manifest.number.checked_sub(MANIFESTS_KEPT) {
-            match self.store.delete(&manifest_path(partition, old)).await {
+        let previous = self.manifests.lock().insert(partition, manifest.clone());
+        self.delete_left(previous, &manifest).await;
+        Ok(manifest)
+    }
+
+    /// The manifest before the previous one, and the segments that it alone
+    /// names. What a crash leaves is in nobody's way.
+    async fn delete_left(&self, previous: Option<Manifest>, newest: &Manifest) {
+        let old = newest.number.checked_sub(MANIFESTS_KEPT);
+        let mut left: Vec<Path> = old
+            .map(|old| manifest_path(newest.partition, old))
+            .into_iter()
+            .collect();
+        let replaced = previous
+            .map(|previous| previous.replaced)
+            .unwrap_or_default();
+        left.extend(replaced.iter().map(|file| Path::from(file.as_str())));
+        for path in left {
+            match self.store.delete(&path).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                // It is in nobody's way.
-                Err(error) => tracing::warn!(%error, "an old manifest is left"),
+                Err(error) => tracing::warn!(%error, "an old file of the archive is left"),
             }
         }
-        Ok(manifest)
     }
 
     /// At most `count` events after `after`; none at the archive's end. The first
     /// may not be the next one, where `after` was lost: whoever folds checks that.
     pub async fn read(&self, after: Position, count: usize) -> Result<Vec<Recorded>, ArchiveError> {
-        let known = self.manifests.lock().get(&after.partition).cloned();
-        let manifest = match known {
-            Some(manifest) if after < manifest.end() => manifest,
-            _ => self.manifest(after.partition).await?,
-        };
-        let Some(segment) = manifest.after(after) else {
+        let Some((_, events)) = self.segment_after(after).await? else {
             return Ok(Vec::new());
         };
-        let events = self.events(segment).await?;
         let from = events.partition_point(|recorded| recorded.position <= after);
         Ok(events[from..].iter().take(count).cloned().collect())
     }

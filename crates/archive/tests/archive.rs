@@ -310,3 +310,43 @@ async fn full_segments_are_sealed_without_being_asked_for_all() {
     );
     assert_eq!(setting.archive.segments(P).await.unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_segments_are_put_together_under_the_eyes_of_a_reader() {
+    let mut setting = Setting::new().await;
+    let reader = open(setting.folder.path());
+    let mut at = Log::beginning(P);
+    let mut read = Vec::new();
+    for round in 0..20 {
+        setting.add(round * 50..round * 50 + 50).await;
+        setting.seal(true).await.unwrap();
+        setting.archive.merge(P).await.unwrap();
+        // It knows an older manifest than the archiver.
+        for _ in 0..round % 3 {
+            let more = reader.read(at, 31).await.unwrap();
+            at = more.last().map_or(at, |last| last.position);
+            read.extend(more);
+        }
+    }
+    while let Some(last) = reader.read(at, 31).await.unwrap().last() {
+        let more = reader.read(at, 31).await.unwrap();
+        at = last.position;
+        read.extend(more);
+    }
+    let all = setting.log.read(Log::beginning(P), 10_000).await.unwrap();
+    assert_eq!(read, all);
+
+    let segments = setting.archive.segments(P).await.unwrap();
+    assert!(segments.len() < 16, "{}", segments.len());
+    let folder = setting.folder.path().join("p00");
+    let files = |end: &str| {
+        let folder = std::fs::read_dir(&folder).unwrap();
+        let names = folder.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(end)).count()
+    };
+    // One sealing after a merge deletes what was merged.
+    setting.add(1_000..1_001).await;
+    setting.seal(true).await.unwrap();
+    let named = setting.archive.segments(P).await.unwrap().len();
+    assert_eq!((files(".parquet"), files(".json")), (named, 2));
+}

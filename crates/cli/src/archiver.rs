@@ -13,7 +13,9 @@ use readmodel::{
 use tokio::{sync::watch, time::Instant};
 
 /// How often the archiver looks, and whoever is not tries to be it.
-const LOOK_SECONDS: u64 = 1;
+const LOOK: Duration = Duration::from_millis(250);
+/// A partition that has this share more than it keeps is sealed at once.
+const OVERFLOW_SHARE: u64 = 20;
 
 /// What archiving works with.
 #[derive(Clone)]
@@ -48,7 +50,7 @@ impl Archiver {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(LOOK_SECONDS)) => {}
+                () = tokio::time::sleep(LOOK) => {}
                 _ = stopped.wait_for(|stop| *stop) => {}
             }
         }
@@ -70,21 +72,45 @@ impl Archiver {
 
     /// A partition that cannot be archived does not keep others from it.
     async fn look(&self, all: bool) {
-        for partition in self.log.partitions() {
-            let done = async {
-                self.seal(partition, all).await?;
-                self.trim(partition, self.hot_events).await
-            };
-            if let Err(error) = done.await {
+        let looked = tokio::try_join!(self.log.heads(), self.log.lengths());
+        let (heads, lengths) = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see what is to be archived; tries again");
+                return;
+            }
+        };
+        for (head, length) in heads.into_iter().zip(lengths) {
+            if let Err(error) = self.look_at(head, length, all).await {
                 let error = format!("{error:#}");
                 tracing::warn!(
-                    partition = partition.0,
+                    partition = head.partition.0,
                     error,
                     "cannot archive; tries again"
                 );
                 self.archive.forget();
             }
         }
+    }
+
+    /// A log that holds a twentieth more than it keeps is sealed at once, without
+    /// patience, and trimmed from half of that on.
+    async fn look_at(&self, head: Position, length: u64, all: bool) -> anyhow::Result<()> {
+        let partition = head.partition;
+        let end = self.archive.known_end(partition).await?;
+        let waiting = match head.epoch == end.epoch {
+            true => head.seq.saturating_sub(end.seq),
+            false => head.seq + 1,
+        };
+        let over = length.saturating_sub(self.hot_events);
+        let share = self.hot_events / OVERFLOW_SHARE;
+        let all = all || (over > share && waiting > share);
+        self.archive.seal(&self.log, head, all).await?;
+        self.archive.merge(partition).await?;
+        if over > share / 2 {
+            self.trim(partition, self.hot_events).await?;
+        }
+        Ok(())
     }
 
     /// Seals what is there now.

@@ -3,12 +3,14 @@
 mod controls;
 mod list;
 mod rebuild;
+mod undo;
 
 use clap::{Args, Subcommand, ValueEnum};
 use readmodel::Projection;
 
 pub use controls::{aggregate, show_aggregate};
-pub use rebuild::{Rate, begin_operation, rate};
+pub use rebuild::{Rate, rate};
+pub use undo::begin_operation;
 
 use crate::{outcome::Outcome, settings::Settings};
 
@@ -35,11 +37,11 @@ enum Command {
     /// Fold everything again beside what is live, compare, and swap
     Rebuild(rebuild::Rebuild),
     /// Drop a rebuild that has not become live
-    Abort(rebuild::Abort),
+    Abort(undo::Abort),
     /// Make the generation before live again
-    Rollback(rebuild::Rollback),
+    Rollback(undo::Rollback),
     /// Drop the generations that a rollback would need
-    Drop(rebuild::Drop),
+    Drop(undo::Drop),
     /// Let workers stop folding a projection
     Pause(controls::Pause),
     /// Let workers go on
@@ -70,9 +72,9 @@ pub async fn run(arguments: Projections, settings: Settings) -> anyhow::Result<O
     match arguments.command {
         None => list::run(arguments.list, &settings).await?,
         Some(Command::Rebuild(rebuild)) => return rebuild::run(rebuild, settings).await,
-        Some(Command::Abort(abort)) => rebuild::abort(abort, settings).await?,
-        Some(Command::Rollback(rollback)) => rebuild::rollback(rollback, settings).await?,
-        Some(Command::Drop(drop)) => rebuild::drop(drop, settings).await?,
+        Some(Command::Abort(abort)) => undo::abort(abort, settings).await?,
+        Some(Command::Rollback(rollback)) => undo::rollback(rollback, settings).await?,
+        Some(Command::Drop(drop)) => undo::drop(drop, settings).await?,
         Some(Command::Pause(pause)) => controls::pause(pause, settings).await?,
         Some(Command::Resume(resume)) => controls::resume(resume, settings).await?,
         Some(Command::Replay(replay)) => controls::replay(replay, settings).await?,

@@ -119,12 +119,12 @@ impl Log {
         deadline: Instant,
         lost: &mut Option<Lost>,
     ) -> Result<Receipt, ExecuteError<C::Error>> {
-        let turn = self.inner.turns.of(&command.aggregate());
+        let (turns, aggregate) = (&self.inner.turns, command.aggregate());
         // Where others wait for their turn already, whoever comes later must
         // not be faster: they would conflict until they give up.
-        let mut own_turn = match turn.try_lock() {
-            Ok(_) => None,
-            Err(_) => Some(turn.lock().await),
+        let mut own_turn = match turns.are_taken(&aggregate) {
+            false => None,
+            true => Some(turns.take(aggregate).await),
         };
         let (mut conflicts, mut resends) = (0, 0);
         loop {
@@ -136,7 +136,7 @@ impl Log {
                 Ok(None) => {
                     conflicts += 1;
                     if own_turn.is_none() {
-                        own_turn = Some(turn.lock().await);
+                        own_turn = Some(turns.take(aggregate).await);
                     } else {
                         // Another process is as fast: step aside by chance, or
                         // the two may keep step for all retries.

@@ -10,6 +10,7 @@ mod log;
 mod read;
 mod receipt;
 mod server;
+mod turns;
 mod upkeep;
 mod waiting;
 

@@ -1,13 +1,9 @@
 //! A connected log. It refuses a server that could lose what it acknowledged.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Position, Route, Timestamp, Uuid};
 use redis::ErrorKind;
-use tokio::sync::Mutex;
 
 use crate::{
     append::{APPEND_CONNECTIONS_MAX, Append, Appender, Outcome},
@@ -16,11 +12,11 @@ use crate::{
     load::{Get, Loader},
     read::EPOCH_STARTED,
     server,
+    turns::Turns,
     waiting::Waiting,
 };
 
 const FUNCTIONS: &str = include_str!("headwater.lua");
-const TURNS: usize = 1_024;
 const FIRST_EPOCH: u64 = 1;
 
 #[derive(Clone, Debug)]
@@ -110,21 +106,6 @@ pub(crate) struct Inner {
     pub turns: Turns,
 }
 
-/// In-process turns for aggregates that commands race for, by their hash.
-pub(crate) struct Turns(Vec<Mutex<()>>);
-
-impl Turns {
-    fn new() -> Self {
-        Self((0..TURNS).map(|_| Mutex::new(())).collect())
-    }
-
-    pub fn of(&self, aggregate: &AggregateId) -> &Mutex<()> {
-        let mut hasher = DefaultHasher::new();
-        aggregate.hash(&mut hasher);
-        &self.0[hasher.finish() as usize % TURNS]
-    }
-}
-
 impl Log {
     /// Connects, checks the server's settings, loads the functions, and makes
     /// the partitions where they are not there.
@@ -164,7 +145,7 @@ impl Log {
             partitions: settings.partitions,
             connection,
             waiting: Waiting::new(&settings.url)?,
-            turns: Turns::new(),
+            turns: Turns::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),

@@ -57,6 +57,15 @@ impl Log {
         Ok(there)
     }
 
+    /// How many events each partition holds.
+    pub async fn lengths(&self) -> Result<Vec<u64>, LogError> {
+        let mut pipeline = redis::pipe();
+        for partition in self.partitions() {
+            pipeline.cmd("XLEN").arg(self.inner.keys.events(partition));
+        }
+        Ok(self.inner.connection.read(&pipeline).await?)
+    }
+
     /// The first position that each partition still has; none where it has no
     /// entry.
     pub async fn firsts(&self) -> Result<Vec<Option<Position>>, LogError> {

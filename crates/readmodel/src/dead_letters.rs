@@ -15,6 +15,17 @@ use crate::{
 /// Dead letters of one partition; where there are more, it is not the events.
 pub const PARKED_MAX: i64 = 10_000;
 
+/// A query for rows that `letter` takes.
+macro_rules! letters {
+    ($which:literal) => {
+        concat!(
+            "SELECT *, extract(epoch FROM now() - parked_at)::float8 AS waits
+             FROM projections.dead_letters ",
+            $which
+        )
+    };
+}
+
 /// An event that waits.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
@@ -125,14 +136,12 @@ pub async fn list(
     after: Option<&DeadLetter>,
     limit: i64,
 ) -> Result<Vec<DeadLetter>, ReadError> {
-    let rows = sqlx::query(
-        "SELECT *, extract(epoch FROM now() - parked_at)::float8 AS waits
-         FROM projections.dead_letters
-         WHERE ($1::text IS NULL OR projection = $1)
+    let rows = sqlx::query(letters!(
+        "WHERE ($1::text IS NULL OR projection = $1)
            AND ($2::text IS NULL
                 OR (projection, generation, partition, epoch, seq) > ($2, $3, $4, $5, $6))
-         ORDER BY projection, generation, partition, epoch, seq LIMIT $7",
-    )
+         ORDER BY projection, generation, partition, epoch, seq LIMIT $7"
+    ))
     .bind(projection.map(Projection::name))
     .bind(after.map(|letter| letter.generation.projection.name()))
     .bind(after.map(|letter| letter.generation.number))
@@ -142,9 +151,7 @@ pub async fn list(
     .bind(limit)
     .fetch_all(pool)
     .await?;
-    rows.iter()
-        .filter_map(|row| letter(row).transpose())
-        .collect()
+    letters(&rows)
 }
 
 /// The letters of one aggregate in one generation, in order.
@@ -153,13 +160,11 @@ pub async fn of_aggregate(
     generation: Generation,
     aggregate: AggregateId,
 ) -> Result<Vec<DeadLetter>, ReadError> {
-    let rows = sqlx::query(
-        "SELECT *, extract(epoch FROM now() - parked_at)::float8 AS waits
-         FROM projections.dead_letters
-         WHERE projection = $1 AND generation = $2 AND kind = $3 AND aggregate_id = $4
+    let rows = sqlx::query(letters!(
+        "WHERE projection = $1 AND generation = $2 AND kind = $3 AND aggregate_id = $4
            AND member IS NOT DISTINCT FROM $5
-         ORDER BY partition, epoch, seq",
-    )
+         ORDER BY partition, epoch, seq"
+    ))
     .bind(generation.projection.name())
     .bind(generation.number)
     .bind(i16::from(aggregate.kind.0))
@@ -167,9 +172,7 @@ pub async fn of_aggregate(
     .bind(aggregate.member)
     .fetch_all(connection)
     .await?;
-    rows.iter()
-        .filter_map(|row| letter(row).transpose())
-        .collect()
+    letters(&rows)
 }
 
 /// The letters of one aggregate in the live generation, in order.
@@ -192,21 +195,17 @@ pub async fn all_at(
     projection: Projection,
     position: Position,
 ) -> Result<Vec<DeadLetter>, ReadError> {
-    let rows = sqlx::query(
-        "SELECT *, extract(epoch FROM now() - parked_at)::float8 AS waits
-         FROM projections.dead_letters
-         WHERE projection = $1 AND partition = $2 AND epoch = $3 AND seq = $4
-         ORDER BY generation",
-    )
+    let rows = sqlx::query(letters!(
+        "WHERE projection = $1 AND partition = $2 AND epoch = $3 AND seq = $4
+         ORDER BY generation"
+    ))
     .bind(projection.name())
     .bind(i32::from(position.partition.0))
     .bind(position.epoch as i64)
     .bind(position.seq as i64)
     .fetch_all(pool)
     .await?;
-    rows.iter()
-        .filter_map(|row| letter(row).transpose())
-        .collect()
+    letters(&rows)
 }
 
 /// The letter at a position, where there is one.
@@ -215,12 +214,10 @@ pub async fn at(
     generation: Generation,
     position: Position,
 ) -> Result<Option<DeadLetter>, ReadError> {
-    let row = sqlx::query(
-        "SELECT *, extract(epoch FROM now() - parked_at)::float8 AS waits
-         FROM projections.dead_letters
-         WHERE projection = $1 AND generation = $2 AND partition = $3 AND epoch = $4
-           AND seq = $5",
-    )
+    let row = sqlx::query(letters!(
+        "WHERE projection = $1 AND generation = $2 AND partition = $3 AND epoch = $4
+           AND seq = $5"
+    ))
     .bind(generation.projection.name())
     .bind(generation.number)
     .bind(i32::from(position.partition.0))
@@ -360,6 +357,11 @@ fn aggregate(row: &PgRow) -> Result<AggregateId, ReadError> {
         id: row.try_get("aggregate_id")?,
         member: row.try_get("member")?,
     })
+}
+
+fn letters(rows: &[PgRow]) -> Result<Vec<DeadLetter>, ReadError> {
+    let letters = rows.iter().map(letter);
+    letters.filter_map(Result::transpose).collect()
 }
 
 /// None where the projection is another release's.

@@ -15,7 +15,7 @@ use readmodel::{
 
 use crate::{
     engine::{Parts, WorkError},
-    folding, reading,
+    folding, parking, reading,
 };
 
 /// Events whose posts are on their way together.
@@ -61,7 +61,10 @@ impl Fanning {
                 Err(error) if error.stops() && events.len() > 1 => {
                     events = &events[..events.len() / 2];
                 }
-                Err(error) if error.parks() => return self.park(parts, from, events, &error).await,
+                Err(error) if error.parks() => {
+                    let parked = parking::park(parts, self.generation, from, events, &error);
+                    return Ok(parked.await?.at);
+                }
                 fanned => return fanned,
             }
         }
@@ -94,26 +97,6 @@ impl Fanning {
         crash::point("fan_out.pushed");
         checkpoints::advance(&mut transaction, self.generation, from, to).await?;
         transaction.commit().await.map_err(ReadError::from)?;
-        Ok(to)
-    }
-
-    async fn park(
-        &self,
-        parts: &Parts,
-        from: Position,
-        events: &[Recorded],
-        error: &WorkError,
-    ) -> Result<Position, WorkError> {
-        let to = folding::contiguous(from, events)?;
-        let mut transaction = readmodel::begin(parts.pool()).await?;
-        checkpoints::advance(&mut transaction, self.generation, from, to).await?;
-        let reason = error.to_string();
-        for recorded in events {
-            let letter = folding::letter(recorded, Some(&reason));
-            dead_letters::park(&mut transaction, self.generation, letter).await?;
-        }
-        transaction.commit().await.map_err(ReadError::from)?;
-        tracing::error!(generation = %self.generation, position = %to, reason, "parks an event");
         Ok(to)
     }
 }

@@ -6,18 +6,16 @@
 use std::collections::BTreeSet;
 
 use domain::Event;
-use kernel::{AggregateId, Partition, Position, Recorded, crash};
+use kernel::{Partition, Position, Recorded, crash};
 use readmodel::{
     Generation, Happened, ReadError, Social,
     checkpoints::{self, Standing},
-    dead_letters::{self, Parked},
-    generations,
+    dead_letters, generations,
 };
-use sea_orm::sqlx::PgTransaction;
 
 use crate::{
     engine::{Parts, WorkError},
-    reading,
+    parking, reading,
 };
 
 /// Events folded in one transaction.
@@ -68,7 +66,10 @@ impl Folding {
                 Err(error) if error.stops() && events.len() > 1 => {
                     events = &events[..events.len() / 2];
                 }
-                Err(error) if error.parks() => return self.park(parts, from, events, &error).await,
+                Err(error) if error.parks() => {
+                    let parked = parking::park(parts, self.generation, from, events, &error);
+                    return parked.await.map(Some);
+                }
                 folded => return folded,
             }
         }
@@ -95,8 +96,8 @@ impl Folding {
         let mut transaction = readmodel::begin(parts.pool()).await?;
         let standing = checkpoints::advance(&mut transaction, self.generation, from, to).await?;
         if standing.parked {
-            park_what_waits(&mut transaction, self.generation, events).await?;
-            let parked = parked(&mut transaction, self.generation, from.partition).await?;
+            parking::park_what_waits(&mut transaction, self.generation, events).await?;
+            let parked = parking::parked(&mut transaction, self.generation, from.partition).await?;
             batch.retain(|happened| !parked.contains(&happened.aggregate));
         }
         social(self.generation, standing)
@@ -105,27 +106,6 @@ impl Folding {
         crash::point("fold.rows");
         transaction.commit().await.map_err(ReadError::from)?;
         crash::point("fold.committed");
-        Ok(Some(standing))
-    }
-
-    /// Moves the checkpoint over an event that waits from now on.
-    async fn park(
-        &self,
-        parts: &Parts,
-        from: Position,
-        events: &[Recorded],
-        error: &WorkError,
-    ) -> Result<Option<Standing>, WorkError> {
-        let to = contiguous(from, events)?;
-        let mut transaction = readmodel::begin(parts.pool()).await?;
-        let standing = checkpoints::advance(&mut transaction, self.generation, from, to).await?;
-        let reason = error.to_string();
-        for recorded in events {
-            let letter = letter(recorded, Some(&reason));
-            dead_letters::park(&mut transaction, self.generation, letter).await?;
-        }
-        transaction.commit().await.map_err(ReadError::from)?;
-        tracing::error!(generation = %self.generation, position = %to, reason, "parks an event");
         Ok(Some(standing))
     }
 }
@@ -155,41 +135,6 @@ pub(crate) async fn open(parts: &Parts, batch: &mut [Happened]) -> Result<(), Wo
         parts.sealer.open(personal).await?;
     }
     Ok(())
-}
-
-/// The aggregates whose events wait.
-async fn parked(
-    transaction: &mut PgTransaction<'_>,
-    generation: Generation,
-    partition: Partition,
-) -> Result<BTreeSet<AggregateId>, WorkError> {
-    Ok(dead_letters::aggregates(transaction, generation, partition).await?)
-}
-
-/// Parks those of `events` whose aggregate waits already.
-pub(crate) async fn park_what_waits(
-    transaction: &mut PgTransaction<'_>,
-    generation: Generation,
-    events: &[Recorded],
-) -> Result<(), WorkError> {
-    let Some(first) = events.first() else {
-        return Ok(());
-    };
-    let parked = parked(transaction, generation, first.position.partition).await?;
-    let waits = |recorded: &&Recorded| parked.contains(&recorded.envelope.aggregate);
-    for recorded in events.iter().filter(waits) {
-        dead_letters::park(transaction, generation, letter(recorded, None)).await?;
-    }
-    Ok(())
-}
-
-pub(crate) fn letter<'a>(recorded: &'a Recorded, reason: Option<&'a str>) -> Parked<'a> {
-    Parked {
-        position: recorded.position,
-        aggregate: recorded.envelope.aggregate,
-        event_type: &recorded.envelope.event_type,
-        reason,
-    }
 }
 
 pub(crate) fn decode(recorded: &Recorded) -> Result<Happened, WorkError> {

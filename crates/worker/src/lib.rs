@@ -4,6 +4,7 @@ mod engine;
 mod fanning;
 mod folding;
 mod leases;
+mod parking;
 mod reading;
 pub mod rebuilding;
 pub mod repairing;

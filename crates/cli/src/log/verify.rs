@@ -100,9 +100,12 @@ async fn look(
         .flatten()
         .find(|at| at.partition == partition);
     let mut at = Log::beginning(partition);
-    for segment in archive.segments(partition).await? {
-        let events = archive.events(&segment).await?;
-        for recorded in events.iter() {
+    archive.forget();
+    while let Some((_, events)) = archive.segment_after(at).await? {
+        // It may have been put together with what was seen already.
+        let seen = events.partition_point(|recorded| recorded.position <= at);
+        let events = &events[seen..];
+        for recorded in events {
             eventlog::check_contiguous(at, recorded)?;
             at = recorded.position;
         }

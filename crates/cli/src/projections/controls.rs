@@ -12,7 +12,7 @@ use readmodel::{
 };
 use worker::repairing;
 
-use super::{Name, rebuild::begin_operation};
+use super::{Name, undo::begin_operation};
 use crate::{node::Node, operator, settings::Settings, tail};
 
 #[derive(Args)]

@@ -1,15 +1,15 @@
-//! `headwater projections rebuild`, and what undoes it.
+//! `headwater projections rebuild`.
 
 use anyhow::Context;
 use clap::Args;
 use readmodel::{
-    PgPool, Projection,
-    generations::{self, Operation, Role},
+    Projection,
+    generations::{self, Role},
     progress::State,
 };
-use worker::rebuilding::{self, Pace, RebuiltLists, RebuiltTables, Reports};
+use worker::rebuilding::{Pace, RebuiltLists, RebuiltTables, Reports};
 
-use super::Name;
+use super::{Name, undo::begin_operation};
 use crate::{
     node::Node, operator, outcome::Outcome, reporting::Shown, settings::Settings, stop, verify,
 };
@@ -165,122 +165,4 @@ async fn lists(
         rebuilt.swap(diverged).await?;
     }
     Ok(true)
-}
-
-/// One at a time does what moves generations.
-pub async fn begin_operation(pool: &PgPool, projection: Projection) -> anyhow::Result<Operation> {
-    let begun = generations::begin_operation(pool, projection).await?;
-    let name = projection.name();
-    begun.with_context(|| {
-        format!("somebody else is at work on {name}: wait until their command has ended")
-    })
-}
-
-#[derive(Args)]
-#[command(after_help = "Examples:
-  headwater projections abort social
-  headwater projections abort social --yes")]
-pub struct Abort {
-    name: Name,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-}
-
-pub async fn abort(arguments: Abort, settings: Settings) -> anyhow::Result<()> {
-    let node = Node::connect(settings).await?;
-    let pool = node.database.get_postgres_connection_pool();
-    let projection = Projection::from(arguments.name);
-    let name = projection.name();
-    let _operation = begin_operation(pool, projection).await?;
-    let plan = generations::plan(pool).await?;
-    let known = plan.of(projection, Role::Building);
-    let known = known.with_context(|| format!("no rebuild of {name} is under way"))?;
-    let number = known.generation.number;
-    operator::confirm(
-        &format!("drops generation {number} of {name}, which nobody reads"),
-        arguments.yes,
-    )?;
-    operator::record(&node, "projections abort", name, None).await?;
-    remove(&node, &[known.generation]).await?;
-    eprintln!("dropped. To begin anew: headwater projections rebuild {name}");
-    Ok(())
-}
-
-async fn remove(node: &Node, all: &[readmodel::Generation]) -> anyhow::Result<()> {
-    let pool = node.database.get_postgres_connection_pool();
-    for generation in all {
-        match generation.projection {
-            Projection::Social => generations::remove(pool, *generation).await?,
-            Projection::Timelines => rebuilding::remove(&node.parts(), *generation).await?,
-        }
-    }
-    Ok(())
-}
-
-#[derive(Args)]
-#[command(after_help = "Examples:
-  headwater projections rollback social
-  headwater projections rollback timelines")]
-pub struct Rollback {
-    name: Name,
-}
-
-pub async fn rollback(arguments: Rollback, settings: Settings) -> anyhow::Result<()> {
-    let node = Node::connect(settings).await?;
-    let pool = node.database.get_postgres_connection_pool();
-    let projection = Projection::from(arguments.name);
-    let name = projection.name();
-    let _operation = begin_operation(pool, projection).await?;
-    let plan = generations::plan(pool).await?;
-    let kept = plan.of(projection, Role::Kept);
-    let kept = kept.with_context(|| format!("no generation of {name} is kept"))?;
-    let live = plan.of(projection, Role::Live);
-    let live = live.context("no generation is live: run `headwater migrate`")?;
-    operator::record(&node, "projections rollback", name, None).await?;
-    rebuilding::swap_back(&node.parts(), live.generation, kept.generation).await?;
-    let (back, was) = (kept.generation.number, live.generation.number);
-    eprintln!(
-        "generation {back} of {name} is read again; {was} is kept and folded on. To undo it:\n  \
-         headwater projections rollback {name}"
-    );
-    Ok(())
-}
-
-#[derive(Args)]
-#[command(after_help = "Examples:
-  headwater projections drop social
-  headwater projections drop social --yes")]
-pub struct Drop {
-    name: Name,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-}
-
-pub async fn drop(arguments: Drop, settings: Settings) -> anyhow::Result<()> {
-    let node = Node::connect(settings).await?;
-    let pool = node.database.get_postgres_connection_pool();
-    let projection = Projection::from(arguments.name);
-    let name = projection.name();
-    let _operation = begin_operation(pool, projection).await?;
-    let plan = generations::plan(pool).await?;
-    let kept = plan
-        .generations
-        .iter()
-        .filter(|known| known.generation.projection == projection && known.role == Role::Kept);
-    let kept: Vec<_> = kept.map(|known| known.generation).collect();
-    anyhow::ensure!(!kept.is_empty(), "no generation of {name} is kept");
-    let numbers: Vec<_> = kept.iter().map(|kept| kept.number.to_string()).collect();
-    operator::confirm(
-        &format!(
-            "drops generation {} of {name}: there will be nothing to roll back to",
-            numbers.join(", ")
-        ),
-        arguments.yes,
-    )?;
-    operator::record(&node, "projections drop", name, None).await?;
-    remove(&node, &kept).await?;
-    eprintln!("dropped");
-    Ok(())
 }

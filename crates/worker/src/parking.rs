@@ -1,0 +1,72 @@
+//! Parks what cannot be folded, and what comes after it of the same aggregate.
+
+use std::collections::BTreeSet;
+
+use kernel::{AggregateId, Partition, Position, Recorded};
+use readmodel::{
+    Generation, ReadError,
+    checkpoints::{self, Standing},
+    dead_letters::{self, Parked},
+};
+use sea_orm::sqlx::PgTransaction;
+
+use crate::{
+    engine::{Parts, WorkError},
+    folding::contiguous,
+};
+
+/// Moves the checkpoint over events that wait from now on, in one transaction.
+pub(crate) async fn park(
+    parts: &Parts,
+    generation: Generation,
+    from: Position,
+    events: &[Recorded],
+    error: &WorkError,
+) -> Result<Standing, WorkError> {
+    let to = contiguous(from, events)?;
+    let mut transaction = readmodel::begin(parts.pool()).await?;
+    let standing = checkpoints::advance(&mut transaction, generation, from, to).await?;
+    let reason = error.to_string();
+    for recorded in events {
+        let letter = letter(recorded, Some(&reason));
+        dead_letters::park(&mut transaction, generation, letter).await?;
+    }
+    transaction.commit().await.map_err(ReadError::from)?;
+    tracing::error!(%generation, position = %to, reason, "parks an event");
+    Ok(standing)
+}
+
+/// The aggregates whose events wait.
+pub(crate) async fn parked(
+    transaction: &mut PgTransaction<'_>,
+    generation: Generation,
+    partition: Partition,
+) -> Result<BTreeSet<AggregateId>, WorkError> {
+    Ok(dead_letters::aggregates(transaction, generation, partition).await?)
+}
+
+/// Parks those of `events` whose aggregate waits already.
+pub(crate) async fn park_what_waits(
+    transaction: &mut PgTransaction<'_>,
+    generation: Generation,
+    events: &[Recorded],
+) -> Result<(), WorkError> {
+    let Some(first) = events.first() else {
+        return Ok(());
+    };
+    let parked = parked(transaction, generation, first.position.partition).await?;
+    let waits = |recorded: &&Recorded| parked.contains(&recorded.envelope.aggregate);
+    for recorded in events.iter().filter(waits) {
+        dead_letters::park(transaction, generation, letter(recorded, None)).await?;
+    }
+    Ok(())
+}
+
+fn letter<'a>(recorded: &'a Recorded, reason: Option<&'a str>) -> Parked<'a> {
+    Parked {
+        position: recorded.position,
+        aggregate: recorded.envelope.aggregate,
+        event_type: &recorded.envelope.event_type,
+        reason,
+    }
+}
