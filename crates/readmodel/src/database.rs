@@ -104,6 +104,10 @@ pub async fn connect(url: &str, connections_max: u32) -> Result<DatabaseConnecti
                 ("jit", "off"),
             ])
         })
+        // Whoever waits longer is told by an error.
+        .map_sqlx_postgres_pool_opts(|pool| {
+            pool.acquire_slow_threshold(Duration::from_secs(ACQUIRE_SECONDS_MAX))
+        })
         .sqlx_logging(false)
         .record_stmt_in_spans(false);
     Database::connect(options).await
