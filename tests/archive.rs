@@ -311,6 +311,12 @@ async fn a_worker_that_is_killed_while_it_archives_loses_nothing() {
         assert!(!late, "{stats:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    // An operator need not wait for the worker that archives.
+    setting.done(&["log", "archive"]).await;
+    setting.done(&["log", "trim", "--keep", "1", "--yes"]).await;
+    let stats = setting.lines(&["log", "stats"]).await;
+    let mut hot = stats.iter().filter_map(|line| line["hot_events"].as_u64());
+    assert!(hot.all(|hot| hot <= 2), "{stats:?}");
     worker.stop().await;
     setting.done(&["log", "verify"]).await;
     setting.done(&["verify"]).await;

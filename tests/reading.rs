@@ -175,7 +175,9 @@ async fn with_the_log_stopped_every_get_still_answers() {
             began.elapsed() < Duration::from_secs(2),
             "{template} took too long"
         );
-        if template.starts_with("/v1") {
+        // Neither the vault nor the settings lag behind the log.
+        let folded = !["/v1/limits", "/v1/sessions"].contains(&template.as_str());
+        if template.starts_with("/v1") && folded {
             assert_ne!(answer.header("as-of"), "", "{template} says how far it is");
         }
         gets += 1;

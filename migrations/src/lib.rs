@@ -5,6 +5,7 @@ mod m0002_projections;
 mod m0003_progress;
 mod m0004_generations;
 mod m0005_roles;
+mod m0006_sessions;
 pub mod social;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_progress::Migration),
             Box::new(m0004_generations::Migration),
             Box::new(m0005_roles::Migration),
+            Box::new(m0006_sessions::Migration),
         ]
     }
 }

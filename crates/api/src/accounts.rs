@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 use crate::{
     answers::{Changed, Created, Done, Found},
     body::Input,
+    caller::Caller,
     freshness::View,
     identity::{Authenticated, Viewer},
     preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
@@ -29,6 +30,7 @@ use crate::{
     services::Services,
     sessions::Session,
     system::Tag,
+    throttle::Try,
 };
 
 /// Accounts of one batch.
@@ -247,6 +249,7 @@ impl AccountsApi {
         &self,
         services: Data<&Arc<Services>>,
         request_id: RequestId,
+        caller: Caller,
         idempotency: Idempotency,
         body: Input<Registration>,
     ) -> Result<Created<Registered>, Problem> {
@@ -266,13 +269,14 @@ impl AccountsApi {
                 .map_err(|e: vault::InvalidPassword| wrong("password", e.to_string()))?,
             display_name: body.display_name.as_deref().map(display_name).transpose()?,
         };
+        Try::to_register(&services, &caller).await?;
         let (handle, receipt) =
             registration::register(&services, wanted, &idempotency, request_id.0).await?;
         let account = AccountId(receipt.aggregate.id);
         let registered = Registered {
             id: account.0,
             handle: handle.to_string(),
-            session: Session::begin(&services, account)?,
+            session: Session::begin(&services, account, &caller).await?,
         };
         let location = format!("/v1/accounts/{account}");
         Ok(Created::new(&location, registered)

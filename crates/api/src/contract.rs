@@ -131,6 +131,9 @@ impl<'de> Deserialize<'de> for Paths {
     }
 }
 
+/// Operations that nobody need be signed in for, and that refuse credentials.
+const SIGN_IN: [&str; 2] = ["signIn", "refreshSession"];
+
 fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     let marks = take_marks(operation);
     let marked = |name: &str| marks.iter().any(|mark| mark == name);
@@ -147,11 +150,11 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     }
     let has_body = operation["requestBody"].is_object();
     let secured = operation["security"].is_array();
-    let mut statuses = BTreeSet::from([413, 500, 503]);
+    let mut statuses = BTreeSet::from([413, 429, 500, 503]);
     if has_body || !parameters.is_empty() || !marks.is_empty() {
         statuses.insert(400);
     }
-    let signs_in = operation["operationId"] == "signIn";
+    let signs_in = SIGN_IN.iter().any(|id| operation["operationId"] == *id);
     if secured || signs_in {
         statuses.insert(401);
     }
@@ -223,7 +226,9 @@ fn mend_headers(response: &mut Value, conditional: bool, pages: bool) {
     let mut headers = Map::new();
     let documented = response["headers"].as_object_mut().map(std::mem::take);
     let mut documented = documented.unwrap_or_default();
-    documented.insert("X-Request-Id".into(), Value::Null);
+    for name in ["X-Request-Id", "RateLimit", "RateLimit-Policy"] {
+        documented.insert(name.into(), Value::Null);
+    }
     for (name, header) in documented {
         let told = match name.as_str() {
             "ETag" => conditional,

@@ -29,6 +29,14 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     ),
     ("Location", "Where the thing that was made is."),
     (
+        "RateLimit",
+        "Points that are left of the policy, as r, and seconds until all are back, as t.",
+    ),
+    (
+        "RateLimit-Policy",
+        "What this request was counted by: q points in w seconds; see /v1/limits.",
+    ),
+    (
         "Retry-After",
         "How many seconds to wait before another try.",
     ),
@@ -102,7 +110,10 @@ pub(crate) fn add(components: &mut Value) {
 }
 
 fn empty_response(status: u16) -> Value {
-    let mut headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" } });
+    let shared = ["RateLimit", "RateLimit-Policy", "X-Request-Id"];
+    let reference = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
+    let shared = shared.map(|name| (name.to_owned(), reference(name)));
+    let mut headers = Value::Object(shared.into_iter().collect());
     if matches!(status, 429 | 503) {
         headers["Retry-After"] = json!({ "$ref": "#/components/headers/Retry-After" });
     }

@@ -13,6 +13,7 @@ use poem_openapi::{
 use uuid::Uuid;
 
 use crate::{
+    ended::EndedSessions,
     problem::{Code, Problem},
     tokens::{SigningFailed, TokenError, Tokens},
 };
@@ -63,10 +64,24 @@ async fn authenticate(request: &Request) -> Result<Option<Authenticated>, Proble
         .data::<Arc<Tokens>>()
         .ok_or_else(|| Problem::internal("no Tokens in the requests' data"))?;
     let claims = tokens.verify(token, now())?;
+    let ended = request
+        .data::<Arc<EndedSessions>>()
+        .ok_or_else(|| Problem::internal("no EndedSessions in the requests' data"))?;
+    if ended.has(claims.session) {
+        return Err(Problem::new(Code::SessionEnded, "Sign in again."));
+    }
     Ok(Some(Authenticated {
         account: claims.account,
         session: claims.session,
     }))
+}
+
+/// The account of a token that is right, as far as it can tell by itself.
+pub(crate) fn account_of(request: &Request) -> Option<AccountId> {
+    let header = request.headers().get(AUTHORIZATION)?;
+    let token = header.to_str().ok().and_then(bearer)?;
+    let claims = request.data::<Arc<Tokens>>()?.verify(token, now()).ok()?;
+    Some(claims.account)
 }
 
 /// The token in `Bearer <token>`; the scheme's case does not matter.
@@ -78,7 +93,9 @@ fn bearer(header: &str) -> Option<&str> {
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         match error {
-            TokenError::Expired => Self::new(Code::TokenExpired, "Sign in again."),
+            TokenError::Expired => {
+                Self::new(Code::TokenExpired, "Refresh it: POST /v1/sessions/refresh.")
+            }
             TokenError::Invalid => Self::new(Code::InvalidToken, "Sign in again."),
         }
     }
@@ -93,7 +110,9 @@ impl From<SigningFailed> for Problem {
 fn register_bearer(registry: &mut Registry) {
     let scheme = MetaSecurityScheme {
         ty: "http",
-        description: Some("An access token, as signing in gives it. It lives 15 minutes."),
+        description: Some(
+            "An access token, as signing in gives it. It lives 15 minutes, or until its session is ended.",
+        ),
         name: None,
         key_in: None,
         scheme: Some("bearer"),

@@ -59,6 +59,8 @@ codes! {
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "Sign in first";
     InvalidToken = "invalid_token", UNAUTHORIZED, "The access token is not valid";
     TokenExpired = "token_expired", UNAUTHORIZED, "The access token has expired";
+    SessionEnded = "session_ended", UNAUTHORIZED, "The session was ended";
+    InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED, "The refresh token is not valid";
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, "The credentials are wrong";
     Forbidden = "forbidden", FORBIDDEN, "This is not allowed";
     NotFound = "not_found", NOT_FOUND, "There is no such thing";
@@ -235,7 +237,9 @@ impl Problem {
         }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = match inner.code {
-                Code::InvalidToken | Code::TokenExpired => "Bearer error=\"invalid_token\"",
+                Code::InvalidToken | Code::TokenExpired | Code::SessionEnded => {
+                    "Bearer error=\"invalid_token\""
+                }
                 _ => "Bearer",
             };
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

@@ -19,6 +19,7 @@ use uuid::{Builder, Uuid};
 use crate::{
     body,
     identity::now,
+    limits::Metered,
     paging::Here,
     problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
     surface::{Found, Operation, Surface},
@@ -28,7 +29,7 @@ use crate::{
 pub const REQUEST_SECONDS_MAX: u64 = 30;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Of an answer, about.
-const HEADERS: usize = 8;
+const HEADERS: usize = 10;
 const NO_TEMPLATE: &str = "(no such path)";
 
 /// Names the request in the log line and in the events it makes. It is always
@@ -115,7 +116,12 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             Found::Path(methods) => allow = Some(methods),
             Found::Nothing => {}
         }
-        let answer = self.answer(request, operation.clone());
+        let metered = Metered::spend(&request).await;
+        let checked = metered.as_ref().map_or(Ok(()), Metered::check);
+        let answer = async {
+            checked?;
+            self.answer(request, operation.clone()).await
+        };
         let answered = match tokio::time::timeout(self.deadline, answer).await {
             Ok(answered) => answered,
             Err(_) => Err(Problem::new(
@@ -133,6 +139,9 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             }
         };
         dress(&mut response, &method, id);
+        if let Some(metered) = metered {
+            metered.dress(response.headers_mut());
+        }
         let path = operation.as_ref().map_or(NO_TEMPLATE, |o| o.path.as_str());
         report(&method, path, response.status(), started, id, problem);
         Ok(response)

@@ -11,18 +11,20 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     accounts::AccountsApi, assembly, follows::FollowsApi, health::HealthApi, likes::LikesApi,
-    operations::OperationsApi, posts::PostsApi, services::Services, sessions::SessionsApi,
-    timelines::TimelinesApi,
+    limits::LimitsApi, operations::OperationsApi, passwords::PasswordsApi, posts::PostsApi,
+    services::Services, sessions::SessionsApi, timelines::TimelinesApi,
 };
 
 type Features = (
     AccountsApi,
     SessionsApi,
+    PasswordsApi,
     PostsApi,
     LikesApi,
     FollowsApi,
     TimelinesApi,
     OperationsApi,
+    LimitsApi,
     HealthApi,
 );
 
@@ -31,11 +33,13 @@ fn features() -> Features {
     (
         AccountsApi,
         SessionsApi,
+        PasswordsApi,
         PostsApi,
         LikesApi,
         FollowsApi,
         TimelinesApi,
         OperationsApi,
+        LimitsApi,
         HealthApi,
     )
 }
@@ -56,8 +60,9 @@ pub async fn serve(
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let (tokens, cursors) = (services.tokens.clone(), services.cursors.clone());
+    let ended = services.ended.clone();
     let edge = assembly::assemble(features()).map_err(io::Error::other)?;
-    let endpoint = edge.data(tokens).data(cursors).data(services);
+    let endpoint = edge.data(tokens).data(ended).data(cursors).data(services);
     accept_until(listener, Arc::new(endpoint), stop).await;
     Ok(())
 }

@@ -8,8 +8,11 @@ use readmodel::{DatabaseConnection, PgPool, hot::Hot, timelines::Lists};
 use vault::{PasswordHashes, Vault};
 
 use crate::{
+    caller::Proxies,
+    ended::EndedSessions,
     freshness::Freshness,
     identity::now,
+    limits::Limiting,
     paging::{CursorSecretError, Cursors},
     preconditions::Idempotency,
     problem::Problem,
@@ -27,6 +30,9 @@ pub struct Services {
     pub(crate) freshness: Freshness,
     pub(crate) hot: Arc<Hot<ShownPost>>,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) ended: Arc<EndedSessions>,
+    pub(crate) limits: Limiting,
+    pub(crate) proxies: Proxies,
     pub(crate) cursors: Arc<Cursors>,
 }
 
@@ -46,6 +52,9 @@ pub struct Rooms {
     pub vault: Vault,
     pub lists: Lists,
     pub passwords: PasswordHashes,
+    pub limits: Limiting,
+    /// Who may say for whom they ask.
+    pub proxies: Proxies,
 }
 
 impl Services {
@@ -58,6 +67,7 @@ impl Services {
         let hot = Arc::new(Hot::default());
         Ok(Self {
             freshness: Freshness::start(rooms.log.clone(), rooms.database.clone(), hot.clone()),
+            ended: EndedSessions::start(rooms.vault.clone()),
             hot,
             log: rooms.log,
             database: rooms.database,
@@ -65,14 +75,25 @@ impl Services {
             vault: rooms.vault,
             lists: rooms.lists,
             passwords: rooms.passwords,
+            limits: rooms.limits,
+            proxies: rooms.proxies,
             tokens: Arc::new(Tokens::new(tokens)?),
             cursors: Arc::new(Cursors::new(cursor_secret.as_bytes())?),
         })
     }
 
-    /// An access token in a new session.
+    /// An access token of no session: for tools that act for an account, until
+    /// it expires.
     pub fn issue_token(&self, account: AccountId) -> Result<String, Problem> {
         Ok(self.tokens.issue(account, random_id()?, now())?)
+    }
+
+    pub(crate) fn session_token(
+        &self,
+        account: AccountId,
+        session: Uuid,
+    ) -> Result<String, Problem> {
+        Ok(self.tokens.issue(account, session, now())?)
     }
 
     /// Returns when reads see all that is folded and fanned out by now. Nobody

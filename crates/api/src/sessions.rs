@@ -1,5 +1,5 @@
-//! Sessions: signing in. It refuses to tell an unknown account from a wrong
-//! password, in words or in time.
+//! Sessions: signing in, staying so, signing out. It refuses to tell an unknown
+//! account from a wrong password, in words or in time.
 
 use std::sync::Arc;
 
@@ -9,15 +9,19 @@ use domain::{
 };
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi};
-use vault::{Email, Verdict};
+use poem_openapi::{Object, OpenApi, param::Path, types::Example};
+use time::OffsetDateTime;
+use vault::{Email, RefreshToken, Refreshed, SESSION_DAYS, Verdict};
 
 use crate::{
-    answers::Created,
+    answers::{Changed, Created, Done, Found},
     body::Input,
+    caller::Caller,
+    identity::Authenticated,
     problem::{Code, Problem},
     services::Services,
     system::Tag,
+    throttle::Try,
     tokens::ACCESS_TOKEN_SECONDS,
 };
 
@@ -32,11 +36,27 @@ pub struct SignIn {
     password: String,
 }
 
-impl poem_openapi::types::Example for SignIn {
+impl Example for SignIn {
     fn example() -> Self {
         Self {
             login: "ada".into(),
             password: "correct horse battery".into(),
+        }
+    }
+}
+
+/// What keeps one signed in.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct Refresh {
+    #[oai(validator(min_length = 1, max_length = 128))]
+    refresh_token: String,
+}
+
+impl Example for Refresh {
+    fn example() -> Self {
+        Self {
+            refresh_token: Session::example().refresh_token,
         }
     }
 }
@@ -46,35 +66,109 @@ impl poem_openapi::types::Example for SignIn {
 #[oai(example)]
 pub struct Session {
     pub account_id: Uuid,
+    pub session_id: Uuid,
     /// Send it as `Authorization: Bearer <access_token>`.
     pub access_token: String,
     /// Always `Bearer`.
     pub token_type: String,
-    /// Seconds.
+    /// Seconds that the access token lives.
     pub expires_in: i64,
+    /// Gives the next access token, and the next refresh token, once. Keep it
+    /// as you keep a password.
+    pub refresh_token: String,
+    /// Seconds that the refresh token lives.
+    pub refresh_expires_in: i64,
 }
 
-impl poem_openapi::types::Example for Session {
+impl Example for Session {
     fn example() -> Self {
-        Self::new(
-            AccountId(Uuid::from_u128(0x0198_b5a2_8a5c_7d31_9b1f_3f4e_5d6c_7b8a)),
-            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTk4In0.c2lnbmF0dXJl".into(),
-        )
+        Self {
+            account_id: Uuid::from_u128(0x0198_b5a2_8a5c_7d31_9b1f_3f4e_5d6c_7b8a),
+            session_id: Uuid::from_u128(0x0198_b5a2_9c11_7a02_8d3e_2b1c_0f9e_8d7c),
+            access_token: "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTk4In0.c2lnbmF0dXJl".into(),
+            token_type: "Bearer".into(),
+            expires_in: ACCESS_TOKEN_SECONDS,
+            refresh_token: "AZi1opwRegKNPisc".repeat(4),
+            refresh_expires_in: SESSION_DAYS * 24 * 60 * 60,
+        }
     }
 }
 
 impl Session {
-    fn new(account: AccountId, access_token: String) -> Self {
-        Self {
-            account_id: account.0,
-            access_token,
-            token_type: "Bearer".into(),
-            expires_in: ACCESS_TOKEN_SECONDS,
-        }
+    pub(crate) async fn begin(
+        services: &Services,
+        account: AccountId,
+        caller: &Caller,
+    ) -> Result<Self, Problem> {
+        let (session, token) = services
+            .vault
+            .begin_session(account, &caller.device)
+            .await?;
+        Self::of(services, account, session, &token)
     }
 
-    pub(crate) fn begin(services: &Services, account: AccountId) -> Result<Self, Problem> {
-        Ok(Self::new(account, services.issue_token(account)?))
+    fn of(
+        services: &Services,
+        account: AccountId,
+        session: Uuid,
+        token: &RefreshToken,
+    ) -> Result<Self, Problem> {
+        Ok(Self {
+            account_id: account.0,
+            session_id: session,
+            access_token: services.session_token(account, session)?,
+            token_type: "Bearer".into(),
+            expires_in: ACCESS_TOKEN_SECONDS,
+            refresh_token: token.reveal(),
+            refresh_expires_in: SESSION_DAYS * 24 * 60 * 60,
+        })
+    }
+}
+
+/// Where one is signed in.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct SessionDevice {
+    id: Uuid,
+    /// Whether it is the one that asks.
+    current: bool,
+    /// As the client names itself: its User-Agent.
+    device: Option<String>,
+    /// Where it was seen last.
+    address: Option<String>,
+    created_at: OffsetDateTime,
+    /// When it signed in or refreshed last.
+    last_seen_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+}
+
+impl Example for SessionDevice {
+    fn example() -> Self {
+        let created_at = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
+        Self {
+            id: Session::example().session_id,
+            current: true,
+            device: Some("Mozilla/5.0 (X11; Linux x86_64)".into()),
+            address: Some("192.0.2.1".into()),
+            created_at,
+            last_seen_at: created_at,
+            expires_at: created_at + time::Duration::days(SESSION_DAYS),
+        }
+    }
+}
+
+/// Where one is signed in: at most 100, the one seen last first.
+#[derive(Object)]
+#[oai(example)]
+pub struct SessionList {
+    items: Vec<SessionDevice>,
+}
+
+impl Example for SessionList {
+    fn example() -> Self {
+        Self {
+            items: vec![SessionDevice::example()],
+        }
     }
 }
 
@@ -85,11 +179,13 @@ impl SessionsApi {
     /// Sign in
     ///
     /// With a handle or an e-mail address. Nobody learns whether an account
-    /// exists: an unknown one and a wrong password give the same answer.
+    /// exists: an unknown one and a wrong password give the same answer. After some
+    /// wrong ones from the same address, 429 says when to try again.
     #[oai(path = "/sessions", method = "post", operation_id = "signIn")]
     async fn sign_in(
         &self,
         services: Data<&Arc<Services>>,
+        caller: Caller,
         body: Input<SignIn>,
     ) -> Result<Created<Session>, Problem> {
         let wrong = || {
@@ -99,6 +195,7 @@ impl SessionsApi {
             )
         };
         let account = find(&services, &body.0.login).await?;
+        let attempt = Try::to_sign_in(&services, &body.0.login, account, &caller).await?;
         let id = account.unwrap_or(AccountId(Uuid::nil()));
         let credentials = services.vault.by_account(id).await?;
         let stored = credentials.and_then(|credentials| credentials.password_hash);
@@ -110,11 +207,131 @@ impl SessionsApi {
         if state.state.standing != Standing::Registered {
             return Err(wrong());
         }
+        attempt.succeeded().await;
         if let Verdict::RightButOld(hash) = verdict {
             services.vault.replace_password_hash(id, hash).await?;
         }
-        let session = Session::begin(&services, id)?;
-        Ok(Created::new("/v1/accounts/me", session))
+        let session = Session::begin(&services, id, &caller).await?;
+        Ok(Created::new("/v1/sessions", session))
+    }
+
+    /// Stay signed in
+    ///
+    /// Gives the next access token and the next refresh token; the one that was
+    /// sent is used up. Where the reply was lost, the same request gives the same
+    /// refresh token again for a minute. A token that is used later than that is
+    /// in other hands: its session is ended.
+    #[oai(
+        path = "/sessions/refresh",
+        method = "post",
+        operation_id = "refreshSession"
+    )]
+    async fn refresh(
+        &self,
+        services: Data<&Arc<Services>>,
+        caller: Caller,
+        body: Input<Refresh>,
+    ) -> Result<Changed<Session>, Problem> {
+        let unknown = || Problem::new(Code::InvalidRefreshToken, "Sign in again.");
+        let token: RefreshToken = body.0.refresh_token.parse().map_err(|_| unknown())?;
+        match services
+            .vault
+            .refresh_session(&token, &caller.device)
+            .await?
+        {
+            Refreshed::Next {
+                account,
+                session,
+                token,
+            } => Session::of(&services, account, session, &token).map(Changed::new),
+            Refreshed::Unknown => Err(unknown()),
+            Refreshed::Ended => Err(Problem::new(Code::SessionEnded, "Sign in again.")),
+            Refreshed::Reused { session } => {
+                services.ended.add([session]);
+                tracing::warn!(%session, "a refresh token was used twice: its session is ended");
+                Err(Problem::new(
+                    Code::SessionEnded,
+                    "This refresh token was used before, by you or by a thief: the session is \
+                     ended. Sign in again.",
+                ))
+            }
+        }
+    }
+
+    /// Where I am signed in
+    #[oai(path = "/sessions", method = "get", operation_id = "listSessions")]
+    async fn list(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+    ) -> Result<Found<SessionList>, Problem> {
+        let sessions = services.vault.sessions(me.account).await?;
+        let items = sessions.into_iter().map(|session| SessionDevice {
+            current: session.id == me.session,
+            id: session.id,
+            device: session.device,
+            address: session.address,
+            created_at: session.began_at,
+            last_seen_at: session.seen_at,
+            expires_at: session.expires_at,
+        });
+        let items = items.collect();
+        Ok(Found::new(SessionList { items }))
+    }
+
+    /// Sign out
+    ///
+    /// Its access token stops counting too: at once here, and within seconds
+    /// wherever else the API is served.
+    #[oai(
+        path = "/sessions/current",
+        method = "delete",
+        operation_id = "signOut"
+    )]
+    async fn sign_out(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+    ) -> Result<Done, Problem> {
+        services.vault.end_session(me.account, me.session).await?;
+        services.ended.add([me.session]);
+        Ok(Done::at(None))
+    }
+
+    /// Sign out everywhere else
+    #[oai(
+        path = "/sessions",
+        method = "delete",
+        operation_id = "endOtherSessions"
+    )]
+    async fn end_others(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+    ) -> Result<Done, Problem> {
+        let ended = services.vault.end_other_sessions(me.account, me.session);
+        services.ended.add(ended.await?);
+        Ok(Done::at(None))
+    }
+
+    /// Sign out somewhere else
+    #[oai(
+        path = "/sessions/:session_id",
+        method = "delete",
+        operation_id = "endSession"
+    )]
+    async fn end(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        session_id: Path<Uuid>,
+    ) -> Result<Done, Problem> {
+        let ended = services.vault.end_session(me.account, session_id.0).await?;
+        if !ended {
+            return Err(Problem::not_found("session"));
+        }
+        services.ended.add([session_id.0]);
+        Ok(Done::at(None))
     }
 }
 

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use api::{
-    Authenticated, Created, Cursors, Found, Here, Idempotency, IfNoneMatch, Input, Limit,
-    MinPosition, Problem, SigningKey, Tag, TokenSettings, Tokens, Viewer, assemble, contract,
+    Authenticated, Created, Cursors, EndedSessions, Found, Here, Idempotency, IfNoneMatch, Input,
+    Limit, MinPosition, Problem, SigningKey, Tag, TokenSettings, Tokens, Viewer, assemble,
+    contract,
 };
 use kernel::{AccountId, Partition, Position, Timestamp};
 use poem::{
@@ -170,7 +171,10 @@ fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Er
     })?);
     let cursors = Arc::new(Cursors::new(b"a secret of this test")?);
     let edge = assemble((Notes, MoreNotes))?.with_deadline(Duration::from_millis(200));
-    let endpoint = edge.data(tokens.clone()).data(cursors);
+    let endpoint = edge
+        .data(tokens.clone())
+        .data(Arc::new(EndedSessions::default()))
+        .data(cursors);
     Ok(App { endpoint, tokens })
 }
 
@@ -440,14 +444,16 @@ async fn the_contract_is_served_whole_and_complete() -> TestResult {
     };
     assert_eq!(
         statuses(list),
-        ["200", "304", "400", "401", "404", "413", "500", "503"]
+        [
+            "200", "304", "400", "401", "404", "413", "429", "500", "503"
+        ]
     );
     let write = &document["paths"]["/v1/notes"]["post"];
     assert_eq!(write["security"], json!([{"bearer": []}]));
     assert_eq!(
         statuses(write),
         [
-            "201", "400", "401", "403", "409", "413", "415", "422", "500", "503"
+            "201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"
         ]
     );
     let headers = &write["responses"]["201"]["headers"];

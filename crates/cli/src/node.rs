@@ -4,14 +4,14 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use api::{Rooms, Services, SigningKey, TokenSettings};
+use api::{Limiting, Rooms, Services, SigningKey, TokenSettings};
 use archive::{Archive, Whole};
 use eventlog::{Log, LogSettings};
 use kernel::{Sealer, Timestamp, Uuid};
 use readmodel::timelines::{Lists, TimelineSettings, ViewsUrl};
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
-use vault::{KeySealer, PasswordHashes, Vault};
+use vault::{KeySealer, Limits, PasswordHashes, Vault};
 use worker::{Engine, Parts};
 
 use crate::{
@@ -203,6 +203,11 @@ impl Node {
             vault: self.vault.clone(),
             lists: self.lists.clone(),
             passwords: PasswordHashes::new(settings.password_hashes_at_once)?,
+            limits: Limiting {
+                settings: settings.limits,
+                counted: Limits::new(&settings.redis_views_url, &settings.key_prefix)?,
+            },
+            proxies: settings.trusted_proxies.clone(),
         };
         Ok(Services::new(rooms, tokens, &settings.cursor_secret)?)
     }

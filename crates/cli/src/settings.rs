@@ -3,8 +3,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use api::{LimitSettings, Proxies};
 use eventlog::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 use readmodel::{DATABASE_CONNECTIONS_DEFAULT, timelines::TIMELINE_SECONDS_DEFAULT};
+use vault::Budget;
 
 use crate::running::Running;
 
@@ -56,6 +58,11 @@ pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
 const ARCHIVE_HOT_EVENTS: &str = "ARCHIVE_HOT_EVENTS";
 const ARCHIVE_SECONDS: &str = "ARCHIVE_SECONDS";
 const PUSH_FOLLOWERS_MAX: &str = "PUSH_FOLLOWERS_MAX";
+const LIMIT_ANONYMOUS: &str = "LIMIT_ANONYMOUS";
+const LIMIT_ACCOUNT: &str = "LIMIT_ACCOUNT";
+const LIMIT_SIGN_IN: &str = "LIMIT_SIGN_IN";
+const LIMIT_REGISTRATION: &str = "LIMIT_REGISTRATION";
+const TRUSTED_PROXIES: &str = "TRUSTED_PROXIES";
 pub const TRACE_FILTER: &str = "TRACE_FILTER";
 pub const TRACE_FORMAT: &str = "TRACE_FORMAT";
 
@@ -154,6 +161,31 @@ pub fn all() -> Vec<Setting> {
             &PUSH_FOLLOWERS_DEFAULT.to_string(),
         ),
         setting(
+            LIMIT_ANONYMOUS,
+            "points of an address without a token, and the seconds they come back in; or off",
+            "100/60",
+        ),
+        setting(
+            LIMIT_ACCOUNT,
+            "points of an account: a read spends 1, a write 5; or off",
+            "600/60",
+        ),
+        setting(
+            LIMIT_SIGN_IN,
+            "failed sign-ins to one account from one address, and the seconds they count; or off",
+            "5/300",
+        ),
+        setting(
+            LIMIT_REGISTRATION,
+            "registrations from one address, and the seconds they count; or off",
+            "20/3600",
+        ),
+        setting(
+            TRUSTED_PROXIES,
+            "proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8, ::1",
+            "",
+        ),
+        setting(
             TRACE_FILTER,
             "what is logged, such as info or api=debug (each request)",
             "info,sqlx=warn,sea_orm_migration=warn,poem=warn",
@@ -184,6 +216,8 @@ pub struct Settings {
     pub password_hashes_at_once: usize,
     pub timeline_seconds: u64,
     pub push_followers_max: i64,
+    pub limits: LimitSettings,
+    pub trusted_proxies: Proxies,
 }
 
 /// What signs access tokens.
@@ -268,6 +302,13 @@ impl Values {
             password_hashes_at_once: self.between(PASSWORD_HASHES_AT_ONCE, &mut bad, 1, 64),
             timeline_seconds: self.between(TIMELINE_SECONDS, &mut bad, 1, 365 * 24 * 60 * 60),
             push_followers_max: self.between(PUSH_FOLLOWERS_MAX, &mut bad, 0, i64::MAX),
+            limits: LimitSettings {
+                anonymous: self.parsed(LIMIT_ANONYMOUS, &mut bad, Budget::NONE),
+                account: self.parsed(LIMIT_ACCOUNT, &mut bad, Budget::NONE),
+                sign_in: self.parsed(LIMIT_SIGN_IN, &mut bad, Budget::NONE),
+                registration: self.parsed(LIMIT_REGISTRATION, &mut bad, Budget::NONE),
+            },
+            trusted_proxies: self.parsed(TRUSTED_PROXIES, &mut bad, Proxies::default()),
         };
         if settings.key_prefix.contains(['{', '}', ' ']) {
             bad.push((KEY_PREFIX, "has no braces and no blanks".into()));

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use api::{Rooms, Services, SigningKey, TokenSettings};
+use api::{LimitSettings, Limiting, Rooms, Services, SigningKey, TokenSettings};
 use eventlog::{Log, LogSettings};
 use kernel::{AccountId, Sealer, Uuid};
 use readmodel::{
@@ -10,7 +10,7 @@ use readmodel::{
     timelines::{Lists, TimelineSettings, ViewsUrl},
 };
 use tokio::sync::watch;
-use vault::{KeySealer, PasswordHashes, Vault};
+use vault::{KeySealer, Limits, PasswordHashes, Vault};
 use worker::{Engine, Parts};
 
 use crate::{Client, Servers};
@@ -35,7 +35,12 @@ impl App {
         Self::on(Servers::shared().await).await
     }
 
+    /// Without limits: a test does in a second what people do in hours.
     pub async fn on(servers: Servers) -> Self {
+        Self::limited(servers, LimitSettings::NONE).await
+    }
+
+    pub async fn limited(servers: Servers, limits: LimitSettings) -> Self {
         let database = readmodel::connect(&servers.database, DATABASE_CONNECTIONS)
             .await
             .unwrap();
@@ -56,6 +61,11 @@ impl App {
             vault: Vault::new(database.clone()),
             lists: lists.clone(),
             passwords: PasswordHashes::new(2).unwrap(),
+            limits: Limiting {
+                settings: limits,
+                counted: Limits::new(&servers.redis_views, &servers.prefix).unwrap(),
+            },
+            proxies: "127.0.0.0/8".parse().unwrap(),
         };
         let tokens = TokenSettings {
             issuer: "headwater".into(),

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use kernel::AccountId;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait,
-    QueryFilter, SqlErr, Statement, TransactionTrait, entity::prelude::*,
+    QueryFilter, SqlErr, Statement, TransactionTrait, entity::prelude::*, sqlx::PgTransaction,
 };
 use time::OffsetDateTime;
 
@@ -111,6 +111,16 @@ impl From<row::Model> for Credentials {
     }
 }
 
+/// Begins a transaction. Whoever asks may give up meanwhile (a client goes away):
+/// sqlx 0.9 does not roll back a `BEGIN` whose answer was not waited for, and what
+/// is written on that connection later would never be committed.
+async fn begun<T: Send + 'static>(
+    begin: impl Future<Output = T> + Send + 'static,
+) -> Result<T, VaultError> {
+    let begun = tokio::spawn(begin).await;
+    Ok(begun.map_err(|error| DbErr::Custom(error.to_string()))?)
+}
+
 /// The secrets' store; cheap to clone.
 #[derive(Clone)]
 pub struct Vault {
@@ -126,6 +136,11 @@ impl Vault {
         &self.database
     }
 
+    pub(crate) async fn begin(&self) -> Result<PgTransaction<'static>, VaultError> {
+        let pool = self.database.get_postgres_connection_pool().clone();
+        Ok(begun(async move { pool.begin().await }).await??)
+    }
+
     /// Keeps credentials, and a key for the account's personal fields, in one
     /// transaction. The same account again changes nothing.
     pub async fn admit(&self, new: NewCredentials, key: [u8; 32]) -> Result<(), VaultError> {
@@ -138,12 +153,8 @@ impl Vault {
             password_hash: Set(new.password_hash),
             created_at: Set(now),
         };
-        // Whoever asks may give up meanwhile (a client goes away): sqlx 0.9 does
-        // not roll back a `BEGIN` whose answer was not waited for, and what is
-        // written on that connection later would never be committed.
         let database = self.database.clone();
-        let begun = tokio::spawn(async move { database.begin().await }).await;
-        let transaction = begun.map_err(|error| DbErr::Custom(error.to_string()))??;
+        let transaction = begun(async move { database.begin().await }).await??;
         let own = sea_orm::sea_query::OnConflict::column(row::Column::AccountId)
             .do_nothing()
             .to_owned();

@@ -1,10 +1,13 @@
 //! `headwater log archive` and `trim`.
 
 use anyhow::Context;
+use archive::{ArchiveError, Sealed};
 use clap::Args;
-use readmodel::generations;
+use kernel::Partition;
 
 use crate::{archiver::Archiver, node::Node, operator, settings::Settings};
+
+const SEAL_TRIES: u32 = 5;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -16,11 +19,10 @@ pub struct Archive {}
 
 pub async fn seal(_: &Archive, settings: Settings) -> anyhow::Result<()> {
     let (node, archiver) = open(settings).await?;
-    let _turn = begin(&archiver).await?;
     operator::record(&node, "log archive", "log", None).await?;
     let mut events = 0;
     for partition in node.log.partitions() {
-        let sealed = archiver.seal(partition, true).await?;
+        let sealed = seal_all(&archiver, partition).await?;
         events += sealed.events;
         if sealed.events > 0 {
             eprintln!(
@@ -59,7 +61,6 @@ pub async fn trim(arguments: &Trim, settings: Settings) -> anyhow::Result<()> {
         ),
         arguments.yes,
     )?;
-    let _turn = begin(&archiver).await?;
     operator::record(&node, "log trim", "log", Some(&format!("keep {keep}"))).await?;
     let mut events = 0;
     for partition in node.log.partitions() {
@@ -77,8 +78,13 @@ pub async fn open(settings: Settings) -> anyhow::Result<(Node, Archiver)> {
     Ok((node, archiver))
 }
 
-/// A worker may be the archiver; then it does this anyway.
-async fn begin(archiver: &Archiver) -> anyhow::Result<generations::Operation> {
-    let turn = generations::begin_archiving(&archiver.pool).await?;
-    turn.context("another process archives: a worker does so every few seconds")
+/// A worker that archives meanwhile may be faster.
+async fn seal_all(archiver: &Archiver, partition: Partition) -> Result<Sealed, ArchiveError> {
+    for _ in 1..SEAL_TRIES {
+        match archiver.seal(partition, true).await {
+            Err(ArchiveError::Raced(_)) => archiver.archive.forget(),
+            sealed => return sealed,
+        }
+    }
+    archiver.seal(partition, true).await
 }

@@ -1,0 +1,85 @@
+//! Which sessions were ended while access tokens of them still count. Every
+//! process asks the vault each second, so that signing out is final everywhere
+//! within seconds, and a request costs no query. While the database is away
+//! nothing new is learned: then only the tokens' 15 minutes bound them.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::RwLock;
+use uuid::Uuid;
+use vault::{Vault, VaultError};
+
+use crate::tokens::ACCESS_TOKEN_SECONDS;
+
+const LOOK: Duration = Duration::from_secs(1);
+/// The time of an end is the beginning of its transaction, which may be seen so
+/// much later.
+const OVERLAP: Duration = Duration::from_secs(30);
+const LOOK_SECONDS_MAX: u64 = 3;
+
+/// Shared as `Arc<EndedSessions>` in the requests' data.
+#[derive(Default)]
+pub struct EndedSessions(RwLock<HashMap<Uuid, Instant>>);
+
+impl EndedSessions {
+    /// Within a runtime: follows the vault until nobody else holds it.
+    pub fn start(vault: Vault) -> Arc<Self> {
+        let ended = Arc::new(Self::default());
+        let weak = Arc::downgrade(&ended);
+        tokio::spawn(async move {
+            let mut known_until = None;
+            while let Some(ended) = weak.upgrade() {
+                let began = Instant::now();
+                match ended.look(&vault, known_until).await {
+                    Ok(()) => known_until = Some(began),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot see which sessions were ended; tries again");
+                    }
+                }
+                drop(ended);
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        ended
+    }
+
+    pub fn has(&self, session: Uuid) -> bool {
+        self.0.read().contains_key(&session)
+    }
+
+    /// For the process that ended them, at once.
+    pub fn add(&self, sessions: impl IntoIterator<Item = Uuid>) {
+        let now = Instant::now();
+        let all = sessions.into_iter().map(|session| (session, now));
+        self.0.write().extend(all);
+    }
+
+    async fn look(&self, vault: &Vault, known_until: Option<Instant>) -> Result<(), VaultError> {
+        let since = match known_until {
+            Some(known_until) => known_until.elapsed() + OVERLAP,
+            None => lifetime(),
+        };
+        let since = time::Duration::try_from(since).unwrap_or(time::Duration::HOUR);
+        let patience = Duration::from_secs(LOOK_SECONDS_MAX);
+        let looked = tokio::time::timeout(patience, vault.sessions_ended(since)).await;
+        let found = looked.map_err(|_| VaultError::Busy)??;
+        if !found.is_empty() {
+            let now = Instant::now();
+            let mut all = self.0.write();
+            for session in found {
+                all.entry(session).or_insert(now);
+            }
+            all.retain(|_, seen| seen.elapsed() < lifetime());
+        }
+        Ok(())
+    }
+}
+
+/// How long an access token may count after its session has ended.
+fn lifetime() -> Duration {
+    Duration::from_secs(ACCESS_TOKEN_SECONDS.unsigned_abs()) + OVERLAP
+}

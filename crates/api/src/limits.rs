@@ -1,0 +1,220 @@
+//! How much one may ask for: points that every request spends, those of writes
+//! more, counted by account or, for strangers, by address. Each answer says how
+//! many are left (draft-ietf-httpapi-ratelimit-headers-10).
+
+use std::sync::Arc;
+
+use poem::{
+    Request,
+    http::{HeaderMap, HeaderName, HeaderValue, Method},
+    web::Data,
+};
+use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
+use vault::{Budget, Limits, Spend, Standing};
+
+use crate::{
+    caller::{Caller, network},
+    identity,
+    problem::{Code, Problem},
+    services::Services,
+    system::Tag,
+};
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Points that a request spends which changes something.
+pub(crate) const WRITE_POINTS: i32 = 5;
+const READ_POINTS: i32 = 1;
+/// What only tells how the server is may always be asked.
+const UNLIMITED: [&str; 2] = ["/health/", "/version"];
+
+/// What one may do how often.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitSettings {
+    /// Points of an address, for requests of nobody.
+    pub anonymous: Budget,
+    /// Points of an account.
+    pub account: Budget,
+    /// Failed sign-ins to one account from one address.
+    pub sign_in: Budget,
+    /// Registrations from one address.
+    pub registration: Budget,
+}
+
+impl LimitSettings {
+    /// Nothing is limited: for tools that measure.
+    pub const NONE: Self = Self {
+        anonymous: Budget::NONE,
+        account: Budget::NONE,
+        sign_in: Budget::NONE,
+        registration: Budget::NONE,
+    };
+
+    fn all(&self) -> [(&'static str, Budget, &'static str); 4] {
+        [
+            (
+                "anonymous",
+                self.anonymous,
+                "Requests without an access token, by address.",
+            ),
+            (
+                "account",
+                self.account,
+                "Requests with an access token, by account.",
+            ),
+            (
+                "sign_in",
+                self.sign_in,
+                "Failed sign-ins to one account, by address.",
+            ),
+            (
+                "registration",
+                self.registration,
+                "Registrations, by address.",
+            ),
+        ]
+    }
+}
+
+/// How often what may be done, and what counts it.
+pub struct Limiting {
+    pub settings: LimitSettings,
+    pub counted: Limits,
+}
+
+/// What a request spent.
+pub(crate) struct Metered {
+    policy: &'static str,
+    budget: Budget,
+    standing: Standing,
+}
+
+impl Metered {
+    /// None where nothing is limited.
+    pub async fn spend(request: &Request) -> Option<Self> {
+        let path = request.uri().path();
+        if UNLIMITED.iter().any(|prefix| path.starts_with(prefix)) {
+            return None;
+        }
+        let limiting = &request.data::<Arc<Services>>()?.limits;
+        let settings = &limiting.settings;
+        let (policy, budget, whose) = match identity::account_of(request) {
+            Some(account) => ("account", settings.account, account.to_string()),
+            None => {
+                let address = Caller::address_of(request).map(network);
+                let address = address.map_or_else(String::new, |address| address.to_string());
+                ("anonymous", settings.anonymous, address)
+            }
+        };
+        if budget.points == 0 {
+            return None;
+        }
+        let reads = matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
+        let spend = Spend {
+            budget,
+            purpose: policy,
+            whose,
+            points: if reads { READ_POINTS } else { WRITE_POINTS },
+        };
+        let standing = limiting.counted.spend(&[spend]).await.pop()?;
+        Some(Self {
+            policy,
+            budget,
+            standing,
+        })
+    }
+
+    pub fn check(&self) -> Result<(), Problem> {
+        match self.standing.enough {
+            true => Ok(()),
+            false => Err(too_many(&self.standing)),
+        }
+    }
+
+    pub fn dress(&self, headers: &mut HeaderMap) {
+        let Self { policy, budget, .. } = self;
+        let (points, window) = (budget.points, budget.window.as_secs());
+        let told = format!("\"{policy}\";q={points};w={window}");
+        let left = self.standing.remaining;
+        let seconds = self.standing.full_in.as_secs_f64().ceil();
+        let now = format!("\"{policy}\";r={left};t={seconds}");
+        for (name, value) in [(RATE_LIMIT_POLICY, told), (RATE_LIMIT, now)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+pub(crate) fn too_many(standing: &Standing) -> Problem {
+    let seconds = standing.enough_in.as_secs_f64().ceil().max(1.0);
+    let detail = format!("Try again in {seconds} seconds.");
+    Problem::new(Code::TooManyRequests, detail).retry_after(seconds as u32)
+}
+
+/// A limit.
+#[derive(Object)]
+#[oai(example)]
+struct Policy {
+    /// As in RateLimit-Policy.
+    name: String,
+    /// What is counted, and by what.
+    description: String,
+    /// Within the window; they come back evenly.
+    points: u32,
+    window_seconds: u64,
+}
+
+impl Example for Policy {
+    fn example() -> Self {
+        Self {
+            name: "account".into(),
+            description: "Requests with an access token, by account.".into(),
+            points: 600,
+            window_seconds: 60,
+        }
+    }
+}
+
+/// What is limited here.
+#[derive(Object)]
+#[oai(example)]
+struct PolicyList {
+    items: Vec<Policy>,
+    /// Points that a request spends which changes something; others spend one.
+    write_points: i32,
+}
+
+impl Example for PolicyList {
+    fn example() -> Self {
+        Self {
+            items: vec![Policy::example()],
+            write_points: WRITE_POINTS,
+        }
+    }
+}
+
+pub struct LimitsApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::System")]
+impl LimitsApi {
+    /// What is limited
+    #[oai(path = "/limits", method = "get", operation_id = "listLimits")]
+    async fn list(&self, services: Data<&Arc<Services>>) -> Json<PolicyList> {
+        let all = services.limits.settings.all().into_iter();
+        let limited = all.filter(|(_, budget, _)| budget.points > 0);
+        let items = limited.map(|(name, budget, description)| Policy {
+            name: name.into(),
+            description: description.into(),
+            points: budget.points,
+            window_seconds: budget.window.as_secs(),
+        });
+        Json(PolicyList {
+            items: items.collect(),
+            write_points: WRITE_POINTS,
+        })
+    }
+}

@@ -1,0 +1,276 @@
+//! What posts look like on the wire. It refuses to ask anybody.
+
+use kernel::Uuid;
+use poem_openapi::{Enum, Object, types::Example};
+use readmodel::posts::{PostRow, RevisionRow};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::{identity::Viewer, sessions::Session};
+
+/// Who may see a post, besides its author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum PostVisibility {
+    Public,
+    Followers,
+}
+
+/// Something to say.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
+pub struct NewPost {
+    #[oai(validator(min_length = 1, max_length = 5000))]
+    pub(super) text: String,
+    /// `public` where it is left out.
+    pub(super) visibility: Option<PostVisibility>,
+    /// A BCP 47 tag.
+    #[oai(validator(min_length = 2, max_length = 35))]
+    pub(super) language: Option<String>,
+    /// A free JSON object of at most 4 KiB, 4 levels deep.
+    pub(super) metadata: Option<Value>,
+    /// The post or reply that this answers.
+    pub(super) reply_to_id: Option<Uuid>,
+}
+
+impl Example for NewPost {
+    fn example() -> Self {
+        Self {
+            text: "Hello #world".into(),
+            visibility: Some(PostVisibility::Public),
+            language: Some("en".into()),
+            metadata: Some(serde_json::json!({"category": "greetings"})),
+            reply_to_id: None,
+        }
+    }
+}
+
+/// What a post says from now on; fields that are left out stay.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
+pub struct PostEdit {
+    #[oai(validator(min_length = 1, max_length = 5000))]
+    pub(super) text: String,
+    /// A BCP 47 tag.
+    #[oai(validator(min_length = 2, max_length = 35))]
+    pub(super) language: Option<String>,
+    /// A free JSON object of at most 4 KiB, 4 levels deep.
+    pub(super) metadata: Option<Value>,
+}
+
+impl Example for PostEdit {
+    fn example() -> Self {
+        Self {
+            text: "Hello, #world!".into(),
+            language: None,
+            metadata: None,
+        }
+    }
+}
+
+/// Who wrote it.
+#[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct Author {
+    pub(super) id: Uuid,
+    pub(super) handle: String,
+    pub(super) display_name: Option<String>,
+}
+
+/// What the one who looks has done with it.
+#[derive(Object)]
+pub struct ViewerState {
+    pub(super) liked: bool,
+}
+
+/// A post as the one who looks sees it.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct Post {
+    pub(super) id: Uuid,
+    pub(super) author: Author,
+    /// Missing where the author's personal data was erased.
+    pub(super) text: Option<String>,
+    pub(super) language: Option<String>,
+    pub(super) visibility: PostVisibility,
+    pub(super) metadata: Option<Value>,
+    /// Folded, without the mark.
+    pub(super) hashtags: Vec<String>,
+    /// Accounts that were mentioned.
+    pub(super) mention_ids: Vec<Uuid>,
+    pub(super) reply_to_id: Option<Uuid>,
+    /// The post that the thread began with.
+    pub(super) root_id: Option<Uuid>,
+    pub(super) created_at: OffsetDateTime,
+    pub(super) edited_at: Option<OffsetDateTime>,
+    /// For `If-Match`.
+    pub(super) version: u64,
+    pub(super) likes_count: i64,
+    pub(super) replies_count: i64,
+    /// Missing where nobody is signed in.
+    pub(super) viewer: Option<ViewerState>,
+}
+
+impl Example for Post {
+    fn example() -> Self {
+        Self {
+            id: Uuid::from_u128(0x0198_b5a2_9c4e_7f00_8123_4567_89ab_7b8a),
+            author: Author {
+                id: Session::example().account_id,
+                handle: "ada".into(),
+                display_name: Some("Ada".into()),
+            },
+            text: Some("Hello #world".into()),
+            language: Some("en".into()),
+            visibility: PostVisibility::Public,
+            metadata: None,
+            hashtags: vec!["world".into()],
+            mention_ids: Vec::new(),
+            reply_to_id: None,
+            root_id: None,
+            created_at: OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000),
+            edited_at: None,
+            version: 1,
+            likes_count: 2,
+            replies_count: 0,
+            viewer: Some(ViewerState { liked: true }),
+        }
+    }
+}
+
+impl Post {
+    pub(crate) fn of(row: PostRow, viewer: Viewer) -> Self {
+        Self {
+            id: row.id.0,
+            author: Author {
+                id: row.author.id.0,
+                handle: row.author.handle,
+                display_name: row.author.display_name,
+            },
+            text: row.text,
+            language: row.language,
+            visibility: match row.followers_only {
+                true => PostVisibility::Followers,
+                false => PostVisibility::Public,
+            },
+            metadata: row.metadata,
+            hashtags: row.hashtags,
+            mention_ids: row.mentions,
+            reply_to_id: row.parent_id.map(|id| id.0),
+            root_id: row.root_id.map(|id| id.0),
+            created_at: row.created_at.to_offset_date_time(),
+            edited_at: row.edited_at.map(|at| at.to_offset_date_time()),
+            version: row.version,
+            likes_count: row.likes,
+            replies_count: row.replies,
+            viewer: viewer.0.map(|_| ViewerState { liked: row.liked }),
+        }
+    }
+
+    pub(crate) fn all(rows: Vec<PostRow>, viewer: Viewer) -> Vec<Self> {
+        let post = |row| Self::of(row, viewer);
+        rows.into_iter().map(post).collect()
+    }
+}
+
+/// A page of posts.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct PostPage {
+    pub items: Vec<Post>,
+    /// Send it as `cursor` for the next page; missing on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl Example for PostPage {
+    fn example() -> Self {
+        Self {
+            items: vec![Post::example()],
+            next_cursor: None,
+        }
+    }
+}
+
+/// Posts in the order that they were asked for.
+#[derive(Object)]
+#[oai(example)]
+pub struct PostBatch {
+    pub(super) items: Vec<Post>,
+}
+
+impl Example for PostBatch {
+    fn example() -> Self {
+        Self {
+            items: vec![Post::example()],
+        }
+    }
+}
+
+/// A post in its thread.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct Thread {
+    /// What it replies to, from the root down; the nearest 100.
+    pub(super) ancestors: Vec<Post>,
+    pub(super) post: Post,
+    /// All that is below it, nested replies too, oldest first.
+    pub(super) descendants: Vec<Post>,
+    /// Send it as `cursor` for more descendants; missing where there are none.
+    pub(super) next_cursor: Option<String>,
+}
+
+impl Example for Thread {
+    fn example() -> Self {
+        Self {
+            ancestors: Vec::new(),
+            post: Post::example(),
+            descendants: Vec::new(),
+            next_cursor: None,
+        }
+    }
+}
+
+/// What a post said before.
+#[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct Revision {
+    pub(super) version: u64,
+    pub(super) text: Option<String>,
+    pub(super) language: Option<String>,
+    pub(super) metadata: Option<Value>,
+    pub(super) written_at: OffsetDateTime,
+}
+
+impl From<RevisionRow> for Revision {
+    fn from(row: RevisionRow) -> Self {
+        Self {
+            version: row.version,
+            text: row.text,
+            language: row.language,
+            metadata: row.metadata,
+            written_at: row.written_at.to_offset_date_time(),
+        }
+    }
+}
+
+/// Earlier versions, the latest first.
+#[derive(Object)]
+#[oai(example)]
+pub struct History {
+    pub(super) items: Vec<Revision>,
+}
+
+impl Example for History {
+    fn example() -> Self {
+        let revision = Revision {
+            version: 1,
+            text: Some("Helo #world".into()),
+            language: Some("en".into()),
+            metadata: None,
+            written_at: OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000),
+        };
+        Self {
+            items: vec![revision],
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Rate limits: budgets of points that come back with time (GCRA), counted in
+//! the views server for all processes at once, one script a request. Where that
+//! server is away each process counts by itself, so that nothing stops and
+//! nothing is unlimited. It refuses to know what the points are for.
+
+use std::{
+    collections::HashMap,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use redis::{
+    Client, RedisResult, Script,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use sha2::{Digest, Sha256};
+
+const SPEND: &str = include_str!("limits.lua");
+/// Requests wait for this, so it is short.
+const RESPONSE_MILLISECONDS_MAX: u64 = 100;
+const CONNECT_MILLISECONDS_MAX: u64 = 100;
+/// After a failure it is left alone so long.
+const AWAY_MILLISECONDS: u64 = 1_000;
+/// Budgets that one process counts by itself; full ones are forgotten first.
+const LOCAL_MAX: usize = 100_000;
+
+/// So many points, which come back evenly within a time; none: unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub points: u32,
+    pub window: Duration,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a limit is written as points/seconds, such as 5/300, or off")]
+pub struct InvalidBudget;
+
+impl FromStr for Budget {
+    type Err = InvalidBudget;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBudget> {
+        if text == "off" {
+            return Ok(Self::NONE);
+        }
+        let (points, seconds) = text.split_once('/').ok_or(InvalidBudget)?;
+        let points = points.parse().map_err(|_| InvalidBudget)?;
+        let seconds: u32 = seconds.parse().map_err(|_| InvalidBudget)?;
+        match points > 0 && seconds > 0 {
+            true => Ok(Self {
+                points,
+                window: Duration::from_secs(seconds.into()),
+            }),
+            false => Err(InvalidBudget),
+        }
+    }
+}
+
+impl Budget {
+    /// Nothing is limited.
+    pub const NONE: Self = Self {
+        points: 0,
+        window: Duration::from_secs(1),
+    };
+
+    /// Microseconds that one point takes to come back.
+    fn each(&self) -> i64 {
+        self.whole() / i64::from(self.points.max(1))
+    }
+
+    fn whole(&self) -> i64 {
+        i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    fn remaining(&self, until_full: i64) -> u32 {
+        let left = (self.whole() - until_full).max(0) / self.each().max(1);
+        u32::try_from(left).unwrap_or(u32::MAX).min(self.points)
+    }
+}
+
+/// Points of somebody's budget.
+#[derive(Clone, Debug)]
+pub struct Spend {
+    pub budget: Budget,
+    /// What the budget is for, and whose it is: kept as a hash.
+    pub purpose: &'static str,
+    pub whose: String,
+    /// Negative: given back.
+    pub points: i32,
+}
+
+/// How one budget stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether there were enough points in it. Only where all budgets have
+    /// enough, any is spent.
+    pub enough: bool,
+    pub remaining: u32,
+    /// Until it is full again.
+    pub full_in: Duration,
+    /// Until there are enough.
+    pub enough_in: Duration,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Limits(Arc<Inner>);
+
+struct Inner {
+    manager: ConnectionManager,
+    prefix: String,
+    script: Script,
+    /// Milliseconds after `began` until which the server is left alone.
+    away_until: AtomicU64,
+    began: Instant,
+    local: Mutex<HashMap<[u8; 16], i64>>,
+}
+
+impl Limits {
+    /// `url` of the views server; connects when first used.
+    pub fn new(url: &str, prefix: &str) -> RedisResult<Self> {
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(Duration::from_millis(CONNECT_MILLISECONDS_MAX)))
+            .set_response_timeout(Some(Duration::from_millis(RESPONSE_MILLISECONDS_MAX)));
+        let client = Client::open(url)?;
+        Ok(Self(Arc::new(Inner {
+            manager: ConnectionManager::new_lazy_with_config(client, config)?,
+            prefix: prefix.to_owned(),
+            script: Script::new(SPEND),
+            away_until: AtomicU64::new(0),
+            began: Instant::now(),
+            local: Mutex::default(),
+        })))
+    }
+
+    /// Spends all, or nothing where one budget has not enough.
+    pub async fn spend(&self, spends: &[Spend]) -> Vec<Standing> {
+        let now = self.0.began.elapsed().as_millis() as u64;
+        if now >= self.0.away_until.load(Ordering::Relaxed) {
+            match self.ask(spends).await {
+                Ok(standings) => return standings,
+                Err(error) => {
+                    let until = now + AWAY_MILLISECONDS;
+                    self.0.away_until.store(until, Ordering::Relaxed);
+                    tracing::warn!(%error, "the views server does not count; counts here");
+                }
+            }
+        }
+        self.count_here(spends)
+    }
+
+    async fn ask(&self, spends: &[Spend]) -> RedisResult<Vec<Standing>> {
+        let mut call = self.0.script.prepare_invoke();
+        for spend in spends {
+            let key = hex::encode(spend.key());
+            call.key(format!("{}:limit:{key}", self.0.prefix));
+            call.arg(spend.points)
+                .arg(spend.budget.each())
+                .arg(spend.budget.whole());
+        }
+        let mut manager = self.0.manager.clone();
+        let answer: Vec<i64> = call.invoke_async(&mut manager).await?;
+        let standings = spends.iter().zip(answer.chunks_exact(3));
+        Ok(standings
+            .map(|(spend, of)| spend.standing(of[0] == 1, of[1], of[2]))
+            .collect())
+    }
+
+    /// The same as the script, for this process alone.
+    fn count_here(&self, spends: &[Spend]) -> Vec<Standing> {
+        let now = i64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let mut local = self.0.local.lock();
+        if local.len() + spends.len() > LOCAL_MAX {
+            local.retain(|_, arrival| *arrival > now);
+        }
+        // All of them in use: whoever is not counted yet begins anew.
+        if local.len() + spends.len() > LOCAL_MAX {
+            local.clear();
+        }
+        count(&mut local, spends, now)
+    }
+}
+
+fn count(arrivals: &mut HashMap<[u8; 16], i64>, spends: &[Spend], now: i64) -> Vec<Standing> {
+    let looked: Vec<_> = spends
+        .iter()
+        .map(|spend| {
+            let (key, budget) = (spend.key(), spend.budget);
+            let arrival = arrivals.get(&key).copied().unwrap_or(now).max(now);
+            let later = (arrival + i64::from(spend.points) * budget.each()).max(now);
+            let wait = later - now - budget.whole();
+            let enough = wait <= 0 || spend.points <= 0;
+            (key, arrival, later, enough, wait.max(0))
+        })
+        .collect();
+    let all = looked.iter().all(|(_, _, _, enough, _)| *enough);
+    let mut standings = Vec::with_capacity(spends.len());
+    for (spend, (key, arrival, later, enough, wait)) in spends.iter().zip(looked) {
+        let at = if all { later } else { arrival };
+        if all && later > now {
+            arrivals.insert(key, later);
+        } else if all {
+            arrivals.remove(&key);
+        }
+        standings.push(spend.standing(enough, at - now, wait));
+    }
+    standings
+}
+
+impl Spend {
+    /// 128 bits that tell nobody whose it is.
+    fn key(&self) -> [u8; 16] {
+        let hash = Sha256::new()
+            .chain_update(self.purpose)
+            .chain_update([0])
+            .chain_update(&self.whose)
+            .finalize();
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash[..16]);
+        key
+    }
+
+    fn standing(&self, enough: bool, until_full: i64, wait: i64) -> Standing {
+        let micros = |micros: i64| Duration::from_micros(micros.max(0).unsigned_abs());
+        Standing {
+            enough,
+            remaining: self.budget.remaining(until_full),
+            full_in: micros(until_full),
+            enough_in: micros(wait),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use devservices::{Programs, RedisOptions, RedisRole, RedisServer};
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn spend(whose: &str, points: i32) -> Spend {
+        Spend {
+            budget: Budget {
+                points: 5,
+                window: Duration::from_secs(300),
+            },
+            purpose: "test",
+            whose: whose.into(),
+            points,
+        }
+    }
+
+    #[test]
+    fn points_come_back_evenly_and_a_refusal_spends_none() {
+        let mut local = HashMap::new();
+        let mut at = |seconds: i64, spends: &[Spend]| count(&mut local, spends, seconds * SECOND);
+        for left in (0..5).rev() {
+            let standing = at(0, &[spend("ada", 1)])[0];
+            assert_eq!((standing.enough, standing.remaining), (true, left));
+        }
+        let refused = at(0, &[spend("ada", 1)])[0];
+        assert_eq!((refused.enough, refused.remaining), (false, 0));
+        assert_eq!(refused.enough_in, Duration::from_secs(60));
+        assert_eq!(refused.full_in, Duration::from_secs(300));
+        // One without points keeps the other from spending.
+        let both = at(0, &[spend("bob", 1), spend("ada", 1)]);
+        assert!(both[0].enough && !both[1].enough);
+        assert_eq!(at(0, &[spend("bob", 5)])[0].remaining, 0);
+        assert!(!at(59, &[spend("ada", 1)])[0].enough);
+        assert!(at(60, &[spend("ada", 1)])[0].enough);
+        // Given back, and never more than there was.
+        assert_eq!(at(60, &[spend("ada", -1)])[0].remaining, 1);
+        assert_eq!(at(60, &[spend("ada", -100)])[0].remaining, 5);
+        assert_eq!(at(1_000, &[spend("bob", 0)])[0].remaining, 5);
+    }
+
+    #[test]
+    fn a_budget_reads_as_points_and_seconds() {
+        let five = spend("", 1).budget;
+        assert_eq!("5/300".parse(), Ok(five));
+        assert_eq!("off".parse(), Ok(Budget::NONE));
+        for wrong in ["", "5", "0/300", "5/0", "-1/3", "5/300s", "5/99999999999"] {
+            assert_eq!(wrong.parse::<Budget>(), Err(InvalidBudget), "{wrong}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_processes_count_together_and_alone_where_the_server_is_away() {
+        let programs = Programs::find().unwrap();
+        let options = RedisOptions::throwaway(&programs, RedisRole::Views).unwrap();
+        let mut server = RedisServer::start(options).await.unwrap();
+        let (one, other) = (
+            Limits::new(server.url(), "t").unwrap(),
+            Limits::new(server.url(), "t").unwrap(),
+        );
+        let racing = (0..40).map(|number| {
+            let limits = [&one, &other][number % 2].clone();
+            tokio::spawn(async move { limits.spend(&[spend("ada", 1)]).await[0].enough })
+        });
+        let mut let_in = 0;
+        for race in racing.collect::<Vec<_>>() {
+            let_in += u32::from(race.await.unwrap());
+        }
+        assert_eq!(let_in, 5);
+        let standing = other.spend(&[spend("ada", 1)]).await[0];
+        assert!(standing.enough_in > Duration::from_secs(50));
+        assert_eq!(one.spend(&[spend("ada", -1)]).await[0].remaining, 1);
+        let both = other.spend(&[spend("bob", 1), spend("ada", 2)]).await;
+        assert!(both[0].enough && !both[1].enough);
+        assert_eq!(one.spend(&[spend("bob", 5)]).await[0].remaining, 0);
+
+        server.kill().await.unwrap();
+        for left in (0..5).rev() {
+            assert_eq!(one.spend(&[spend("ada", 1)]).await[0].remaining, left);
+        }
+        assert!(!one.spend(&[spend("ada", 1)]).await[0].enough);
+    }
+}

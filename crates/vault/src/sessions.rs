@@ -1,0 +1,468 @@
+//! Sessions: who is signed in, and where. A session lives while its refresh
+//! token is used; each use gives the next token. It refuses to keep a token:
+//! their hashes stand here, and nobody can sign in with those.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use kernel::{AccountId, Uuid};
+use sea_orm::{
+    DbErr,
+    sqlx::{self, PgPool, Row, postgres::PgRow},
+};
+use sha2::{Digest, Sha256};
+use time::{Duration, OffsetDateTime};
+
+use crate::{Vault, VaultError};
+
+/// How long a session lives after the last use of its refresh token.
+pub const SESSION_DAYS: i64 = 30;
+/// Of one account at once; the one that was not seen for the longest time ends.
+pub const SESSIONS_MAX: i64 = 100;
+/// How long the token before still gives what it gave: its reply may be lost.
+/// Longer, and a thief who refreshes in turn with the owner goes unseen.
+pub const RETRY_SECONDS: i64 = 60;
+/// How long an ended session stays in its table: whoever refuses access tokens
+/// of it has seen it by then.
+const KEPT_AFTER_END_SECONDS: i64 = 60 * 60;
+/// Tokens that one session is known to have had: about 40 days at one each 15
+/// minutes. Older ones are merely invalid.
+const GENERATIONS_MAX: u32 = 4_096;
+/// A refresh that meets another one at the same moment looks again.
+const TRIES_MAX: u32 = 3;
+const DEVICE_CHARACTERS_MAX: usize = 200;
+const SECRET_BYTES: usize = 32;
+
+type Secret = [u8; SECRET_BYTES];
+
+/// Opaque to clients: the session and 256 bits, 64 characters in all. Never
+/// printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken {
+    session: Uuid,
+    secret: Secret,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a refresh token")]
+pub struct InvalidRefreshToken;
+
+impl RefreshToken {
+    /// For the client alone.
+    pub fn reveal(&self) -> String {
+        let bytes = [self.session.as_bytes(), self.secret.as_slice()].concat();
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn hash(&self) -> Vec<u8> {
+        Sha256::digest(self.secret).to_vec()
+    }
+
+    /// The same each time, so that whoever asks again after a lost reply gets
+    /// what was lost; nobody knows it without the token itself.
+    fn next(&self, salt: &[u8]) -> Result<Self, VaultError> {
+        let mac = Hmac::<Sha256>::new_from_slice(salt);
+        let mut mac = mac.map_err(|_| VaultError::Hashing)?;
+        mac.update(&self.secret);
+        Ok(Self {
+            session: self.session,
+            secret: mac.finalize().into_bytes().into(),
+        })
+    }
+
+    /// Whether one of the next tokens has this hash.
+    fn led_to(&self, hash: &[u8], salt: &[u8], rotations: i32) -> Result<bool, VaultError> {
+        let mut token = self.clone();
+        for _ in 0..u32::try_from(rotations)
+            .unwrap_or_default()
+            .min(GENERATIONS_MAX)
+        {
+            token = token.next(salt)?;
+            if token.hash() == hash {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl FromStr for RefreshToken {
+    type Err = InvalidRefreshToken;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRefreshToken> {
+        let bytes = URL_SAFE_NO_PAD.decode(text);
+        let bytes = bytes.map_err(|_| InvalidRefreshToken)?;
+        let (session, secret) = bytes.split_at_checked(16).ok_or(InvalidRefreshToken)?;
+        Ok(Self {
+            session: Uuid::from_slice(session).map_err(|_| InvalidRefreshToken)?,
+            secret: secret.try_into().map_err(|_| InvalidRefreshToken)?,
+        })
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RefreshToken({}, …)", self.session)
+    }
+}
+
+/// Where somebody signs in, as their client and their network tell it.
+#[derive(Clone, Default)]
+pub struct Device {
+    name: Option<String>,
+    address: Option<String>,
+}
+
+impl Device {
+    /// `name` is cut where it is too long.
+    pub fn new(name: Option<&str>, address: Option<String>) -> Self {
+        let printable = |name: &str| -> String {
+            let characters = name.chars().filter(|c| !c.is_control());
+            characters.take(DEVICE_CHARACTERS_MAX).collect()
+        };
+        let name = name.map(printable).filter(|name| !name.is_empty());
+        Self { name, address }
+    }
+}
+
+/// A session that lives, as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub id: Uuid,
+    pub device: Option<String>,
+    pub address: Option<String>,
+    pub began_at: OffsetDateTime,
+    pub seen_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+}
+
+/// What using a refresh token gives.
+#[derive(Clone, Debug)]
+pub enum Refreshed {
+    Next {
+        account: AccountId,
+        session: Uuid,
+        token: RefreshToken,
+    },
+    /// There is no such token, or its session has expired.
+    Unknown,
+    /// The session was ended before.
+    Ended,
+    /// The token was used before: somebody has it who should not, and the
+    /// session is ended now.
+    Reused { session: Uuid },
+}
+
+impl Vault {
+    /// A new session, and its first token.
+    pub async fn begin_session(
+        &self,
+        account: AccountId,
+        device: &Device,
+    ) -> Result<(Uuid, RefreshToken), VaultError> {
+        let token = RefreshToken {
+            session: Uuid::now_v7(),
+            secret: random()?,
+        };
+        let salt: Secret = random()?;
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "DELETE FROM vault.sessions WHERE account_id = $1
+               AND least(ended_at, expires_at) < now() - make_interval(secs => $2)",
+        )
+        .bind(account.0)
+        .bind(KEPT_AFTER_END_SECONDS as f64)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "UPDATE vault.sessions SET ended_at = now() WHERE id IN (
+                 SELECT id FROM vault.sessions WHERE account_id = $1 AND ended_at IS NULL
+                 ORDER BY seen_at DESC OFFSET $2)",
+        )
+        .bind(account.0)
+        .bind(SESSIONS_MAX - 1)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "INSERT INTO vault.sessions
+                 (id, account_id, device, address, salt, token_hash, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))",
+        )
+        .bind(token.session)
+        .bind(account.0)
+        .bind(&device.name)
+        .bind(&device.address)
+        .bind(salt.as_slice())
+        .bind(token.hash())
+        .bind(SESSION_DAYS as i32)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok((token.session, token))
+    }
+
+    /// Uses a token: one of many who do so at once moves the session on, and the
+    /// others get the same answer.
+    pub async fn refresh_session(
+        &self,
+        token: &RefreshToken,
+        device: &Device,
+    ) -> Result<Refreshed, VaultError> {
+        for _ in 0..TRIES_MAX {
+            if let Some(refreshed) = self.try_refresh(token, device).await? {
+                return Ok(refreshed);
+            }
+        }
+        Err(VaultError::Busy)
+    }
+
+    /// None where somebody else moved the session meanwhile.
+    async fn try_refresh(
+        &self,
+        token: &RefreshToken,
+        device: &Device,
+    ) -> Result<Option<Refreshed>, VaultError> {
+        let row = sqlx::query(
+            "SELECT account_id, salt, token_hash, rotations, ended_at IS NOT NULL AS ended,
+                 expires_at < now() AS expired,
+                 rotated_at > now() - make_interval(secs => $2) AS rotated_lately
+             FROM vault.sessions WHERE id = $1",
+        )
+        .bind(token.session)
+        .bind(RETRY_SECONDS as f64)
+        .fetch_optional(self.pool())
+        .await?;
+        let Some(row) = row else {
+            return Ok(Some(Refreshed::Unknown));
+        };
+        let current: Vec<u8> = row.try_get("token_hash")?;
+        let salt: Vec<u8> = row.try_get("salt")?;
+        let rotations: i32 = row.try_get("rotations")?;
+        let own = token.hash() == current;
+        if !own && !token.led_to(&current, &salt, rotations)? {
+            return Ok(Some(Refreshed::Unknown));
+        }
+        if row.try_get("expired")? {
+            return Ok(Some(Refreshed::Unknown));
+        }
+        if row.try_get("ended")? {
+            return Ok(Some(Refreshed::Ended));
+        }
+        let (session, next) = (token.session, token.next(&salt)?);
+        let account = AccountId(row.try_get("account_id")?);
+        let refreshed = |token| Refreshed::Next {
+            account,
+            session,
+            token,
+        };
+        if !own {
+            let lately: Option<bool> = row.try_get("rotated_lately")?;
+            if next.hash() == current && lately == Some(true) {
+                return Ok(Some(refreshed(next)));
+            }
+            self.end_session(account, session).await?;
+            return Ok(Some(Refreshed::Reused { session }));
+        }
+        let moved = sqlx::query(
+            "UPDATE vault.sessions SET token_hash = $3, rotations = rotations + 1,
+                 rotated_at = now(), seen_at = now(),
+                 expires_at = now() + make_interval(days => $4),
+                 device = coalesce($5, device), address = coalesce($6, address)
+             WHERE id = $1 AND token_hash = $2 AND ended_at IS NULL",
+        )
+        .bind(token.session)
+        .bind(current)
+        .bind(next.hash())
+        .bind(SESSION_DAYS as i32)
+        .bind(&device.name)
+        .bind(&device.address)
+        .execute(self.pool())
+        .await?;
+        Ok((moved.rows_affected() == 1).then(|| refreshed(next)))
+    }
+
+    /// The sessions of an account that live, the one seen last first; at most
+    /// `SESSIONS_MAX`.
+    pub async fn sessions(&self, account: AccountId) -> Result<Vec<Session>, VaultError> {
+        let rows = sqlx::query(
+            "SELECT id, device, address, began_at, seen_at, expires_at FROM vault.sessions
+             WHERE account_id = $1 AND ended_at IS NULL AND expires_at > now()
+             ORDER BY seen_at DESC, id LIMIT $2",
+        )
+        .bind(account.0)
+        .bind(SESSIONS_MAX)
+        .fetch_all(self.pool())
+        .await?;
+        Ok(rows.iter().map(session).collect::<Result<_, _>>()?)
+    }
+
+    /// Whether the account was signed in from there lately.
+    pub async fn knows_address(
+        &self,
+        account: AccountId,
+        address: &str,
+    ) -> Result<bool, VaultError> {
+        let sql = "SELECT 1 AS one FROM vault.sessions WHERE account_id = $1 AND address = $2";
+        let known = sqlx::query(sql).bind(account.0).bind(address);
+        Ok(known.fetch_optional(self.pool()).await?.is_some())
+    }
+
+    /// Whether it was one of this account's that lived.
+    pub async fn end_session(&self, account: AccountId, session: Uuid) -> Result<bool, VaultError> {
+        let ended = sqlx::query(
+            "UPDATE vault.sessions SET ended_at = now()
+             WHERE id = $1 AND account_id = $2 AND ended_at IS NULL AND expires_at > now()",
+        )
+        .bind(session)
+        .bind(account.0)
+        .execute(self.pool())
+        .await?;
+        Ok(ended.rows_affected() == 1)
+    }
+
+    /// Ends all sessions of an account but `kept`; returns which.
+    pub async fn end_other_sessions(
+        &self,
+        account: AccountId,
+        kept: Uuid,
+    ) -> Result<Vec<Uuid>, VaultError> {
+        let rows = sqlx::query(
+            "UPDATE vault.sessions SET ended_at = now()
+             WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL RETURNING id",
+        )
+        .bind(account.0)
+        .bind(kept)
+        .fetch_all(self.pool())
+        .await?;
+        ids(&rows)
+    }
+
+    /// Replaces a password hash that is still `old`, and ends all sessions of
+    /// the account but `kept`, in one step; returns which, or none where the
+    /// hash is another one meanwhile.
+    pub async fn change_password(
+        &self,
+        account: AccountId,
+        old: &str,
+        new: &str,
+        kept: Uuid,
+    ) -> Result<Option<Vec<Uuid>>, VaultError> {
+        let mut transaction = self.begin().await?;
+        let changed = sqlx::query(
+            "UPDATE vault.credentials SET password_hash = $3
+             WHERE account_id = $1 AND password_hash = $2",
+        )
+        .bind(account.0)
+        .bind(old)
+        .bind(new)
+        .execute(&mut *transaction)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let rows = sqlx::query(
+            "UPDATE vault.sessions SET ended_at = now()
+             WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL RETURNING id",
+        )
+        .bind(account.0)
+        .bind(kept)
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        ids(&rows).map(Some)
+    }
+
+    /// The sessions that were ended in the last `since`, whose access tokens may
+    /// not have expired yet.
+    pub async fn sessions_ended(&self, since: Duration) -> Result<Vec<Uuid>, VaultError> {
+        let rows = sqlx::query(
+            "SELECT id FROM vault.sessions WHERE ended_at > now() - make_interval(secs => $1)",
+        )
+        .bind(since.as_seconds_f64())
+        .fetch_all(self.pool())
+        .await?;
+        ids(&rows)
+    }
+
+    fn pool(&self) -> &PgPool {
+        self.database().get_postgres_connection_pool()
+    }
+}
+
+impl From<sqlx::Error> for VaultError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
+    }
+}
+
+fn session(row: &PgRow) -> sqlx::Result<Session> {
+    Ok(Session {
+        id: row.try_get("id")?,
+        device: row.try_get("device")?,
+        address: row.try_get("address")?,
+        began_at: row.try_get("began_at")?,
+        seen_at: row.try_get("seen_at")?,
+        expires_at: row.try_get("expires_at")?,
+    })
+}
+
+fn ids(rows: &[PgRow]) -> Result<Vec<Uuid>, VaultError> {
+    let ids = rows.iter().map(|row| row.try_get("id"));
+    Ok(ids.collect::<sqlx::Result<_>>()?)
+}
+
+fn random() -> Result<Secret, VaultError> {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes).map_err(|_| VaultError::Hashing)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token() -> Result<RefreshToken, VaultError> {
+        Ok(RefreshToken {
+            session: Uuid::now_v7(),
+            secret: random()?,
+        })
+    }
+
+    #[test]
+    fn a_token_reads_back_and_is_never_printed() -> Result<(), VaultError> {
+        let token = token()?;
+        let shown = token.reveal();
+        assert_eq!((shown.len(), shown.parse()), (64, Ok(token.clone())));
+        assert!(!format!("{token:?}").contains(&shown[30..]));
+        for wrong in [
+            "",
+            "a",
+            &shown[1..],
+            &format!("{shown}AAAA"),
+            &"é".repeat(64),
+        ] {
+            assert_eq!(wrong.parse::<RefreshToken>(), Err(InvalidRefreshToken));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_former_token_is_told_from_a_forged_one() -> Result<(), VaultError> {
+        let (first, salt) = (token()?, random()?);
+        let mut current = first.clone();
+        for _ in 0..100 {
+            current = current.next(&salt)?;
+        }
+        let hash = current.hash();
+        assert!(first.led_to(&hash, &salt, 100)?);
+        assert!(!first.led_to(&hash, &salt, 99)?);
+        assert!(!current.led_to(&hash, &salt, 100)?);
+        let forged = RefreshToken {
+            secret: random()?,
+            ..first
+        };
+        assert!(!forged.led_to(&hash, &salt, 100)?);
+        Ok(())
+    }
+}

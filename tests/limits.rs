@@ -1,0 +1,103 @@
+//! Everybody may ask for so much, and is told how much is left.
+
+use api::LimitSettings;
+use reqwest::Method;
+use serde_json::json;
+use testkit::{App, Servers};
+
+/// Six points in a minute for strangers, and twenty for accounts.
+async fn limited(servers: Servers) -> App {
+    let limits = LimitSettings {
+        anonymous: "6/60".parse().unwrap(),
+        account: "20/60".parse().unwrap(),
+        ..LimitSettings::NONE
+    };
+    App::limited(servers, limits).await
+}
+
+const LOCAL: &str = "/v1/timelines/local";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_answer_tells_what_is_left_and_a_write_spends_more() {
+    let app = limited(Servers::shared().await).await;
+    // Five of the six points of this address.
+    let ada = app.client().register("ada").await;
+    app.settle().await;
+    let strangers = app.client().get(LOCAL).await.expect(200);
+    assert_eq!(
+        strangers.header("ratelimit-policy"),
+        "\"anonymous\";q=6;w=60"
+    );
+    assert!(strangers.header("ratelimit").contains("r=0;"));
+    let refused = app.client().get(LOCAL).await;
+    let refused = refused.problem(429, "too_many_requests");
+    let seconds: u32 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=10).contains(&seconds), "{seconds}");
+    assert!(refused.header("ratelimit").contains("r=0;"));
+    // Neither other addresses nor accounts at the same one are refused.
+    let elsewhere = [("X-Forwarded-For", "198.51.100.9")];
+    let elsewhere = app
+        .client()
+        .send(Method::GET, LOCAL, None, &elsewhere)
+        .await;
+    assert!(elsewhere.expect(200).header("ratelimit").contains("r=5;"));
+
+    let read = ada.client.get(LOCAL).await.expect(200);
+    assert_eq!(read.header("ratelimit-policy"), "\"account\";q=20;w=60");
+    assert!(read.header("ratelimit").contains("r=19;"));
+    let body = || json!({"text": "five points"});
+    let wrote = ada.client.post("/v1/posts", body()).await.expect(201);
+    assert!(wrote.header("ratelimit").contains("r=14;"));
+    // A refusal is an answer, and one that is not found too.
+    let missing = ada.client.get("/v1/nothing").await.expect(404);
+    assert!(missing.header("ratelimit").contains("r=13;"));
+    for _ in 0..2 {
+        ada.client.post("/v1/posts", body()).await.expect(201);
+    }
+    let refused = ada.client.post("/v1/posts", body()).await;
+    refused.problem(429, "too_many_requests");
+    // What is left is enough for a read.
+    app.settle().await;
+    ada.client.get(LOCAL).await.expect(200);
+    // Whoever watches the server is not counted.
+    for _ in 0..30 {
+        let live = app.client().get("/health/live").await.expect(200);
+        assert_eq!(live.headers.get("ratelimit"), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_count_together_and_the_policies_are_listed() {
+    let app = limited(Servers::shared().await).await;
+    let other = limited(app.servers.clone()).await;
+    let mut let_in = 0;
+    for number in 0..12 {
+        let one = if number % 2 == 0 { &app } else { &other };
+        let answer = one.client().get("/v1/limits").await;
+        let_in += u32::from(answer.status == 200);
+        if number == 0 {
+            let names: Vec<_> = answer.body["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|policy| (policy["name"].as_str(), policy["points"].as_i64()))
+                .collect();
+            let told = [(Some("anonymous"), Some(6)), (Some("account"), Some(20))];
+            assert_eq!(names, told);
+            assert_eq!(answer.number("/write_points"), 5);
+        }
+    }
+    assert_eq!(let_in, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_views_server_each_process_counts_by_itself() {
+    let mut servers = Servers::shared().await;
+    servers.redis_views = "redis://127.0.0.1:1".into();
+    let app = limited(servers).await;
+    let mut statuses = Vec::new();
+    for _ in 0..8 {
+        statuses.push(app.client().get(LOCAL).await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 429, 429]);
+}

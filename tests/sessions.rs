@@ -1,0 +1,387 @@
+//! Signing in, staying so, signing out: on every process.
+
+use api::LimitSettings;
+use reqwest::Method;
+use sea_orm::ConnectionTrait;
+use serde_json::{Value, json};
+use testkit::{Answer, App, Client, Person, Servers, until};
+
+/// How long an ended session may still be let in elsewhere.
+const FINAL_SECONDS: u64 = 5;
+
+async fn sign_in(app: &App, person: &Person, device: &str) -> Answer {
+    let body = json!({"login": person.email, "password": person.password});
+    let device = [("User-Agent", device)];
+    let client = app.client();
+    let signed_in = client.send(Method::POST, "/v1/sessions", Some(body), &device);
+    signed_in.await.expect(201)
+}
+
+async fn refresh(app: &App, token: &str) -> Answer {
+    let body = json!({ "refresh_token": token });
+    app.client().post("/v1/sessions/refresh", body).await
+}
+
+fn client(app: &App, session: &Answer) -> Client {
+    app.client().with_token(session.text("/access_token"))
+}
+
+async fn sessions(client: &Client) -> Vec<Value> {
+    let list = client.get("/v1/sessions").await.expect(200);
+    list.body["items"].as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stays_signed_in_by_refreshing() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    app.settle().await;
+    let first = sign_in(&app, &ada, "a telephone").await;
+    assert_eq!(first.number("/refresh_expires_in"), 30 * 24 * 60 * 60);
+
+    let second = refresh(&app, &first.text("/refresh_token"))
+        .await
+        .expect(200);
+    assert_eq!(second.text("/session_id"), first.text("/session_id"));
+    assert_ne!(second.text("/refresh_token"), first.text("/refresh_token"));
+    let me = client(&app, &second).get("/v1/accounts/me").await;
+    assert_eq!(me.expect(200).text("/id"), ada.id);
+
+    // Registering was a session too; the telephone was seen last.
+    let all = sessions(&client(&app, &second)).await;
+    let seen = |session: &Value| (session["current"] == true, session["device"].clone());
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert_eq!(seen(&all[0]), (true, json!("a telephone")));
+    assert!(!seen(&all[1]).0);
+    assert_eq!(all[0]["address"], "127.0.0.1");
+    assert_eq!(all[0]["id"], first.text("/session_id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_refresh_at_once_get_the_same_and_so_does_a_retry() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let first = sign_in(&app, &ada, "").await.text("/refresh_token");
+    let racing = (0..20).map(|_| {
+        let (client, body) = (app.client(), json!({ "refresh_token": first }));
+        tokio::spawn(async move { client.post("/v1/sessions/refresh", body).await })
+    });
+    let mut next = Vec::new();
+    for answer in racing.collect::<Vec<_>>() {
+        next.push(answer.await.unwrap().expect(200).text("/refresh_token"));
+    }
+    assert!(next.iter().all(|token| *token == next[0]), "{next:?}");
+    // The reply was lost: the same question has the same answer.
+    let again = refresh(&app, &first).await.expect(200);
+    assert_eq!(again.text("/refresh_token"), next[0]);
+    refresh(&app, &next[0]).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_used_again_ends_its_session_and_no_other() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    app.settle().await;
+    let first = sign_in(&app, &ada, "").await;
+    let second = refresh(&app, &first.text("/refresh_token"))
+        .await
+        .expect(200);
+    let third = refresh(&app, &second.text("/refresh_token"))
+        .await
+        .expect(200);
+    let owner = client(&app, &third);
+    owner.get("/v1/accounts/me").await.expect(200);
+
+    // Whoever knows the session's id, and no token of it, ends nothing.
+    let real = third.text("/refresh_token");
+    let forged = format!("{}{}", &real[..30], "A".repeat(34));
+    refresh(&app, &forged)
+        .await
+        .problem(401, "invalid_refresh_token");
+    owner.get("/v1/accounts/me").await.expect(200);
+
+    refresh(&app, &first.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+    owner
+        .get("/v1/accounts/me")
+        .await
+        .problem(401, "session_ended");
+    refresh(&app, &real).await.problem(401, "session_ended");
+    ada.client.get("/v1/accounts/me").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_was_lost_is_given_again_for_a_minute_only() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let first = sign_in(&app, &ada, "").await.text("/refresh_token");
+    let second = refresh(&app, &first).await.expect(200);
+    let later = "UPDATE vault.sessions SET rotated_at = rotated_at - interval '61 seconds'";
+    app.database.execute_unprepared(later).await.unwrap();
+    refresh(&app, &first).await.problem(401, "session_ended");
+    refresh(&app, &second.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_nobody_uses_expires() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let first = sign_in(&app, &ada, "").await;
+    let later = "UPDATE vault.sessions SET expires_at = now() - interval '1 second'";
+    app.database.execute_unprepared(later).await.unwrap();
+    refresh(&app, &first.text("/refresh_token"))
+        .await
+        .problem(401, "invalid_refresh_token");
+    assert_eq!(sessions(&ada.client).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_is_final_on_every_process() {
+    let app = App::start().await;
+    let other = App::on(app.servers.clone()).await;
+    let ada = app.client().register("ada").await;
+    app.settle().await;
+    let session = sign_in(&app, &ada, "").await;
+    let (here, there) = (client(&app, &session), client(&other, &session));
+    there.get("/v1/sessions").await.expect(200);
+
+    here.delete("/v1/sessions/current").await.expect(204);
+    here.get("/v1/sessions").await.problem(401, "session_ended");
+    until("the other process knows", FINAL_SECONDS, || async {
+        there.get("/v1/sessions").await.status == 401
+    })
+    .await;
+    // Public reads do not serve a dead token as a stranger either.
+    there
+        .get("/v1/timelines/local")
+        .await
+        .problem(401, "session_ended");
+    refresh(&other, &session.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+    // A process that starts later knows it too.
+    let third = App::on(app.servers.clone()).await;
+    let there = client(&third, &session);
+    until("a new process knows", FINAL_SECONDS, || async {
+        there.get("/v1/sessions").await.status == 401
+    })
+    .await;
+    ada.client.get("/v1/sessions").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_ends_ones_own_sessions_elsewhere() {
+    let app = App::start().await;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    let (one, two) = (
+        sign_in(&app, &ada, "one").await,
+        sign_in(&app, &ada, "two").await,
+    );
+    let path = format!("/v1/sessions/{}", one.text("/session_id"));
+    bob.client.delete(&path).await.problem(404, "not_found");
+    client(&app, &one).get("/v1/sessions").await.expect(200);
+    ada.client.delete(&path).await.expect(204);
+    ada.client.delete(&path).await.problem(404, "not_found");
+    let ended = client(&app, &one).get("/v1/sessions").await;
+    ended.problem(401, "session_ended");
+
+    let two = client(&app, &two);
+    two.delete("/v1/sessions").await.expect(204);
+    let left = sessions(&two).await;
+    assert_eq!((left.len(), &left[0]["current"]), (1, &json!(true)));
+    let ended = ada.client.get("/v1/sessions").await;
+    ended.problem(401, "session_ended");
+    assert_eq!(sessions(&bob.client).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_a_hundred_sessions_and_the_oldest_gives_way() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let account = ada.id.parse().unwrap();
+    let vault = vault::Vault::new(app.database.clone());
+    let device = vault::Device::default();
+    for _ in 0..vault::SESSIONS_MAX {
+        let account = kernel::AccountId(account);
+        vault.begin_session(account, &device).await.unwrap();
+    }
+    until("the first one ends", FINAL_SECONDS, || async {
+        ada.client.get("/v1/sessions").await.status == 401
+    })
+    .await;
+    let left = app.client_of(kernel::AccountId(account));
+    assert_eq!(sessions(&left).await.len(), vault::SESSIONS_MAX as usize);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_signs_out_everywhere_else() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let elsewhere = sign_in(&app, &ada, "elsewhere").await;
+    let change = |current: &str, new: &str| {
+        let body = json!({"current_password": current, "new_password": new});
+        let client = ada.client.clone();
+        async move {
+            let path = "/v1/accounts/me/password";
+            client.send(Method::PUT, path, Some(body), &[]).await
+        }
+    };
+    let wrong = change("a wrong password", "a new password").await;
+    let wrong = wrong.problem(422, "invalid_field");
+    assert_eq!(wrong.text("/errors/0/pointer"), "/current_password");
+    change(&ada.password, "short")
+        .await
+        .problem(422, "invalid_field");
+    client(&app, &elsewhere)
+        .get("/v1/sessions")
+        .await
+        .expect(200);
+
+    change(&ada.password, "a new password").await.expect(204);
+    ada.client.get("/v1/sessions").await.expect(200);
+    let ended = client(&app, &elsewhere).get("/v1/sessions").await;
+    ended.problem(401, "session_ended");
+    refresh(&app, &elsewhere.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+    let old = json!({"login": ada.handle, "password": ada.password});
+    let old = app.client().post("/v1/sessions", old).await;
+    old.problem(401, "invalid_credentials");
+    let new = json!({"login": ada.handle, "password": "a new password"});
+    app.client().post("/v1/sessions", new).await.expect(201);
+}
+
+/// Three failed sign-ins in five minutes, and five registrations.
+async fn limited() -> App {
+    let limits = LimitSettings {
+        sign_in: "3/300".parse().unwrap(),
+        registration: "5/300".parse().unwrap(),
+        ..LimitSettings::NONE
+    };
+    App::limited(Servers::shared().await, limits).await
+}
+
+/// As a trusted proxy asks for somebody at `address`.
+async fn sign_in_from(app: &App, address: &str, login: &str, password: &str) -> Answer {
+    let body = json!({"login": login, "password": password});
+    let headers = [("X-Forwarded-For", address)];
+    let client = app.client();
+    let signed_in = client.send(Method::POST, "/v1/sessions", Some(body), &headers);
+    signed_in.await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_is_stopped_and_locks_nobody_else_out() {
+    let app = limited().await;
+    let ada = app.client().register("ada").await;
+    let (thief, home, cafe) = ("203.0.113.66", "198.51.100.7", "198.51.100.99");
+    let right = || ada.password.as_str();
+    // Right ones cost nothing.
+    for _ in 0..5 {
+        sign_in_from(&app, home, &ada.handle, right())
+            .await
+            .expect(201);
+    }
+    let guesses = (0..12).map(|number| {
+        let (client, login) = (app.client(), ada.email.clone());
+        tokio::spawn(async move {
+            let body = json!({"login": login, "password": format!("guess {number}")});
+            let headers = [("X-Forwarded-For", thief)];
+            client
+                .send(Method::POST, "/v1/sessions", Some(body), &headers)
+                .await
+                .status
+                .as_u16()
+        })
+    });
+    let mut statuses = Vec::new();
+    for guess in guesses.collect::<Vec<_>>() {
+        statuses.push(guess.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses[..3], [401; 3], "{statuses:?}");
+    assert_eq!(statuses[3..], [429; 9], "{statuses:?}");
+    // Not even the right one, and not by the other name.
+    let refused = sign_in_from(&app, thief, &ada.handle, right()).await;
+    let refused = refused.problem(429, "too_many_requests");
+    let seconds: u32 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=100).contains(&seconds), "{seconds}");
+    for address in [home, cafe] {
+        sign_in_from(&app, address, &ada.handle, right())
+            .await
+            .expect(201);
+    }
+    // An unknown account looks the same.
+    let unknown = |address: &'static str| sign_in_from(&app, address, "nobody_at_all", "guess it");
+    for _ in 0..3 {
+        let wrong = unknown("203.0.113.67").await;
+        wrong.problem(401, "invalid_credentials");
+    }
+    let refused = unknown("203.0.113.67").await;
+    refused.problem(429, "too_many_requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_guess_together_keep_out_strangers_only() {
+    let app = limited().await;
+    let ada = app.client().register("ada").await;
+    let home = "2001:db8:7::1";
+    sign_in_from(&app, home, &ada.handle, &ada.password)
+        .await
+        .expect(201);
+    let mut refused = 0;
+    for number in 0..40 {
+        let address = format!("203.0.113.{number}");
+        let guess = sign_in_from(&app, &address, &ada.handle, "guess it").await;
+        refused += u32::from(guess.status == 429);
+    }
+    assert!((8..=12).contains(&refused), "{refused}");
+    sign_in_from(&app, home, &ada.handle, &ada.password)
+        .await
+        .expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_tries_only_so_many_accounts_and_registers_only_so_many() {
+    let app = limited().await;
+    // A household of IPv6 is one address.
+    let mut refused = 0;
+    for number in 0..30 {
+        let address = format!("2001:db8::{number:x}");
+        let login = format!("somebody_{number}");
+        let guess = sign_in_from(&app, &address, &login, "guess it").await;
+        refused += u32::from(guess.status == 429);
+    }
+    assert!((13..=15).contains(&refused), "{refused}");
+    let mut statuses = Vec::new();
+    for number in 0..7 {
+        let body = json!({
+            "email": format!("{number}@example.org"), "password": "long enough",
+        });
+        let registered = app.client().post("/v1/accounts", body).await;
+        statuses.push(registered.status.as_u16());
+    }
+    assert_eq!(statuses, [201, 201, 201, 201, 201, 429, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thief_with_a_token_cannot_guess_the_password_by_changing_it() {
+    let app = limited().await;
+    let ada = app.client().register("ada").await;
+    let mut statuses = Vec::new();
+    for number in 0..5 {
+        let body = json!({
+            "current_password": format!("guess {number}"), "new_password": "a new password",
+        });
+        let path = "/v1/accounts/me/password";
+        let changed = ada.client.send(Method::PUT, path, Some(body), &[]).await;
+        statuses.push(changed.status.as_u16());
+    }
+    assert_eq!(statuses, [422, 422, 422, 429, 429]);
+}
