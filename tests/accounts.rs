@@ -23,7 +23,7 @@ async fn somebody_registers_and_is_signed_in() {
         .await
         .expect(200);
     assert!(others.body.get("email").is_none(), "{}", others.body);
-    let by_handle = format!("/v1/accounts/by-handle/{}", ada.handle.to_uppercase());
+    let by_handle = format!("/v1/handles/{}", ada.handle.to_uppercase());
     assert_eq!(
         app.client().get(&by_handle).await.expect(200).text("/id"),
         ada.id

@@ -106,7 +106,7 @@ impl Expected {
 async fn compare(expected: &Expected, client: &Client) {
     for (handle, counts) in expected.accounts() {
         let account = client
-            .get(&format!("/v1/accounts/by-handle/{handle}"))
+            .get(&format!("/v1/handles/{handle}"))
             .await
             .expect(200);
         let shown = ["followers_count", "following_count", "posts_count"]
@@ -140,9 +140,7 @@ async fn compare_homes(expected: &Expected, client: &Client, step: usize, limit:
     })
     .unwrap();
     for handle in expected.users.iter().step_by(step) {
-        let account = client
-            .get(&format!("/v1/accounts/by-handle/{handle}"))
-            .await;
+        let account = client.get(&format!("/v1/handles/{handle}")).await;
         let id = account.expect(200).text("/id").parse().unwrap();
         let token = tokens.issue(kernel::AccountId(id), uuid::Uuid::now_v7(), api::now());
         let reader = client.clone().with_token(token.unwrap());
@@ -234,10 +232,7 @@ async fn an_import_gives_the_files_counts_and_a_second_one_changes_nothing() {
         assert!(third.out.contains(told), "{told}: {}", third.out);
     }
     caught_up(&api.api).await;
-    client
-        .get("/v1/accounts/by-handle/new_one")
-        .await
-        .expect(200);
+    client.get("/v1/handles/new_one").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

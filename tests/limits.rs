@@ -67,6 +67,29 @@ async fn each_answer_tells_what_is_left_and_a_write_spends_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_signed_out_spends_nothing_of_the_account() {
+    let app = limited(Servers::shared().await).await;
+    let ada = app.client().register("ada").await;
+    let body = json!({"login": ada.handle, "password": ada.password});
+    let elsewhere = [("X-Forwarded-For", "198.51.100.9")];
+    let path = "/v1/sessions";
+    let client = app.client();
+    let other = client.send(Method::POST, path, Some(body), &elsewhere);
+    let other = other.await.expect(201).text("/access_token");
+    let other = app.client().with_token(other);
+    // Six of twenty points.
+    ada.client.delete("/v1/sessions/current").await.expect(204);
+    for number in 0..4 {
+        let address = format!("198.51.100.{number}");
+        let from = [("X-Forwarded-For", address.as_str())];
+        let answer = ada.client.send(Method::GET, path, None, &from).await;
+        answer.problem(401, "session_ended");
+    }
+    let left = other.get(path).await.expect(200).header("ratelimit");
+    assert!(left.contains("r=14;"), "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn processes_count_together_and_the_policies_are_listed() {
     let app = limited(Servers::shared().await).await;
     let other = limited(app.servers.clone()).await;

@@ -147,7 +147,7 @@ async fn what_is_not_there_or_not_ones_own_is_refused() {
         format!("/v1/accounts/{unknown}"),
         format!("/v1/accounts/{unknown}/followers"),
         format!("/v1/accounts/{unknown}/posts"),
-        "/v1/accounts/by-handle/nobody".into(),
+        "/v1/handles/nobody".into(),
         "/v1/nothing".into(),
     ] {
         client.get(&path).await.problem(404, "not_found");

@@ -209,7 +209,8 @@ async fn an_account_has_a_hundred_sessions_and_the_oldest_gives_way() {
     let device = vault::Device::default();
     for _ in 0..vault::SESSIONS_MAX {
         let account = kernel::AccountId(account);
-        vault.begin_session(account, &device).await.unwrap();
+        let begun = vault.begin_session(account, &device, None).await;
+        assert!(begun.unwrap().is_some());
     }
     until("the first one ends", FINAL_SECONDS, || async {
         ada.client.get("/v1/sessions").await.status == 401
@@ -307,8 +308,9 @@ async fn guessing_is_stopped_and_locks_nobody_else_out() {
     statuses.sort_unstable();
     assert_eq!(statuses[..3], [401; 3], "{statuses:?}");
     assert_eq!(statuses[3..], [429; 9], "{statuses:?}");
-    // Not even the right one, and not by the other name.
-    let refused = sign_in_from(&app, thief, &ada.handle, right()).await;
+    // Not even the right one, and however it is written.
+    let written = format!(" {} ", ada.email.to_uppercase());
+    let refused = sign_in_from(&app, thief, &written, right()).await;
     let refused = refused.problem(429, "too_many_requests");
     let seconds: u32 = refused.header("retry-after").parse().unwrap();
     assert!((1..=100).contains(&seconds), "{seconds}");
@@ -335,6 +337,8 @@ async fn many_who_guess_together_keep_out_strangers_only() {
     sign_in_from(&app, home, &ada.handle, &ada.password)
         .await
         .expect(201);
+    // Another address of the same household tomorrow.
+    let home = "2001:db8:7::abcd";
     let mut refused = 0;
     for number in 0..40 {
         let address = format!("203.0.113.{number}");
@@ -384,4 +388,57 @@ async fn a_thief_with_a_token_cannot_guess_the_password_by_changing_it() {
         statuses.push(changed.status.as_u16());
     }
     assert_eq!(statuses, [422, 422, 422, 429, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let account = kernel::AccountId(ada.id.parse().unwrap());
+    let (vault, device) = (
+        vault::Vault::new(app.database.clone()),
+        vault::Device::default(),
+    );
+    let credentials = vault.by_account(account).await.unwrap().unwrap();
+    let old = credentials.password_hash.unwrap();
+    let body = json!({"current_password": ada.password, "new_password": "a new password"});
+    let path = "/v1/accounts/me/password";
+    let changed = ada.client.send(Method::PUT, path, Some(body), &[]).await;
+    changed.expect(204);
+    let begun = vault.begin_session(account, &device, Some(&old)).await;
+    assert!(begun.unwrap().is_none());
+    // Nor does a hash of the old one with today's parameters come back.
+    vault
+        .replace_password_hash(account, &old, "a rehash of the old one")
+        .await
+        .unwrap();
+    let body = json!({"login": ada.handle, "password": "a new password"});
+    app.client().post("/v1/sessions", body).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_refreshed_only_so_often() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let first = sign_in(&app, &ada, "").await.text("/refresh_token");
+    let often = "UPDATE vault.sessions SET rotations = 8192";
+    app.database.execute_unprepared(often).await.unwrap();
+    refresh(&app, &first).await.problem(401, "session_ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_for_long_is_deleted_and_nothing_else() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    sign_in(&app, &ada, "").await;
+    let over = "UPDATE vault.sessions SET ended_at = now() - interval '2 hours'
+                WHERE device = ''; UPDATE vault.sessions SET ended_at = now() - interval '2 hours'
+                WHERE device IS NULL";
+    app.database.execute_unprepared(over).await.unwrap();
+    let vault = vault::Vault::new(app.database.clone());
+    let left = sessions(&ada.client).await.len() as u64;
+    let gone = vault.purge_sessions().await.unwrap();
+    assert_eq!(gone + left, 2);
+    assert_eq!(vault.purge_sessions().await.unwrap(), 0);
+    assert_eq!(sessions(&ada.client).await.len() as u64, left);
 }

@@ -19,6 +19,8 @@ impl MigrationTrait for Migration {
                 account_id uuid NOT NULL,
                 device text,
                 address text,
+                -- Where it began, as limits count addresses.
+                household text,
                 -- What the next token is made with, and the current one's hash.
                 salt bytea NOT NULL,
                 token_hash bytea NOT NULL,
@@ -30,6 +32,7 @@ impl MigrationTrait for Migration {
                 ended_at timestamptz
             );
             CREATE INDEX sessions_of_account ON vault.sessions (account_id, seen_at DESC);
+            CREATE INDEX sessions_over ON vault.sessions (least(ended_at, expires_at));
             -- Every process asks each second which were ended lately.
             CREATE INDEX sessions_ended ON vault.sessions (ended_at) WHERE ended_at IS NOT NULL;";
         manager.get_connection().execute_unprepared(sql).await?;

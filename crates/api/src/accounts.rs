@@ -269,14 +269,22 @@ impl AccountsApi {
                 .map_err(|e: vault::InvalidPassword| wrong("password", e.to_string()))?,
             display_name: body.display_name.as_deref().map(display_name).transpose()?,
         };
-        Try::to_register(&services, &caller).await?;
-        let (handle, receipt) =
-            registration::register(&services, wanted, &idempotency, request_id.0).await?;
+        let attempt = Try::to_register(&services, &caller).await?;
+        let done = registration::register(&services, wanted, &idempotency, request_id.0).await;
+        let ours = |problem: &Problem| problem.code().status().is_server_error();
+        if done
+            .as_ref()
+            .map_or_else(ours, |(_, receipt)| receipt.again)
+        {
+            attempt.give_back().await;
+        }
+        let (handle, receipt) = done?;
         let account = AccountId(receipt.aggregate.id);
+        let session = Session::begin(&services, account, &caller, None).await?;
         let registered = Registered {
             id: account.0,
             handle: handle.to_string(),
-            session: Session::begin(&services, account, &caller).await?,
+            session: session.ok_or_else(|| Problem::internal("a session needs no password"))?,
         };
         let location = format!("/v1/accounts/{account}");
         Ok(Created::new(&location, registered)
@@ -285,6 +293,8 @@ impl AccountsApi {
     }
 
     /// My account
+    ///
+    /// With the e-mail address, which nobody else sees.
     #[oai(path = "/accounts/me", method = "get", operation_id = "getMyAccount")]
     async fn get_me(
         &self,
@@ -310,6 +320,9 @@ impl AccountsApi {
     }
 
     /// Change my profile
+    ///
+    /// Fields that are left out stay; null clears one. With `If-Match`, only where the
+    /// profile is as it was read.
     #[oai(
         path = "/accounts/me",
         method = "patch",
@@ -352,6 +365,8 @@ impl AccountsApi {
     }
 
     /// Pin a post of mine
+    ///
+    /// In place of the one that was pinned before. It must be public and one's own.
     #[oai(
         path = "/accounts/me/pinned-post",
         method = "put",
@@ -376,6 +391,8 @@ impl AccountsApi {
     }
 
     /// Unpin
+    ///
+    /// Where nothing is pinned, nothing changes.
     #[oai(
         path = "/accounts/me/pinned-post",
         method = "delete",
@@ -398,6 +415,8 @@ impl AccountsApi {
     }
 
     /// Accounts by their ids
+    ///
+    /// In the order that was asked for; unknown ones are left out.
     #[oai(path = "/accounts", method = "get", operation_id = "listAccounts")]
     async fn batch(
         &self,
@@ -418,6 +437,8 @@ impl AccountsApi {
     }
 
     /// An account
+    ///
+    /// As everybody sees it, with its counters.
     #[oai(
         path = "/accounts/:account_id",
         method = "get",
@@ -443,8 +464,10 @@ impl AccountsApi {
     }
 
     /// An account by its handle
+    ///
+    /// Without regard to case.
     #[oai(
-        path = "/accounts/by-handle/:handle",
+        path = "/handles/:handle",
         method = "get",
         operation_id = "getAccountByHandle"
     )]

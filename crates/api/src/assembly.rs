@@ -8,7 +8,7 @@ use poem::{
     Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response, Result, Route,
     http::StatusCode, middleware::CatchPanic,
 };
-use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService};
 use serde_json::Value;
 
 use crate::{
@@ -27,7 +27,10 @@ Refusals are problem documents (RFC 9457) with a stable `code`.";
 pub fn service<A: OpenApi>(features: A) -> OpenApiService<(System, A), ()> {
     OpenApiService::new((System, features), "Headwater", env!("CARGO_PKG_VERSION"))
         .description(DESCRIPTION)
-        .license(LicenseObject::new("Apache-2.0"))
+        .license(
+            LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"),
+        )
+        .contact(ContactObject::new().name("The operators of this server"))
 }
 
 /// The contract of `features`: what `openapi/openapi.json` holds.

@@ -88,6 +88,11 @@ fn announced(request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Leaves the body of a request that is refused by its head unread.
+pub(crate) async fn refuse(request: &mut Request) {
+    discard(request.take_body().into_async_read()).await;
+}
+
 /// Takes in what a refused client still sends: a connection that is closed with
 /// bytes unread is reset, and the client may never see the answer (RFC 9112,
 /// 9.6). Longer or slower bodies are cut off.

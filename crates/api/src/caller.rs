@@ -11,7 +11,7 @@ use std::{
 
 use poem::{
     FromRequest, Request, RequestBody,
-    http::{HeaderName, header::USER_AGENT},
+    http::{HeaderName, HeaderValue, header::USER_AGENT},
     web::RemoteAddr,
 };
 use vault::Device;
@@ -24,8 +24,8 @@ const HOPS_MAX: usize = 16;
 
 /// Whoever asks.
 pub struct Caller {
-    /// None where the transport has none.
-    pub address: Option<IpAddr>,
+    /// What limits count as one: an address, or of IPv6 a household.
+    pub household: String,
     pub device: Device,
 }
 
@@ -38,12 +38,6 @@ impl Caller {
             None => peer,
         })
     }
-
-    /// What limits count as one: an address, or of IPv6 a household.
-    pub fn household(&self) -> String {
-        let network = self.address.map(network);
-        network.map_or_else(String::new, |address| address.to_string())
-    }
 }
 
 impl<'a> FromRequest<'a> for Caller {
@@ -52,9 +46,10 @@ impl<'a> FromRequest<'a> for Caller {
         let name = request.headers().get(USER_AGENT);
         let name = name.map(|name| String::from_utf8_lossy(name.as_bytes()));
         let shown = address.map(|address| address.to_string());
+        let household = address.map(|address| network(address).to_string());
         Ok(Self {
-            address,
-            device: Device::new(name.as_deref(), shown),
+            household: household.clone().unwrap_or_default(),
+            device: Device::new(name.as_deref(), shown, household),
         })
     }
 }
@@ -94,13 +89,14 @@ impl Proxies {
             return caller;
         }
         let headers = request.headers().get_all(X_FORWARDED_FOR);
-        let values: Vec<_> = headers
+        let values: Vec<_> = headers.iter().map(HeaderValue::as_bytes).collect();
+        let hops = values
             .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
-        let hops = values.iter().rev().flat_map(|value| value.rsplit(','));
+            .rev()
+            .flat_map(|value| value.rsplit(|byte| *byte == b','));
         for hop in hops.take(HOPS_MAX) {
-            let Some(address) = address(hop.trim()) else {
+            // What cannot be read ends it: nothing left of it counts.
+            let Some(address) = std::str::from_utf8(hop).ok().and_then(address) else {
                 break;
             };
             caller = address;
@@ -118,6 +114,7 @@ impl Proxies {
 
 /// As proxies write it: with or without a port.
 fn address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
     let with_port = || Some(hop.parse::<std::net::SocketAddr>().ok()?.ip());
     let bare = hop.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse().ok().or_else(with_port)?;
@@ -184,7 +181,13 @@ mod tests {
         let caller = |peer: &str, forwarded: &[&str]| -> Result<String, std::net::AddrParseError> {
             let mut request = Request::builder();
             for value in forwarded {
-                request = request.header(X_FORWARDED_FOR, *value);
+                // Latin 1, as it comes.
+                let bytes: Vec<u8> = value.chars().map(|c| c as u8).collect();
+                let value = HeaderValue::from_bytes(&bytes);
+                request = request.header(
+                    X_FORWARDED_FOR,
+                    value.unwrap_or(HeaderValue::from_static("")),
+                );
             }
             Ok(proxies.caller(peer.parse()?, &request.finish()).to_string())
         };
@@ -202,6 +205,12 @@ mod tests {
         );
         assert_eq!(caller("2001:db8::1", &["[2001:db9::5]:80"])?, "2001:db9::5");
         assert_eq!(caller("10.1.2.3", &["nonsense"])?, "10.1.2.3");
+        let odd = ["1.2.3.4", "\u{ff}, 203.0.113.5"];
+        assert_eq!(caller("10.1.2.3", &odd)?, "203.0.113.5");
+        assert_eq!(
+            caller("10.1.2.3", &["1.2.3.4", "\u{ff}, 10.9.9.9"])?,
+            "10.9.9.9"
+        );
         assert_eq!(caller("10.1.2.3", &[])?, "10.1.2.3");
         assert_eq!(caller("192.0.2.8", &["203.0.113.5"])?, "192.0.2.8");
         let all: Proxies = "0.0.0.0/0".parse()?;

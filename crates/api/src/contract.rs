@@ -12,6 +12,7 @@ use serde::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    contract_bounds,
     contract_parts::{self, problem_reference},
     identity::BEARER,
     paging::CURSOR,
@@ -36,7 +37,8 @@ pub fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> Result<Value, Co
         .get("servers")
         .is_some_and(|servers| servers == &json!([]))
     {
-        rest.insert("servers".into(), json!([{ "url": "/" }]));
+        let here = json!({ "url": "/", "description": "The environment that this is: local, staging or production.", "x-internal": false });
+        rest.insert("servers".into(), json!([here]));
     }
     let paths = paths
         .into_iter()
@@ -45,6 +47,8 @@ pub fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> Result<Value, Co
     let mut document = Value::Object(rest);
     close_requests(&mut document);
     contract_parts::add(&mut document["components"]);
+    drop_unused(&mut document);
+    contract_bounds::add(&mut document);
     Ok(tidy(document))
 }
 
@@ -65,7 +69,7 @@ pub fn complaints(document: &Value) -> Vec<String> {
                 Some(id) if !ids.insert(id) => complain("has another one's operationId"),
                 Some(_) => {}
             }
-            for part in ["summary", "tags"] {
+            for part in ["summary", "description", "tags", "security"] {
                 if operation[part].is_null() {
                     complain(&format!("has no {part}"));
                 }
@@ -93,6 +97,11 @@ pub fn complaints(document: &Value) -> Vec<String> {
             }
         }
     }
+    let mut unbounded = Vec::new();
+    for part in ["components", "paths"] {
+        contract_bounds::unbounded(&document[part], part, &mut unbounded);
+    }
+    complaints.extend(unbounded.iter().map(|name| format!("{name} has no bounds")));
     complaints
 }
 
@@ -150,14 +159,14 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     }
     let has_body = operation["requestBody"].is_object();
     let secured = operation["security"].is_array();
-    let mut statuses = BTreeSet::from([413, 429, 500, 503]);
-    if has_body || !parameters.is_empty() || !marks.is_empty() {
-        statuses.insert(400);
+    // Whoever reads what is for all may send a token: it is counted by account.
+    if !secured && method == "get" {
+        operation["security"] = json!([{}, { BEARER: [] }]);
+    } else if !secured {
+        operation["security"] = json!([]);
     }
+    let mut statuses = BTreeSet::from([400, 401, 413, 429, 500, 503]);
     let signs_in = SIGN_IN.iter().any(|id| operation["operationId"] == *id);
-    if secured || signs_in {
-        statuses.insert(401);
-    }
     if path.contains('{') {
         statuses.insert(404);
     }
@@ -226,7 +235,7 @@ fn mend_headers(response: &mut Value, conditional: bool, pages: bool) {
     let mut headers = Map::new();
     let documented = response["headers"].as_object_mut().map(std::mem::take);
     let mut documented = documented.unwrap_or_default();
-    for name in ["X-Request-Id", "RateLimit", "RateLimit-Policy"] {
+    for name in contract_parts::SHARED_HEADERS {
         documented.insert(name.into(), Value::Null);
     }
     for (name, header) in documented {
@@ -281,6 +290,14 @@ fn close_requests(document: &mut Value) {
         if schema["type"] == "object" && schema.get("additionalProperties").is_none() {
             schema["additionalProperties"] = false.into();
         }
+    }
+}
+
+/// Shared responses that no operation has (a 405 is no operation's).
+fn drop_unused(document: &mut Value) {
+    let paths = document["paths"].to_string();
+    if let Some(responses) = document["components"]["responses"].as_object_mut() {
+        responses.retain(|name, _| paths.contains(&format!("/responses/{name}\"")));
     }
 }
 

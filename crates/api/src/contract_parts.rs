@@ -9,8 +9,20 @@ use crate::{
     problem::{Code, PROBLEM_MEDIA_TYPE},
 };
 
+/// On every response.
+pub(crate) const SHARED_HEADERS: [&str; 4] = [
+    "Access-Control-Allow-Origin",
+    "RateLimit",
+    "RateLimit-Policy",
+    "X-Request-Id",
+];
+
 /// Response headers with a sentence each.
 pub(crate) const HEADERS: &[(&str, &str)] = &[
+    (
+        "Access-Control-Allow-Origin",
+        "For a page of an origin that may call from a browser.",
+    ),
     (
         "As-Of",
         "How far the read model was: a list of positions, one a partition.",
@@ -110,9 +122,8 @@ pub(crate) fn add(components: &mut Value) {
 }
 
 fn empty_response(status: u16) -> Value {
-    let shared = ["RateLimit", "RateLimit-Policy", "X-Request-Id"];
     let reference = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
-    let shared = shared.map(|name| (name.to_owned(), reference(name)));
+    let shared = SHARED_HEADERS.map(|name| (name.to_owned(), reference(name)));
     let mut headers = Value::Object(shared.into_iter().collect());
     if matches!(status, 429 | 503) {
         headers["Retry-After"] = json!({ "$ref": "#/components/headers/Retry-After" });

@@ -19,7 +19,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The time of an end is the beginning of its transaction, which may be seen so
 /// much later.
 const OVERLAP: Duration = Duration::from_secs(30);
-const LOOK_SECONDS_MAX: u64 = 3;
+const LOOK_SECONDS_MAX: u64 = 1;
+/// Looks after which those that are over for long are deleted.
+const LOOKS_PER_PURGE: u32 = 600;
 
 /// Shared as `Arc<EndedSessions>` in the requests' data.
 #[derive(Default)]
@@ -31,7 +33,7 @@ impl EndedSessions {
         let ended = Arc::new(Self::default());
         let weak = Arc::downgrade(&ended);
         tokio::spawn(async move {
-            let mut known_until = None;
+            let (mut known_until, mut looks) = (None, 0_u32);
             while let Some(ended) = weak.upgrade() {
                 let began = Instant::now();
                 match ended.look(&vault, known_until).await {
@@ -41,6 +43,12 @@ impl EndedSessions {
                     }
                 }
                 drop(ended);
+                if looks.is_multiple_of(LOOKS_PER_PURGE)
+                    && let Err(error) = vault.purge_sessions().await
+                {
+                    tracing::warn!(%error, "sessions that are over are left");
+                }
+                looks = looks.wrapping_add(1);
                 tokio::time::sleep(LOOK).await;
             }
         });

@@ -60,6 +60,9 @@ impl FollowsApi {
     }
 
     /// Unfollow an account
+    ///
+    /// Takes its posts out of my home timeline. Where I do not follow it, nothing
+    /// changes.
     #[oai(
         path = "/accounts/:account_id/follow",
         method = "delete",
@@ -84,6 +87,8 @@ impl FollowsApi {
     }
 
     /// Who follows an account, the last first
+    ///
+    /// A page at a time; the cursor neither repeats nor loses one.
     #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/accounts/:account_id/followers",
@@ -110,6 +115,8 @@ impl FollowsApi {
     }
 
     /// Whom an account follows, the last first
+    ///
+    /// A page at a time; the cursor neither repeats nor loses one.
     #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/accounts/:account_id/following",

@@ -76,12 +76,13 @@ async fn authenticate(request: &Request) -> Result<Option<Authenticated>, Proble
     }))
 }
 
-/// The account of a token that is right, as far as it can tell by itself.
+/// The account of a token that counts; refusing others is for handlers.
 pub(crate) fn account_of(request: &Request) -> Option<AccountId> {
     let header = request.headers().get(AUTHORIZATION)?;
     let token = header.to_str().ok().and_then(bearer)?;
     let claims = request.data::<Arc<Tokens>>()?.verify(token, now()).ok()?;
-    Some(claims.account)
+    let ended = request.data::<Arc<EndedSessions>>()?;
+    (!ended.has(claims.session)).then_some(claims.account)
 }
 
 /// The token in `Bearer <token>`; the scheme's case does not matter.
@@ -111,7 +112,7 @@ fn register_bearer(registry: &mut Registry) {
     let scheme = MetaSecurityScheme {
         ty: "http",
         description: Some(
-            "An access token, as signing in gives it. It lives 15 minutes, or until its session is ended.",
+            "An access token, as signing in gives it: a JWT, handled as RFC8725 asks. It lives 15 minutes, or until its session is ended.",
         ),
         name: None,
         key_in: None,

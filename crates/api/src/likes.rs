@@ -60,6 +60,8 @@ impl LikesApi {
     }
 
     /// Take a like back
+    ///
+    /// Where it is not liked, nothing changes.
     #[oai(
         path = "/posts/:post_id/like",
         method = "delete",
@@ -84,6 +86,8 @@ impl LikesApi {
     }
 
     /// Who liked a post, the last first
+    ///
+    /// A page at a time; the cursor neither repeats nor loses one.
     #[oai(
         path = "/posts/:post_id/likes",
         method = "get",

@@ -26,7 +26,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 pub(crate) const WRITE_POINTS: i32 = 5;
 const READ_POINTS: i32 = 1;
 /// What only tells how the server is may always be asked.
-const UNLIMITED: [&str; 2] = ["/health/", "/version"];
+const UNLIMITED: [&str; 3] = ["/health/live", "/health/ready", "/version"];
 
 /// What one may do how often.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +65,13 @@ impl LimitSettings {
             (
                 "sign_in",
                 self.sign_in,
-                "Failed sign-ins to one account, by address.",
+                "Failed sign-ins with one login from one address; five times as many with all logins \
+                 from one address, ten times as many with one login from addresses it does not know.",
             ),
             (
                 "registration",
                 self.registration,
-                "Registrations, by address.",
+                "Registrations from one address, those that are refused too.",
             ),
         ]
     }
@@ -93,7 +94,7 @@ impl Metered {
     /// None where nothing is limited.
     pub async fn spend(request: &Request) -> Option<Self> {
         let path = request.uri().path();
-        if UNLIMITED.iter().any(|prefix| path.starts_with(prefix)) {
+        if UNLIMITED.contains(&path) {
             return None;
         }
         let limiting = &request.data::<Arc<Services>>()?.limits;
@@ -113,13 +114,15 @@ impl Metered {
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
         );
+        let points = if reads { READ_POINTS } else { WRITE_POINTS };
         let spend = Spend {
             budget,
             purpose: policy,
             whose,
-            points: if reads { READ_POINTS } else { WRITE_POINTS },
+            // Whatever is allowed at all can be done once.
+            points: points.min(i32::try_from(budget.points).unwrap_or(i32::MAX)),
         };
-        let standing = limiting.counted.spend(&[spend]).await.pop()?;
+        let standing = limiting.counted.meter(spend).await;
         Some(Self {
             policy,
             budget,
@@ -202,6 +205,8 @@ pub struct LimitsApi;
 #[OpenApi(prefix_path = "/v1", tag = "Tag::System")]
 impl LimitsApi {
     /// What is limited
+    ///
+    /// The policies that requests are counted by. What is off is not listed.
     #[oai(path = "/limits", method = "get", operation_id = "listLimits")]
     async fn list(&self, services: Data<&Arc<Services>>) -> Json<PolicyList> {
         let all = services.limits.settings.all().into_iter();

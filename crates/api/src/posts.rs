@@ -40,6 +40,9 @@ pub struct PostsApi;
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Posts")]
 impl PostsApi {
     /// Publish a post or a reply
+    ///
+    /// A reply names the post that it replies to. Hashtags and mentions are read out of
+    /// the text.
     #[oai(path = "/posts", method = "post", operation_id = "publishPost")]
     async fn publish(
         &self,
@@ -77,6 +80,9 @@ impl PostsApi {
     }
 
     /// Posts by their ids
+    ///
+    /// In the order that was asked for; those that the reader may not see are left
+    /// out.
     #[oai(path = "/posts", method = "get", operation_id = "listPosts")]
     async fn batch(
         &self,
@@ -102,6 +108,8 @@ impl PostsApi {
     }
 
     /// A post
+    ///
+    /// With its counters and, for whoever is signed in, what they did with it.
     #[oai(path = "/posts/:post_id", method = "get", operation_id = "getPost")]
     async fn get(
         &self,
@@ -171,6 +179,8 @@ impl PostsApi {
     }
 
     /// Delete a post of mine
+    ///
+    /// It is gone from every list and timeline at once; replies to it stay.
     #[oai(
         path = "/posts/:post_id",
         method = "delete",
@@ -198,6 +208,8 @@ impl PostsApi {
     }
 
     /// What a post said before it was edited
+    ///
+    /// Every version but the one that is shown, the oldest first.
     #[oai(
         path = "/posts/:post_id/revisions",
         method = "get",
@@ -221,6 +233,8 @@ impl PostsApi {
     }
 
     /// Replies to a post, oldest first
+    ///
+    /// The direct ones; what replies to those is in the thread.
     #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/posts/:post_id/replies",
@@ -253,6 +267,8 @@ impl PostsApi {
     }
 
     /// A post in its thread
+    ///
+    /// What it replies to from the root down, and what is below it.
     #[oai(
         path = "/posts/:post_id/thread",
         method = "get",

@@ -17,11 +17,12 @@ use poem::{
 use uuid::{Builder, Uuid};
 
 use crate::{
-    body,
+    body, cors,
     identity::now,
     limits::Metered,
     paging::Here,
     problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
+    services::Services,
     surface::{Found, Operation, Surface},
 };
 
@@ -116,10 +117,26 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             Found::Path(methods) => allow = Some(methods),
             Found::Nothing => {}
         }
-        let metered = Metered::spend(&request).await;
+        let services = request.data::<Arc<Services>>();
+        let granted = services.and_then(|services| services.origins.grant(&request));
+        // A browser asks this by itself: nothing is done, and nothing is spent.
+        let preflight = match &allow {
+            Some(methods) if cors::is_preflight(&request) => Some(cors::preflight(methods)),
+            _ => None,
+        };
+        let metered = match preflight {
+            Some(_) => None,
+            None => Metered::spend(&request).await,
+        };
         let checked = metered.as_ref().map_or(Ok(()), Metered::check);
         let answer = async {
-            checked?;
+            if let Some(preflight) = preflight {
+                return Ok(preflight);
+            }
+            if let Err(problem) = checked {
+                body::refuse(&mut request).await;
+                return Err(problem);
+            }
             self.answer(request, operation.clone()).await
         };
         let answered = match tokio::time::timeout(self.deadline, answer).await {
@@ -141,6 +158,9 @@ impl<E: Endpoint> Endpoint for Edge<E> {
         dress(&mut response, &method, id);
         if let Some(metered) = metered {
             metered.dress(response.headers_mut());
+        }
+        if let Some(granted) = granted {
+            cors::dress(response.headers_mut(), granted);
         }
         let path = operation.as_ref().map_or(NO_TEMPLATE, |o| o.path.as_str());
         report(&method, path, response.status(), started, id, problem);
@@ -177,7 +197,7 @@ fn dress(response: &mut Response, method: &Method, id: RequestId) {
     let set = HeaderValue::from_static;
     headers.insert(X_CONTENT_TYPE_OPTIONS, set("nosniff"));
     headers.insert(REFERRER_POLICY, set("no-referrer"));
-    headers.insert(VARY, set("Authorization"));
+    headers.insert(VARY, set("Authorization, Origin"));
     // What is read and has a tag may be kept, and is asked for again each time.
     let kept = headers.contains_key(ETAG) && *method == Method::GET;
     let caching = match kept {

@@ -9,6 +9,7 @@ use vault::{PasswordHashes, Vault};
 
 use crate::{
     caller::Proxies,
+    cors::Origins,
     ended::EndedSessions,
     freshness::Freshness,
     identity::now,
@@ -33,6 +34,7 @@ pub struct Services {
     pub(crate) ended: Arc<EndedSessions>,
     pub(crate) limits: Limiting,
     pub(crate) proxies: Proxies,
+    pub(crate) origins: Origins,
     pub(crate) cursors: Arc<Cursors>,
 }
 
@@ -55,6 +57,8 @@ pub struct Rooms {
     pub limits: Limiting,
     /// Who may say for whom they ask.
     pub proxies: Proxies,
+    /// Whose pages may call from a browser.
+    pub origins: Origins,
 }
 
 impl Services {
@@ -77,6 +81,7 @@ impl Services {
             passwords: rooms.passwords,
             limits: rooms.limits,
             proxies: rooms.proxies,
+            origins: rooms.origins,
             tokens: Arc::new(Tokens::new(tokens)?),
             cursors: Arc::new(Cursors::new(cursor_secret.as_bytes())?),
         })

@@ -1,7 +1,7 @@
 //! Sessions: signing in, staying so, signing out. It refuses to tell an unknown
 //! account from a wrong password, in words or in time.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use domain::{
     accounts::{Accounts, Standing},
@@ -95,16 +95,20 @@ impl Example for Session {
 }
 
 impl Session {
+    /// None where `verified`, the password hash that was looked at, is another one
+    /// meanwhile.
     pub(crate) async fn begin(
         services: &Services,
         account: AccountId,
         caller: &Caller,
-    ) -> Result<Self, Problem> {
-        let (session, token) = services
+        verified: Option<&str>,
+    ) -> Result<Option<Self>, Problem> {
+        let begun = services
             .vault
-            .begin_session(account, &caller.device)
+            .begin_session(account, &caller.device, verified)
             .await?;
-        Self::of(services, account, session, &token)
+        let session = begun.map(|(session, token)| Self::of(services, account, session, &token));
+        session.transpose()
     }
 
     fn of(
@@ -188,31 +192,15 @@ impl SessionsApi {
         caller: Caller,
         body: Input<SignIn>,
     ) -> Result<Created<Session>, Problem> {
-        let wrong = || {
-            Problem::new(
-                Code::InvalidCredentials,
-                "Check the login and the password.",
-            )
-        };
-        let account = find(&services, &body.0.login).await?;
-        let attempt = Try::to_sign_in(&services, &body.0.login, account, &caller).await?;
-        let id = account.unwrap_or(AccountId(Uuid::nil()));
-        let credentials = services.vault.by_account(id).await?;
-        let stored = credentials.and_then(|credentials| credentials.password_hash);
-        let verdict = services.passwords.verify(body.0.password, stored).await?;
-        if verdict == Verdict::Wrong {
-            return Err(wrong());
+        let login = Login::from(body.0.login.as_str());
+        let account = login.find(&services).await?;
+        let attempt = Try::to_sign_in(&services, &login, account, &caller).await?;
+        let signed_in = sign_in(&services, account, body.0.password, &caller).await;
+        let guessed = |problem: &Problem| problem.code() == Code::InvalidCredentials;
+        if !signed_in.as_ref().is_err_and(guessed) {
+            attempt.give_back().await;
         }
-        let state = services.log.state::<Accounts>(Accounts::id(id)).await?;
-        if state.state.standing != Standing::Registered {
-            return Err(wrong());
-        }
-        attempt.succeeded().await;
-        if let Verdict::RightButOld(hash) = verdict {
-            services.vault.replace_password_hash(id, hash).await?;
-        }
-        let session = Session::begin(&services, id, &caller).await?;
-        Ok(Created::new("/v1/sessions", session))
+        Ok(Created::new("/v1/sessions", signed_in?))
     }
 
     /// Stay signed in
@@ -259,6 +247,8 @@ impl SessionsApi {
     }
 
     /// Where I am signed in
+    ///
+    /// Each session is a device, or a browser, that signed in and has not signed out.
     #[oai(path = "/sessions", method = "get", operation_id = "listSessions")]
     async fn list(
         &self,
@@ -299,6 +289,8 @@ impl SessionsApi {
     }
 
     /// Sign out everywhere else
+    ///
+    /// All sessions but the one that asks are ended: their tokens stop counting.
     #[oai(
         path = "/sessions",
         method = "delete",
@@ -315,6 +307,9 @@ impl SessionsApi {
     }
 
     /// Sign out somewhere else
+    ///
+    /// Its tokens stop counting: at once here, and within seconds wherever else the API
+    /// is served.
     #[oai(
         path = "/sessions/:session_id",
         method = "delete",
@@ -335,14 +330,78 @@ impl SessionsApi {
     }
 }
 
-async fn find(services: &Services, login: &str) -> Result<Option<AccountId>, Problem> {
-    if let Ok(email) = login.parse::<Email>() {
-        let credentials = services.vault.by_email(&email).await?;
-        return Ok(credentials.map(|credentials| credentials.account));
+/// What one signs in with, as it is compared.
+pub(crate) enum Login {
+    Handle(Handle),
+    Email(Email),
+    /// Nobody has it.
+    Nothing(String),
+}
+
+impl From<&str> for Login {
+    fn from(text: &str) -> Self {
+        if let Ok(email) = text.parse() {
+            return Self::Email(email);
+        }
+        let handle = text.parse().map(Self::Handle);
+        handle.unwrap_or_else(|_| Self::Nothing(text.to_owned()))
     }
-    let Ok(handle) = login.parse::<Handle>() else {
-        return Ok(None);
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handle(handle) => write!(f, "handle {handle}"),
+            Self::Email(email) => write!(f, "e-mail {}", email.folded()),
+            Self::Nothing(text) => write!(f, "nothing {text}"),
+        }
+    }
+}
+
+impl Login {
+    async fn find(&self, services: &Services) -> Result<Option<AccountId>, Problem> {
+        match self {
+            Self::Email(email) => {
+                let credentials = services.vault.by_email(email).await?;
+                Ok(credentials.map(|credentials| credentials.account))
+            }
+            Self::Handle(handle) => {
+                let state = services.log.state::<Handles>(handle.aggregate()).await?;
+                Ok(state.state.holder.map(|holder| holder.account))
+            }
+            Self::Nothing(_) => Ok(None),
+        }
+    }
+}
+
+async fn sign_in(
+    services: &Services,
+    account: Option<AccountId>,
+    password: String,
+    caller: &Caller,
+) -> Result<Session, Problem> {
+    let wrong = || {
+        let detail = "Check the login and the password.";
+        Problem::new(Code::InvalidCredentials, detail)
     };
-    let state = services.log.state::<Handles>(handle.aggregate()).await?;
-    Ok(state.state.holder.map(|holder| holder.account))
+    let id = account.unwrap_or(AccountId(Uuid::nil()));
+    let credentials = services.vault.by_account(id).await?;
+    let stored = credentials.and_then(|credentials| credentials.password_hash);
+    let verdict = services.passwords.verify(password, stored.clone()).await?;
+    let old = stored.filter(|_| verdict != Verdict::Wrong);
+    let old = old.ok_or_else(wrong)?;
+    let state = services.log.state::<Accounts>(Accounts::id(id)).await?;
+    if state.state.standing != Standing::Registered {
+        return Err(wrong());
+    }
+    let verified = match verdict {
+        Verdict::RightButOld(new) => {
+            services.vault.replace_password_hash(id, &old, &new).await?;
+            new
+        }
+        _ => old,
+    };
+    // It may have been changed while it was looked at.
+    let session = Session::begin(services, id, caller, Some(&verified)).await?;
+    session.ok_or_else(wrong)
 }

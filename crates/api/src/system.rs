@@ -100,6 +100,8 @@ impl System {
     }
 
     /// What runs here
+    ///
+    /// The release that answers, for bug reports.
     #[oai(path = "/version", method = "get", operation_id = "getVersion")]
     async fn version(&self) -> Json<Release> {
         Json(Release::example())

@@ -2,15 +2,17 @@
 //! out: whoever guesses at an account spends their own points, and those who
 //! signed in from an address before are not asked for the account's.
 
-use kernel::AccountId;
+use kernel::{AccountId, Uuid};
 use vault::{Budget, Limits, Spend};
 
-use crate::{caller::Caller, limits::too_many, problem::Problem, services::Services};
+use crate::{
+    caller::Caller, limits::too_many, problem::Problem, services::Services, sessions::Login,
+};
 
-/// Sign-ins from one address, of the points that it has for one account.
-const ACCOUNTS_PER_ADDRESS: u32 = 5;
-/// Sign-ins to one account from addresses that it does not know, likewise.
-const ADDRESSES_PER_ACCOUNT: u32 = 10;
+/// Sign-ins from one address, in points that it has for one login.
+const LOGINS_PER_ADDRESS: u32 = 5;
+/// Sign-ins with one login from addresses that its account does not know, likewise.
+const ADDRESSES_PER_LOGIN: u32 = 10;
 
 /// Points of a try that is under way: given back where it succeeds.
 pub struct Try<'a> {
@@ -20,20 +22,16 @@ pub struct Try<'a> {
 
 impl<'a> Try<'a> {
     /// Spends before the password is looked at, so that many tries at once are
-    /// counted one by one.
+    /// counted one by one. By the login, not by the account: whether there is one,
+    /// and which other login it has, must not show.
     pub async fn to_sign_in(
         services: &'a Services,
-        login: &str,
+        login: &Login,
         account: Option<AccountId>,
         caller: &Caller,
     ) -> Result<Self, Problem> {
         let budget = services.limits.settings.sign_in;
-        let address = caller.household();
-        // Whether there is such an account must not show.
-        let whom = match account {
-            Some(account) => account.to_string(),
-            None => login.to_lowercase(),
-        };
+        let household = &caller.household;
         let times = |times| Budget {
             points: budget.points.saturating_mul(times),
             ..budget
@@ -44,29 +42,37 @@ impl<'a> Try<'a> {
             whose,
             points: 1,
         };
-        let both = format!("{whom} {address}");
+        let whom = login.to_string();
         let mut spends = vec![
-            spend("sign-in", both, budget),
-            spend("sign-in from", address.clone(), times(ACCOUNTS_PER_ADDRESS)),
+            spend("sign-in", format!("{whom} {household}"), budget),
+            spend("sign-in from", household.clone(), times(LOGINS_PER_ADDRESS)),
         ];
-        let known = match (account, &caller.address) {
-            (Some(account), Some(address)) => {
-                let address = address.to_string();
-                services.vault.knows_address(account, &address).await?
-            }
-            _ => false,
-        };
-        if !known {
-            spends.push(spend("sign-in to", whom, times(ADDRESSES_PER_ACCOUNT)));
+        // Asked for whether there is an account or not: it takes as long.
+        let id = account.unwrap_or(AccountId(Uuid::nil()));
+        if !services.vault.knows_household(id, household).await? {
+            spends.push(spend("sign-in to", whom, times(ADDRESSES_PER_LOGIN)));
         }
         Self::spend(services, spends).await
+    }
+
+    pub async fn to_change_password(
+        services: &'a Services,
+        account: AccountId,
+    ) -> Result<Self, Problem> {
+        let spend = Spend {
+            budget: services.limits.settings.sign_in,
+            purpose: "change password",
+            whose: account.to_string(),
+            points: 1,
+        };
+        Self::spend(services, vec![spend]).await
     }
 
     pub async fn to_register(services: &'a Services, caller: &Caller) -> Result<Self, Problem> {
         let spend = Spend {
             budget: services.limits.settings.registration,
             purpose: "register from",
-            whose: caller.household(),
+            whose: caller.household.clone(),
             points: 1,
         };
         Self::spend(services, vec![spend]).await
@@ -86,8 +92,8 @@ impl<'a> Try<'a> {
         Ok(Self { limits, spent })
     }
 
-    /// It was right: nothing was spent.
-    pub async fn succeeded(self) {
+    /// It was right, or the fault is ours: nothing was spent.
+    pub async fn give_back(self) {
         let back = |spend| Spend {
             points: -1,
             ..spend

@@ -90,6 +90,8 @@ impl TimelinesApi {
     }
 
     /// Everything public, newest first
+    ///
+    /// What everybody publishes for all to see, a page at a time.
     #[oai(
         path = "/timelines/local",
         method = "get",
@@ -117,6 +119,8 @@ impl TimelinesApi {
     }
 
     /// An account's posts and replies, newest first
+    ///
+    /// Those that the reader may see, a page at a time.
     #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/accounts/:account_id/posts",
@@ -151,6 +155,8 @@ impl TimelinesApi {
     }
 
     /// My posts and replies, newest first
+    ///
+    /// Those for followers too.
     #[oai(
         path = "/accounts/me/posts",
         method = "get",

@@ -1,6 +1,6 @@
 //! Access tokens: JWTs that live 15 minutes, signed with one key and checked
 //! with that key's own algorithm, never the token's choice. It refuses to know
-//! whether a session was ended meanwhile: that is `identity::Sessions`.
+//! whether a session was ended meanwhile: that is `ended`.
 
 use std::collections::HashMap;
 

@@ -82,6 +82,8 @@ impl Example for NewNote {
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Posts")]
 impl Notes {
     /// List an account's notes
+    ///
+    /// As this test wants them.
     #[oai(
         path = "/accounts/:account_id/notes",
         method = "get",
@@ -115,6 +117,8 @@ impl Notes {
     }
 
     /// Write a note
+    ///
+    /// As this test wants them.
     #[oai(path = "/notes", method = "post", operation_id = "write_note")]
     async fn write(
         &self,
@@ -149,6 +153,8 @@ struct MoreNotes;
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Posts")]
 impl MoreNotes {
     /// Count all notes
+    ///
+    /// As this test wants them.
     #[oai(path = "/notes", method = "get", operation_id = "count_notes")]
     async fn count(&self, id: api::RequestId) -> Result<Found<Note>, Problem> {
         Err(Problem::internal(format!("secret cause of {}", id.0)))

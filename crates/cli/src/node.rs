@@ -208,6 +208,7 @@ impl Node {
                 counted: Limits::new(&settings.redis_views_url, &settings.key_prefix)?,
             },
             proxies: settings.trusted_proxies.clone(),
+            origins: settings.cors_origins.clone(),
         };
         Ok(Services::new(rooms, tokens, &settings.cursor_secret)?)
     }

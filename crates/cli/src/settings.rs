@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use api::{LimitSettings, Proxies};
+use api::{LimitSettings, Origins, Proxies};
 use eventlog::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 use readmodel::{DATABASE_CONNECTIONS_DEFAULT, timelines::TIMELINE_SECONDS_DEFAULT};
 use vault::Budget;
@@ -58,6 +58,7 @@ pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
 const ARCHIVE_HOT_EVENTS: &str = "ARCHIVE_HOT_EVENTS";
 const ARCHIVE_SECONDS: &str = "ARCHIVE_SECONDS";
 const PUSH_FOLLOWERS_MAX: &str = "PUSH_FOLLOWERS_MAX";
+const CORS_ORIGINS: &str = "CORS_ORIGINS";
 const LIMIT_ANONYMOUS: &str = "LIMIT_ANONYMOUS";
 const LIMIT_ACCOUNT: &str = "LIMIT_ACCOUNT";
 const LIMIT_SIGN_IN: &str = "LIMIT_SIGN_IN";
@@ -161,6 +162,11 @@ pub fn all() -> Vec<Setting> {
             &PUSH_FOLLOWERS_DEFAULT.to_string(),
         ),
         setting(
+            CORS_ORIGINS,
+            "pages that may call from a browser, such as https://example.org; * for any",
+            "",
+        ),
+        setting(
             LIMIT_ANONYMOUS,
             "points of an address without a token, and the seconds they come back in; or off",
             "100/60",
@@ -218,6 +224,7 @@ pub struct Settings {
     pub push_followers_max: i64,
     pub limits: LimitSettings,
     pub trusted_proxies: Proxies,
+    pub cors_origins: Origins,
 }
 
 /// What signs access tokens.
@@ -309,6 +316,7 @@ impl Values {
                 registration: self.parsed(LIMIT_REGISTRATION, &mut bad, Budget::NONE),
             },
             trusted_proxies: self.parsed(TRUSTED_PROXIES, &mut bad, Proxies::default()),
+            cors_origins: self.parsed(CORS_ORIGINS, &mut bad, Origins::default()),
         };
         if settings.key_prefix.contains(['{', '}', ' ']) {
             bad.push((KEY_PREFIX, "has no braces and no blanks".into()));

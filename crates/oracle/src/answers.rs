@@ -207,8 +207,8 @@ impl Reader<'_> {
         let handle = handle.unwrap_or_default();
         for path in [
             format!("/v1/accounts/{account}"),
-            format!("/v1/accounts/by-handle/{handle}"),
-            format!("/v1/accounts/by-handle/{}", handle.to_ascii_uppercase()),
+            format!("/v1/handles/{handle}"),
+            format!("/v1/handles/{}", handle.to_ascii_uppercase()),
         ] {
             let (status, body) = self.get(&path, &nobody)?;
             self.findings.same(&path, &200, &status);

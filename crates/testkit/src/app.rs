@@ -66,6 +66,7 @@ impl App {
                 counted: Limits::new(&servers.redis_views, &servers.prefix).unwrap(),
             },
             proxies: "127.0.0.0/8".parse().unwrap(),
+            origins: "https://pages.example.org".parse().unwrap(),
         };
         let tokens = TokenSettings {
             issuer: "headwater".into(),

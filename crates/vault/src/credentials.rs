@@ -55,7 +55,8 @@ pub struct Email(String);
 pub struct InvalidEmail;
 
 impl Email {
-    fn folded(&self) -> String {
+    /// As it is compared.
+    pub fn folded(&self) -> String {
         self.0.to_lowercase()
     }
 }
@@ -85,14 +86,16 @@ impl fmt::Debug for Email {
     }
 }
 
-#[derive(Clone, Debug)]
+/// Not to be printed.
+#[derive(Clone)]
 pub struct NewCredentials {
     pub account: AccountId,
     pub email: Option<Email>,
     pub password_hash: Option<String>,
 }
 
-#[derive(Clone, Debug)]
+/// Not to be printed.
+#[derive(Clone)]
 pub struct Credentials {
     pub account: AccountId,
     pub email: Option<String>,
@@ -204,14 +207,17 @@ impl Vault {
         Ok(row.map(Credentials::from))
     }
 
+    /// Replaces a hash that is still `old`.
     pub async fn replace_password_hash(
         &self,
         account: AccountId,
-        hash: String,
+        old: &str,
+        new: &str,
     ) -> Result<(), VaultError> {
         row::Entity::update_many()
-            .col_expr(row::Column::PasswordHash, Expr::value(hash))
+            .col_expr(row::Column::PasswordHash, Expr::value(new))
             .filter(row::Column::AccountId.eq(account.0))
+            .filter(row::Column::PasswordHash.eq(old))
             .exec(&self.database)
             .await?;
         Ok(())

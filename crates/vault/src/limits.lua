@@ -16,6 +16,11 @@ local answer, later, all = {}, {}, true
 for i, key in ipairs(KEYS) do
   local points, each, whole = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
   local arrival = math.max(tonumber(redis.call('GET', key) or now), now)
+  -- A clock that stepped back, or a budget that was made smaller.
+  if arrival > now + whole then
+    arrival = now + whole
+    redis.call('SET', key, string.format('%.0f', arrival), 'PX', math.ceil(whole / 1000))
+  end
   later[i] = math.max(arrival + points * each, now)
   local wait = later[i] - now - whole
   local enough = wait <= 0 or points + 0 <= 0

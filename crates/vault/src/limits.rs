@@ -2,6 +2,10 @@
 //! the views server for all processes at once, one script a request. Where that
 //! server is away each process counts by itself, so that nothing stops and
 //! nothing is unlimited. It refuses to know what the points are for.
+//!
+//! What every request spends is metered: a process takes a twentieth of a budget
+//! at a time and spends it by itself, so that a request seldom waits for the
+//! server. All together spend at most a twentieth more for each process.
 
 use std::{
     collections::HashMap,
@@ -28,6 +32,10 @@ const CONNECT_MILLISECONDS_MAX: u64 = 100;
 const AWAY_MILLISECONDS: u64 = 1_000;
 /// Budgets that one process counts by itself; full ones are forgotten first.
 const LOCAL_MAX: usize = 100_000;
+/// Of a budget, what a process takes at a time.
+const LEASE_SHARE: u32 = 20;
+/// How long a refusal is remembered here at most.
+const REFUSED_MAX: Duration = Duration::from_secs(1);
 
 /// So many points, which come back evenly within a time; none: unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +45,7 @@ pub struct Budget {
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a limit is written as points/seconds, such as 5/300, or off")]
+#[error("a limit is points/seconds, such as 5/300, at most 1000000/1, or off")]
 pub struct InvalidBudget;
 
 impl FromStr for Budget {
@@ -50,11 +58,12 @@ impl FromStr for Budget {
         let (points, seconds) = text.split_once('/').ok_or(InvalidBudget)?;
         let points = points.parse().map_err(|_| InvalidBudget)?;
         let seconds: u32 = seconds.parse().map_err(|_| InvalidBudget)?;
-        match points > 0 && seconds > 0 {
-            true => Ok(Self {
-                points,
-                window: Duration::from_secs(seconds.into()),
-            }),
+        let budget = Self {
+            points,
+            window: Duration::from_secs(seconds.into()),
+        };
+        match points > 0 && budget.each() > 0 {
+            true => Ok(budget),
             false => Err(InvalidBudget),
         }
     }
@@ -82,8 +91,8 @@ impl Budget {
     }
 }
 
-/// Points of somebody's budget.
-#[derive(Clone, Debug)]
+/// Points of somebody's budget. Not to be printed.
+#[derive(Clone)]
 pub struct Spend {
     pub budget: Budget,
     /// What the budget is for, and whose it is: kept as a hash.
@@ -111,30 +120,68 @@ pub struct Standing {
 pub struct Limits(Arc<Inner>);
 
 struct Inner {
-    manager: ConnectionManager,
+    client: Client,
+    /// Made anew after a failure: the manager would keep for ever what only falls
+    /// silent, and a greeting that was refused.
+    manager: Mutex<ConnectionManager>,
     prefix: String,
     script: Script,
     /// Milliseconds after `began` until which the server is left alone.
     away_until: AtomicU64,
     began: Instant,
     local: Mutex<HashMap<[u8; 16], i64>>,
+    leases: Mutex<HashMap<[u8; 16], Lease>>,
+}
+
+/// What this process took of a budget.
+struct Lease {
+    /// Points that it has not spent.
+    left: i32,
+    /// Of the budget, when it asked last, and for how many.
+    standing: Standing,
+    wanted: i32,
+    at: Instant,
+}
+
+impl Lease {
+    /// What is known without asking; none where it must be asked.
+    fn spend(&mut self, spend: &Spend) -> Option<Standing> {
+        let age = self.at.elapsed();
+        let refused = !self.standing.enough && spend.points >= self.wanted;
+        if refused && age < self.standing.enough_in.min(REFUSED_MAX) {
+            return Some(self.standing);
+        }
+        // Older ones have come back to the budget meanwhile.
+        if self.left < spend.points || age >= spend.budget.window {
+            return None;
+        }
+        self.left -= spend.points;
+        Some(self.told())
+    }
+
+    fn told(&self) -> Standing {
+        let left = u32::try_from(self.left).unwrap_or_default();
+        Standing {
+            enough: true,
+            remaining: self.standing.remaining.saturating_add(left),
+            ..self.standing
+        }
+    }
 }
 
 impl Limits {
     /// `url` of the views server; connects when first used.
     pub fn new(url: &str, prefix: &str) -> RedisResult<Self> {
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(Duration::from_millis(CONNECT_MILLISECONDS_MAX)))
-            .set_response_timeout(Some(Duration::from_millis(RESPONSE_MILLISECONDS_MAX)));
         let client = Client::open(url)?;
         Ok(Self(Arc::new(Inner {
-            manager: ConnectionManager::new_lazy_with_config(client, config)?,
+            manager: Mutex::new(connect(&client)?),
+            client,
             prefix: prefix.to_owned(),
             script: Script::new(SPEND),
             away_until: AtomicU64::new(0),
             began: Instant::now(),
             local: Mutex::default(),
+            leases: Mutex::default(),
         })))
     }
 
@@ -147,11 +194,69 @@ impl Limits {
                 Err(error) => {
                     let until = now + AWAY_MILLISECONDS;
                     self.0.away_until.store(until, Ordering::Relaxed);
+                    if let Ok(manager) = connect(&self.0.client) {
+                        *self.0.manager.lock() = manager;
+                    }
                     tracing::warn!(%error, "the views server does not count; counts here");
                 }
             }
         }
         self.count_here(spends)
+    }
+
+    /// Spends what a process took before, or takes more.
+    pub async fn meter(&self, spend: Spend) -> Standing {
+        let key = spend.key();
+        if let Some(known) = self.0.leases.lock().get_mut(&key)
+            && let Some(standing) = known.spend(&spend)
+        {
+            return standing;
+        }
+        let share = i32::try_from(spend.budget.points / LEASE_SHARE).unwrap_or(i32::MAX);
+        let (needed, mut taken) = (spend.points, share.max(spend.points));
+        let mut standing = self.take(&spend, taken).await;
+        if !standing.enough && taken > needed {
+            taken = needed;
+            standing = self.take(&spend, taken).await;
+        }
+        let mut leases = self.0.leases.lock();
+        if leases.len() >= LOCAL_MAX {
+            leases.retain(|_, lease| lease.at.elapsed() < REFUSED_MAX);
+        }
+        if leases.len() >= LOCAL_MAX {
+            leases.clear();
+        }
+        let now = Instant::now();
+        let lease = leases.entry(key).or_insert(Lease {
+            left: 0,
+            standing,
+            wanted: taken,
+            at: now,
+        });
+        if lease.at.elapsed() >= spend.budget.window {
+            lease.left = 0;
+        }
+        (lease.standing, lease.wanted, lease.at) = (standing, taken, now);
+        if !standing.enough {
+            return standing;
+        }
+        lease.left = lease.left.saturating_add(taken - needed);
+        lease.told()
+    }
+
+    async fn take(&self, spend: &Spend, points: i32) -> Standing {
+        let spend = Spend {
+            points,
+            ..spend.clone()
+        };
+        let standings = self.spend(std::slice::from_ref(&spend)).await;
+        // One for each.
+        standings.first().copied().unwrap_or(Standing {
+            enough: true,
+            remaining: 0,
+            full_in: Duration::ZERO,
+            enough_in: Duration::ZERO,
+        })
     }
 
     async fn ask(&self, spends: &[Spend]) -> RedisResult<Vec<Standing>> {
@@ -163,7 +268,7 @@ impl Limits {
                 .arg(spend.budget.each())
                 .arg(spend.budget.whole());
         }
-        let mut manager = self.0.manager.clone();
+        let mut manager = self.0.manager.lock().clone();
         let answer: Vec<i64> = call.invoke_async(&mut manager).await?;
         let standings = spends.iter().zip(answer.chunks_exact(3));
         Ok(standings
@@ -186,12 +291,24 @@ impl Limits {
     }
 }
 
+fn connect(client: &Client) -> RedisResult<ConnectionManager> {
+    let config = ConnectionManagerConfig::new()
+        .set_number_of_retries(0)
+        .set_connection_timeout(Some(Duration::from_millis(CONNECT_MILLISECONDS_MAX)))
+        .set_response_timeout(Some(Duration::from_millis(RESPONSE_MILLISECONDS_MAX)));
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
+}
+
 fn count(arrivals: &mut HashMap<[u8; 16], i64>, spends: &[Spend], now: i64) -> Vec<Standing> {
     let looked: Vec<_> = spends
         .iter()
         .map(|spend| {
             let (key, budget) = (spend.key(), spend.budget);
-            let arrival = arrivals.get(&key).copied().unwrap_or(now).max(now);
+            let mut arrival = arrivals.get(&key).copied().unwrap_or(now).max(now);
+            if arrival > now + budget.whole() {
+                arrival = now + budget.whole();
+                arrivals.insert(key, arrival);
+            }
             let later = (arrival + i64::from(spend.points) * budget.each()).max(now);
             let wait = later - now - budget.whole();
             let enough = wait <= 0 || spend.points <= 0;
@@ -213,7 +330,7 @@ fn count(arrivals: &mut HashMap<[u8; 16], i64>, spends: &[Spend], now: i64) -> V
 }
 
 impl Spend {
-    /// 128 bits that tell nobody whose it is.
+    /// 128 bits: short, and no address or login to be read.
     fn key(&self) -> [u8; 16] {
         let hash = Sha256::new()
             .chain_update(self.purpose)
@@ -279,6 +396,12 @@ mod tests {
         assert_eq!(at(60, &[spend("ada", -1)])[0].remaining, 1);
         assert_eq!(at(60, &[spend("ada", -100)])[0].remaining, 5);
         assert_eq!(at(1_000, &[spend("bob", 0)])[0].remaining, 5);
+        // A budget that was made smaller forgets what was above it.
+        let mut longer = spend("eve", 5);
+        longer.budget.window = Duration::from_secs(86_400);
+        assert!(at(1_000, &[longer])[0].enough);
+        assert!(!at(1_300, &[spend("eve", 1)])[0].enough);
+        assert!(at(1_360, &[spend("eve", 1)])[0].enough);
     }
 
     #[test]
@@ -286,7 +409,16 @@ mod tests {
         let five = spend("", 1).budget;
         assert_eq!("5/300".parse(), Ok(five));
         assert_eq!("off".parse(), Ok(Budget::NONE));
-        for wrong in ["", "5", "0/300", "5/0", "-1/3", "5/300s", "5/99999999999"] {
+        for wrong in [
+            "",
+            "5",
+            "0/300",
+            "5/0",
+            "-1/3",
+            "5/300s",
+            "5/99999999999",
+            "1000001/1",
+        ] {
             assert_eq!(wrong.parse::<Budget>(), Err(InvalidBudget), "{wrong}");
         }
     }
@@ -316,10 +448,49 @@ mod tests {
         assert!(both[0].enough && !both[1].enough);
         assert_eq!(one.spend(&[spend("bob", 5)]).await[0].remaining, 0);
 
+        // A twentieth at a time, and at most that more for each process.
+        let metered = |whose: &str| Spend {
+            budget: Budget {
+                points: 100,
+                window: Duration::from_secs(3_000),
+            },
+            ..spend(whose, 1)
+        };
+        let first = one.meter(metered("zoe")).await;
+        assert_eq!((first.enough, first.remaining), (true, 99));
+        assert_eq!(
+            other
+                .spend(&[Spend {
+                    points: 0,
+                    ..metered("zoe")
+                }])
+                .await[0]
+                .remaining,
+            95
+        );
+        let mut let_in = 1;
+        for number in 0..300 {
+            let limits = [&one, &other][number % 2];
+            let_in += u32::from(limits.meter(metered("zoe")).await.enough);
+        }
+        assert!((100..=110).contains(&let_in), "{let_in}");
+        assert!(one.meter(metered("zoe")).await.enough_in > Duration::from_secs(1));
+
         server.kill().await.unwrap();
         for left in (0..5).rev() {
             assert_eq!(one.spend(&[spend("ada", 1)]).await[0].remaining, left);
         }
         assert!(!one.spend(&[spend("ada", 1)]).await[0].enough);
+        // Both go back to it by themselves.
+        server.restart().await.unwrap();
+        let began = Instant::now();
+        while one.spend(&[spend("eve", 0)]).await[0].remaining == 5 {
+            other.spend(&[spend("eve", 1)]).await;
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "each counts alone"
+            );
+            tokio::task::yield_now().await;
+        }
     }
 }

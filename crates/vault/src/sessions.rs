@@ -26,9 +26,11 @@ pub const RETRY_SECONDS: i64 = 60;
 /// How long an ended session stays in its table: whoever refuses access tokens
 /// of it has seen it by then.
 const KEPT_AFTER_END_SECONDS: i64 = 60 * 60;
-/// Tokens that one session is known to have had: about 40 days at one each 15
-/// minutes. Older ones are merely invalid.
-const GENERATIONS_MAX: u32 = 4_096;
+/// How often a session is refreshed at most, about 85 days at once each 15
+/// minutes: each of its tokens is known by leading to the current one.
+const ROTATIONS_MAX: i32 = 8_192;
+/// Sessions that one purge deletes.
+const PURGED_AT_ONCE: i64 = 1_000;
 /// A refresh that meets another one at the same moment looks again.
 const TRIES_MAX: u32 = 3;
 const DEVICE_CHARACTERS_MAX: usize = 200;
@@ -74,10 +76,7 @@ impl RefreshToken {
     /// Whether one of the next tokens has this hash.
     fn led_to(&self, hash: &[u8], salt: &[u8], rotations: i32) -> Result<bool, VaultError> {
         let mut token = self.clone();
-        for _ in 0..u32::try_from(rotations)
-            .unwrap_or_default()
-            .min(GENERATIONS_MAX)
-        {
+        for _ in 0..rotations.min(ROTATIONS_MAX) {
             token = token.next(salt)?;
             if token.hash() == hash {
                 return Ok(true);
@@ -112,17 +111,23 @@ impl fmt::Debug for RefreshToken {
 pub struct Device {
     name: Option<String>,
     address: Option<String>,
+    household: Option<String>,
 }
 
 impl Device {
-    /// `name` is cut where it is too long.
-    pub fn new(name: Option<&str>, address: Option<String>) -> Self {
+    /// `name` is cut where it is too long. `household` is what limits count as
+    /// one address.
+    pub fn new(name: Option<&str>, address: Option<String>, household: Option<String>) -> Self {
         let printable = |name: &str| -> String {
             let characters = name.chars().filter(|c| !c.is_control());
             characters.take(DEVICE_CHARACTERS_MAX).collect()
         };
         let name = name.map(printable).filter(|name| !name.is_empty());
-        Self { name, address }
+        Self {
+            name,
+            address,
+            household,
+        }
     }
 }
 
@@ -155,26 +160,34 @@ pub enum Refreshed {
 }
 
 impl Vault {
-    /// A new session, and its first token.
+    /// A new session, and its first token; none where `verified`, the password
+    /// hash that was looked at, is another one meanwhile.
     pub async fn begin_session(
         &self,
         account: AccountId,
         device: &Device,
-    ) -> Result<(Uuid, RefreshToken), VaultError> {
+        verified: Option<&str>,
+    ) -> Result<Option<(Uuid, RefreshToken)>, VaultError> {
         let token = RefreshToken {
             session: Uuid::now_v7(),
             secret: random()?,
         };
         let salt: Secret = random()?;
         let mut transaction = self.begin().await?;
-        sqlx::query(
-            "DELETE FROM vault.sessions WHERE account_id = $1
-               AND least(ended_at, expires_at) < now() - make_interval(secs => $2)",
+        // Whoever begins or changes the password waits for this to end.
+        let row = sqlx::query(
+            "SELECT password_hash FROM vault.credentials WHERE account_id = $1 FOR UPDATE",
         )
         .bind(account.0)
-        .bind(KEPT_AFTER_END_SECONDS as f64)
-        .execute(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await?;
+        let stored: Option<String> = match row {
+            Some(row) => row.try_get("password_hash")?,
+            None => None,
+        };
+        if verified.is_some() && verified != stored.as_deref() {
+            return Ok(None);
+        }
         sqlx::query(
             "UPDATE vault.sessions SET ended_at = now() WHERE id IN (
                  SELECT id FROM vault.sessions WHERE account_id = $1 AND ended_at IS NULL
@@ -186,20 +199,37 @@ impl Vault {
         .await?;
         sqlx::query(
             "INSERT INTO vault.sessions
-                 (id, account_id, device, address, salt, token_hash, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))",
+                 (id, account_id, device, address, household, salt, token_hash, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(days => $8))",
         )
         .bind(token.session)
         .bind(account.0)
         .bind(&device.name)
         .bind(&device.address)
+        .bind(&device.household)
         .bind(salt.as_slice())
         .bind(token.hash())
         .bind(SESSION_DAYS as i32)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok((token.session, token))
+        Ok(Some((token.session, token)))
+    }
+
+    /// Deletes some of the sessions that are over for long: addresses and devices
+    /// are not kept for ever. Returns how many.
+    pub async fn purge_sessions(&self) -> Result<u64, VaultError> {
+        let gone = sqlx::query(
+            "DELETE FROM vault.sessions WHERE id IN (
+                 SELECT id FROM vault.sessions
+                 WHERE least(ended_at, expires_at) < now() - make_interval(secs => $1)
+                 LIMIT $2)",
+        )
+        .bind(KEPT_AFTER_END_SECONDS as f64)
+        .bind(PURGED_AT_ONCE)
+        .execute(self.pool())
+        .await?;
+        Ok(gone.rows_affected())
     }
 
     /// Uses a token: one of many who do so at once moves the session on, and the
@@ -249,8 +279,12 @@ impl Vault {
         if row.try_get("ended")? {
             return Ok(Some(Refreshed::Ended));
         }
-        let (session, next) = (token.session, token.next(&salt)?);
         let account = AccountId(row.try_get("account_id")?);
+        if rotations >= ROTATIONS_MAX {
+            self.end_session(account, token.session).await?;
+            return Ok(Some(Refreshed::Ended));
+        }
+        let (session, next) = (token.session, token.next(&salt)?);
         let refreshed = |token| Refreshed::Next {
             account,
             session,
@@ -297,14 +331,14 @@ impl Vault {
         Ok(rows.iter().map(session).collect::<Result<_, _>>()?)
     }
 
-    /// Whether the account was signed in from there lately.
-    pub async fn knows_address(
+    /// Whether the account signed in from there lately.
+    pub async fn knows_household(
         &self,
         account: AccountId,
-        address: &str,
+        household: &str,
     ) -> Result<bool, VaultError> {
-        let sql = "SELECT 1 AS one FROM vault.sessions WHERE account_id = $1 AND address = $2";
-        let known = sqlx::query(sql).bind(account.0).bind(address);
+        let sql = "SELECT 1 AS one FROM vault.sessions WHERE account_id = $1 AND household = $2";
+        let known = sqlx::query(sql).bind(account.0).bind(household);
         Ok(known.fetch_optional(self.pool()).await?.is_some())
     }
 
@@ -321,7 +355,8 @@ impl Vault {
         Ok(ended.rows_affected() == 1)
     }
 
-    /// Ends all sessions of an account but `kept`; returns which.
+    /// Ends all sessions of an account but `kept`, which must live itself; returns
+    /// which.
     pub async fn end_other_sessions(
         &self,
         account: AccountId,
@@ -329,7 +364,10 @@ impl Vault {
     ) -> Result<Vec<Uuid>, VaultError> {
         let rows = sqlx::query(
             "UPDATE vault.sessions SET ended_at = now()
-             WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL RETURNING id",
+             WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL
+               AND EXISTS (SELECT FROM vault.sessions
+                   WHERE id = $2 AND account_id = $1 AND ended_at IS NULL)
+             RETURNING id",
         )
         .bind(account.0)
         .bind(kept)
