@@ -17,6 +17,11 @@ test:
 gen:
     cargo run --locked -- openapi > openapi/openapi.json
 
+# Grade the contract with linters, generated clients and made-up requests.
+contract *ARGS:
+    cargo build --locked --package headwater
+    tests/graders/run {{ARGS}}
+
 # Measure against ceilings of the same run.
 bench *ARGS:
     cargo build --release --locked --package bench --package headwater

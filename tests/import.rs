@@ -136,7 +136,7 @@ async fn compare_homes(expected: &Expected, client: &Client, step: usize, limit:
     let tokens = api::Tokens::new(api::TokenSettings {
         issuer: "headwater".into(),
         signing: api::SigningKey::Secret(secret),
-        retired: Vec::new(),
+        accepted: Vec::new(),
     })
     .unwrap();
     for handle in expected.users.iter().step_by(step) {

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{App, Client, Person};
+use testkit::{Answer, App, Client, Person};
 
 struct World {
     app: App,
@@ -266,4 +266,47 @@ async fn forged_and_expired_tokens_are_refused_even_where_none_is_needed() {
         let refused = anonymous.send(method, path, body, &[]).await;
         refused.problem(401, "unauthenticated");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_known_origin_may_call_from_a_browser_and_no_others() {
+    let app = App::start().await;
+    let (known, other) = ("https://pages.example.org", "https://evil.example.org");
+    let allowed = |answer: &Answer| answer.header("access-control-allow-origin");
+    let ask = |method: Method, path: &'static str, headers: Vec<(&'static str, &'static str)>| {
+        let client = app.client();
+        async move { client.send(method, path, None, &headers).await }
+    };
+    let preflight = |origin| {
+        let headers = vec![
+            ("Origin", origin),
+            ("Access-Control-Request-Method", "PATCH"),
+        ];
+        ask(Method::OPTIONS, "/v1/accounts/me", headers)
+    };
+    let told = preflight(known).await.expect(204);
+    assert_eq!(allowed(&told), known);
+    let methods = told.header("access-control-allow-methods");
+    assert!(methods.contains("PATCH"), "{methods}");
+    let headers = told.header("access-control-allow-headers");
+    assert!(headers.contains("Authorization"), "{headers}");
+    let refused = preflight(other).await;
+    assert_eq!(refused.headers.get("access-control-allow-origin"), None);
+
+    let local = ask(Method::GET, "/v1/limits", vec![("Origin", known)]).await;
+    assert_eq!(allowed(&local.expect(200)), known);
+    // A refusal can be read too, with its headers.
+    let missing = ask(Method::GET, "/v1/nothing", vec![("Origin", known)]).await;
+    let missing = missing.problem(404, "not_found");
+    assert_eq!(allowed(&missing), known);
+    let seen = missing.header("access-control-expose-headers");
+    assert!(seen.contains("X-Request-Id"), "{seen}");
+    assert!(missing.header("vary").contains("Origin"));
+    let plain = ask(Method::GET, "/v1/limits", vec![("Origin", other)]).await;
+    let plain = plain.expect(200);
+    assert_eq!(plain.headers.get("access-control-allow-origin"), None);
+    assert_eq!(plain.headers.get("access-control-allow-credentials"), None);
+    // Without a browser, OPTIONS is a method like others.
+    let options = ask(Method::OPTIONS, "/v1/limits", vec![]).await;
+    options.problem(405, "method_not_allowed");
 }

@@ -45,61 +45,75 @@ pub fn now() -> Timestamp {
     Timestamp(i64::try_from(milliseconds).unwrap_or(i64::MAX))
 }
 
-async fn authenticate(request: &Request) -> Result<Option<Authenticated>, Problem> {
+/// Who asks, looked at once for each request: strangers, somebody, or a refusal.
+#[derive(Clone)]
+enum Looked {
+    Nobody,
+    Somebody(Authenticated),
+    Refused(Code, &'static str),
+}
+
+/// Looks who asks, before anything is done.
+pub(crate) fn look(request: &mut Request) {
+    let looked = look_at(request);
+    request.extensions_mut().insert(looked);
+}
+
+fn look_at(request: &Request) -> Looked {
     let mut headers = request.headers().get_all(AUTHORIZATION).iter();
     let Some(header) = headers.next() else {
-        return Ok(None);
+        return Looked::Nobody;
     };
     if headers.next().is_some() {
-        return Err(Problem::new(
-            Code::InvalidToken,
-            "Send one Authorization header.",
-        ));
+        return Looked::Refused(Code::InvalidToken, "Send one Authorization header.");
     }
-    let token = header.to_str().ok().and_then(bearer).ok_or_else(|| {
+    let Some(token) = header.to_str().ok().and_then(bearer) else {
         let detail = "Send Authorization: Bearer, a space, and an access token.";
-        Problem::new(Code::InvalidToken, detail)
-    })?;
-    let tokens = request
-        .data::<Arc<Tokens>>()
-        .ok_or_else(|| Problem::internal("no Tokens in the requests' data"))?;
-    let claims = tokens.verify(token, now())?;
-    let ended = request
-        .data::<Arc<EndedSessions>>()
-        .ok_or_else(|| Problem::internal("no EndedSessions in the requests' data"))?;
-    if ended.has(claims.session) {
-        return Err(Problem::new(Code::SessionEnded, "Sign in again."));
+        return Looked::Refused(Code::InvalidToken, detail);
+    };
+    let (tokens, ended) = (
+        request.data::<Arc<Tokens>>(),
+        request.data::<Arc<EndedSessions>>(),
+    );
+    let (Some(tokens), Some(ended)) = (tokens, ended) else {
+        return Looked::Refused(Code::Internal, "No Tokens or EndedSessions.");
+    };
+    match tokens.verify(token, now()) {
+        Err(TokenError::Expired) => {
+            Looked::Refused(Code::TokenExpired, "Refresh it: POST /v1/sessions/refresh.")
+        }
+        Err(TokenError::Invalid) => Looked::Refused(Code::InvalidToken, "Sign in again."),
+        Ok(claims) if ended.has(claims.session) => {
+            Looked::Refused(Code::SessionEnded, "Sign in again.")
+        }
+        Ok(claims) => Looked::Somebody(Authenticated {
+            account: claims.account,
+            session: claims.session,
+        }),
     }
-    Ok(Some(Authenticated {
-        account: claims.account,
-        session: claims.session,
-    }))
+}
+
+fn authenticate(request: &Request) -> Result<Option<Authenticated>, Problem> {
+    let looked = request.extensions().get::<Looked>();
+    match looked.cloned().unwrap_or_else(|| look_at(request)) {
+        Looked::Nobody => Ok(None),
+        Looked::Somebody(somebody) => Ok(Some(somebody)),
+        Looked::Refused(code, detail) => Err(Problem::new(code, detail)),
+    }
 }
 
 /// The account of a token that counts; refusing others is for handlers.
 pub(crate) fn account_of(request: &Request) -> Option<AccountId> {
-    let header = request.headers().get(AUTHORIZATION)?;
-    let token = header.to_str().ok().and_then(bearer)?;
-    let claims = request.data::<Arc<Tokens>>()?.verify(token, now()).ok()?;
-    let ended = request.data::<Arc<EndedSessions>>()?;
-    (!ended.has(claims.session)).then_some(claims.account)
+    match request.extensions().get::<Looked>()? {
+        Looked::Somebody(somebody) => Some(somebody.account),
+        Looked::Nobody | Looked::Refused(..) => None,
+    }
 }
 
 /// The token in `Bearer <token>`; the scheme's case does not matter.
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-impl From<TokenError> for Problem {
-    fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::Expired => {
-                Self::new(Code::TokenExpired, "Refresh it: POST /v1/sessions/refresh.")
-            }
-            TokenError::Invalid => Self::new(Code::InvalidToken, "Sign in again."),
-        }
-    }
 }
 
 impl From<SigningFailed> for Problem {
@@ -144,7 +158,7 @@ impl<'a> ApiExtractor<'a> for Authenticated {
     ) -> Result<Self> {
         let detail = "Send an access token: Authorization: Bearer.";
         let stranger = || Problem::new(Code::Unauthenticated, detail);
-        Ok(authenticate(request).await?.ok_or_else(stranger)?)
+        Ok(authenticate(request)?.ok_or_else(stranger)?)
     }
 }
 
@@ -171,7 +185,7 @@ impl<'a> ApiExtractor<'a> for Viewer {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        Ok(Self(authenticate(request).await?))
+        Ok(Self(authenticate(request)?))
     }
 }
 

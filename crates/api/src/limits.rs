@@ -10,7 +10,7 @@ use poem::{
     web::Data,
 };
 use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
-use vault::{Budget, Limits, Spend, Standing};
+use vault::{Budget, Limits, Spend, Standing, Whose};
 
 use crate::{
     caller::{Caller, network},
@@ -79,14 +79,46 @@ impl LimitSettings {
 
 /// How often what may be done, and what counts it.
 pub struct Limiting {
-    pub settings: LimitSettings,
-    pub counted: Limits,
+    pub(crate) settings: LimitSettings,
+    pub(crate) counted: Limits,
+    anonymous: Policed,
+    account: Policed,
+}
+
+/// What requests are metered by, as answers tell it.
+struct Policed {
+    name: &'static str,
+    budget: Budget,
+    header: Option<HeaderValue>,
+}
+
+impl Policed {
+    fn new(name: &'static str, budget: Budget) -> Self {
+        let (points, window) = (budget.points, budget.window.as_secs());
+        let told = format!("\"{name}\";q={points};w={window}");
+        Self {
+            name,
+            budget,
+            header: HeaderValue::from_str(&told).ok(),
+        }
+    }
+}
+
+impl Limiting {
+    pub fn new(settings: LimitSettings, counted: Limits) -> Self {
+        Self {
+            anonymous: Policed::new("anonymous", settings.anonymous),
+            account: Policed::new("account", settings.account),
+            settings,
+            counted,
+        }
+    }
 }
 
 /// What a request spent.
 pub(crate) struct Metered {
     policy: &'static str,
-    budget: Budget,
+    header: Option<HeaderValue>,
     standing: Standing,
 }
 
@@ -98,15 +130,15 @@ impl Metered {
             return None;
         }
         let limiting = &request.data::<Arc<Services>>()?.limits;
-        let settings = &limiting.settings;
-        let (policy, budget, whose) = match identity::account_of(request) {
-            Some(account) => ("account", settings.account, account.to_string()),
+        let (policed, whose) = match identity::account_of(request) {
+            Some(account) => (&limiting.account, Whose::Account(account)),
             None => {
                 let address = Caller::address_of(request).map(network);
                 let address = address.map_or_else(String::new, |address| address.to_string());
-                ("anonymous", settings.anonymous, address)
+                (&limiting.anonymous, Whose::Named(address))
             }
         };
+        let budget = policed.budget;
         if budget.points == 0 {
             return None;
         }
@@ -117,15 +149,15 @@ impl Metered {
         let points = if reads { READ_POINTS } else { WRITE_POINTS };
         let spend = Spend {
             budget,
-            purpose: policy,
+            purpose: policed.name,
             whose,
             // Whatever is allowed at all can be done once.
             points: points.min(i32::try_from(budget.points).unwrap_or(i32::MAX)),
         };
         let standing = limiting.counted.meter(spend).await;
         Some(Self {
-            policy,
-            budget,
+            policy: policed.name,
+            header: policed.header.clone(),
             standing,
         })
     }
@@ -137,15 +169,15 @@ impl Metered {
         }
     }
 
-    pub fn dress(&self, headers: &mut HeaderMap) {
-        let Self { policy, budget, .. } = self;
-        let (points, window) = (budget.points, budget.window.as_secs());
-        let told = format!("\"{policy}\";q={points};w={window}");
-        let left = self.standing.remaining;
-        let seconds = self.standing.full_in.as_secs_f64().ceil();
-        let now = format!("\"{policy}\";r={left};t={seconds}");
-        for (name, value) in [(RATE_LIMIT_POLICY, told), (RATE_LIMIT, now)] {
-            if let Ok(value) = HeaderValue::from_str(&value) {
+    pub fn dress(self, headers: &mut HeaderMap) {
+        let Standing {
+            remaining, full_in, ..
+        } = self.standing;
+        let seconds = full_in.as_millis().div_ceil(1_000);
+        let now = format!("\"{}\";r={remaining};t={seconds}", self.policy);
+        let now = HeaderValue::try_from(now).ok();
+        for (name, value) in [(RATE_LIMIT_POLICY, self.header), (RATE_LIMIT, now)] {
+            if let Some(value) = value {
                 headers.insert(name, value);
             }
         }

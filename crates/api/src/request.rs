@@ -18,7 +18,7 @@ use uuid::{Builder, Uuid};
 
 use crate::{
     body, cors,
-    identity::now,
+    identity::{self, now},
     limits::Metered,
     paging::Here,
     problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
@@ -117,6 +117,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             Found::Path(methods) => allow = Some(methods),
             Found::Nothing => {}
         }
+        identity::look(&mut request);
         let services = request.data::<Arc<Services>>();
         let granted = services.and_then(|services| services.origins.grant(&request));
         // A browser asks this by itself: nothing is done, and nothing is spent.

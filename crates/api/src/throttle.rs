@@ -3,7 +3,7 @@
 //! signed in from an address before are not asked for the account's.
 
 use kernel::{AccountId, Uuid};
-use vault::{Budget, Limits, Spend};
+use vault::{Budget, Limits, Spend, Whose};
 
 use crate::{
     caller::Caller, limits::too_many, problem::Problem, services::Services, sessions::Login,
@@ -39,7 +39,7 @@ impl<'a> Try<'a> {
         let spend = |purpose, whose, budget| Spend {
             budget,
             purpose,
-            whose,
+            whose: Whose::Named(whose),
             points: 1,
         };
         let whom = login.to_string();
@@ -62,7 +62,7 @@ impl<'a> Try<'a> {
         let spend = Spend {
             budget: services.limits.settings.sign_in,
             purpose: "change password",
-            whose: account.to_string(),
+            whose: Whose::Account(account),
             points: 1,
         };
         Self::spend(services, vec![spend]).await
@@ -72,7 +72,7 @@ impl<'a> Try<'a> {
         let spend = Spend {
             budget: services.limits.settings.registration,
             purpose: "register from",
-            whose: caller.household.clone(),
+            whose: Whose::Named(caller.household.clone()),
             points: 1,
         };
         Self::spend(services, vec![spend]).await

@@ -36,8 +36,8 @@ pub struct TokenSettings {
     /// Put into tokens, and wanted in them.
     pub issuer: String,
     pub signing: SigningKey,
-    /// Earlier keys whose tokens still count: for a change of keys.
-    pub retired: Vec<SigningKey>,
+    /// Keys that only verify: for a change of keys.
+    pub accepted: Vec<SigningKey>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,7 @@ impl Tokens {
     pub fn new(settings: TokenSettings) -> Result<Self, TokenSettingsError> {
         // Another crate could switch on a second backend; this is ours.
         let _ = jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER.install_default();
-        let all = std::iter::once(settings.signing).chain(settings.retired);
+        let all = std::iter::once(settings.signing).chain(settings.accepted);
         Ok(Self {
             issuer: settings.issuer,
             keys: all.map(Key::new).collect::<Result<_, _>>()?,
@@ -258,11 +258,14 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
         SigningKey::Secret(vec![byte; SECRET_BYTES_MIN])
     }
 
-    fn tokens(signing: SigningKey, retired: Vec<SigningKey>) -> Result<Tokens, TokenSettingsError> {
+    fn tokens(
+        signing: SigningKey,
+        accepted: Vec<SigningKey>,
+    ) -> Result<Tokens, TokenSettingsError> {
         Tokens::new(TokenSettings {
             issuer: "headwater".into(),
             signing,
-            retired,
+            accepted,
         })
     }
 
@@ -332,7 +335,7 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
     }
 
     #[test]
-    fn tokens_of_a_retired_key_count_until_they_expire() -> TestResult {
+    fn tokens_of_an_accepted_key_count_until_they_expire() -> TestResult {
         let token = tokens(secret(7), vec![])?.issue(ADA, SESSION, NOW)?;
         let now = tokens(secret(8), vec![secret(7)])?;
         assert!(now.verify(&token, NOW).is_ok());

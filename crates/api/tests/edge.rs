@@ -173,7 +173,7 @@ fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Er
     let tokens = Arc::new(Tokens::new(TokenSettings {
         issuer: "headwater".into(),
         signing: SigningKey::Secret(vec![7; 32]),
-        retired: Vec::new(),
+        accepted: Vec::new(),
     })?);
     let cursors = Arc::new(Cursors::new(b"a secret of this test")?);
     let edge = assemble((Notes, MoreNotes))?.with_deadline(Duration::from_millis(200));

@@ -87,8 +87,8 @@ impl Launcher {
             .env("CURSOR_SECRET", CURSOR_SECRET)
             .env("KEY_PREFIX", KEY_PREFIX)
             // Counted as everywhere, and never enough of.
-            .env("LIMIT_ANONYMOUS", "1000000/1")
-            .env("LIMIT_ACCOUNT", "1000000/1")
+            .env("LIMIT_ANONYMOUS", "60000000/60")
+            .env("LIMIT_ACCOUNT", "60000000/60")
             .env("LIMIT_SIGN_IN", "off")
             .env("LIMIT_REGISTRATION", "off")
             .env("LISTEN_ADDRESS", "127.0.0.1:0");

@@ -100,7 +100,7 @@ pub fn sign(accounts: &[Uuid]) -> anyhow::Result<Arc<[String]>> {
     let tokens = Tokens::new(TokenSettings {
         issuer: "headwater".into(),
         signing: SigningKey::Secret(TOKEN_SECRET.into()),
-        retired: Vec::new(),
+        accepted: Vec::new(),
     })?;
     let now = api::now();
     let sign = |account: &Uuid| Ok(tokens.issue(AccountId(*account), *account, now)?);

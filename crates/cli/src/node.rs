@@ -190,11 +190,12 @@ impl Node {
         let settings = &self.settings;
         let tokens = TokenSettings {
             issuer: settings.token_issuer.clone(),
-            signing: match &settings.token_key {
-                TokenKey::Secret(secret) => SigningKey::Secret(secret.clone().into_bytes()),
-                TokenKey::PrivateKey(pem) => SigningKey::Ed25519(pem.clone()),
-            },
-            retired: Vec::new(),
+            signing: signing_key(&settings.token_key),
+            accepted: settings
+                .token_keys_accepted
+                .iter()
+                .map(signing_key)
+                .collect(),
         };
         let rooms = Rooms {
             log: self.log.clone(),
@@ -203,14 +204,21 @@ impl Node {
             vault: self.vault.clone(),
             lists: self.lists.clone(),
             passwords: PasswordHashes::new(settings.password_hashes_at_once)?,
-            limits: Limiting {
-                settings: settings.limits,
-                counted: Limits::new(&settings.redis_views_url, &settings.key_prefix)?,
-            },
+            limits: Limiting::new(
+                settings.limits,
+                Limits::new(&settings.redis_views_url, &settings.key_prefix)?,
+            ),
             proxies: settings.trusted_proxies.clone(),
             origins: settings.cors_origins.clone(),
         };
         Ok(Services::new(rooms, tokens, &settings.cursor_secret)?)
+    }
+}
+
+fn signing_key(key: &TokenKey) -> SigningKey {
+    match key {
+        TokenKey::Secret(secret) => SigningKey::Secret(secret.clone().into_bytes()),
+        TokenKey::PrivateKey(pem) => SigningKey::Ed25519(pem.clone()),
     }
 }
 

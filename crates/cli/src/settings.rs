@@ -47,6 +47,8 @@ pub const LISTEN_ADDRESS: &str = "LISTEN_ADDRESS";
 const METRICS_ADDRESS: &str = "METRICS_ADDRESS";
 const TOKEN_ALGORITHM: &str = "TOKEN_ALGORITHM";
 const TOKEN_PRIVATE_KEY_FILE: &str = "TOKEN_PRIVATE_KEY_FILE";
+const TOKEN_SECRETS_ACCEPTED: &str = "TOKEN_SECRETS_ACCEPTED";
+const TOKEN_PRIVATE_KEY_FILES_ACCEPTED: &str = "TOKEN_PRIVATE_KEY_FILES_ACCEPTED";
 const TOKEN_ISSUER: &str = "TOKEN_ISSUER";
 const LOG_PARTITIONS: &str = "LOG_PARTITIONS";
 const LOG_ALLOW_UNSAFE: &str = "LOG_ALLOW_UNSAFE";
@@ -112,6 +114,15 @@ pub fn all() -> Vec<Setting> {
         setting(
             TOKEN_PRIVATE_KEY_FILE,
             "Ed25519 private key (PKCS#8 PEM), for EdDSA",
+            "",
+        ),
+        secret(
+            TOKEN_SECRETS_ACCEPTED,
+            "other HS256 secrets whose tokens count, with commas between: for a change of keys",
+        ),
+        setting(
+            TOKEN_PRIVATE_KEY_FILES_ACCEPTED,
+            "other Ed25519 key files whose tokens count and whose public keys are shown",
             "",
         ),
         setting(TOKEN_ISSUER, "the iss of access tokens", "headwater"),
@@ -209,6 +220,8 @@ pub struct Settings {
     pub listen_address: std::net::SocketAddr,
     pub metrics_address: Option<std::net::SocketAddr>,
     pub token_key: TokenKey,
+    /// Verify, and do not sign.
+    pub token_keys_accepted: Vec<TokenKey>,
     pub cursor_secret: String,
     pub token_issuer: String,
     pub log_partitions: u16,
@@ -297,6 +310,7 @@ impl Values {
             metrics_address: (self.get(METRICS_ADDRESS).0)
                 .map(|_| self.parsed(METRICS_ADDRESS, &mut bad, ([127, 0, 0, 1], 0).into())),
             token_key: self.token_key(&mut bad),
+            token_keys_accepted: self.token_keys_accepted(&mut bad),
             cursor_secret: self.secret(CURSOR_SECRET, &mut bad),
             token_issuer: self.text(TOKEN_ISSUER, &mut bad),
             log_partitions: self.between(LOG_PARTITIONS, &mut bad, 1, PARTITIONS_MAX),
@@ -351,20 +365,37 @@ impl Values {
             Some("HS256") => TokenKey::Secret(self.secret(TOKEN_SECRET, bad)),
             Some("EdDSA") => {
                 let path = self.text(TOKEN_PRIVATE_KEY_FILE, bad);
-                let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
-                    bad.push((
-                        TOKEN_PRIVATE_KEY_FILE,
-                        format!("{path} cannot be read: {error}"),
-                    ));
-                    String::new()
-                });
-                TokenKey::PrivateKey(text)
+                key_file(TOKEN_PRIVATE_KEY_FILE, &path, bad)
             }
             _ => {
                 bad.push((TOKEN_ALGORITHM, "is HS256 or EdDSA".into()));
                 TokenKey::Secret(String::new())
             }
         }
+    }
+
+    fn token_keys_accepted(&self, bad: &mut Vec<(&'static str, String)>) -> Vec<TokenKey> {
+        let list = |name| {
+            let all = self
+                .get(name)
+                .0
+                .unwrap_or_default()
+                .split(',')
+                .map(str::trim);
+            all.filter(|one| !one.is_empty())
+        };
+        let mut keys = Vec::new();
+        for secret in list(TOKEN_SECRETS_ACCEPTED) {
+            if secret.len() < SECRET_BYTES_MIN {
+                let why = format!("each has at least {SECRET_BYTES_MIN} bytes");
+                bad.push((TOKEN_SECRETS_ACCEPTED, why));
+            }
+            keys.push(TokenKey::Secret(secret.to_owned()));
+        }
+        for path in list(TOKEN_PRIVATE_KEY_FILES_ACCEPTED) {
+            keys.push(key_file(TOKEN_PRIVATE_KEY_FILES_ACCEPTED, path, bad));
+        }
+        keys
     }
 
     fn parsed<T: std::str::FromStr<Err: fmt::Display>>(
@@ -395,6 +426,14 @@ impl Values {
         }
         value
     }
+}
+
+fn key_file(name: &'static str, path: &str, bad: &mut Vec<(&'static str, String)>) -> TokenKey {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| {
+        bad.push((name, format!("{path} cannot be read: {error}")));
+        String::new()
+    });
+    TokenKey::PrivateKey(text)
 }
 
 #[cfg(test)]

@@ -61,17 +61,17 @@ impl App {
             vault: Vault::new(database.clone()),
             lists: lists.clone(),
             passwords: PasswordHashes::new(2).unwrap(),
-            limits: Limiting {
-                settings: limits,
-                counted: Limits::new(&servers.redis_views, &servers.prefix).unwrap(),
-            },
+            limits: Limiting::new(
+                limits,
+                Limits::new(&servers.redis_views, &servers.prefix).unwrap(),
+            ),
             proxies: "127.0.0.0/8".parse().unwrap(),
             origins: "https://pages.example.org".parse().unwrap(),
         };
         let tokens = TokenSettings {
             issuer: "headwater".into(),
             signing: SigningKey::Secret(TOKEN_SECRET.into()),
-            retired: Vec::new(),
+            accepted: Vec::new(),
         };
         let services = Services::new(rooms, tokens, "a cursor secret of tests, long enough");
         let services = Arc::new(services.unwrap());

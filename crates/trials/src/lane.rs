@@ -151,7 +151,7 @@ pub fn token(account: Uuid) -> anyhow::Result<String> {
     let tokens = api::Tokens::new(api::TokenSettings {
         issuer: crate::product::ISSUER.into(),
         signing: api::SigningKey::Secret(TOKEN_SECRET.into()),
-        retired: Vec::new(),
+        accepted: Vec::new(),
     })?;
     Ok(tokens.issue(AccountId(account), Uuid::nil(), api::now())?)
 }

@@ -8,7 +8,7 @@ mod sealer;
 mod sessions;
 
 pub use credentials::{Credentials, Email, InvalidEmail, NewCredentials, Vault, VaultError};
-pub use limits::{Budget, InvalidBudget, Limits, Spend, Standing};
+pub use limits::{Budget, InvalidBudget, Limits, Spend, Standing, Whose};
 pub use passwords::{
     InvalidPassword, PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, Password, PasswordHashes,
     Verdict,

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::AccountId;
 use parking_lot::Mutex;
 use redis::{
     Client, RedisResult, Script,
@@ -91,13 +92,21 @@ impl Budget {
     }
 }
 
-/// Points of somebody's budget. Not to be printed.
+/// Whose a budget is. Not to be printed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Whose {
+    Account(AccountId),
+    /// An address or a login.
+    Named(String),
+}
+
+/// Points of somebody's budget.
 #[derive(Clone)]
 pub struct Spend {
     pub budget: Budget,
     /// What the budget is for, and whose it is: kept as a hash.
     pub purpose: &'static str,
-    pub whose: String,
+    pub whose: Whose,
     /// Negative: given back.
     pub points: i32,
 }
@@ -130,7 +139,7 @@ struct Inner {
     away_until: AtomicU64,
     began: Instant,
     local: Mutex<HashMap<[u8; 16], i64>>,
-    leases: Mutex<HashMap<[u8; 16], Lease>>,
+    leases: Mutex<HashMap<(&'static str, Whose), Lease>>,
 }
 
 /// What this process took of a budget.
@@ -206,7 +215,7 @@ impl Limits {
 
     /// Spends what a process took before, or takes more.
     pub async fn meter(&self, spend: Spend) -> Standing {
-        let key = spend.key();
+        let key = (spend.purpose, spend.whose.clone());
         if let Some(known) = self.0.leases.lock().get_mut(&key)
             && let Some(standing) = known.spend(&spend)
         {
@@ -335,7 +344,10 @@ impl Spend {
         let hash = Sha256::new()
             .chain_update(self.purpose)
             .chain_update([0])
-            .chain_update(&self.whose)
+            .chain_update(match &self.whose {
+                Whose::Account(account) => account.0.as_bytes(),
+                Whose::Named(name) => name.as_bytes(),
+            })
             .finalize();
         let mut key = [0; 16];
         key.copy_from_slice(&hash[..16]);
@@ -369,7 +381,7 @@ mod tests {
                 window: Duration::from_secs(300),
             },
             purpose: "test",
-            whose: whose.into(),
+            whose: Whose::Named(whose.into()),
             points,
         }
     }
