@@ -16,9 +16,11 @@ const TEXT: &str = r"^[^\u0000]*$";
 const NOT_BLANK: &str = r"^[^\u0000]*\S[^\u0000]*$";
 const WORD: &str = r"^[a-z][a-z0-9 _-]*$";
 const OPAQUE: &str = r"^[A-Za-z0-9_.-]+$";
-const POSITION: &str = r"^[0-9]+:[0-9]+-[0-9]+$";
-const POSITIONS: &str = r"^[0-9]+:[0-9]+-[0-9]+(, ?[0-9]+:[0-9]+-[0-9]+)*$";
-const ID_LIST: &str = r"^[0-9A-Fa-f-]{36}(,[0-9A-Fa-f-]{36})*$";
+const POSITION: &str = r"^[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19}$";
+const POSITIONS: &str = "^[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19}\
+    (, ?[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19})*$";
+const ID_LIST: &str = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\
+    (,[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})*$";
 const TAGS: &str = "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$";
 const PRINTED: &str = "^[ -~]*$";
 const HANDLE: &str = "^[A-Za-z0-9_]+$";

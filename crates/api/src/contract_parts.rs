@@ -77,7 +77,7 @@ const PARAMETERS: &[(&str, &str, &str)] = &[
     (
         MIN_POSITION,
         "Event-Positions that the answer must have seen, with commas between.",
-        "3:1-4711",
+        "0:1-0",
     ),
 ];
 

@@ -21,6 +21,7 @@ use uuid::Uuid;
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 /// A problem never tells more about one thing than this.
 const DETAIL_CHARACTERS_MAX: usize = 300;
+const POINTER_CHARACTERS_MAX: usize = 512;
 /// More wrong fields than this are not listed.
 pub const FIELD_ERRORS_MAX: usize = 32;
 
@@ -180,6 +181,7 @@ impl Problem {
     pub fn with_error(mut self, mut error: FieldError) -> Self {
         if self.0.errors.len() < FIELD_ERRORS_MAX {
             error.detail = shortened(error.detail.into()).into_owned();
+            error.pointer = error.pointer.map(|pointer| printable(&pointer));
             self.0.errors.push(error);
         }
         self
@@ -273,6 +275,12 @@ impl ApiResponse for Problem {
     }
 
     fn register(_: &mut Registry) {}
+}
+
+/// A pointer may hold what a client made up as a field's name.
+fn printable(pointer: &str) -> String {
+    let characters = pointer.chars().filter(|c| *c != '\0');
+    characters.take(POINTER_CHARACTERS_MAX).collect()
 }
 
 fn shortened(text: Cow<'static, str>) -> Cow<'static, str> {
