@@ -23,7 +23,7 @@ const FILLS_AT_ONCE: usize = 4;
 const MEET_EVENTS_MAX: u64 = 50;
 const MEET_TRIES_MAX: u32 = 50;
 /// What a list lacks may be on its way: it is looked at again so often.
-const CHECK_TRIES: u32 = 20;
+const CHECK_TRIES: u32 = 50;
 const CHECK_PAUSE_MILLISECONDS: u64 = 100;
 const EXAMPLES_MAX: usize = 5;
 /// How long the new generation is followed here after a swap.
@@ -226,6 +226,9 @@ pub async fn check(
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(CHECK_PAUSE_MILLISECONDS)).await;
+                // It may have been deleted, or its author unfollowed.
+                let wanted = timelines::listed_ids(parts.pool(), reader).await?;
+                lacks.retain(|id| wanted.contains(id));
             }
             checked.lists += 1;
             told_more(reports, 1);
