@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devservices::Programs;
+use devservices::{Programs, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
@@ -417,4 +417,49 @@ async fn states_that_are_gone_are_made_anew_from_the_events() {
     // One that is newer stays.
     setting.done(&["log", "rebuild-state", "--yes"]).await;
     crate::examination::all_of_the_app_is_as_the_log_says(app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_is_archived_and_trimmed_and_takes_writes_again() {
+    let programs = Programs::find().unwrap();
+    let stack = Stack::throwaway(&programs).await.unwrap();
+    let app = App::on(Servers::on(stack.urls()).await).await;
+    let ada = app.client().register("ada").await;
+    for number in 0..300 {
+        ada.publish(&format!("{number} {}", "long ".repeat(400)))
+            .await;
+    }
+    app.settle().await;
+    let client = redis::Client::open(app.servers.redis_log.as_str()).unwrap();
+    let mut log = client.get_multiplexed_async_connection().await.unwrap();
+    let info: String = redis::cmd("INFO")
+        .arg("memory")
+        .query_async(&mut log)
+        .await
+        .unwrap();
+    let used = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"));
+    let used: u64 = used.unwrap().trim().parse().unwrap();
+    let mut limit = redis::cmd("CONFIG");
+    limit.arg("SET").arg("maxmemory").arg(used - 100_000);
+    limit.query_async::<()>(&mut log).await.unwrap();
+    let body = || json!({"text": "no room"});
+    ada.client
+        .post("/v1/posts", body())
+        .await
+        .problem(503, "unavailable");
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = environment(&app.servers);
+    let archive = folder.path().join("archive");
+    settings.push(("ARCHIVE_URL", format!("file://{}", archive.display())));
+    for arguments in [
+        ["log", "archive"].as_slice(),
+        &["log", "trim", "--keep", "1", "--yes"],
+    ] {
+        let done = run(arguments, &settings, folder.path()).await;
+        assert_eq!(done.status, 0, "{}", done.err);
+    }
+    ada.client.post("/v1/posts", body()).await.expect(201);
 }

@@ -54,6 +54,20 @@ pub async fn record(
     Ok(())
 }
 
+/// The same for what frees memory: where the log is full, it goes on.
+pub async fn record_if_there_is_room(node: &Node, action: &str) -> anyhow::Result<()> {
+    match record(node, action, "log", None).await {
+        Err(error) if node.log.is_full().await? => {
+            eprintln!(
+                "the log is full: it is not recorded there ({:#})",
+                error.root_cause()
+            );
+            Ok(())
+        }
+        recorded => recorded,
+    }
+}
+
 /// Says `what` will be destroyed, and goes on where `yes` was given or is
 /// answered.
 pub fn confirm(what: &str, yes: bool) -> anyhow::Result<()> {

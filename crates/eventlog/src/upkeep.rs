@@ -57,6 +57,20 @@ impl Log {
         Ok(there)
     }
 
+    /// Whether the server takes no more, for lack of memory.
+    pub async fn is_full(&self) -> Result<bool, LogError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("INFO").arg("memory");
+        let (info,): (String,) = self.inner.connection.read(&pipeline).await?;
+        let number = |name: &str| -> u64 {
+            let line = info.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.trim().parse().ok())
+                .unwrap_or(0)
+        };
+        let most = number("maxmemory:");
+        Ok(most > 0 && number("used_memory:") >= most)
+    }
+
     /// How many events each partition holds.
     pub async fn lengths(&self) -> Result<Vec<u64>, LogError> {
         let mut pipeline = redis::pipe();

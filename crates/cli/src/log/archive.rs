@@ -19,7 +19,7 @@ pub struct Archive {}
 
 pub async fn seal(_: &Archive, settings: Settings) -> anyhow::Result<()> {
     let (node, archiver) = open(settings).await?;
-    operator::record(&node, "log archive", "log", None).await?;
+    operator::record_if_there_is_room(&node, "log archive").await?;
     let mut events = 0;
     for partition in node.log.partitions() {
         let sealed = seal_all(&archiver, partition).await?;
@@ -61,7 +61,7 @@ pub async fn trim(arguments: &Trim, settings: Settings) -> anyhow::Result<()> {
         ),
         arguments.yes,
     )?;
-    operator::record(&node, "log trim", "log", Some(&format!("keep {keep}"))).await?;
+    operator::record_if_there_is_room(&node, "log trim").await?;
     let mut events = 0;
     for partition in node.log.partitions() {
         events += archiver.trim(partition, keep).await?;

@@ -21,7 +21,7 @@ const RATE_DEFAULT: &str = "5000";
 #[derive(Args)]
 #[command(after_help = "Examples:
   headwater projections rebuild social
-  headwater projections rebuild social --rate max --yes
+  headwater projections rebuild social --rate max
 
 Reads and writes go on. It folds the log into tables (or lists) of its own,
 compares them with what is live at the same positions, and swaps: one step that
