@@ -203,7 +203,13 @@ async fn stale_versions_and_unreadable_conditions_are_refused() {
         .send(Method::DELETE, &path, None, &[("If-Match", "\"7\"")])
         .await;
     deleted.problem(412, "version_mismatch");
-    for (name, value) in [("Min-Position", "somewhere"), ("Min-Position", "99:1-1")] {
+    for (name, value) in [
+        ("Min-Position", "somewhere"),
+        ("Min-Position", "99:1-1"),
+        // The log does not have it.
+        ("Min-Position", "0:1-999999999"),
+        ("Min-Position", "0:9-0"),
+    ] {
         let refused = client
             .send(Method::GET, &path, None, &[(name, value)])
             .await;

@@ -161,6 +161,7 @@ impl Freshness {
             let detail = format!("There is no partition {}.", position.partition);
             return Err(Problem::invalid_parameter("Min-Position", detail));
         }
+        self.refuse_beyond(asked_for).await?;
         let mut wanted = asked_for.clone();
         if let Some(reader) = reader
             && let Some(own) = self.own_position(reader).await
@@ -168,6 +169,32 @@ impl Freshness {
             wanted.advance(own);
         }
         Ok(wanted)
+    }
+
+    /// What the log does not have, nobody can wait for. A log that is away cannot
+    /// tell.
+    async fn refuse_beyond(&self, asked_for: &Positions) -> Result<(), Problem> {
+        let social = View::Social as usize;
+        let reached = self.observed.borrow().views[social].reached.clone();
+        if reached.positions.reach(asked_for) {
+            return Ok(());
+        }
+        let patience = Duration::from_millis(LOG_MILLISECONDS_MAX);
+        let Ok(Ok(heads)) = tokio::time::timeout(patience, self.log.heads()).await else {
+            return Ok(());
+        };
+        let heads: Positions = heads.into_iter().collect();
+        let has = |position: &kernel::Position| {
+            let head = heads.get(position.partition);
+            head.is_some_and(|head| *position <= head)
+        };
+        match asked_for.iter().find(|position| !has(position)) {
+            None => Ok(()),
+            Some(position) => Err(Problem::invalid_parameter(
+                "Min-Position",
+                format!("The log does not have {position}."),
+            )),
+        }
     }
 
     /// Waits until the view has what the reader must see, and returns how far
