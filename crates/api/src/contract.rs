@@ -170,6 +170,8 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     if path.contains('{') {
         statuses.insert(404);
     }
+    // For those who have a role alone.
+    statuses.extend(path.starts_with("/v1/operations/").then_some(403));
     if method != "get" {
         statuses.extend(secured.then_some(403));
         statuses.extend((method != "delete" && !signs_in).then_some(409));

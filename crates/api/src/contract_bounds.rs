@@ -18,7 +18,7 @@ const WORD: &str = r"^[a-z][a-z0-9 _-]*$";
 const OPAQUE: &str = r"^[A-Za-z0-9_.-]+$";
 const POSITION: &str = r"^[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19}$";
 const POSITIONS: &str = "^[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19}\
-    (, ?[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19})*$";
+    (,[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19}){0,63}$";
 const ID_LIST: &str = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\
     (,[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})*$";
 const TAGS: &str = "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$";
@@ -38,7 +38,7 @@ use Made::{Format, Of};
 /// and what they are.
 const TEXTS: &[(&str, u64, Made)] = &[
     ("Access-Control-Allow-Origin", 255, Of(PRINTED)),
-    ("As-Of", 4_096, Of(POSITIONS)),
+    ("As-Of", 2_943, Of(POSITIONS)),
     ("ETag", 128, Of(TAGS)),
     ("Event-Position", 64, Of(POSITION)),
     ("Idempotency-Key", 255, Of("^[!-~]{1,255}$")),
@@ -46,7 +46,7 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("If-None-Match", 4_096, Of(TAGS)),
     ("Link", 8_192, Of(PRINTED)),
     ("Location", 256, Of(PRINTED)),
-    ("Min-Position", 4_096, Of(POSITIONS)),
+    ("Min-Position", 2_943, Of(POSITIONS)),
     ("RateLimit", 128, Of(PRINTED)),
     ("RateLimit-Policy", 128, Of(PRINTED)),
     ("Retry-After", 10, Of("^[0-9]+$")),

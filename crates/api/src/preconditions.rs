@@ -81,7 +81,7 @@ impl IfMatch {
 }
 
 /// The representations that a reader has already.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IfNoneMatch {
     tags: Vec<String>,
     any: bool,
@@ -95,14 +95,35 @@ impl IfNoneMatch {
     /// A tag that is not ours matches nothing, as RFC 9110 has it; a cache on
     /// the way may have made it weak.
     fn parse(request: &Request) -> Result<Self, Problem> {
-        let text = only(request, IF_NONE_MATCH)?.unwrap_or_default();
-        let tags = text.split(',').map(str::trim);
-        let strong = tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
-        Ok(Self {
-            tags: strong.map(str::to_owned).collect(),
-            any: text == "*",
-        })
+        let text = match only(request, IF_NONE_MATCH)? {
+            Some("*") => {
+                return Ok(Self {
+                    any: true,
+                    ..Self::default()
+                });
+            }
+            None => return Ok(Self::default()),
+            Some(text) => text,
+        };
+        let tags = text.split(',').map(|tag| {
+            let tag = tag.trim();
+            let strong = tag.strip_prefix("W/").unwrap_or(tag);
+            is_tag(strong).then(|| strong.to_owned())
+        });
+        let tags = tags.collect::<Option<_>>().ok_or_else(|| {
+            let detail = "If-None-Match is *, or ETags in quotes with commas between.";
+            Problem::new(Code::MalformedRequest, detail)
+        })?;
+        Ok(Self { tags, any: false })
     }
+}
+
+/// `"…"`, as RFC 9110 has it.
+fn is_tag(text: &str) -> bool {
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    inner.is_some_and(|inner| inner.bytes().all(|byte| byte > b' ' && byte != b'"'))
 }
 
 /// The key of a write that may be sent again, and what it is of.
@@ -277,6 +298,10 @@ mod tests {
             assert!(!parse(&other)?.has(&tag), "{other}");
         }
         assert!(!IfNoneMatch::parse(&Request::default())?.has(&tag));
+        for bad in ["{}", "7", "\"7", "\"a\" \"b\"", "\"1\",", "W/", "\"a b\""] {
+            let code = parse(bad).map(|_| ()).map_err(|problem| problem.code());
+            assert_eq!(code, Err(Code::MalformedRequest), "{bad}");
+        }
         Ok(())
     }
 
