@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use archive::{Archive, ArchiveError, Sealed};
+use archive::{Archive, ArchiveError, SEGMENT_EVENTS_MAX, Sealed};
 use eventlog::Log;
 use kernel::{Partition, Position};
 use readmodel::{
@@ -105,8 +105,11 @@ impl Archiver {
         let over = length.saturating_sub(self.hot_events);
         let share = self.hot_events / OVERFLOW_SHARE;
         let all = all || (over > share && waiting > share);
-        self.archive.seal(&self.log, head, all).await?;
-        self.archive.merge(partition).await?;
+        // What would not fill a segment is not even read.
+        if all || waiting >= SEGMENT_EVENTS_MAX as u64 {
+            self.archive.seal(&self.log, head, all).await?;
+            self.archive.merge(partition).await?;
+        }
         if over > share / 2 {
             self.trim(partition, self.hot_events).await?;
         }
