@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use kernel::AccountId;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
 use vault::{Password, Verdict};
@@ -61,12 +62,13 @@ impl PasswordsApi {
             .parse()
             .map_err(|error: vault::InvalidPassword| wrong("new_password", &error.to_string()))?;
         let attempt = Try::to_change_password(&services, me.account).await?;
-        let old = verified(&services, me, body.0.current_password).await;
-        let guessed = |problem: &Problem| problem.code() == Code::InvalidField;
-        if !old.as_ref().is_err_and(guessed) {
+        let right = look_at(&services, me.account, body.0.current_password).await;
+        if !matches!(right, Ok(None)) {
             attempt.give_back().await;
         }
-        let (old, hash) = (old?, services.passwords.hash(new).await?);
+        let (old, _) =
+            right?.ok_or_else(|| wrong("current_password", "It is not your password."))?;
+        let hash = services.passwords.hash(new).await?;
         let changed = services
             .vault
             .change_password(me.account, &old, &hash, me.session)
@@ -82,15 +84,20 @@ impl PasswordsApi {
     }
 }
 
-/// The hash of the password that I have, if this is it.
-async fn verified(
+/// What `password` is of an account: none where it is wrong, or the stored hash
+/// and, where that is an old one, today's. It takes as long where there is no such
+/// account.
+pub(crate) async fn look_at(
     services: &Services,
-    me: Authenticated,
+    account: AccountId,
     password: String,
-) -> Result<String, Problem> {
-    let credentials = services.vault.by_account(me.account).await?;
+) -> Result<Option<(String, Option<String>)>, Problem> {
+    let credentials = services.vault.by_account(account).await?;
     let stored = credentials.and_then(|credentials| credentials.password_hash);
     let verdict = services.passwords.verify(password, stored.clone()).await?;
-    let stored = stored.filter(|_| verdict != Verdict::Wrong);
-    stored.ok_or_else(|| Problem::invalid_field("/current_password", "It is not your password."))
+    Ok(match verdict {
+        Verdict::Wrong => None,
+        Verdict::Right => stored.map(|stored| (stored, None)),
+        Verdict::RightButOld(new) => stored.map(|stored| (stored, Some(new))),
+    })
 }

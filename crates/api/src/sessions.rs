@@ -11,13 +11,14 @@ use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, types::Example};
 use time::OffsetDateTime;
-use vault::{Email, RefreshToken, Refreshed, SESSION_DAYS, Verdict};
+use vault::{Email, RefreshToken, Refreshed, SESSION_DAYS};
 
 use crate::{
     answers::{Changed, Created, Done, Found},
     body::Input,
     caller::Caller,
     identity::Authenticated,
+    passwords,
     problem::{Code, Problem},
     services::Services,
     system::Tag,
@@ -385,21 +386,18 @@ async fn sign_in(
         Problem::new(Code::InvalidCredentials, detail)
     };
     let id = account.unwrap_or(AccountId(Uuid::nil()));
-    let credentials = services.vault.by_account(id).await?;
-    let stored = credentials.and_then(|credentials| credentials.password_hash);
-    let verdict = services.passwords.verify(password, stored.clone()).await?;
-    let old = stored.filter(|_| verdict != Verdict::Wrong);
-    let old = old.ok_or_else(wrong)?;
+    let right = passwords::look_at(services, id, password).await?;
+    let (old, todays) = right.ok_or_else(wrong)?;
     let state = services.log.state::<Accounts>(Accounts::id(id)).await?;
     if state.state.standing != Standing::Registered {
         return Err(wrong());
     }
-    let verified = match verdict {
-        Verdict::RightButOld(new) => {
+    let verified = match todays {
+        Some(new) => {
             services.vault.replace_password_hash(id, &old, &new).await?;
             new
         }
-        _ => old,
+        None => old,
     };
     // It may have been changed while it was looked at.
     let session = Session::begin(services, id, caller, Some(&verified)).await?;
