@@ -222,3 +222,46 @@ async fn with_the_views_wiped_or_away_home_is_right_at_its_next_read() {
     wanted.insert(0, next);
     assert_eq!(home().await, wanted, "pushed again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_compressed_is_the_same_and_has_a_tag_of_its_own() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let text = "a post that is long enough to be sent in fewer bytes. ".repeat(30);
+    let post = ada.publish(&text).await;
+    app.settle().await;
+    let path = format!("/v1/posts/{post}");
+    let plain = ada.client.get(&path).await.expect(200);
+    let tag = plain.header("etag");
+    for encoding in ["zstd", "br", "gzip"] {
+        let wanted = [("Accept-Encoding", encoding)];
+        let sent = ada.client.send(Method::GET, &path, None, &wanted);
+        let sent = sent.await.expect(200);
+        assert_eq!(sent.header("content-encoding"), encoding);
+        assert!(sent.header("vary").contains("Accept-Encoding"));
+        let own = sent.header("etag");
+        assert_eq!(own, format!("{}.{encoding}\"", tag.trim_end_matches('"')));
+        // Whichever representation the reader has, it is this one.
+        for known in [&own, &tag] {
+            let asked = [wanted[0], ("If-None-Match", known)];
+            let same = ada.client.send(Method::GET, &path, None, &asked);
+            assert_eq!(&same.await.expect(304).header("etag"), known);
+        }
+        // A write's answer may hold secrets.
+        let session = json!({"login": ada.handle, "password": ada.password});
+        let session = ada
+            .client
+            .send(Method::POST, "/v1/sessions", Some(session), &wanted);
+        assert_eq!(session.await.expect(201).header("content-encoding"), "");
+    }
+    let own = format!("{}.br\"", tag.trim_end_matches('"'));
+    // An edit names what was read, however it came.
+    let condition = [("If-Match", own.as_str())];
+    let edited = ada.client.send(
+        Method::PATCH,
+        &path,
+        Some(json!({"text": text})),
+        &condition,
+    );
+    edited.await.expect(200);
+}

@@ -50,6 +50,7 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("RateLimit", 128, Of(PRINTED)),
     ("RateLimit-Policy", 128, Of(PRINTED)),
     ("Retry-After", 10, Of("^[0-9]+$")),
+    ("Server-Timing", 128, Of(PRINTED)),
     ("X-Request-Id", 36, Format("uuid")),
     ("access_token", 1_024, Of(OPAQUE)),
     ("address", 45, Of("^[0-9a-f.:]+$")),

@@ -10,10 +10,11 @@ use crate::{
 };
 
 /// On every response.
-pub(crate) const SHARED_HEADERS: [&str; 4] = [
+pub(crate) const SHARED_HEADERS: [&str; 5] = [
     "Access-Control-Allow-Origin",
     "RateLimit",
     "RateLimit-Policy",
+    "Server-Timing",
     "X-Request-Id",
 ];
 
@@ -51,6 +52,10 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     (
         "Retry-After",
         "How many seconds to wait before another try.",
+    ),
+    (
+        "Server-Timing",
+        "How long the answer took here, in milliseconds (W3C Server Timing).",
     ),
     (
         "X-Request-Id",

@@ -21,7 +21,7 @@ const SENT: HeaderValue = HeaderValue::from_static(
 );
 const SEEN: HeaderValue = HeaderValue::from_static(
     "As-Of, ETag, Event-Position, Link, Location, RateLimit, RateLimit-Policy, Retry-After, \
-     X-Request-Id",
+     Server-Timing, X-Request-Id",
 );
 /// The longest that browsers keep what a preflight told.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");

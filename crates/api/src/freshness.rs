@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use poem::http::HeaderValue;
 use readmodel::{DatabaseConnection, checkpoints::Reached, hot::Hot};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::AbortHandle,
     time::Instant,
 };
@@ -26,6 +26,9 @@ use crate::{
 const WAIT_MILLISECONDS_MAX: u64 = 2_000;
 /// How long a read waits for lists that the database can stand in for.
 const WAIT_FOR_LISTS_MILLISECONDS_MAX: u64 = 250;
+/// Reads that wait; where a projection stands still, they must not take every
+/// place from those who need not wait.
+const WAITING_MAX: usize = crate::admission::REQUESTS_AT_ONCE_MAX / 2;
 /// How old the observed checkpoints may be where nobody waits.
 const OBSERVED_MILLISECONDS_MAX: u64 = 100;
 /// How long the log may take to say what the reader wrote.
@@ -122,6 +125,7 @@ pub(crate) struct Freshness {
     /// Somebody wants a newer look.
     asked: Arc<Notify>,
     log_away_until: Mutex<Option<Instant>>,
+    waiting: Semaphore,
     follower: AbortHandle,
 }
 
@@ -142,6 +146,7 @@ impl Freshness {
             observed,
             asked,
             log_away_until: Mutex::default(),
+            waiting: Semaphore::new(WAITING_MAX),
             follower: tokio::spawn(followed).abort_handle(),
         }
     }
@@ -228,6 +233,7 @@ impl Freshness {
         });
         let started = Instant::now();
         let mut looks = self.observed.clone();
+        let mut place = None;
         loop {
             let observed = looks.borrow_and_update().clone();
             let reached = &observed.views[view as usize].reached;
@@ -254,6 +260,11 @@ impl Freshness {
                 return Err(behind(
                     "The read model stands still and an operator must look.",
                 ));
+            }
+            if place.is_none() {
+                let taken = self.waiting.try_acquire();
+                let full = || behind("Too many wait for the read model. Try again shortly.");
+                place = Some(taken.map_err(|_| full())?);
             }
             self.asked.notify_one();
             let newer = tokio::time::timeout_at(started + patience, looks.changed()).await;

@@ -14,11 +14,13 @@ mod shown;
 mod timelines;
 
 // Once for all.
+mod admission;
 mod answers;
 mod assembly;
 mod body;
 mod caller;
 mod causes;
+mod compression;
 pub mod contract;
 mod contract_bounds;
 mod contract_parts;

@@ -126,7 +126,7 @@ impl Metered {
     /// None where nothing is limited.
     pub async fn spend(request: &Request) -> Option<Self> {
         let path = request.uri().path();
-        if UNLIMITED.contains(&path) {
+        if always_answered(path) {
             return None;
         }
         let limiting = &request.data::<Arc<Services>>()?.limits;
@@ -182,6 +182,11 @@ impl Metered {
             }
         }
     }
+}
+
+/// Whether it is neither counted nor refused, however much is going on.
+pub(crate) fn always_answered(path: &str) -> bool {
+    UNLIMITED.contains(&path)
 }
 
 pub(crate) fn too_many(standing: &Standing) -> Problem {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     body::RawBody,
+    compression,
     paging::{Cursors, Here},
     problem::{Code, Problem},
 };
@@ -72,7 +73,7 @@ impl IfMatch {
     fn parse(request: &Request) -> Result<Self, Problem> {
         match only(request, IF_MATCH)? {
             None | Some("*") => Ok(Self(None)),
-            Some(tag) => match version(tag) {
+            Some(tag) => match version(&compression::untagged(tag)) {
                 Some(version) => Ok(Self(Some(version))),
                 None => Err(malformed(IF_MATCH, "Send one ETag as it was given: \"7\".")),
             },
@@ -108,7 +109,7 @@ impl IfNoneMatch {
         let tags = text.split(',').map(|tag| {
             let tag = tag.trim();
             let strong = tag.strip_prefix("W/").unwrap_or(tag);
-            is_tag(strong).then(|| strong.to_owned())
+            is_tag(strong).then(|| compression::untagged(strong))
         });
         let tags = tags.collect::<Option<_>>().ok_or_else(|| {
             let detail = "If-None-Match is *, or ETags in quotes with commas between.";

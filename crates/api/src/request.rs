@@ -17,9 +17,12 @@ use poem::{
 use uuid::{Builder, Uuid};
 
 use crate::{
-    body, cors,
+    admission::Admission,
+    body,
+    compression::Wanted,
+    cors,
     identity::{self, now},
-    limits::Metered,
+    limits::{self, Metered},
     paging::Here,
     problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
     services::Services,
@@ -29,8 +32,9 @@ use crate::{
 /// From the first byte of the head to the first byte of the answer.
 pub const REQUEST_SECONDS_MAX: u64 = 30;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Of an answer, about.
-const HEADERS: usize = 10;
+const HEADERS: usize = 12;
 const NO_TEMPLATE: &str = "(no such path)";
 
 /// Names the request in the log line and in the events it makes. It is always
@@ -58,6 +62,7 @@ impl<'a> poem::FromRequest<'a> for RequestId {
 pub struct Edge<E> {
     inner: E,
     surface: Arc<Surface>,
+    admission: Admission,
     deadline: Duration,
 }
 
@@ -66,6 +71,7 @@ impl<E: Endpoint> Edge<E> {
         Self {
             inner,
             surface: Arc::new(surface),
+            admission: Admission::new(),
             deadline: Duration::from_secs(REQUEST_SECONDS_MAX),
         }
     }
@@ -130,14 +136,24 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             None => Metered::spend(&request).await,
         };
         let checked = metered.as_ref().map_or(Ok(()), Metered::check);
+        let always = limits::always_answered(request.uri().path());
+        let wanted = Wanted::of(&method, request.headers());
         let answer = async {
             if let Some(preflight) = preflight {
                 return Ok(preflight);
             }
-            if let Err(problem) = checked {
-                body::refuse(&mut request).await;
-                return Err(problem);
-            }
+            let entered = match checked {
+                Err(problem) => Err(problem),
+                Ok(()) if always => Ok(None),
+                Ok(()) => self.admission.enter().await.map(Some),
+            };
+            let _place = match entered {
+                Ok(place) => place,
+                Err(problem) => {
+                    body::refuse(&mut request).await;
+                    return Err(problem);
+                }
+            };
             self.answer(request, operation.clone()).await
         };
         let answered = match tokio::time::timeout(self.deadline, answer).await {
@@ -156,7 +172,10 @@ impl<E: Endpoint> Endpoint for Edge<E> {
                 (problem.respond(Some(id.0)), Some(problem))
             }
         };
-        dress(&mut response, &method, id);
+        if let Some(wanted) = wanted {
+            wanted.apply(&mut response).await;
+        }
+        dress(&mut response, &method, id, started);
         if let Some(metered) = metered {
             metered.dress(response.headers_mut());
         }
@@ -188,7 +207,7 @@ fn named(error: poem::Error, operation: Option<&Operation>) -> Problem {
     })
 }
 
-fn dress(response: &mut Response, method: &Method, id: RequestId) {
+fn dress(response: &mut Response, method: &Method, id: RequestId, started: Instant) {
     let headers = response.headers_mut();
     headers.reserve(HEADERS);
     let mut text = Uuid::encode_buffer();
@@ -198,7 +217,10 @@ fn dress(response: &mut Response, method: &Method, id: RequestId) {
     let set = HeaderValue::from_static;
     headers.insert(X_CONTENT_TYPE_OPTIONS, set("nosniff"));
     headers.insert(REFERRER_POLICY, set("no-referrer"));
-    headers.insert(VARY, set("Authorization, Origin"));
+    headers.insert(VARY, set("Authorization, Origin, Accept-Encoding"));
+    if let Ok(timing) = HeaderValue::try_from(server_timing(started.elapsed())) {
+        headers.insert(SERVER_TIMING, timing);
+    }
     // What is read and has a tag may be kept, and is asked for again each time.
     let kept = headers.contains_key(ETAG) && *method == Method::GET;
     let caching = match kept {
@@ -206,6 +228,12 @@ fn dress(response: &mut Response, method: &Method, id: RequestId) {
         false => "no-store",
     };
     headers.entry(CACHE_CONTROL).or_insert(set(caching));
+}
+
+/// Milliseconds, as <https://www.w3.org/TR/server-timing/> has it.
+fn server_timing(took: Duration) -> String {
+    let micros = took.as_micros();
+    format!("total;dur={}.{:03}", micros / 1_000, micros % 1_000)
 }
 
 fn report(

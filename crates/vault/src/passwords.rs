@@ -5,14 +5,19 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
+    time::{Duration, Instant},
 };
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc,
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::VaultError;
 
@@ -23,8 +28,13 @@ pub const PASSWORD_CHARACTERS_MAX: usize = 128;
 const MEMORY_KIBIBYTES: u32 = 19 * 1_024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// Hashes that wait for a turn; more are refused at once.
+/// Hashes that wait for a turn or have it; more are refused at once.
 const WAITING_MAX: usize = 256;
+/// How long one may have to wait, by how long the last ones took; who would wait
+/// longer is refused at once, and those who wait are done in time.
+const WAITING_MILLISECONDS_MAX: u64 = 1_000;
+/// The newest hash counts for one in so many in what is expected of the next.
+const MEMORY: u64 = 8;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -78,7 +88,10 @@ impl fmt::Debug for Verdict {
 #[derive(Clone)]
 pub struct PasswordHashes {
     jobs: mpsc::Sender<Job>,
+    turns: usize,
     waiting: Arc<Semaphore>,
+    /// How long a hash takes, about.
+    expected_micros: Arc<AtomicU64>,
     /// Checked where there is no such account, so that both take as long.
     decoy: Arc<str>,
 }
@@ -86,11 +99,28 @@ pub struct PasswordHashes {
 impl PasswordHashes {
     /// `turns`: how many are computed at once, each with 19 MiB.
     pub fn new(turns: usize) -> Result<Self, VaultError> {
+        let turns = turns.max(1);
+        let started = Instant::now();
+        let decoy = hash("a decoy, never a password")?.into();
         Ok(Self {
-            jobs: start(turns.max(1))?,
+            jobs: start(turns)?,
+            turns,
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
-            decoy: hash("a decoy, never a password")?.into(),
+            expected_micros: Arc::new(AtomicU64::new(micros(started.elapsed()))),
+            decoy,
         })
+    }
+
+    /// A place among those who wait, where their turn comes soon.
+    fn queue(&self) -> Result<OwnedSemaphorePermit, VaultError> {
+        let before = WAITING_MAX - self.waiting.available_permits();
+        let rounds = (before / self.turns) as u64;
+        let expected = rounds * self.expected_micros.load(Ordering::Relaxed);
+        if expected > WAITING_MILLISECONDS_MAX * 1_000 {
+            return Err(VaultError::Busy);
+        }
+        let place = self.waiting.clone().try_acquire_owned();
+        place.map_err(|_| VaultError::Busy)
     }
 
     pub async fn hash(&self, password: Password) -> Result<String, VaultError> {
@@ -126,14 +156,22 @@ impl PasswordHashes {
         &self,
         work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, VaultError> {
-        let waiting = self.waiting.clone().try_acquire_owned();
-        let _waiting = waiting.map_err(|_| VaultError::Busy)?;
+        let place = self.queue()?;
         let (reply, answer) = oneshot::channel();
+        let expected = self.expected_micros.clone();
         let job = move || {
-            // Whoever gave up meanwhile needs no answer.
-            if !reply.is_closed() {
-                let _ = reply.send(work());
+            // Whoever gave up meanwhile needs no answer; their place was taken
+            // until here, as the queue is as long as it is.
+            let _place = place;
+            if reply.is_closed() {
+                return;
             }
+            let started = Instant::now();
+            let _ = reply.send(work());
+            let took = micros(started.elapsed());
+            // Two at once may lose one of their counts: it is an estimate.
+            let before = expected.load(Ordering::Relaxed);
+            expected.store(before - before / MEMORY + took / MEMORY, Ordering::Relaxed);
         };
         let sent = self.jobs.send(Box::new(job));
         sent.map_err(|_| VaultError::Hashing)?;
@@ -162,6 +200,10 @@ fn start(turns: usize) -> Result<mpsc::Sender<Job>, VaultError> {
     Ok(jobs)
 }
 
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn hasher() -> Result<Argon2<'static>, VaultError> {
     let params = Params::new(MEMORY_KIBIBYTES, PASSES, LANES, None);
     let params = params.map_err(|_| VaultError::Hashing)?;
@@ -178,6 +220,26 @@ fn hash(password: &str) -> Result<String, VaultError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_would_wait_long_is_refused_at_once() -> Result<(), VaultError> {
+        let hashes = PasswordHashes::new(1)?;
+        let slow = || {
+            thread::sleep(Duration::from_millis(300));
+            Ok(())
+        };
+        hashes.expected_micros.store(300_000, Ordering::Relaxed);
+        let started = Instant::now();
+        let ask = || hashes.compute(slow);
+        let all = tokio::join!(ask(), ask(), ask(), ask(), ask());
+        // The fourth waits for 900 ms, and the fifth would for 1.2 s.
+        assert!(matches!(
+            all,
+            (Ok(()), Ok(()), Ok(()), Ok(()), Err(VaultError::Busy))
+        ));
+        assert!(started.elapsed() < Duration::from_millis(2_000));
+        Ok(())
+    }
 
     #[tokio::test]
     async fn a_password_is_checked_and_an_old_hash_made_new() -> Result<(), VaultError> {
