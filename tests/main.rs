@@ -8,6 +8,7 @@ mod dead_letters;
 mod doctor;
 mod examination;
 mod follows;
+mod identity;
 mod import;
 mod likes;
 mod limits;

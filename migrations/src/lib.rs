@@ -6,6 +6,7 @@ mod m0003_progress;
 mod m0004_generations;
 mod m0005_roles;
 mod m0006_sessions;
+mod m0007_identity;
 pub mod social;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_generations::Migration),
             Box::new(m0005_roles::Migration),
             Box::new(m0006_sessions::Migration),
+            Box::new(m0007_identity::Migration),
         ]
     }
 }

@@ -16,11 +16,13 @@ use poem_openapi::{
 };
 use readmodel::accounts::{self, AccountRow};
 use time::OffsetDateTime;
+use vault::Purpose;
 
 use crate::{
     answers::{Changed, Created, Done, Found},
     body::Input,
     caller::Caller,
+    emails,
     freshness::View,
     identity::{Authenticated, Viewer},
     preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
@@ -160,6 +162,8 @@ pub struct OwnAccount {
     #[oai(flatten)]
     account: Account,
     email: Option<String>,
+    /// Whether a code that was sent to it came back.
+    email_verified: bool,
 }
 
 impl Example for OwnAccount {
@@ -167,6 +171,7 @@ impl Example for OwnAccount {
         Self {
             account: Account::example(),
             email: Some("ada@example.org".into()),
+            email_verified: true,
         }
     }
 }
@@ -243,7 +248,7 @@ impl AccountsApi {
     /// Register
     ///
     /// Handle and e-mail address are unique without regard to case. The answer
-    /// holds a session: the new account is signed in.
+    /// holds a session: the new account is signed in. A code is sent to the address.
     #[oai(path = "/accounts", method = "post", operation_id = "registerAccount")]
     async fn register(
         &self,
@@ -280,6 +285,13 @@ impl AccountsApi {
         }
         let (handle, receipt) = done?;
         let account = AccountId(receipt.aggregate.id);
+        if services.mailer.is_on() && !receipt.again {
+            // Whoever does not get it asks for another one.
+            let sent = emails::send(&services, account, Purpose::VerifyEmail).await;
+            if let Err(problem) = sent {
+                tracing::warn!(%problem, "a code could not be sent to who registered");
+            }
+        }
         let session = Session::begin(&services, account, &caller, None).await?;
         let registered = Registered {
             id: account.0,
@@ -312,6 +324,7 @@ impl AccountsApi {
         let version = row.version;
         let own = OwnAccount {
             account: row.into(),
+            email_verified: credentials.as_ref().is_some_and(|c| c.email_verified),
             email: credentials.and_then(|credentials| credentials.email),
         };
         Ok(Found::new(own)

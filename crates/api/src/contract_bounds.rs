@@ -14,6 +14,7 @@ const ITEMS_MAX: u64 = LIMIT_MAX as u64;
 /// Free text: PostgreSQL keeps no NUL.
 const TEXT: &str = r"^[^\u0000]*$";
 const NOT_BLANK: &str = r"^[^\u0000]*\S[^\u0000]*$";
+const CODE: &str = r"^[ 0-9A-Za-z-]*$";
 const WORD: &str = r"^[a-z][a-z0-9 _-]*$";
 const OPAQUE: &str = r"^[A-Za-z0-9_.-]+$";
 const POSITION: &str = r"^[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19}$";
@@ -73,14 +74,18 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("name", 64, Of(WORD)),
     ("new_password", 128, Format("password")),
     ("next_cursor", 4_096, Of(OPAQUE)),
+    ("one_time_code", 32, Of(CODE)),
+    ("otpauth_uri", 1_024, Format("uri")),
     ("owner", 255, Of(PRINTED)),
     ("parameter", 64, Of(PRINTED)),
     ("password", 128, Format("password")),
     ("pointer", 512, Of(TEXT)),
     ("position", 64, Of(POSITION)),
     ("projection", 32, Of(WORD)),
+    ("recovery_codes", 32, Of(CODE)),
     ("refresh_token", 128, Of("^[A-Za-z0-9_-]+$")),
     ("role", 16, Of(WORD)),
+    ("secret", 64, Of("^[A-Z2-7]+$")),
     ("state", 16, Of(WORD)),
     ("status", 16, Of(WORD)),
     ("text", 5_000, Of(NOT_BLANK)),
@@ -99,6 +104,7 @@ const LISTS: &[(&str, u64)] = &[
     ("keys", 16),
     ("mention_ids", 2_500),
     ("projections", 64),
+    ("recovery_codes", vault::RECOVERY_CODES as u64),
 ];
 
 /// Adds what schemas leave open.

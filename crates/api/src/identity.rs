@@ -11,10 +11,12 @@ use poem_openapi::{
     registry::{MetaSecurityScheme, Registry},
 };
 use uuid::Uuid;
+use vault::{Role, Scope, ServiceToken};
 
 use crate::{
     ended::EndedSessions,
     problem::{Code, Problem},
+    services::Services,
     tokens::{SigningFailed, TokenError, Tokens},
 };
 
@@ -38,6 +40,38 @@ impl Viewer {
     }
 }
 
+/// Who asks for what members may not: an account with a role, or a service.
+#[derive(Clone, Debug)]
+pub enum Privileged {
+    Account(Authenticated),
+    Service(ServiceToken),
+}
+
+impl Privileged {
+    /// Refuses an account without `role`, and a service without `scope`.
+    pub(crate) async fn check(
+        &self,
+        services: &Services,
+        role: Role,
+        scope: Scope,
+    ) -> Result<(), Problem> {
+        let may = match self {
+            Self::Account(me) => services.vault.has_role(me.account, role).await?,
+            Self::Service(token) => {
+                let may = services.vault.service_may(token, scope).await?;
+                let detail = "The service's token expired or was revoked.";
+                may.ok_or_else(|| Problem::new(Code::InvalidToken, detail))?
+            }
+        };
+        if may {
+            return Ok(());
+        }
+        let (role, scope) = (role.name(), scope.name());
+        let detail = format!("This needs the role {role} or a token with the scope {scope}.");
+        Err(Problem::new(Code::Forbidden, detail))
+    }
+}
+
 /// The time that tokens are checked at.
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -50,6 +84,7 @@ pub fn now() -> Timestamp {
 enum Looked {
     Nobody,
     Somebody(Authenticated),
+    Service(ServiceToken),
     Refused(Code, &'static str),
 }
 
@@ -71,6 +106,9 @@ fn look_at(request: &Request) -> Looked {
         let detail = "Send Authorization: Bearer, a space, and an access token.";
         return Looked::Refused(Code::InvalidToken, detail);
     };
+    if let Some(token) = ServiceToken::parse(token) {
+        return Looked::Service(token);
+    }
     let (tokens, ended) = (
         request.data::<Arc<Tokens>>(),
         request.data::<Arc<EndedSessions>>(),
@@ -93,20 +131,33 @@ fn look_at(request: &Request) -> Looked {
     }
 }
 
-fn authenticate(request: &Request) -> Result<Option<Authenticated>, Problem> {
+fn looked(request: &Request) -> Looked {
     let looked = request.extensions().get::<Looked>();
-    match looked.cloned().unwrap_or_else(|| look_at(request)) {
+    looked.cloned().unwrap_or_else(|| look_at(request))
+}
+
+fn authenticate(request: &Request) -> Result<Option<Authenticated>, Problem> {
+    match looked(request) {
         Looked::Nobody => Ok(None),
         Looked::Somebody(somebody) => Ok(Some(somebody)),
+        Looked::Service(_) => {
+            let detail = "A service's token acts for nobody: it counts only where it has a scope.";
+            Err(Problem::new(Code::InvalidToken, detail))
+        }
         Looked::Refused(code, detail) => Err(Problem::new(code, detail)),
     }
+}
+
+fn stranger() -> Problem {
+    let detail = "Send an access token: Authorization: Bearer.";
+    Problem::new(Code::Unauthenticated, detail)
 }
 
 /// The account of a token that counts; refusing others is for handlers.
 pub(crate) fn account_of(request: &Request) -> Option<AccountId> {
     match request.extensions().get::<Looked>()? {
         Looked::Somebody(somebody) => Some(somebody.account),
-        Looked::Nobody | Looked::Refused(..) => None,
+        Looked::Nobody | Looked::Service(_) | Looked::Refused(..) => None,
     }
 }
 
@@ -156,9 +207,32 @@ impl<'a> ApiExtractor<'a> for Authenticated {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        let detail = "Send an access token: Authorization: Bearer.";
-        let stranger = || Problem::new(Code::Unauthenticated, detail);
         Ok(authenticate(request)?.ok_or_else(stranger)?)
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Privileged {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register_bearer(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        if let Looked::Service(token) = looked(request) {
+            return Ok(Self::Service(token));
+        }
+        Ok(Self::Account(authenticate(request)?.ok_or_else(stranger)?))
     }
 }
 

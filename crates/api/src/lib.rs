@@ -2,6 +2,7 @@
 
 // Features.
 mod accounts;
+mod emails;
 mod follows;
 mod health;
 mod likes;
@@ -9,6 +10,7 @@ mod operations;
 mod passwords;
 mod posts;
 mod registration;
+mod second_factors;
 mod sessions;
 mod shown;
 mod timelines;

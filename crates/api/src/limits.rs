@@ -39,6 +39,9 @@ pub struct LimitSettings {
     pub sign_in: Budget,
     /// Registrations from one address.
     pub registration: Budget,
+    /// Codes that are sent to e-mail addresses or tried, from one address, and
+    /// codes of second factors that are tried with one account.
+    pub codes: Budget,
 }
 
 impl LimitSettings {
@@ -48,9 +51,10 @@ impl LimitSettings {
         account: Budget::NONE,
         sign_in: Budget::NONE,
         registration: Budget::NONE,
+        codes: Budget::NONE,
     };
 
-    fn all(&self) -> [(&'static str, Budget, &'static str); 4] {
+    fn all(&self) -> [(&'static str, Budget, &'static str); 5] {
         [
             (
                 "anonymous",
@@ -72,6 +76,12 @@ impl LimitSettings {
                 "registration",
                 self.registration,
                 "Registrations from one address, those that are refused too.",
+            ),
+            (
+                "codes",
+                self.codes,
+                "Codes sent by e-mail, and wrong ones tried, from one address; wrong codes of a \
+                 second factor, by account.",
             ),
         ]
     }

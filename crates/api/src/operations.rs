@@ -19,10 +19,10 @@ use readmodel::{
     timelines::Lists,
 };
 use tokio::{net::TcpListener, sync::watch, time::timeout};
-use vault::Role;
+use vault::{Role, Scope};
 
 use crate::{
-    identity::{Authenticated, now},
+    identity::{Privileged, now},
     problem::{Code, Problem},
     server::accept_until,
     services::Services,
@@ -156,12 +156,10 @@ impl OperationsApi {
     async fn projections(
         &self,
         services: Data<&Arc<Services>>,
-        me: Authenticated,
+        asks: Privileged,
     ) -> Result<Json<ProjectionStatuses>, Problem> {
-        if !services.vault.has_role(me.account, Role::Operator).await? {
-            let detail = "This is for operators.";
-            return Err(Problem::new(Code::Forbidden, detail));
-        }
+        asks.check(&services, Role::Operator, Scope::OperationsRead)
+            .await?;
         let patience = Duration::from_millis(ANSWER_MILLISECONDS_MAX);
         let looked = timeout(patience, look(&services.log, services.pool())).await;
         let away = "The log or the database does not answer.";

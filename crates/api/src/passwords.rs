@@ -1,16 +1,19 @@
 //! My password. It refuses to change one for whoever only holds a token: they
-//! must know the old one.
+//! must know the old one, or read the mail of the account. Who asks for a code
+//! does not learn whether there is an account.
 
 use std::sync::Arc;
 
 use kernel::AccountId;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
-use vault::{Password, Verdict};
+use vault::{Email, InvalidEmail, InvalidPassword, Password, Purpose, Verdict};
 
 use crate::{
     answers::Done,
     body::Input,
+    caller::Caller,
+    emails::{self, wrong_code},
     identity::Authenticated,
     problem::{Code, Problem},
     services::Services,
@@ -37,6 +40,44 @@ impl Example for PasswordChange {
     }
 }
 
+/// Whose password is forgotten.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct ForgottenPassword {
+    #[oai(validator(max_length = 254))]
+    email: String,
+}
+
+impl Example for ForgottenPassword {
+    fn example() -> Self {
+        Self {
+            email: "ada@example.org".into(),
+        }
+    }
+}
+
+/// The code that was sent to the address, and another password.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct PasswordReset {
+    #[oai(validator(max_length = 254))]
+    email: String,
+    #[oai(validator(min_length = 6, max_length = 32))]
+    one_time_code: String,
+    #[oai(validator(min_length = 8, max_length = 128))]
+    new_password: String,
+}
+
+impl Example for PasswordReset {
+    fn example() -> Self {
+        Self {
+            email: "ada@example.org".into(),
+            one_time_code: "K7QF2-9XMPD".into(),
+            new_password: "staple correct horse".into(),
+        }
+    }
+}
+
 pub struct PasswordsApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Sessions")]
@@ -55,19 +96,8 @@ impl PasswordsApi {
         me: Authenticated,
         body: Input<PasswordChange>,
     ) -> Result<Done, Problem> {
-        let wrong = |field: &str, error: &str| Problem::invalid_field(format!("/{field}"), error);
-        let new: Password = body
-            .0
-            .new_password
-            .parse()
-            .map_err(|error: vault::InvalidPassword| wrong("new_password", &error.to_string()))?;
-        let attempt = Try::to_change_password(&services, me.account).await?;
-        let right = look_at(&services, me.account, body.0.current_password).await;
-        if !matches!(right, Ok(None)) {
-            attempt.give_back().await;
-        }
-        let (old, _) =
-            right?.ok_or_else(|| wrong("current_password", "It is not your password."))?;
+        let new = new_password(&body.0.new_password)?;
+        let old = show(&services, me.account, body.0.current_password).await?;
         let hash = services.passwords.hash(new).await?;
         let changed = services
             .vault
@@ -82,6 +112,98 @@ impl PasswordsApi {
         services.ended.add(ended);
         Ok(Done::at(None))
     }
+
+    /// Ask for another password
+    ///
+    /// Sends a code to the address, if it is an account's. The answer is the same
+    /// whether it is or not, and so is its time.
+    #[oai(
+        path = "/password-resets",
+        method = "post",
+        operation_id = "requestPasswordReset"
+    )]
+    async fn request_reset(
+        &self,
+        services: Data<&Arc<Services>>,
+        caller: Caller,
+        body: Input<ForgottenPassword>,
+    ) -> Result<Done, Problem> {
+        emails::refuse_without_mail(&services)?;
+        let email = address(&body.0.email)?;
+        Try::to_use_codes(&services, &caller).await?;
+        let place = services.background.clone().try_acquire_owned();
+        let place = place.map_err(|_| {
+            let detail = "Too many ask for a code at once. Try again shortly.";
+            Problem::new(Code::Overloaded, detail)
+        })?;
+        let services = Arc::clone(&services);
+        // Nobody waits for it: the answer must not tell what was found.
+        tokio::spawn(async move {
+            let _place = place;
+            if let Err(problem) = send_reset_code(&services, &email).await {
+                let cause = problem.cause().map(ToString::to_string);
+                tracing::warn!(%problem, cause, "a code for a reset could not be sent");
+            }
+        });
+        Ok(Done::at(None))
+    }
+
+    /// Choose another password
+    ///
+    /// With the code that was sent to the address. Signs out everywhere.
+    #[oai(
+        path = "/password-resets/completion",
+        method = "post",
+        operation_id = "resetPassword"
+    )]
+    async fn reset(
+        &self,
+        services: Data<&Arc<Services>>,
+        caller: Caller,
+        body: Input<PasswordReset>,
+    ) -> Result<Done, Problem> {
+        let email = address(&body.0.email)?;
+        let new = new_password(&body.0.new_password)?;
+        let attempt = Try::to_use_codes(&services, &caller).await?;
+        let hash = services.passwords.hash(new).await?;
+        let code = &body.0.one_time_code;
+        let ended = services.vault.reset_password(&email, code, &hash).await?;
+        services.ended.add(ended.ok_or_else(wrong_code)?);
+        attempt.give_back().await;
+        Ok(Done::at(None))
+    }
+}
+
+async fn send_reset_code(services: &Services, email: &Email) -> Result<(), Problem> {
+    if let Some(credentials) = services.vault.by_email(email).await? {
+        emails::send(services, credentials.account, Purpose::ResetPassword).await?;
+    }
+    Ok(())
+}
+
+fn new_password(text: &str) -> Result<Password, Problem> {
+    let wrong = |error: InvalidPassword| Problem::invalid_field("/new_password", error.to_string());
+    text.parse().map_err(wrong)
+}
+
+fn address(text: &str) -> Result<Email, Problem> {
+    let wrong = |error: InvalidEmail| Problem::invalid_field("/email", error.to_string());
+    text.parse().map_err(wrong)
+}
+
+/// The stored hash of who knows the password; wrong ones are counted.
+pub(crate) async fn show(
+    services: &Services,
+    account: AccountId,
+    password: String,
+) -> Result<String, Problem> {
+    let attempt = Try::to_show_password(services, account).await?;
+    let right = look_at(services, account, password).await;
+    if !matches!(right, Ok(None)) {
+        attempt.give_back().await;
+    }
+    let wrong = || Problem::invalid_field("/current_password", "It is not your password.");
+    right?.map(|(stored, _)| stored).ok_or_else(wrong)
 }
 
 /// What `password` is of an account: none where it is wrong, or the stored hash

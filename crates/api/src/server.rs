@@ -10,15 +10,18 @@ use poem::{Endpoint, EndpointExt, Response};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    accounts::AccountsApi, assembly, follows::FollowsApi, health::HealthApi, likes::LikesApi,
-    limits::LimitsApi, operations::OperationsApi, passwords::PasswordsApi, posts::PostsApi,
-    services::Services, sessions::SessionsApi, timelines::TimelinesApi,
+    accounts::AccountsApi, assembly, emails::EmailsApi, follows::FollowsApi, health::HealthApi,
+    likes::LikesApi, limits::LimitsApi, operations::OperationsApi, passwords::PasswordsApi,
+    posts::PostsApi, second_factors::SecondFactorsApi, services::Services, sessions::SessionsApi,
+    timelines::TimelinesApi,
 };
 
 type Features = (
     AccountsApi,
     SessionsApi,
     PasswordsApi,
+    EmailsApi,
+    SecondFactorsApi,
     PostsApi,
     LikesApi,
     FollowsApi,
@@ -34,6 +37,8 @@ fn features() -> Features {
         AccountsApi,
         SessionsApi,
         PasswordsApi,
+        EmailsApi,
+        SecondFactorsApi,
         PostsApi,
         LikesApi,
         FollowsApi,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use eventlog::{IdempotencyKey, Intent, Log, Receipt};
 use kernel::{AccountId, Command, Sealer, Timestamp, Uuid};
+use mail::Mailer;
 use readmodel::{DatabaseConnection, PgPool, hot::Hot, timelines::Lists};
+use tokio::sync::Semaphore;
 use vault::{PasswordHashes, Vault};
 
 use crate::{
@@ -21,6 +23,9 @@ use crate::{
     tokens::{TokenSettings, TokenSettingsError, Tokens},
 };
 
+/// Things that are done after their answer was sent.
+const BACKGROUND_MAX: usize = 64;
+
 pub struct Services {
     pub(crate) log: Log,
     pub(crate) database: DatabaseConnection,
@@ -28,6 +33,11 @@ pub struct Services {
     pub(crate) vault: Vault,
     pub(crate) lists: Lists,
     pub(crate) passwords: PasswordHashes,
+    pub(crate) mailer: Mailer,
+    /// What is done after the answer, at most so much at once.
+    pub(crate) background: Arc<Semaphore>,
+    /// Who we are to authenticators.
+    pub(crate) issuer: String,
     pub(crate) freshness: Freshness,
     pub(crate) hot: Arc<Hot<ShownPost>>,
     pub(crate) tokens: Arc<Tokens>,
@@ -54,6 +64,7 @@ pub struct Rooms {
     pub vault: Vault,
     pub lists: Lists,
     pub passwords: PasswordHashes,
+    pub mailer: Mailer,
     pub limits: Limiting,
     /// Who may say for whom they ask.
     pub proxies: Proxies,
@@ -79,6 +90,9 @@ impl Services {
             vault: rooms.vault,
             lists: rooms.lists,
             passwords: rooms.passwords,
+            mailer: rooms.mailer,
+            background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
+            issuer: tokens.issuer.clone(),
             limits: rooms.limits,
             proxies: rooms.proxies,
             origins: rooms.origins,

@@ -20,6 +20,7 @@ use crate::{
     identity::Authenticated,
     passwords,
     problem::{Code, Problem},
+    second_factors,
     services::Services,
     system::Tag,
     throttle::Try,
@@ -28,13 +29,17 @@ use crate::{
 
 /// Who signs in.
 #[derive(Object)]
-#[oai(deny_unknown_fields, example)]
+#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub struct SignIn {
     /// A handle or an e-mail address.
     #[oai(validator(min_length = 1, max_length = 254))]
     login: String,
     #[oai(validator(min_length = 1, max_length = 128))]
     password: String,
+    /// Of the second factor, where the account has one: what the authenticator
+    /// shows, or a recovery code.
+    #[oai(validator(min_length = 6, max_length = 32))]
+    one_time_code: Option<String>,
 }
 
 impl Example for SignIn {
@@ -42,6 +47,7 @@ impl Example for SignIn {
         Self {
             login: "ada".into(),
             password: "correct horse battery".into(),
+            one_time_code: None,
         }
     }
 }
@@ -185,7 +191,8 @@ impl SessionsApi {
     ///
     /// With a handle or an e-mail address. Nobody learns whether an account
     /// exists: an unknown one and a wrong password give the same answer. After some
-    /// wrong ones from the same address, 429 says when to try again.
+    /// wrong ones from the same address, 429 says when to try again. Where the account
+    /// has a second factor, the right password alone gives `second_factor_required`.
     #[oai(path = "/sessions", method = "post", operation_id = "signIn")]
     async fn sign_in(
         &self,
@@ -196,7 +203,7 @@ impl SessionsApi {
         let login = Login::from(body.0.login.as_str());
         let account = login.find(&services).await?;
         let attempt = Try::to_sign_in(&services, &login, account, &caller).await?;
-        let signed_in = sign_in(&services, account, body.0.password, &caller).await;
+        let signed_in = sign_in(&services, account, body.0, &caller).await;
         let guessed = |problem: &Problem| problem.code() == Code::InvalidCredentials;
         if !signed_in.as_ref().is_err_and(guessed) {
             attempt.give_back().await;
@@ -378,19 +385,32 @@ impl Login {
 async fn sign_in(
     services: &Services,
     account: Option<AccountId>,
-    password: String,
+    shown: SignIn,
     caller: &Caller,
 ) -> Result<Session, Problem> {
     let wrong = || {
-        let detail = "Check the login and the password.";
+        let detail = "Check the login, the password, and the code if there is one.";
         Problem::new(Code::InvalidCredentials, detail)
     };
     let id = account.unwrap_or(AccountId(Uuid::nil()));
-    let right = passwords::look_at(services, id, password).await?;
+    let right = passwords::look_at(services, id, shown.password).await?;
     let (old, todays) = right.ok_or_else(wrong)?;
     let state = services.log.state::<Accounts>(Accounts::id(id)).await?;
     if state.state.standing != Standing::Registered {
         return Err(wrong());
+    }
+    if services.vault.second_factor(id).await?.enabled {
+        let code = shown.one_time_code.ok_or_else(|| {
+            let detail =
+                "Send what your authenticator shows, or a recovery code, as one_time_code.";
+            Problem::new(Code::SecondFactorRequired, detail)
+        })?;
+        let attempt = Try::to_show_second_factor(services, id).await?;
+        let now = second_factors::seconds();
+        if !services.vault.check_second_factor(id, &code, now).await? {
+            return Err(wrong());
+        }
+        attempt.give_back().await;
     }
     let verified = match todays {
         Some(new) => {

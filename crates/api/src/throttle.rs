@@ -55,24 +55,46 @@ impl<'a> Try<'a> {
         Self::spend(services, spends).await
     }
 
-    pub async fn to_change_password(
+    pub async fn to_show_password(
         services: &'a Services,
         account: AccountId,
     ) -> Result<Self, Problem> {
-        let spend = Spend {
-            budget: services.limits.settings.sign_in,
-            purpose: "change password",
-            whose: Whose::Account(account),
-            points: 1,
-        };
-        Self::spend(services, vec![spend]).await
+        let budget = services.limits.settings.sign_in;
+        Self::spend_one(services, budget, "show password", Whose::Account(account)).await
+    }
+
+    /// Whoever tries knows the password already.
+    pub async fn to_show_second_factor(
+        services: &'a Services,
+        account: AccountId,
+    ) -> Result<Self, Problem> {
+        let budget = services.limits.settings.codes;
+        Self::spend_one(services, budget, "second factor", Whose::Account(account)).await
     }
 
     pub async fn to_register(services: &'a Services, caller: &Caller) -> Result<Self, Problem> {
+        let budget = services.limits.settings.registration;
+        let whose = Whose::Named(caller.household.clone());
+        Self::spend_one(services, budget, "register from", whose).await
+    }
+
+    /// Letters that are sent, and codes that are tried.
+    pub async fn to_use_codes(services: &'a Services, caller: &Caller) -> Result<Self, Problem> {
+        let budget = services.limits.settings.codes;
+        let whose = Whose::Named(caller.household.clone());
+        Self::spend_one(services, budget, "codes from", whose).await
+    }
+
+    async fn spend_one(
+        services: &'a Services,
+        budget: Budget,
+        purpose: &'static str,
+        whose: Whose,
+    ) -> Result<Self, Problem> {
         let spend = Spend {
-            budget: services.limits.settings.registration,
-            purpose: "register from",
-            whose: Whose::Named(caller.household.clone()),
+            budget,
+            purpose,
+            whose,
             points: 1,
         };
         Self::spend(services, vec![spend]).await

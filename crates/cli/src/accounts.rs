@@ -34,7 +34,8 @@ enum Command {
   headwater accounts grant ada operator
   headwater accounts revoke ada operator
 
-Roles: operator (sees /v1/operations).")]
+Roles: moderator, analyst, operator (sees /v1/operations). Whoever has none is a
+member.")]
 struct Change {
     /// The account's handle
     handle: String,
@@ -43,12 +44,16 @@ struct Change {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum RoleName {
+    Moderator,
+    Analyst,
     Operator,
 }
 
 impl From<RoleName> for Role {
     fn from(name: RoleName) -> Self {
         match name {
+            RoleName::Moderator => Self::Moderator,
+            RoleName::Analyst => Self::Analyst,
             RoleName::Operator => Self::Operator,
         }
     }

@@ -16,6 +16,7 @@ mod projections;
 mod reporting;
 mod running;
 mod serve;
+mod service_tokens;
 mod settings;
 mod simulate;
 mod stop;
@@ -82,6 +83,8 @@ enum Command {
     Man(manual::Man),
     /// Give accounts roles, and take them back
     Accounts(accounts::Arguments),
+    /// Tokens of programs that act for nobody: make, list, revoke
+    ServiceTokens(service_tokens::Arguments),
     /// Print an access token for an account
     Token {
         /// The account's handle
@@ -150,6 +153,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Man(arguments) => manual::man(&arguments, Arguments::command()).map(done),
         Command::Accounts(arguments) => accounts::run(arguments, values.read()?).await.map(done),
+        Command::ServiceTokens(arguments) => service_tokens::run(arguments, values.read()?)
+            .await
+            .map(done),
         Command::Log(arguments) => log::run(arguments, values.read()?).await,
         Command::Projections(arguments) => projections::run(arguments, values.read()?).await,
         Command::Verify(arguments) => verify::run(arguments, values.read()?).await,

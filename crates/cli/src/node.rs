@@ -8,6 +8,7 @@ use api::{Limiting, Rooms, Services, SigningKey, TokenSettings};
 use archive::{Archive, Whole};
 use eventlog::{Log, LogSettings};
 use kernel::{Sealer, Timestamp, Uuid};
+use mail::Mailer;
 use readmodel::timelines::{Lists, TimelineSettings, ViewsUrl};
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
@@ -204,6 +205,8 @@ impl Node {
             vault: self.vault.clone(),
             lists: self.lists.clone(),
             passwords: PasswordHashes::new(settings.password_hashes_at_once)?,
+            mailer: Mailer::open(&settings.mail_url, &settings.mail_from)
+                .context("mail cannot be sent; check MAIL_URL and MAIL_FROM")?,
             limits: Limiting::new(
                 settings.limits,
                 Limits::new(&settings.redis_views_url, &settings.key_prefix)?,

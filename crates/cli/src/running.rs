@@ -13,12 +13,14 @@ use devservices::Urls;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{
-    ARCHIVE_URL, CURSOR_SECRET, DATABASE_URL, REDIS_LOG_URL, REDIS_VIEWS_URL, TOKEN_SECRET,
+    ARCHIVE_URL, CURSOR_SECRET, DATABASE_URL, MAIL_URL, REDIS_LOG_URL, REDIS_VIEWS_URL,
+    TOKEN_SECRET,
 };
 
 const FOLDER: &str = ".headwater";
 const NOTE: &str = "up.json";
 const ARCHIVE: &str = "archive";
+const MAIL: &str = "mail";
 const SECRETS: &str = "secrets.json";
 const SECRET_BYTES: usize = 32;
 
@@ -31,6 +33,9 @@ pub struct Running {
     /// Where what the log need not keep goes.
     #[serde(default)]
     pub archive: String,
+    /// Where letters go.
+    #[serde(default)]
+    pub mail: String,
     pub secrets: Secrets,
 }
 
@@ -48,6 +53,7 @@ impl Running {
             REDIS_LOG_URL => self.urls.redis_log.clone(),
             REDIS_VIEWS_URL => self.urls.redis_views.clone(),
             ARCHIVE_URL => self.archive.clone(),
+            MAIL_URL => self.mail.clone(),
             TOKEN_SECRET => self.secrets.token.clone(),
             CURSOR_SECRET => self.secrets.cursor.clone(),
             _ => return None,
@@ -100,6 +106,10 @@ impl Secrets {
 
 pub fn archive_url(folder: &Path) -> String {
     format!("file://{}", folder.join(FOLDER).join(ARCHIVE).display())
+}
+
+pub fn mail_url(folder: &Path) -> String {
+    format!("file://{}", folder.join(FOLDER).join(MAIL).display())
 }
 
 fn note(folder: &Path) -> PathBuf {

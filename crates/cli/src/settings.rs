@@ -65,6 +65,9 @@ const LIMIT_ANONYMOUS: &str = "LIMIT_ANONYMOUS";
 const LIMIT_ACCOUNT: &str = "LIMIT_ACCOUNT";
 const LIMIT_SIGN_IN: &str = "LIMIT_SIGN_IN";
 const LIMIT_REGISTRATION: &str = "LIMIT_REGISTRATION";
+const LIMIT_CODES: &str = "LIMIT_CODES";
+pub const MAIL_URL: &str = "MAIL_URL";
+const MAIL_FROM: &str = "MAIL_FROM";
 const TRUSTED_PROXIES: &str = "TRUSTED_PROXIES";
 pub const TRACE_FILTER: &str = "TRACE_FILTER";
 pub const TRACE_FORMAT: &str = "TRACE_FORMAT";
@@ -198,6 +201,21 @@ pub fn all() -> Vec<Setting> {
             "20/3600",
         ),
         setting(
+            LIMIT_CODES,
+            "codes sent or tried from one address, and the seconds they count; or off",
+            "20/3600",
+        ),
+        secret(
+            MAIL_URL,
+            "smtps://user:password@host:465, smtp://host:587?tls=required or file:///folder; \
+             unset: no mail is sent",
+        ),
+        setting(
+            MAIL_FROM,
+            "who letters are from",
+            "Headwater <no-reply@localhost>",
+        ),
+        setting(
             TRUSTED_PROXIES,
             "proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8, ::1",
             "",
@@ -236,6 +254,9 @@ pub struct Settings {
     pub timeline_seconds: u64,
     pub push_followers_max: i64,
     pub limits: LimitSettings,
+    /// Empty: no mail is sent.
+    pub mail_url: String,
+    pub mail_from: String,
     pub trusted_proxies: Proxies,
     pub cors_origins: Origins,
 }
@@ -328,7 +349,10 @@ impl Values {
                 account: self.parsed(LIMIT_ACCOUNT, &mut bad, Budget::NONE),
                 sign_in: self.parsed(LIMIT_SIGN_IN, &mut bad, Budget::NONE),
                 registration: self.parsed(LIMIT_REGISTRATION, &mut bad, Budget::NONE),
+                codes: self.parsed(LIMIT_CODES, &mut bad, Budget::NONE),
             },
+            mail_url: self.get(MAIL_URL).0.unwrap_or_default().to_owned(),
+            mail_from: self.text(MAIL_FROM, &mut bad),
             trusted_proxies: self.parsed(TRUSTED_PROXIES, &mut bad, Proxies::default()),
             cors_origins: self.parsed(CORS_ORIGINS, &mut bad, Origins::default()),
         };

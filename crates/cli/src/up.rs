@@ -40,6 +40,7 @@ pub async fn run(
         api: String::new(),
         urls: stack.urls().clone(),
         archive: running::archive_url(folder),
+        mail: running::mail_url(folder),
         secrets: Secrets::load_or_make(folder)?,
     };
     let values = Values::gather(environment, Some(&running));
@@ -74,6 +75,8 @@ async fn serve_and_work(
     migrations::migrate(&settings.database_url).await?;
     let node = Node::connect(settings).await?;
     let address = node.settings.listen_address;
+    let mail_folder = node.settings.mail_url.strip_prefix("file://");
+    let mail_folder = mail_folder.map(str::to_owned);
     let listener = match api::listen(address).await {
         Err(error) if any_port && error.kind() == ErrorKind::AddrInUse => {
             api::listen(SocketAddr::new(address.ip(), 0)).await
@@ -95,6 +98,9 @@ async fn serve_and_work(
     ready(&format!("http://{address}"))?;
     eprintln!("API            http://{address}/v1");
     eprintln!("documentation  http://{address}/docs");
+    if let Some(folder) = mail_folder {
+        eprintln!("mail           {folder}");
+    }
     eprintln!("Ctrl-C stops it; the data stays");
     let served = api::serve(listener, services, stopped).await;
     eprintln!("drains");

@@ -1,14 +1,16 @@
 //! A whole application in the test's own process.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use api::{LimitSettings, Limiting, Rooms, Services, SigningKey, TokenSettings};
 use eventlog::{Log, LogSettings};
 use kernel::{AccountId, Sealer, Uuid};
+use mail::Mailer;
 use readmodel::{
     DatabaseConnection,
     timelines::{Lists, TimelineSettings, ViewsUrl},
 };
+use tempfile::TempDir;
 use tokio::sync::watch;
 use vault::{KeySealer, Limits, PasswordHashes, Vault};
 use worker::{Engine, Parts};
@@ -16,6 +18,7 @@ use worker::{Engine, Parts};
 use crate::{Client, Servers};
 
 pub const TOKEN_SECRET: &str = "a token secret of tests, which is long enough";
+const SENDER: &str = "Headwater <no-reply@example.org>";
 const DATABASE_CONNECTIONS: u32 = 24;
 
 pub struct App {
@@ -26,6 +29,8 @@ pub struct App {
     pub lists: Lists,
     pub services: Arc<Services>,
     pub push_followers_max: i64,
+    /// Where letters go.
+    pub mail: TempDir,
     address: SocketAddr,
     _stop: watch::Sender<bool>,
 }
@@ -54,6 +59,7 @@ impl App {
         })
         .unwrap();
         let sealer: Arc<dyn Sealer> = Arc::new(KeySealer::new(database.clone()));
+        let mail = tempfile::tempdir().unwrap();
         let rooms = Rooms {
             log: log.clone(),
             database: database.clone(),
@@ -61,6 +67,7 @@ impl App {
             vault: Vault::new(database.clone()),
             lists: lists.clone(),
             passwords: PasswordHashes::new(2).unwrap(),
+            mailer: Mailer::open(&format!("file://{}", mail.path().display()), SENDER).unwrap(),
             limits: Limiting::new(
                 limits,
                 Limits::new(&servers.redis_views, &servers.prefix).unwrap(),
@@ -87,6 +94,7 @@ impl App {
             lists,
             services,
             push_followers_max: 5_000,
+            mail,
             address,
             _stop: stop,
         }
@@ -122,6 +130,23 @@ impl App {
             },
             Uuid::now_v7(),
         )
+    }
+
+    /// The code in the next letter to this address that nobody has read yet.
+    pub async fn mailed_code(&self, email: &str) -> String {
+        for _ in 0..1_000 {
+            for entry in std::fs::read_dir(self.mail.path()).unwrap() {
+                let path = entry.unwrap().path();
+                let letter = std::fs::read_to_string(&path).unwrap();
+                let (head, text) = letter.split_once("\r\n\r\n").unwrap_or_default();
+                if head.contains(&format!("To: {email}")) {
+                    std::fs::remove_file(path).unwrap();
+                    return text.lines().next().unwrap().to_owned();
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("no letter to {email}");
     }
 
     /// Folds and fans out all there is, so that every read sees it.

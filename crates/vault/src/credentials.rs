@@ -4,8 +4,11 @@ use std::{fmt, str::FromStr};
 
 use kernel::AccountId;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait,
-    QueryFilter, SqlErr, Statement, TransactionTrait, entity::prelude::*, sqlx::PgTransaction,
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, SqlErr,
+    Statement, TransactionTrait,
+    entity::prelude::*,
+    sqlx::{self, PgPool, PgTransaction},
 };
 use time::OffsetDateTime;
 
@@ -24,6 +27,7 @@ mod row {
         pub email_folded: Option<String>,
         pub password_hash: Option<String>,
         pub created_at: TimeDateTimeWithTimeZone,
+        pub email_verified_at: Option<TimeDateTimeWithTimeZone>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -42,6 +46,12 @@ pub enum VaultError {
     Hashing,
     #[error("the vault's database does not answer as it should: {0}")]
     Database(#[from] DbErr),
+}
+
+impl From<sqlx::Error> for VaultError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
+    }
 }
 
 /// An e-mail address by its shape; compared without regard to case.
@@ -101,6 +111,7 @@ pub struct Credentials {
     pub email: Option<String>,
     pub password_hash: Option<String>,
     pub created_at: OffsetDateTime,
+    pub email_verified: bool,
 }
 
 impl From<row::Model> for Credentials {
@@ -110,6 +121,7 @@ impl From<row::Model> for Credentials {
             email: row.email,
             password_hash: row.password_hash,
             created_at: row.created_at,
+            email_verified: row.email_verified_at.is_some(),
         }
     }
 }
@@ -139,6 +151,10 @@ impl Vault {
         &self.database
     }
 
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.database.get_postgres_connection_pool()
+    }
+
     pub(crate) async fn begin(&self) -> Result<PgTransaction<'static>, VaultError> {
         let pool = self.database.get_postgres_connection_pool().clone();
         Ok(begun(async move { pool.begin().await }).await??)
@@ -155,6 +171,7 @@ impl Vault {
             email_folded: Set(folded.clone()),
             password_hash: Set(new.password_hash),
             created_at: Set(now),
+            email_verified_at: Set(None),
         };
         let database = self.database.clone();
         let transaction = begun(async move { database.begin().await }).await??;

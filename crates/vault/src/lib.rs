@@ -1,12 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+mod codes;
 mod credentials;
 mod limits;
 mod passwords;
 mod roles;
 mod sealer;
+mod second_factors;
+mod service_tokens;
 mod sessions;
 
+pub use codes::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS};
 pub use credentials::{Credentials, Email, InvalidEmail, NewCredentials, Vault, VaultError};
 pub use limits::{Budget, InvalidBudget, Limits, Spend, Standing, Whose};
 pub use passwords::{
@@ -15,6 +19,10 @@ pub use passwords::{
 };
 pub use roles::Role;
 pub use sealer::KeySealer;
+pub use second_factors::{NewSecondFactor, RECOVERY_CODES, SecondFactorState};
+pub use service_tokens::{
+    SERVICE_TOKEN_DAYS_MAX, Scope, ServiceToken, ServiceTokenInfo, UnknownScope,
+};
 pub use sessions::{
     Device, InvalidRefreshToken, RETRY_SECONDS, RefreshToken, Refreshed, SESSION_DAYS,
     SESSIONS_MAX, Session,

@@ -1,4 +1,5 @@
-//! Roles: what an account may do beyond its own affairs. Looked up at each use,
+//! Roles: what an account may do beyond its own affairs; without one it is a
+//! member. Looked up at each use,
 //! so that one that is taken back is gone at once, on every process.
 
 use kernel::AccountId;
@@ -8,15 +9,21 @@ use crate::{Vault, VaultError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
+    /// Looks at what members report.
+    Moderator,
+    /// Reads the event stream.
+    Analyst,
     /// Sees how the system is doing.
     Operator,
 }
 
 impl Role {
-    pub const ALL: [Self; 1] = [Self::Operator];
+    pub const ALL: [Self; 3] = [Self::Moderator, Self::Analyst, Self::Operator];
 
     pub fn name(self) -> &'static str {
         match self {
+            Self::Moderator => "moderator",
+            Self::Analyst => "analyst",
             Self::Operator => "operator",
         }
     }

@@ -7,14 +7,11 @@ use std::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use kernel::{AccountId, Uuid};
-use sea_orm::{
-    DbErr,
-    sqlx::{self, PgPool, Row, postgres::PgRow},
-};
+use sea_orm::sqlx::{self, Row, postgres::PgRow};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Vault, VaultError};
+use crate::{Vault, VaultError, codes::random};
 
 /// How long a session lives after the last use of its refresh token.
 pub const SESSION_DAYS: i64 = 30;
@@ -422,16 +419,6 @@ impl Vault {
         .await?;
         ids(&rows)
     }
-
-    fn pool(&self) -> &PgPool {
-        self.database().get_postgres_connection_pool()
-    }
-}
-
-impl From<sqlx::Error> for VaultError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
-    }
 }
 
 fn session(row: &PgRow) -> sqlx::Result<Session> {
@@ -448,12 +435,6 @@ fn session(row: &PgRow) -> sqlx::Result<Session> {
 fn ids(rows: &[PgRow]) -> Result<Vec<Uuid>, VaultError> {
     let ids = rows.iter().map(|row| row.try_get("id"));
     Ok(ids.collect::<sqlx::Result<_>>()?)
-}
-
-fn random() -> Result<Secret, VaultError> {
-    let mut bytes = [0; SECRET_BYTES];
-    getrandom::fill(&mut bytes).map_err(|_| VaultError::Hashing)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -487,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_former_token_is_told_from_a_forged_one() -> Result<(), VaultError> {
-        let (first, salt) = (token()?, random()?);
+        let (first, salt): (_, Secret) = (token()?, random()?);
         let mut current = first.clone();
         for _ in 0..100 {
             current = current.next(&salt)?;

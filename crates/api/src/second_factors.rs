@@ -1,0 +1,252 @@
+//! My second factor: an authenticator whose codes are asked for at sign-in. It
+//! refuses to add or to remove one for whoever only holds a token: they must
+//! know the password.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, types::Example};
+use readmodel::accounts;
+
+use crate::{
+    answers::{Changed, Done, Found},
+    body::Input,
+    emails::wrong_code,
+    identity::{Authenticated, now},
+    passwords,
+    problem::{Code, Problem},
+    services::Services,
+    system::Tag,
+    throttle::Try,
+};
+
+/// Whether a second factor is asked for.
+#[derive(Object)]
+#[oai(example)]
+pub struct SecondFactor {
+    enabled: bool,
+    /// Each signs in once, in place of the authenticator.
+    recovery_codes_left: i64,
+}
+
+impl Example for SecondFactor {
+    fn example() -> Self {
+        Self {
+            enabled: true,
+            recovery_codes_left: 10,
+        }
+    }
+}
+
+/// My password.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct NewAuthenticator {
+    #[oai(validator(min_length = 1, max_length = 128))]
+    current_password: String,
+}
+
+impl Example for NewAuthenticator {
+    fn example() -> Self {
+        Self {
+            current_password: "correct horse battery".into(),
+        }
+    }
+}
+
+/// What the authenticator is told; it is not asked for yet.
+#[derive(Object)]
+#[oai(example)]
+pub struct AuthenticatorSecret {
+    /// In base32, to be typed.
+    secret: String,
+    /// Show it as a QR code.
+    otpauth_uri: String,
+}
+
+impl Example for AuthenticatorSecret {
+    fn example() -> Self {
+        let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".to_owned();
+        Self {
+            otpauth_uri: format!("otpauth://totp/headwater:ada?secret={secret}&issuer=headwater"),
+            secret,
+        }
+    }
+}
+
+/// What the authenticator shows.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct AuthenticatorCode {
+    #[oai(validator(min_length = 6, max_length = 32))]
+    one_time_code: String,
+}
+
+impl Example for AuthenticatorCode {
+    fn example() -> Self {
+        Self {
+            one_time_code: "287082".into(),
+        }
+    }
+}
+
+/// Keep them where the authenticator is not: they are shown once.
+#[derive(Object)]
+#[oai(example)]
+pub struct RecoveryCodes {
+    recovery_codes: Vec<String>,
+}
+
+impl Example for RecoveryCodes {
+    fn example() -> Self {
+        Self {
+            recovery_codes: vec!["K7QF29-XMPD3Z-8Y2TW4-QJ6RB5".into()],
+        }
+    }
+}
+
+/// My password, and what the authenticator shows or a recovery code.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct SecondFactorRemoval {
+    #[oai(validator(min_length = 1, max_length = 128))]
+    current_password: String,
+    #[oai(validator(min_length = 6, max_length = 32))]
+    one_time_code: String,
+}
+
+impl Example for SecondFactorRemoval {
+    fn example() -> Self {
+        Self {
+            current_password: "correct horse battery".into(),
+            one_time_code: "287082".into(),
+        }
+    }
+}
+
+pub struct SecondFactorsApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Sessions")]
+impl SecondFactorsApi {
+    /// My second factor
+    ///
+    /// Whether signing in asks for a code, and how many recovery codes are left.
+    #[oai(
+        path = "/accounts/me/second-factor",
+        method = "get",
+        operation_id = "getSecondFactor"
+    )]
+    async fn get(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+    ) -> Result<Found<SecondFactor>, Problem> {
+        let state = services.vault.second_factor(me.account).await?;
+        Ok(Found::new(SecondFactor {
+            enabled: state.enabled,
+            recovery_codes_left: state.recovery_codes_left,
+        }))
+    }
+
+    /// Add an authenticator
+    ///
+    /// Any that knows TOTP (RFC 6238). Nothing is asked for at sign-in before it is
+    /// enabled with one of its codes.
+    #[oai(
+        path = "/accounts/me/second-factor",
+        method = "post",
+        operation_id = "addSecondFactor"
+    )]
+    async fn add(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        body: Input<NewAuthenticator>,
+    ) -> Result<Changed<AuthenticatorSecret>, Problem> {
+        passwords::show(&services, me.account, body.0.current_password).await?;
+        let row = accounts::by_id(services.pool(), me.account).await?;
+        let name = row.map_or_else(|| me.account.to_string(), |row| row.handle);
+        let drawn = services
+            .vault
+            .draw_second_factor(me.account, &services.issuer, &name)
+            .await?;
+        let new = drawn.ok_or_else(|| {
+            let detail = "There is one already. Remove it before you add another.";
+            Problem::new(Code::Conflict, detail)
+        })?;
+        Ok(Changed::new(AuthenticatorSecret {
+            secret: new.secret,
+            otpauth_uri: new.uri,
+        }))
+    }
+
+    /// Enable my authenticator
+    ///
+    /// With a code that it shows. From now on signing in asks for one. Signs out
+    /// everywhere else.
+    #[oai(
+        path = "/accounts/me/second-factor",
+        method = "put",
+        operation_id = "enableSecondFactor"
+    )]
+    async fn enable(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        body: Input<AuthenticatorCode>,
+    ) -> Result<Changed<RecoveryCodes>, Problem> {
+        let attempt = Try::to_show_second_factor(&services, me.account).await?;
+        let code = &body.0.one_time_code;
+        let enabled = services
+            .vault
+            .enable_second_factor(me.account, code, seconds())
+            .await?;
+        let recovery_codes = enabled.ok_or_else(wrong_code)?;
+        attempt.give_back().await;
+        end_others(&services, me).await?;
+        Ok(Changed::new(RecoveryCodes { recovery_codes }))
+    }
+
+    /// Remove my second factor
+    ///
+    /// With the password, and a code of the authenticator or a recovery code. Signs out
+    /// everywhere else.
+    #[oai(
+        path = "/accounts/me/second-factor/removal",
+        method = "post",
+        operation_id = "removeSecondFactor"
+    )]
+    async fn remove(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        body: Input<SecondFactorRemoval>,
+    ) -> Result<Done, Problem> {
+        passwords::show(&services, me.account, body.0.current_password).await?;
+        let attempt = Try::to_show_second_factor(&services, me.account).await?;
+        let code = &body.0.one_time_code;
+        let right = services
+            .vault
+            .check_second_factor(me.account, code, seconds())
+            .await?;
+        if !right {
+            return Err(wrong_code());
+        }
+        attempt.give_back().await;
+        services.vault.remove_second_factor(me.account).await?;
+        end_others(&services, me).await?;
+        Ok(Done::at(None))
+    }
+}
+
+/// By the clock that codes are made with.
+pub(crate) fn seconds() -> u64 {
+    u64::try_from(now().0 / 1_000).unwrap_or_default()
+}
+
+/// Whoever signed in with less than is asked for now signs in again.
+async fn end_others(services: &Services, me: Authenticated) -> Result<(), Problem> {
+    let ended = services.vault.end_other_sessions(me.account, me.session);
+    services.ended.add(ended.await?);
+    Ok(())
+}

@@ -1,0 +1,269 @@
+#![doc = include_str!("../README.md")]
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use lettre::{
+    AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    message::{Mailbox, header::ContentType},
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::{sleep, timeout},
+};
+
+/// Letters that wait to be sent.
+const QUEUE_MAX: usize = 1_024;
+/// Letters that are sent at once.
+const SENT_AT_ONCE_MAX: usize = 4;
+const SEND_SECONDS_MAX: u64 = 30;
+/// Between tries: a code in a letter lives some minutes.
+const PAUSES_SECONDS: [u64; 3] = [1, 5, 30];
+
+/// One letter. Never printed.
+pub struct Letter {
+    pub to: String,
+    pub subject: String,
+    pub text: String,
+}
+
+/// Sends letters; cheap to clone.
+#[derive(Clone)]
+pub struct Mailer(Option<mpsc::Sender<Message>>, Arc<Mailbox>);
+
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// Of settings; the reason holds no password.
+    #[error("{0}")]
+    Settings(String),
+    #[error("no mail can be sent from here: MAIL_URL is not set")]
+    Off,
+    #[error("the letter has an address that mail cannot be sent to")]
+    Address,
+    #[error("too many letters wait to be sent")]
+    Full,
+}
+
+enum Transport {
+    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Files(AsyncFileTransport<Tokio1Executor>),
+}
+
+impl Mailer {
+    /// `url`: `smtps://user:password@host:465`, `smtp://host:587?tls=required`,
+    /// `file:///folder`, or nothing: every letter is refused. `from`: such as
+    /// `Headwater <no-reply@example.org>`. Within a runtime.
+    pub fn open(url: &str, from: &str) -> Result<Self, MailError> {
+        let from: Mailbox = from.parse().map_err(|_| {
+            MailError::Settings("the sender looks like Name <name@example.org>".into())
+        })?;
+        let from = Arc::new(from);
+        if url.is_empty() {
+            return Ok(Self(None, from));
+        }
+        let transport = Transport::open(url)?;
+        let (letters, queue) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(deliver(transport, queue));
+        Ok(Self(Some(letters), from))
+    }
+
+    /// Whether letters can be sent at all.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Puts a letter into the queue; it is sent soon, or never.
+    pub fn send(&self, letter: Letter) -> Result<(), MailError> {
+        let queue = self.0.as_ref().ok_or(MailError::Off)?;
+        let to: Mailbox = letter.to.parse().map_err(|_| MailError::Address)?;
+        let message = Message::builder()
+            .from((*self.1).clone())
+            .to(to)
+            .subject(letter.subject)
+            .header(ContentType::TEXT_PLAIN)
+            .body(letter.text)
+            .map_err(|_| MailError::Address)?;
+        queue.try_send(message).map_err(|_| MailError::Full)
+    }
+}
+
+impl Transport {
+    fn open(url: &str) -> Result<Self, MailError> {
+        if let Some(folder) = url.strip_prefix("file://") {
+            let folder = Path::new(folder);
+            make_private(folder).map_err(|error| {
+                MailError::Settings(format!("{} cannot be used: {error}", folder.display()))
+            })?;
+            return Ok(Self::Files(AsyncFileTransport::new(folder)));
+        }
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| {
+            let wanted = "is smtps://user:password@host:465, smtp://host:587?tls=required or \
+                          file:///folder";
+            MailError::Settings(wanted.into())
+        })?;
+        let patience = Duration::from_secs(SEND_SECONDS_MAX);
+        Ok(Self::Smtp(transport.timeout(Some(patience)).build()))
+    }
+
+    /// The reason of a failure, without what the server said of the address.
+    async fn send(&self, message: Message) -> Result<(), String> {
+        match self {
+            Self::Smtp(smtp) => match smtp.send(message).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.status().map_or_else(
+                    || "the server cannot be talked to".into(),
+                    |code| format!("the server answered {code}"),
+                )),
+            },
+            Self::Files(files) => {
+                let sent = files.send(message).await;
+                sent.map(|_| ())
+                    .map_err(|_| "the file cannot be written".into())
+            }
+        }
+    }
+}
+
+/// A folder that only its user can look into: letters hold codes.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder)
+}
+
+/// Until every `Mailer` is gone.
+async fn deliver(transport: Transport, mut queue: mpsc::Receiver<Message>) {
+    let transport = Arc::new(transport);
+    let turns = Arc::new(Semaphore::new(SENT_AT_ONCE_MAX));
+    while let Some(message) = queue.recv().await {
+        let Ok(turn) = turns.clone().acquire_owned().await else {
+            return;
+        };
+        let transport = transport.clone();
+        tokio::spawn(async move {
+            let _turn = turn;
+            send(&transport, message).await;
+        });
+    }
+}
+
+async fn send(transport: &Transport, message: Message) {
+    let mut pauses = PAUSES_SECONDS.into_iter();
+    loop {
+        let patience = Duration::from_secs(SEND_SECONDS_MAX);
+        let sent = timeout(patience, transport.send(message.clone())).await;
+        let reason = match sent {
+            Ok(Ok(())) => return,
+            Ok(Err(reason)) => reason,
+            Err(_) => "the server takes too long".into(),
+        };
+        let Some(pause) = pauses.next() else {
+            tracing::error!(reason, "a letter could not be sent and is dropped");
+            return;
+        };
+        tracing::warn!(reason, "a letter could not be sent; tries again");
+        sleep(Duration::from_secs(pause)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+    fn letter() -> Letter {
+        Letter {
+            to: "ada@example.org".into(),
+            subject: "Your code".into(),
+            text: "It is K7QF2-9XMPD.\n".into(),
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_are_refused() {
+        for (url, from) in [
+            ("http://example.org", "a@example.org"),
+            ("smtp://", "a@example.org"),
+            ("", "nobody"),
+        ] {
+            assert!(Mailer::open(url, from).is_err(), "{url} {from}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_address_of_a_server_letters_are_refused() -> Result<(), Failure> {
+        let mailer = Mailer::open("", "a@example.org")?;
+        assert!(matches!(mailer.send(letter()), Err(MailError::Off)));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_letter_goes_to_a_server() -> Result<(), Failure> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let url = format!("smtp://127.0.0.1:{}", listener.local_addr()?.port());
+        let mailer = Mailer::open(&url, "Headwater <no-reply@example.org>")?;
+        mailer.send(letter())?;
+        let (stream, _) = listener.accept().await?;
+        let (reader, mut writer) = stream.into_split();
+        let mut lines = BufReader::new(reader).lines();
+        writer.write_all(b"220 here\r\n").await?;
+        let mut heard = Vec::new();
+        let mut in_data = false;
+        while let Some(line) = lines.next_line().await? {
+            let answer: &[u8] = match line.as_str() {
+                "." => b"250 taken\r\n",
+                "DATA" => b"354 go on\r\n",
+                _ if in_data => b"",
+                _ => b"250 fine\r\n",
+            };
+            in_data = line == "DATA" || (in_data && line != ".");
+            writer.write_all(answer).await?;
+            let last = line == ".";
+            heard.push(line);
+            if last {
+                break;
+            }
+        }
+        let heard = heard.join("\n");
+        for part in [
+            "MAIL FROM:<no-reply@example.org>",
+            "RCPT TO:<ada@example.org>",
+            "Subject: Your code",
+            "It is K7QF2-9XMPD.",
+        ] {
+            assert!(heard.contains(part), "{part}: {heard}");
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_letter_goes_into_a_file_of_a_private_folder() -> Result<(), Failure> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir()?;
+        let inside = folder.path().join("mail");
+        let mailer = Mailer::open(&format!("file://{}", inside.display()), "a@example.org")?;
+        mailer.send(letter())?;
+        let text = loop {
+            let mut found = std::fs::read_dir(&inside)?;
+            match found.next() {
+                Some(found)
+                    if found
+                        .as_ref()
+                        .is_ok_and(|f| f.metadata().is_ok_and(|m| m.len() > 0)) =>
+                {
+                    break std::fs::read_to_string(found?.path())?;
+                }
+                _ => sleep(Duration::from_millis(1)).await,
+            }
+        };
+        assert!(text.contains("It is K7QF2-9XMPD."), "{text}");
+        let mode = std::fs::metadata(&inside)?.permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        Ok(())
+    }
+}

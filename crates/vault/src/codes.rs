@@ -1,0 +1,261 @@
+//! One-time codes that go to an e-mail address: whoever reads its mail shows
+//! that it is theirs. It refuses to keep a code: its hash stands here, for ten
+//! minutes, and five wrong ones end it; another code does not give more tries.
+
+use kernel::AccountId;
+use sea_orm::sqlx::{self, Postgres, Row, Transaction};
+use sha2::{Digest, Sha256};
+
+use crate::{Email, Vault, VaultError};
+
+/// 50 bits: what five tries, ten minutes and some hundred resends cannot guess.
+const CODE_CHARACTERS: usize = 10;
+pub const CODE_MINUTES: i64 = 10;
+/// Wrong codes in [`CODE_MINUTES`].
+const TRIES_MAX: i32 = 5;
+/// Between two codes of one purpose.
+pub const RESEND_SECONDS: i64 = 60;
+/// Crockford's: no letter looks like a digit.
+const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// What a code is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    VerifyEmail,
+    ResetPassword,
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::VerifyEmail => "verify_email",
+            Self::ResetPassword => "reset_password",
+        }
+    }
+}
+
+/// What asking for a code gives. Never printed.
+pub enum Drawn {
+    /// For the one who reads mail at this address.
+    Code { code: String, email: String },
+    /// The last one was sent a moment ago.
+    TooSoon,
+    /// There is no address, or it was verified before.
+    NotNeeded,
+}
+
+impl Vault {
+    /// A new code for the account's address; the one before counts no more.
+    pub async fn draw_code(
+        &self,
+        account: AccountId,
+        purpose: Purpose,
+    ) -> Result<Drawn, VaultError> {
+        let row = sqlx::query(
+            "SELECT email, email_folded FROM vault.credentials
+             WHERE account_id = $1 AND email IS NOT NULL
+               AND ($2 OR email_verified_at IS NULL)",
+        )
+        .bind(account.0)
+        .bind(purpose == Purpose::ResetPassword)
+        .fetch_optional(self.pool())
+        .await?;
+        let Some(row) = row else {
+            return Ok(Drawn::NotNeeded);
+        };
+        let (email, folded): (String, String) =
+            (row.try_get("email")?, row.try_get("email_folded")?);
+        let (code, salt) = (draw(CODE_CHARACTERS)?, random::<16>()?);
+        let drawn = sqlx::query(
+            "INSERT INTO vault.codes AS c
+                 (account_id, purpose, email_folded, salt, code_hash, expires_at)
+             VALUES ($1, $2, $3, $4, $5, now() + make_interval(mins => $6))
+             ON CONFLICT (account_id, purpose) DO UPDATE SET
+                 email_folded = excluded.email_folded, salt = excluded.salt,
+                 code_hash = excluded.code_hash, sent_at = now(),
+                 expires_at = excluded.expires_at,
+                 tries = CASE WHEN c.tries_since < now() - make_interval(mins => $6)
+                     THEN 0 ELSE c.tries END,
+                 tries_since = CASE WHEN c.tries_since < now() - make_interval(mins => $6)
+                     THEN now() ELSE c.tries_since END
+             WHERE c.sent_at <= now() - make_interval(secs => $7)",
+        )
+        .bind(account.0)
+        .bind(purpose.name())
+        .bind(folded)
+        .bind(&salt[..])
+        .bind(hash(&salt, &code))
+        .bind(i32::try_from(CODE_MINUTES).unwrap_or(i32::MAX))
+        .bind(RESEND_SECONDS as f64)
+        .execute(self.pool())
+        .await?;
+        Ok(match drawn.rows_affected() {
+            0 => Drawn::TooSoon,
+            _ => Drawn::Code {
+                code: grouped(&code, CODE_CHARACTERS / 2),
+                email,
+            },
+        })
+    }
+
+    /// Whether `code` showed that the account's address is its own.
+    pub async fn verify_email(&self, account: AccountId, code: &str) -> Result<bool, VaultError> {
+        let mut transaction = self.begin().await?;
+        let email = redeem(&mut transaction, account, Purpose::VerifyEmail, code).await?;
+        let verified = match email {
+            Some(email) => mark_verified(&mut transaction, account, &email).await?,
+            None => false,
+        };
+        transaction.commit().await?;
+        Ok(verified)
+    }
+
+    /// Takes another password of whoever has the code, and ends all sessions of
+    /// the account; returns which, or none where the code is wrong. It takes as
+    /// long where nobody has `email`.
+    pub async fn reset_password(
+        &self,
+        email: &Email,
+        code: &str,
+        password_hash: &str,
+    ) -> Result<Option<Vec<kernel::Uuid>>, VaultError> {
+        let mut transaction = self.begin().await?;
+        let row = sqlx::query("SELECT account_id FROM vault.credentials WHERE email_folded = $1")
+            .bind(email.folded())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let account = match row {
+            Some(row) => AccountId(row.try_get("account_id")?),
+            None => AccountId(kernel::Uuid::nil()),
+        };
+        let sent_to = redeem(&mut transaction, account, Purpose::ResetPassword, code).await?;
+        if sent_to.as_deref() != Some(&email.folded()) {
+            // The try counts.
+            transaction.commit().await?;
+            return Ok(None);
+        }
+        // Sessions that begin now wait for this row.
+        sqlx::query("UPDATE vault.credentials SET password_hash = $2 WHERE account_id = $1")
+            .bind(account.0)
+            .bind(password_hash)
+            .execute(&mut *transaction)
+            .await?;
+        mark_verified(&mut transaction, account, &email.folded()).await?;
+        let ended = sqlx::query(
+            "UPDATE vault.sessions SET ended_at = now()
+             WHERE account_id = $1 AND ended_at IS NULL RETURNING id",
+        )
+        .bind(account.0)
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        let ended = ended.iter().map(|row| row.try_get("id"));
+        Ok(Some(ended.collect::<sqlx::Result<_>>()?))
+    }
+}
+
+/// The address that a right code was sent to; none where it is wrong, which is
+/// counted. A code counts once.
+async fn redeem(
+    transaction: &mut Transaction<'_, Postgres>,
+    account: AccountId,
+    purpose: Purpose,
+    code: &str,
+) -> Result<Option<String>, VaultError> {
+    // Whoever tries at the same moment waits for this row.
+    let tried = sqlx::query(
+        "UPDATE vault.codes SET tries = tries + 1
+         WHERE account_id = $1 AND purpose = $2 AND tries < $3 AND expires_at > now()
+         RETURNING salt, code_hash, email_folded",
+    )
+    .bind(account.0)
+    .bind(purpose.name())
+    .bind(TRIES_MAX)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    let Some(row) = tried else {
+        return Ok(None);
+    };
+    let (salt, kept): (Vec<u8>, Vec<u8>) = (row.try_get("salt")?, row.try_get("code_hash")?);
+    // Hashes of what was guessed tell nothing of the code by their time.
+    if hash(&salt, &plain(code)) != kept {
+        return Ok(None);
+    }
+    sqlx::query("DELETE FROM vault.codes WHERE account_id = $1 AND purpose = $2")
+        .bind(account.0)
+        .bind(purpose.name())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(Some(row.try_get("email_folded")?))
+}
+
+async fn mark_verified(
+    transaction: &mut Transaction<'_, Postgres>,
+    account: AccountId,
+    email_folded: &str,
+) -> Result<bool, VaultError> {
+    let marked = sqlx::query(
+        "UPDATE vault.credentials SET email_verified_at = coalesce(email_verified_at, now())
+         WHERE account_id = $1 AND email_folded = $2",
+    )
+    .bind(account.0)
+    .bind(email_folded)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(marked.rows_affected() > 0)
+}
+
+fn hash(salt: &[u8], code: &str) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    hash.update(salt);
+    hash.update(code);
+    hash.finalize().to_vec()
+}
+
+/// So many characters of five bits each.
+pub(crate) fn draw(characters: usize) -> Result<String, VaultError> {
+    let mut bytes = vec![0; characters];
+    getrandom::fill(&mut bytes).map_err(|_| VaultError::Hashing)?;
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 32)]);
+    Ok(bytes.iter().map(letter).collect())
+}
+
+/// As somebody typed it, as it was drawn.
+pub(crate) fn plain(code: &str) -> String {
+    let typed = code.chars().filter(|c| !c.is_whitespace() && *c != '-');
+    let letter = |c: char| match c.to_ascii_uppercase() {
+        'O' => '0',
+        'I' | 'L' => '1',
+        c => c,
+    };
+    typed.map(letter).collect()
+}
+
+/// As it is easy to read.
+pub(crate) fn grouped(code: &str, characters: usize) -> String {
+    let bytes = code.as_bytes().chunks(characters);
+    let groups: Vec<_> = bytes.map(String::from_utf8_lossy).collect();
+    groups.join("-")
+}
+
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], VaultError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| VaultError::Hashing)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_may_be_typed_as_people_type() -> Result<(), VaultError> {
+        let code = draw(CODE_CHARACTERS)?;
+        let shown = grouped(&code, 5);
+        assert_eq!((shown.len(), shown.as_bytes()[5]), (11, b'-'));
+        assert_eq!(plain(&shown), code);
+        assert_eq!(plain(&format!(" {} ", shown.to_lowercase())), code);
+        assert_eq!(plain("oIl0-1"), "01101");
+        Ok(())
+    }
+}
