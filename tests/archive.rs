@@ -463,3 +463,73 @@ async fn a_full_log_is_archived_and_trimmed_and_takes_writes_again() {
     }
     ada.client.post("/v1/posts", body()).await.expect(201);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_put_back_is_not_archived_after_what_it_lost() {
+    let setting = Setting::new().await;
+    let app = &setting.app;
+    let ada = app.client().register("ada").await;
+    let made = ada.client.post("/v1/posts", json!({"text": "lost"})).await;
+    let position = made.expect(201).header("event-position");
+    app.settle().await;
+    setting.done(&["log", "archive"]).await;
+
+    let (partition, last) = position.split_once(':').unwrap();
+    let (epoch, seq) = last.split_once('-').unwrap();
+    let before = format!("{epoch}-{}", seq.parse::<u64>().unwrap() - 1);
+    let key = format!("{}:{{p{partition:0>2}}}:events", app.servers.prefix);
+    let client = redis::Client::open(app.servers.redis_log.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut put_back = redis::pipe();
+    put_back.cmd("XDEL").arg(&key).arg(last);
+    put_back.cmd("XSETID").arg(&key).arg(before);
+    let gone: (u64, String) = put_back.query_async(&mut connection).await.unwrap();
+    assert_eq!(gone.0, 1);
+    // New events would get the positions of archived ones.
+    let refused = setting.headwater(&["serve"]).await;
+    assert_eq!(refused.status, 1);
+    assert!(
+        refused.err.contains("put back from an old copy"),
+        "{}",
+        refused.err
+    );
+
+    // A process that was there before writes on.
+    for number in 0..3 {
+        ada.publish(&format!("{number}")).await;
+    }
+    for command in [["log", "archive"].as_slice(), &["log", "trim", "--yes"]] {
+        let refused = setting.headwater(command).await;
+        assert_eq!(refused.status, 1);
+        assert!(
+            refused.err.contains("put back from an old copy"),
+            "{}",
+            refused.err
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_gone_refuses_and_does_not_lie() {
+    let setting = Setting::new().await;
+    let app = &setting.app;
+    let ada = app.client().register("ada").await;
+    let post = ada.publish("there").await;
+    app.settle().await;
+    lose_the_log(&app.servers).await;
+    let path = format!("/v1/posts/{post}");
+    let edited = ada.client.patch(&path, json!({"text": "edited"})).await;
+    edited.problem(503, "unavailable");
+    let liked = ada.client.put(&format!("{path}/like")).await;
+    liked.problem(503, "unavailable");
+    let again = ada.client.post("/v1/posts", json!({"text": "more"})).await;
+    again.problem(503, "unavailable");
+    let login = json!({"login": ada.handle, "password": ada.password});
+    let signed_in = app.client().post("/v1/sessions", login).await;
+    signed_in.problem(503, "unavailable");
+    // What is folded can be read.
+    app.client().get(&path).await.expect(200);
+    let doctor = setting.headwater(&["doctor"]).await;
+    assert_eq!(doctor.status, PROBLEMS, "{}", doctor.out);
+    assert!(doctor.out.contains("the log is gone"), "{}", doctor.out);
+}

@@ -213,3 +213,109 @@ async fn a_skip_needs_a_reason_holds_in_every_rebuild_and_is_told() {
     assert_eq!(verify.status, PROBLEMS);
     assert!(verify.out.contains("made in error"), "{}", verify.out);
 }
+
+/// An event of a newer release, about ada herself.
+async fn add_unreadable(app: &App, ada: &Person, position: &str) -> String {
+    let id: uuid::Uuid = ada.id.parse().unwrap();
+    let envelope = kernel::Envelope {
+        event_type: "PollClosed".into(),
+        event_version: 1,
+        aggregate: kernel::AggregateId::single(kernel::Kind(99), id),
+        version: 1,
+        recorded_at: kernel::Timestamp(1_790_000_000_000),
+        actor: kernel::AccountId(id),
+        correlation: id,
+        causation: None,
+        receipt: None,
+        data: b"of tomorrow".to_vec(),
+    };
+    let partition = position.split(':').next().unwrap();
+    let key = format!("{}:{{p{partition:0>2}}}:events", app.servers.prefix);
+    let client = redis::Client::open(app.servers.redis_log.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut add = redis::cmd("XADD");
+    add.arg(key).arg("1-*").arg("e");
+    add.arg(envelope.to_bytes().unwrap());
+    let id: String = add.query_async(&mut connection).await.unwrap();
+    format!("{partition}:{id}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_newer_release_is_shown_and_stops_only_what_needs_it() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let made = ada.client.post("/v1/posts", json!({"text": "one"})).await;
+    let at = add_unreadable(&app, &ada, &made.header("event-position")).await;
+    ada.publish("two").await;
+    app.settle().await;
+    let waiting = letters(&app).await;
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert_eq!(waiting[0]["position"], at);
+
+    let shown = headwater(&app, &["dead-letters", "show", "social", &at]).await;
+    assert_eq!(shown.status, 0, "{}", shown.err);
+    let shown: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(shown["cloud_event"]["data_base64"], "b2YgdG9tb3Jyb3c=");
+    let tail = headwater(&app, &["tail", "-o", "start", "-e"]).await;
+    assert_eq!(tail.status, 0, "{}", tail.err);
+    let lines = tail.out.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        (line["type"].clone(), line["unreadable"].is_string())
+    });
+    let ours: Vec<_> = lines.filter(|line| line.0 != "EpochStarted").collect();
+    assert_eq!(ours.iter().filter(|line| line.1).count(), 1, "{ours:?}");
+    assert_eq!(ours.last(), Some(&("PostCreated".into(), false)));
+
+    // Its effect on states is not known, until somebody says that it has none.
+    let states = ["log", "rebuild-state", "--yes"];
+    let refused = headwater(&app, &states).await;
+    assert!(
+        refused.status == 1 && refused.err.contains(&at),
+        "{}",
+        refused.err
+    );
+    let skip = [
+        "dead-letters",
+        "skip",
+        "social",
+        &at,
+        "--reason",
+        "no polls",
+        "--yes",
+    ];
+    let skipped = headwater(&app, &skip).await;
+    assert_eq!(skipped.status, 0, "{}", skipped.err);
+    let made = headwater(&app, &states).await;
+    assert_eq!(made.status, 0, "{}", made.err);
+    ada.publish("three").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_leave_out_what_waits() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let waits = ada.publish("waits").await;
+    let fine = ada.publish("fine").await;
+    app.settle().await;
+    // Its edit cannot be folded, and so the deletion after it.
+    let path = format!("/v1/posts/{waits}");
+    let edit = ada.client.patch(&path, json!({"text": "edited"})).await;
+    edit.expect(200);
+    ada.client.delete(&path).await.expect(204);
+    take_the_key(&app, &ada).await;
+    let app = App::on(app.servers.clone()).await;
+    app.settle().await;
+    assert_eq!(letters(&app).await.len(), 2);
+    let ada = app.client_of(kernel::AccountId(ada.id.parse().unwrap()));
+    for list in [
+        "/v1/timelines/home",
+        "/v1/timelines/local",
+        "/v1/accounts/me/posts",
+        &format!("/v1/posts?ids={waits},{fine}"),
+    ] {
+        let listed = ada.get(list).await.expect(200).ids();
+        assert_eq!(listed, std::slice::from_ref(&fine), "{list}");
+    }
+    let likers = ada.get(&format!("{path}/likes")).await;
+    likers.problem(503, "parked");
+}

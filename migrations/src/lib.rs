@@ -7,6 +7,7 @@ mod m0004_generations;
 mod m0005_roles;
 mod m0006_sessions;
 mod m0007_identity;
+mod m0008_marks;
 pub mod social;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_roles::Migration),
             Box::new(m0006_sessions::Migration),
             Box::new(m0007_identity::Migration),
+            Box::new(m0008_marks::Migration),
         ]
     }
 }

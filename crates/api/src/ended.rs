@@ -74,7 +74,7 @@ impl EndedSessions {
         let since = time::Duration::try_from(since).unwrap_or(time::Duration::HOUR);
         let patience = Duration::from_secs(LOOK_SECONDS_MAX);
         let looked = tokio::time::timeout(patience, vault.sessions_ended(since)).await;
-        let found = looked.map_err(|_| VaultError::Busy)??;
+        let found = looked.map_err(|_| VaultError::Slow)??;
         if !found.is_empty() {
             let now = Instant::now();
             let mut all = self.0.write();

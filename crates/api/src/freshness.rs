@@ -103,9 +103,14 @@ impl Observed {
         self.views[view as usize].reached.generation.max(1)
     }
 
+    /// Whether `aggregate` is older here than it should be, and may be gone.
+    pub fn is_parked(&self, aggregate: Uuid) -> bool {
+        self.parked.contains(&aggregate)
+    }
+
     /// An older state of `aggregate` is no answer.
     pub fn refuse_parked(&self, aggregate: Uuid) -> Result<(), Problem> {
-        if !self.parked.contains(&aggregate) {
+        if !self.is_parked(aggregate) {
             return Ok(());
         }
         let detail = "Something that happened to this could not be taken in yet. \
@@ -269,9 +274,14 @@ impl Freshness {
             self.asked.notify_one();
             let newer = tokio::time::timeout_at(started + patience, looks.changed()).await;
             if !matches!(newer, Ok(Ok(()))) {
-                return Err(behind(
-                    "The read model has not caught up yet. Try again shortly.",
-                ));
+                // A look that took all the time says that the database is away.
+                return Err(match looks.borrow().at > started {
+                    true => behind("The read model has not caught up yet. Try again shortly."),
+                    false => Problem::new(
+                        Code::Unavailable,
+                        "The read model does not answer. Try again shortly.",
+                    ),
+                });
             }
         }
     }

@@ -109,6 +109,7 @@ impl LikesApi {
         let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
+        observed.refuse_parked(post_id.0)?;
         let post = posts::find(&services, viewer, PostId(post_id.0)).await?.id;
         let asked = pages::asked(limit.0);
         let rows = likes::likers(services.pool(), post, after, asked).await?;

@@ -7,6 +7,7 @@ use readmodel::{accounts::AccountRow, posts::PostRow};
 use crate::{
     accounts::{Account, AccountPage},
     answers::Found,
+    freshness::{Observed, View},
     identity::Viewer,
     paging::{Cursors, Here, Limit},
     posts::{Post, PostPage},
@@ -47,9 +48,11 @@ pub(crate) fn edge(
     Ok(at.zip(id.map(AccountId)))
 }
 
-/// The rows of the page, and the cursor of the next one.
+/// The rows of the page, and the cursor of the next one. Posts that wait for an
+/// operator are left out: what is known of them is old, and they may be deleted.
 pub(crate) fn cut(
     cursors: &Cursors,
+    observed: &Observed,
     scope: &str,
     mut rows: Vec<PostRow>,
     limit: Limit,
@@ -58,21 +61,25 @@ pub(crate) fn cut(
     rows.truncate(limit.get());
     let last = rows.last().filter(|_| more);
     let cursor = last.map(|row| cursors.seal(scope, row.id.0.as_bytes()));
+    rows.retain(|row| !observed.is_parked(row.id.0));
     (rows, cursor)
 }
 
 pub(crate) fn posts(
     cursors: &Cursors,
+    observed: &Observed,
     scope: &str,
     rows: Vec<PostRow>,
     limit: Limit,
     viewer: Viewer,
     here: &Here,
 ) -> Found<PostPage> {
-    let (rows, next_cursor) = cut(cursors, scope, rows, limit);
+    let (rows, next_cursor) = cut(cursors, observed, scope, rows, limit);
     let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
     let items = Post::all(rows, viewer);
-    Found::new(PostPage { items, next_cursor }).next(link.as_deref())
+    Found::new(PostPage { items, next_cursor })
+        .next(link.as_deref())
+        .as_of(observed.header(View::Social))
 }
 
 pub(crate) fn accounts(

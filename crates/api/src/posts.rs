@@ -102,7 +102,7 @@ impl PostsApi {
             .hot
             .posts(pool, account, &ids, observed.told)
             .await?;
-        let mut bytes = shown::write_items(&posts, viewer);
+        let mut bytes = shown::write_items(&posts, &observed, viewer);
         bytes.push(b'}');
         Ok(Found::written(bytes).as_of(observed.header(View::Social)))
     }
@@ -260,10 +260,15 @@ impl PostsApi {
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
         let asked = pages::asked(limit.0);
         let rows = posts::replies(services.pool(), viewer.account(), post, after, asked).await?;
-        Ok(
-            pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here)
-                .as_of(observed.header(View::Social)),
-        )
+        Ok(pages::posts(
+            &services.cursors,
+            &observed,
+            &scope,
+            rows,
+            limit.0,
+            viewer,
+            &here,
+        ))
     }
 
     /// A post in its thread
@@ -296,10 +301,16 @@ impl PostsApi {
         let ancestors = posts::ancestors(pool, account, row.id).await?;
         let asked = pages::asked(limit.0);
         let below = posts::descendants(pool, account, row.id, after, asked).await?;
-        let (below, next_cursor) = pages::cut(&services.cursors, &scope, below, limit.0);
+        let (below, next_cursor) = pages::cut(&services.cursors, &observed, &scope, below, limit.0);
         let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
         let thread = Thread {
-            ancestors: Post::all(ancestors, viewer),
+            ancestors: Post::all(
+                ancestors
+                    .into_iter()
+                    .filter(|row| !observed.is_parked(row.id.0))
+                    .collect(),
+                viewer,
+            ),
             post: Post::of(row, viewer),
             descendants: Post::all(below, viewer),
             next_cursor,

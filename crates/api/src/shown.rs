@@ -9,6 +9,7 @@ use readmodel::{
 };
 
 use crate::{
+    freshness::Observed,
     identity::Viewer,
     posts::Post,
     preconditions::{Digest, representation_digest},
@@ -65,15 +66,23 @@ pub(crate) fn etag(seen: &Seen<ShownPost>, viewer: Viewer) -> String {
     format!("\"{version}-{digest}{end}\"")
 }
 
-/// `{"items":[…]` of the posts, left open for what follows.
-pub(crate) fn write_items(posts: &[Seen<ShownPost>], viewer: Viewer) -> Vec<u8> {
+/// `{"items":[…]` of the posts, left open for what follows, without those that
+/// wait for an operator.
+pub(crate) fn write_items(
+    posts: &[Seen<ShownPost>],
+    observed: &Observed,
+    viewer: Viewer,
+) -> Vec<u8> {
     const OTHER_BYTES: usize = 32;
     let posts_bytes = posts
         .iter()
         .map(|seen| seen.post.shown.open.len() + OTHER_BYTES);
     let mut bytes = Vec::with_capacity(posts_bytes.sum::<usize>() + 8 * OTHER_BYTES);
     bytes.extend_from_slice(br#"{"items":["#);
-    for (index, seen) in posts.iter().enumerate() {
+    let posts = posts
+        .iter()
+        .filter(|seen| !observed.is_parked(seen.post.id.0));
+    for (index, seen) in posts.enumerate() {
         if index > 0 {
             bytes.push(b',');
         }

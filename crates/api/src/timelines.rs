@@ -75,7 +75,7 @@ impl TimelinesApi {
         let more = posts.len() > limit.0.get();
         let posts = &posts[..posts.len().min(limit.0.get())];
         let viewer = Viewer(Some(me));
-        let mut bytes = shown::write_items(posts, viewer);
+        let mut bytes = shown::write_items(posts, &observed, viewer);
         let last = posts.last().filter(|_| more);
         let next = last.map(|seen| services.cursors.seal(&scope, seen.post.id.0.as_bytes()));
         if let Some(cursor) = &next {
@@ -112,10 +112,15 @@ impl TimelinesApi {
             .await?;
         let asked = pages::asked(limit.0);
         let rows = timelines::local(services.pool(), viewer.account(), before, asked).await?;
-        Ok(
-            pages::posts(&services.cursors, "local", rows, limit.0, viewer, &here)
-                .as_of(observed.header(View::Social)),
-        )
+        Ok(pages::posts(
+            &services.cursors,
+            &observed,
+            "local",
+            rows,
+            limit.0,
+            viewer,
+            &here,
+        ))
     }
 
     /// An account's posts and replies, newest first
@@ -148,10 +153,15 @@ impl TimelinesApi {
         let asked = pages::asked(limit.0);
         let (pool, looks) = (services.pool(), viewer.account());
         let rows = timelines::of_account(pool, looks, author, before, asked).await?;
-        Ok(
-            pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here)
-                .as_of(observed.header(View::Social)),
-        )
+        Ok(pages::posts(
+            &services.cursors,
+            &observed,
+            &scope,
+            rows,
+            limit.0,
+            viewer,
+            &here,
+        ))
     }
 
     /// My posts and replies, newest first
@@ -181,9 +191,14 @@ impl TimelinesApi {
         let rows =
             timelines::of_account(services.pool(), reader, me.account, before, asked).await?;
         let viewer = Viewer(Some(me));
-        Ok(
-            pages::posts(&services.cursors, &scope, rows, limit.0, viewer, &here)
-                .as_of(observed.header(View::Social)),
-        )
+        Ok(pages::posts(
+            &services.cursors,
+            &observed,
+            &scope,
+            rows,
+            limit.0,
+            viewer,
+            &here,
+        ))
     }
 }

@@ -27,11 +27,14 @@ pub struct Archiver {
     pub hot_events: u64,
     /// How long an event waits at most until it is archived.
     pub patience: Duration,
+    /// The run of the log server in which it was seen to go on where the archive
+    /// ends.
+    pub checked: Option<String>,
 }
 
 impl Archiver {
     /// Until `stopped` says so.
-    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let mut turn = None;
         let mut sealed_at = Instant::now();
         while !*stopped.borrow() {
@@ -71,15 +74,23 @@ impl Archiver {
     }
 
     /// A partition that cannot be archived does not keep others from it.
-    async fn look(&self, all: bool) {
-        let looked = tokio::try_join!(self.log.heads(), self.log.lengths());
-        let (heads, lengths) = match looked {
+    async fn look(&mut self, all: bool) {
+        let looked = tokio::try_join!(self.log.heads(), self.log.lengths(), self.log.run());
+        let (heads, lengths, run) = match looked {
             Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(%error, "cannot see what is to be archived; tries again");
                 return;
             }
         };
+        if self.checked.as_ref() != Some(&run) {
+            if let Err(error) = self.check_same(&heads).await {
+                let error = format!("{error:#}");
+                tracing::error!(error, "nothing is archived and nothing is trimmed");
+                return;
+            }
+            self.checked = Some(run);
+        }
         for (head, length) in heads.into_iter().zip(lengths) {
             if let Err(error) = self.look_at(head, length, all).await {
                 let error = format!("{error:#}");
@@ -112,6 +123,37 @@ impl Archiver {
         }
         if over > share / 2 {
             self.trim(partition, self.hot_events).await?;
+        }
+        Ok(())
+    }
+
+    /// A log that was put back from an old copy has other events where the archive
+    /// ends, or none: what is sealed then would not follow, and what is trimmed
+    /// would be lost.
+    pub async fn check_same(&self, heads: &[Position]) -> anyhow::Result<()> {
+        for head in heads {
+            let end = self.archive.end(head.partition).await?;
+            if end == Log::beginning(head.partition) {
+                continue;
+            }
+            let before = Position {
+                seq: end.seq.saturating_sub(1),
+                ..end
+            };
+            let archived = self.archive.read(before, 1).await?;
+            let archived = archived.first().filter(|event| event.position == end);
+            let there = self.log.at(end).await?;
+            let differs = archived
+                .zip(there)
+                .is_some_and(|(one, other)| *one != other);
+            // An epoch that begins where the archive ends is not behind it.
+            let behind = head.epoch == end.epoch && *head < end;
+            anyhow::ensure!(
+                !differs && !behind,
+                "the archive ends at {end}, and the log, which ends at {head}, does not go on \
+                 there: it was put back from an old copy. Empty the log server and run \
+                 `headwater log restore`: what was written since is lost by that"
+            );
         }
         Ok(())
     }

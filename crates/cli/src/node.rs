@@ -88,6 +88,20 @@ async fn check_archive(settings: &Settings, archive: &Archive) -> anyhow::Result
     Ok(())
 }
 
+/// A log that was put back from a copy older than its archive would give new
+/// events the positions of archived ones.
+async fn check_goes_on(log: &Log, archive: &Archive) -> anyhow::Result<()> {
+    for head in log.heads().await? {
+        let end = archive.known_end(head.partition).await?;
+        anyhow::ensure!(
+            head.epoch != end.epoch || head >= end,
+            "the log ends at {head}, before its archive, which ends at {end}: it was put back from \
+             an old copy. Empty the log server and run `headwater log restore`"
+        );
+    }
+    Ok(())
+}
+
 pub fn log_settings(settings: &Settings) -> LogSettings {
     LogSettings {
         url: settings.redis_log_url.clone(),
@@ -112,6 +126,9 @@ impl Node {
             check_archive(&settings, archive).await?;
         }
         let log = connect_log(&settings).await?;
+        if let Some(archive) = &archive {
+            check_goes_on(&log, archive).await?;
+        }
         let lists = Lists::new(&TimelineSettings {
             views: ViewsUrl(settings.redis_views_url.clone()),
             prefix: settings.key_prefix.clone(),
@@ -141,6 +158,7 @@ impl Node {
             pool: self.database.get_postgres_connection_pool().clone(),
             hot_events: self.settings.archive_hot_events,
             patience: Duration::from_secs(self.settings.archive_seconds),
+            checked: None,
         })
     }
 

@@ -5,6 +5,7 @@ use std::{io::Write, time::Duration};
 
 use anyhow::Context;
 use archive::Whole;
+use base64::Engine as _;
 use clap::Args;
 use domain::Event;
 use eventlog::{EPOCH_STARTED, History, Log};
@@ -170,18 +171,24 @@ async fn archived(
 /// the specification has no name for stands in extension attributes.
 pub async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyhow::Result<Value> {
     let Recorded { position, envelope } = recorded;
+    let mut unreadable = None;
     let data = match envelope.event_type.as_str() {
         EPOCH_STARTED => {
             json!({ "previous_end": kernel::decode::<Option<Position>>(&envelope.data)? })
         }
-        _ => {
-            let mut event = Event::decode(&envelope)
-                .with_context(|| format!("the event at {position} cannot be read"))?;
-            if let Some(sealer) = sealer {
-                sealer.open(event.personal()).await?;
+        _ => match Event::decode(&envelope) {
+            Ok(mut event) => {
+                if let Some(sealer) = sealer {
+                    sealer.open(event.personal()).await?;
+                }
+                serde_json::to_value(event)?
             }
-            serde_json::to_value(event)?
-        }
+            // Of a newer release, or damaged: as it is stored, and others go on.
+            Err(error) => {
+                unreadable = Some(error.to_string());
+                Value::Null
+            }
+        },
     };
     let aggregate = envelope.aggregate;
     let kind = domain::kinds::name(aggregate.kind);
@@ -189,7 +196,7 @@ pub async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyh
         Some(member) => format!("{kind}/{}/{member}", aggregate.id),
         None => format!("{kind}/{}", aggregate.id),
     };
-    Ok(json!({
+    let mut event = json!({
         "specversion": "1.0",
         "id": position,
         "source": "/headwater/log",
@@ -203,5 +210,13 @@ pub async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyh
         "correlationid": envelope.correlation,
         "causationid": envelope.causation,
         "data": data,
-    }))
+    });
+    if let (Some(reason), Some(fields)) = (unreadable, event.as_object_mut()) {
+        fields.remove("data");
+        let stored = base64::engine::general_purpose::STANDARD.encode(&envelope.data);
+        fields.insert("data_base64".into(), stored.into());
+        fields.insert("datacontenttype".into(), "application/msgpack".into());
+        fields.insert("unreadable".into(), reason.into());
+    }
+    Ok(event)
 }

@@ -45,6 +45,7 @@ pub async fn run(arguments: Verify, settings: Settings) -> anyhow::Result<Outcom
         None => vec![Name::Social, Name::Timelines],
     };
     let mut outcome = Outcome::Done;
+    let mut differs = false;
     for name in names {
         let projection = Projection::from(name);
         let same = match projection {
@@ -63,11 +64,12 @@ pub async fn run(arguments: Verify, settings: Settings) -> anyhow::Result<Outcom
                 skip.reason
             );
         }
+        differs |= !same;
         if !same || !skips.is_empty() {
             outcome = Outcome::Problems;
         }
     }
-    if outcome == Outcome::Problems {
+    if differs {
         eprintln!(
             "what differs is made anew by: headwater projections rebuild NAME --accept-differences"
         );

@@ -180,6 +180,9 @@ impl Log {
     ) -> Result<Versioned<D::State>, LogError> {
         let loaded = self.load(vec![self.get(&Read::of::<D>(aggregate))]).await?;
         let snapshot = parse_state(loaded.into_iter().next().flatten())?;
+        if snapshot.is_none() && !self.has(self.partition_of(&aggregate)).await? {
+            return Err(gone());
+        }
         Snapshot::decode::<D>(snapshot.as_ref()).map_err(damaged)
     }
 
@@ -227,7 +230,12 @@ impl Log {
             lost.for_good = true;
             return Err(lost.error.clone().into());
         }
-        let events = decided.map_err(ExecuteError::Refused)?;
+        let events = match decided {
+            // Where nothing is known, all may be: a server that came back empty
+            // has no states to decide on.
+            Err(_) if !self.has(partition).await? => return Err(gone().into()),
+            decided => decided.map_err(ExecuteError::Refused)?,
+        };
         let version = own.version + events.len() as u64;
         if events.is_empty() && intent.key.is_none_or(|key| !key.given) {
             let receipt = Receipt {
@@ -417,4 +425,8 @@ fn parse_state(value: Option<Vec<u8>>) -> Result<Option<Snapshot>, LogError> {
     };
     let state = bytes.split_off(space + 1);
     Ok(Some(Snapshot { version, state }))
+}
+/// A log that was there when we connected.
+fn gone() -> LogError {
+    LogError::Unavailable("the log is not there any more: it must be restored".into())
 }

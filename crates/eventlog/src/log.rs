@@ -82,9 +82,9 @@ impl From<redis::RedisError> for LogError {
             .map(|e| e.1.code())
         {
             Some("OOM") => Self::Full,
-            Some("LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN") | None => {
-                Self::Unavailable(text)
-            }
+            // NOLOG is ours: the partition is gone.
+            Some("NOLOG" | "LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN")
+            | None => Self::Unavailable(text),
             Some(_) => Self::Refused(text),
         }
     }

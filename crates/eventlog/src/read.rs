@@ -83,6 +83,19 @@ impl Log {
         parse(after.partition, entries)
     }
 
+    /// The event at a position; none where the log does not have it, or no more.
+    pub async fn at(&self, position: Position) -> Result<Option<Recorded>, LogError> {
+        let id = position.entry_id();
+        let mut pipeline = redis::pipe();
+        pipeline
+            .cmd("XRANGE")
+            .arg(self.inner.keys.events(position.partition))
+            .arg(&id)
+            .arg(&id);
+        let (entries,): (Vec<Entry>,) = self.inner.connection.read(&pipeline).await?;
+        Ok(parse(position.partition, entries)?.pop())
+    }
+
     /// At most `count` events a partition after each position of `after`;
     /// waits up to `patience` (of `PATIENCE_SECONDS_MAX`) for the first. None
     /// where none came.

@@ -71,6 +71,15 @@ impl Log {
         Ok(most > 0 && number("used_memory:") >= most)
     }
 
+    /// Another one after each start of the server.
+    pub async fn run(&self) -> Result<String, LogError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("INFO").arg("server");
+        let (info,): (String,) = self.inner.connection.read(&pipeline).await?;
+        let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+        Ok(run.unwrap_or_default().trim().to_owned())
+    }
+
     /// How many events each partition holds.
     pub async fn lengths(&self) -> Result<Vec<u64>, LogError> {
         let mut pipeline = redis::pipe();

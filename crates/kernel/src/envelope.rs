@@ -64,6 +64,20 @@ impl Envelope {
         Ok(rmp_serde::to_vec(&stored)?)
     }
 
+    /// Tells this event from another one that stands at its place in another
+    /// copy of the log.
+    pub fn mark(&self) -> Uuid {
+        let member = self.aggregate.member.unwrap_or_default().as_u128();
+        let parts = [
+            self.correlation.as_u128(),
+            self.aggregate.id.as_u128(),
+            member,
+            u128::from(self.version) << 64,
+            self.recorded_at.0 as u128,
+        ];
+        Uuid::from_u128(parts.into_iter().fold(0, |all, part| all ^ part))
+    }
+
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         let Stored(
             event_type,

@@ -19,6 +19,8 @@ pub(crate) const RATE_SECONDS: f64 = 10.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub at: Position,
+    /// Of the event there ([`kernel::Envelope::mark`]), where it is known.
+    pub mark: Option<Uuid>,
     /// Whether its generation is the one that is read.
     pub live: bool,
     /// Whether events of this partition wait as dead letters.
@@ -58,7 +60,7 @@ async fn there(
     partition: Partition,
 ) -> Result<Option<Standing>, ReadError> {
     let row = sqlx::query(
-        "SELECT partition, epoch, seq, live, parked FROM projections.checkpoints
+        "SELECT partition, epoch, seq, mark, live, parked FROM projections.checkpoints
          WHERE projection = $1 AND generation = $2 AND partition = $3",
     )
     .bind(generation.projection.name())
@@ -72,6 +74,7 @@ async fn there(
 fn standing(row: &PgRow) -> Result<Standing, ReadError> {
     Ok(Standing {
         at: position(row)?,
+        mark: row.try_get("mark")?,
         live: row.try_get("live")?,
         parked: row.try_get::<i64, _>("parked")? > 0,
     })
@@ -80,19 +83,20 @@ fn standing(row: &PgRow) -> Result<Standing, ReadError> {
 /// Moves the checkpoint, or fails with `CheckpointMoved`. The transaction will
 /// not wait for the disk: its rows and its checkpoint are lost together or not
 /// at all, and the log gives them again. Nobody can swap the generation until
-/// the transaction ends.
+/// the transaction ends. `mark`: of the event at `to`.
 pub async fn advance(
     transaction: &mut PgTransaction<'_>,
     generation: Generation,
     from: Position,
     to: Position,
+    mark: Option<Uuid>,
 ) -> Result<Standing, ReadError> {
     sqlx::query("SET LOCAL synchronous_commit = off")
         .execute(&mut **transaction)
         .await?;
     // The rate is an exponentially weighted mean over about ten seconds.
     let moved = sqlx::query(
-        "UPDATE projections.checkpoints SET epoch = $6, seq = $7,
+        "UPDATE projections.checkpoints SET epoch = $6, seq = $7, mark = $9,
              stopped_because = NULL, diverged = false, moved_at = clock_timestamp(),
              rate = (SELECT rate * w + greatest($7 - seq, 0) / t * (1 - w)
                      FROM (SELECT t, exp(-t / $8) AS w FROM (SELECT greatest(0.001,
@@ -100,7 +104,7 @@ pub async fn advance(
                          AS passed) AS weighed)
          WHERE projection = $1 AND generation = $2 AND partition = $3
            AND epoch = $4 AND seq = $5
-         RETURNING partition, epoch, seq, live, parked",
+         RETURNING partition, epoch, seq, mark, live, parked",
     )
     .bind(generation.projection.name())
     .bind(generation.number)
@@ -110,6 +114,7 @@ pub async fn advance(
     .bind(to.epoch as i64)
     .bind(to.seq as i64)
     .bind(RATE_SECONDS)
+    .bind(mark)
     .fetch_optional(&mut **transaction)
     .await?;
     standing(&moved.ok_or(ReadError::CheckpointMoved)?)
@@ -122,7 +127,7 @@ pub async fn lock(
     partition: Partition,
 ) -> Result<Standing, ReadError> {
     let row = sqlx::query(
-        "SELECT partition, epoch, seq, live, parked FROM projections.checkpoints
+        "SELECT partition, epoch, seq, mark, live, parked FROM projections.checkpoints
          WHERE projection = $1 AND generation = $2 AND partition = $3 FOR UPDATE",
     )
     .bind(generation.projection.name())
@@ -200,6 +205,8 @@ pub async fn stop(
 pub struct Reached {
     /// The generation's number.
     pub generation: i32,
+    /// Not of partitions that have diverged: what they have read is not what the
+    /// log has at those positions.
     pub positions: Positions,
     pub stopped: Vec<(Partition, String)>,
     /// Dead letters of all partitions.
@@ -220,17 +227,17 @@ pub struct Look {
 
 pub async fn look(pool: &PgPool) -> Result<Look, ReadError> {
     let rows = sqlx::query(
-        "SELECT c.projection, c.generation, c.partition, c.epoch, c.seq, c.parked,
+        "SELECT c.projection, c.generation, c.partition, c.epoch, c.seq, c.parked, c.diverged,
              coalesce(c.stopped_because, 'paused: ' || p.reason) AS stopped_because,
              NULL::uuid AS pulled, NULL::uuid AS life
          FROM projections.checkpoints AS c
          LEFT JOIN projections.pauses AS p ON p.projection = c.projection
          WHERE c.live
          UNION ALL
-         SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, account_id, NULL
+         SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, account_id, NULL
          FROM projections.pulled_authors
          UNION ALL
-         SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, min(id::text)::uuid
+         SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, min(id::text)::uuid
          FROM projections.life",
     )
     .fetch_all(pool)
@@ -255,7 +262,9 @@ pub async fn look(pool: &PgPool) -> Result<Look, ReadError> {
 impl Reached {
     fn take(&mut self, row: &PgRow) -> Result<(), ReadError> {
         let position = position(row)?;
-        self.positions.advance(position);
+        if !row.try_get::<bool, _>("diverged")? {
+            self.positions.advance(position);
+        }
         self.generation = row.try_get("generation")?;
         self.parked += row.try_get::<i64, _>("parked")?;
         if let Some(reason) = row.try_get::<Option<String>, _>("stopped_because")? {

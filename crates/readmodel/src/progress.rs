@@ -150,6 +150,8 @@ impl Progress {
             // The first entry of an epoch has number 0.
             false => head.seq + 1,
         };
+        // The first entry of an epoch has no time.
+        let waiting_since = waiting_since.filter(|since| since.0 > 0);
         let lag_seconds = waiting_since.map_or(0.0, |since| {
             ((now.0 - since.0) as f64 / SECOND_MILLISECONDS).max(0.0)
         });

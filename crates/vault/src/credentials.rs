@@ -42,6 +42,8 @@ pub enum VaultError {
     EmailTaken(AccountId),
     #[error("too many passwords are being checked; try again shortly")]
     Busy,
+    #[error("the vault's database takes too long")]
+    Slow,
     #[error("a password could not be hashed")]
     Hashing,
     #[error("the vault's database does not answer as it should: {0}")]

@@ -76,6 +76,10 @@ pub enum WorkError {
         "the checkpoint is at {at}, but the log ends at {head}: it has lost what was read; restore it, or rebuild the projection"
     )]
     Ahead { at: Position, head: Position },
+    #[error(
+        "the log has another event at {at} than was read: it was put back from an old copy, and has lost what was read; rebuild the projection"
+    )]
+    Replaced { at: Position },
 }
 
 impl WorkError {
@@ -85,6 +89,7 @@ impl WorkError {
             Self::Gap(_)
             | Self::Unreadable { .. }
             | Self::Ahead { .. }
+            | Self::Replaced { .. }
             | Self::Log(LogError::Damaged(_))
             | Self::Seal(SealError::Damaged(_)) => true,
             Self::Read(error) => error.lasts(),
@@ -97,13 +102,20 @@ impl WorkError {
         match self {
             Self::Unreadable { .. } | Self::Seal(SealError::Damaged(_)) => true,
             Self::Read(error) => error.blames_values(),
-            Self::Gap(_) | Self::Ahead { .. } | Self::Log(_) | Self::Seal(_) => false,
+            Self::Gap(_)
+            | Self::Ahead { .. }
+            | Self::Replaced { .. }
+            | Self::Log(_)
+            | Self::Seal(_) => false,
         }
     }
 
     /// Whether the projection has read what the log does not have.
     fn diverged(&self) -> bool {
-        matches!(self, Self::Gap(Gap::Diverged { .. }) | Self::Ahead { .. })
+        matches!(
+            self,
+            Self::Gap(Gap::Diverged { .. }) | Self::Ahead { .. } | Self::Replaced { .. }
+        )
     }
 }
 

@@ -36,6 +36,7 @@ impl Fanning {
         partition: Partition,
     ) -> Result<(Self, Standing), WorkError> {
         let standing = checkpoints::load(parts.pool(), generation, partition).await?;
+        reading::check_reaches(&parts.log, standing).await?;
         let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
         let here = |position: &Position| position.partition == partition;
         let fanning = Self {
@@ -95,7 +96,8 @@ impl Fanning {
             .run(&mut transaction, &self.lists, parts.push_followers_max)
             .await?;
         crash::point("fan_out.pushed");
-        checkpoints::advance(&mut transaction, self.generation, from, to).await?;
+        let mark = folding::mark(events);
+        checkpoints::advance(&mut transaction, self.generation, from, to, mark).await?;
         transaction.commit().await.map_err(ReadError::from)?;
         Ok(to)
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use domain::Event;
-use kernel::{Partition, Position, Recorded, crash};
+use kernel::{Partition, Position, Recorded, Uuid, crash};
 use readmodel::{
     Generation, Happened, ReadError, Social,
     checkpoints::{self, Standing},
@@ -37,7 +37,7 @@ impl Folding {
         partition: Partition,
     ) -> Result<(Self, Standing), WorkError> {
         let standing = checkpoints::load(parts.pool(), generation, partition).await?;
-        reading::check_reaches(&parts.log, standing.at).await?;
+        reading::check_reaches(&parts.log, standing).await?;
         let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
         let here = |position: &Position| position.partition == partition;
         let skipped = skipped.into_iter().filter(here).collect();
@@ -94,7 +94,9 @@ impl Folding {
         open(parts, &mut batch).await?;
 
         let mut transaction = readmodel::begin(parts.pool()).await?;
-        let standing = checkpoints::advance(&mut transaction, self.generation, from, to).await?;
+        let standing =
+            checkpoints::advance(&mut transaction, self.generation, from, to, mark(events));
+        let standing = standing.await?;
         if standing.parked {
             parking::park_what_waits(&mut transaction, self.generation, events).await?;
             let parked = parking::parked(&mut transaction, self.generation, from.partition).await?;
@@ -123,6 +125,11 @@ pub(crate) fn contiguous(from: Position, events: &[Recorded]) -> Result<Position
         to = recorded.position;
     }
     Ok(to)
+}
+
+/// Of the event that `events` end with.
+pub(crate) fn mark(events: &[Recorded]) -> Option<Uuid> {
+    events.last().map(|recorded| recorded.envelope.mark())
 }
 
 /// Opens the personal fields of a batch.

@@ -12,7 +12,7 @@ use sea_orm::sqlx::PgTransaction;
 
 use crate::{
     engine::{Parts, WorkError},
-    folding::contiguous,
+    folding::{contiguous, mark},
 };
 
 /// Moves the checkpoint over events that wait from now on, in one transaction.
@@ -25,7 +25,8 @@ pub(crate) async fn park(
 ) -> Result<Standing, WorkError> {
     let to = contiguous(from, events)?;
     let mut transaction = readmodel::begin(parts.pool()).await?;
-    let standing = checkpoints::advance(&mut transaction, generation, from, to).await?;
+    let standing = checkpoints::advance(&mut transaction, generation, from, to, mark(events));
+    let standing = standing.await?;
     let reason = error.to_string();
     for recorded in events {
         let letter = letter(recorded, Some(&reason));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use eventlog::{Log, LogError};
 use kernel::{Position, Recorded};
+use readmodel::checkpoints::Standing;
 
 use crate::engine::{Parts, WorkError};
 
@@ -44,18 +45,28 @@ pub(crate) async fn tail(
     }
 }
 
-/// A log that ends before `at` has lost what was read, and gives new events old
-/// positions: they would be passed over. A partition that is trimmed to nothing
-/// tells nothing.
-pub(crate) async fn check_reaches(log: &Log, at: Position) -> Result<(), WorkError> {
+/// A log that ends before a checkpoint, or has another event there, was put back
+/// from an old copy: it has lost what was read, and gives new events old
+/// positions, which would be passed over. A partition that is trimmed to nothing,
+/// or trimmed at the checkpoint, tells nothing.
+pub(crate) async fn check_reaches(log: &Log, standing: Standing) -> Result<(), WorkError> {
+    let at = standing.at;
     let heads = log.heads().await?;
     let head = heads
         .into_iter()
         .find(|head| head.partition == at.partition);
     match head {
         Some(head) if head < at && head != Log::beginning(at.partition) => {
-            Err(WorkError::Ahead { at, head })
+            return Err(WorkError::Ahead { at, head });
         }
+        Some(_) | None => {}
+    }
+    let Some(mark) = standing.mark else {
+        return Ok(());
+    };
+    let there = log.at(at).await?;
+    match there {
+        Some(there) if there.envelope.mark() != mark => Err(WorkError::Replaced { at }),
         Some(_) | None => Ok(()),
     }
 }

@@ -137,7 +137,7 @@ async fn look_at_redis(
             findings.push(Finding::problem(
                 part,
                 "it cannot write its log to the disk, and refuses all writes",
-                "free space on its disk; it goes on by itself",
+                "free space on its disk, and start it again if it has ended",
             ));
         }
         if of("aof_last_bgrewrite_status") == "err" {
@@ -157,7 +157,13 @@ async fn look_at_redis(
         findings.push(Finding::problem(
             part,
             format!("{memory}: when it is full, writes are refused"),
-            "raise its maxmemory, or give it a bigger machine",
+            match part {
+                LOG => {
+                    "with an archive: headwater log archive, then headwater log trim --keep 1000, \
+                     and lower ARCHIVE_HOT_EVENTS; or raise its maxmemory"
+                }
+                _ => "raise its maxmemory, or give it a bigger machine",
+            },
         ));
     }
     let time: (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
@@ -252,6 +258,10 @@ async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<F
              (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
                  AS connections,
              extract(epoch FROM clock_timestamp())::float8 AS time,
+             CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE')
+                 THEN current_setting('data_directory') END AS folder,
+             inet_server_addr() IS NULL OR inet_server_addr() <<= '127.0.0.0/8'
+                 OR inet_server_addr() = '::1' AS here,
              pg_size_pretty(pg_database_size(current_database())) AS size",
     )
     .await?;
@@ -281,6 +291,10 @@ async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<F
         ));
     }
     findings.extend(skew(DATABASE, row.try_get("", "time")?));
+    let folder: Option<String> = row.try_get("", "folder")?;
+    if row.try_get("", "here")? {
+        findings.extend(disk(DATABASE, folder.as_deref()));
+    }
     let missing = migrations::missing(database).await?;
     if !missing.is_empty() {
         let seen = format!("it lacks what this release needs: {}", missing.join(", "));
@@ -305,12 +319,7 @@ async fn look_at_projections(
     database: &DatabaseConnection,
 ) -> anyhow::Result<Vec<Finding>> {
     let Some(log) = find_log(settings).await? else {
-        let mend = "headwater serve, or work, makes it; after a loss restore it first";
-        return Ok(vec![Finding::notice(
-            LOG,
-            "there is no log in it yet",
-            mend,
-        )]);
+        return Ok(vec![no_log(settings, database).await?]);
     };
     let all = api::look(&log, database.get_postgres_connection_pool()).await?;
     let mut findings = Vec::new();
@@ -366,6 +375,33 @@ async fn look_at_projections(
     Ok(findings)
 }
 
+/// Whether there never was a log, or it is gone.
+async fn no_log(settings: &Settings, database: &DatabaseConnection) -> anyhow::Result<Finding> {
+    let archived = match open_archive(settings)? {
+        Some(archive) => archive.partitions().await? > 0,
+        None => false,
+    };
+    let read = "SELECT count(*) AS read FROM projections.checkpoints WHERE seq > 0";
+    let read: i64 = one(database, read).await?.try_get("", "read")?;
+    Ok(match (archived, read) {
+        (false, 0) => Finding::notice(
+            LOG,
+            "there is no log in it yet",
+            "headwater serve, or work, makes it",
+        ),
+        (true, _) => Finding::problem(
+            LOG,
+            "the log is gone: writes are refused",
+            "stop serve and work, then headwater log restore",
+        ),
+        (false, _) => Finding::problem(
+            LOG,
+            "the log is gone, and there is no archive: writes are refused",
+            "stop serve and work, and put the last copy of its disk back",
+        ),
+    })
+}
+
 /// Whether what is not in Redis any more can be read, and how much is only there.
 async fn look_at_archive(settings: &Settings, log: &eventlog::Log) -> Finding {
     let looked = async {
@@ -376,6 +412,10 @@ async fn look_at_archive(settings: &Settings, log: &eventlog::Log) -> Finding {
                 "set ARCHIVE_URL, such as file:///var/lib/headwater/archive",
             ));
         };
+        let folder = settings.archive_url.strip_prefix("file://");
+        if let Some(finding) = disk(ARCHIVE, folder) {
+            return Ok(finding);
+        }
         let (mut waiting, mut segments) = (0, 0);
         let firsts = log.firsts().await?;
         for (head, first) in log.heads().await?.into_iter().zip(firsts) {

@@ -75,6 +75,7 @@ pub async fn open(settings: Settings) -> anyhow::Result<(Node, Archiver)> {
     let archiver = node.archiver();
     let archiver =
         archiver.context("there is no archive: set ARCHIVE_URL, such as file:///var/headwater")?;
+    archiver.check_same(&node.log.heads().await?).await?;
     Ok((node, archiver))
 }
 

@@ -1,7 +1,10 @@
 //! `headwater log restore` and `rebuild-state`: what commands need beside the
 //! events is made from the events alone.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use anyhow::Context;
 use archive::Archive;
@@ -9,7 +12,7 @@ use clap::Args;
 use domain::{Event, State};
 use eventlog::{Beside, EPOCH_STARTED, History, Log, RECEIPT_SECONDS};
 use kernel::{AccountId, AggregateId, Partition, Position, Recorded};
-use readmodel::generations;
+use readmodel::{Projection, dead_letters, generations};
 use worker::rebuilding::{Report, Reports};
 
 use crate::{
@@ -73,6 +76,8 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
         epoch = epoch.max(archive.end(partition).await?.epoch);
     }
     let epoch = epoch + 1;
+    let skipped = dead_letters::skipped(pool, Projection::Social).await?;
+    let skipped = skipped.into_iter().collect();
     let shown = Shown::start();
     tell(&shown.reports, "restoring", all);
     // The first one last: it is what tells that there is a log.
@@ -83,7 +88,7 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
         }
         let end = archive.end(partition).await?;
         let source = Source::Archive(&archive);
-        let beside = derive(&log, source, partition, end, &shown.reports).await?;
+        let beside = derive(&log, source, partition, end, &skipped, &shown.reports).await?;
         log.restore_beside(partition, &beside).await?;
         kernel::crash::point("restore.partition");
         log.begin_epoch(end, epoch).await?;
@@ -123,6 +128,9 @@ pub async fn rebuild_state(arguments: &RebuildState, settings: Settings) -> anyh
     )?;
     operator::record(&node, "log rebuild-state", "log", None).await?;
     let heads = node.log.heads().await?;
+    let pool = node.database.get_postgres_connection_pool();
+    let skipped = dead_letters::skipped(pool, Projection::Social).await?;
+    let skipped = skipped.into_iter().collect();
     let (shown, parts) = (Shown::start(), node.parts());
     tell(
         &shown.reports,
@@ -132,7 +140,15 @@ pub async fn rebuild_state(arguments: &RebuildState, settings: Settings) -> anyh
     let mut states = 0;
     for head in heads {
         let source = Source::History(parts.history.as_ref());
-        let mut beside = derive(&node.log, source, head.partition, head, &shown.reports).await?;
+        let mut beside = derive(
+            &node.log,
+            source,
+            head.partition,
+            head,
+            &skipped,
+            &shown.reports,
+        )
+        .await?;
         // Receipts have a time of their own, and last positions only go on.
         beside.retain(|one| matches!(one, Beside::State { .. }));
         states += beside.len();
@@ -180,6 +196,7 @@ async fn derive(
     source: Source<'_>,
     partition: Partition,
     end: Position,
+    skipped: &BTreeSet<Position>,
     reports: &Reports,
 ) -> anyhow::Result<Vec<Beside>> {
     let mut states: HashMap<AggregateId, (u64, State)> = HashMap::new();
@@ -203,11 +220,28 @@ async fn derive(
                 log.partition_of(&envelope.aggregate) == partition,
                 "the event at {at} does not belong there: LOG_PARTITIONS is not what it was"
             );
-            let event = Event::decode(envelope)
-                .with_context(|| format!("the event at {at} cannot be read"))?;
-            let before = states.remove(&envelope.aggregate).map(|(_, state)| state);
-            let state = State::evolve(before, &event).with_context(|| format!("at {at}"))?;
-            states.insert(envelope.aggregate, (envelope.version, state));
+            match Event::decode(envelope) {
+                Ok(event) => {
+                    let before = states.remove(&envelope.aggregate).map(|(_, state)| state);
+                    let state = State::evolve(before, &event);
+                    let state = state.with_context(|| format!("at {at}"))?;
+                    states.insert(envelope.aggregate, (envelope.version, state));
+                }
+                // An operator left it out for good: its version counts, no more.
+                Err(_) if skipped.contains(&at) => {
+                    if let Some((version, _)) = states.get_mut(&envelope.aggregate) {
+                        *version = envelope.version;
+                    }
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| {
+                        format!(
+                            "the event at {at} cannot be read: run this with the release that \
+                             wrote it"
+                        )
+                    });
+                }
+            }
             if log.partition_of_account(envelope.actor) == partition {
                 lasts.insert(envelope.actor, at);
             }

@@ -50,7 +50,7 @@ async fn the_rows_of_a_writer_that_was_overtaken_are_rolled_back() {
     let (stale, stale_to) = batch(2);
 
     let mut first = pool.begin().await.unwrap();
-    checkpoints::advance(&mut first, SOCIAL, from, to)
+    checkpoints::advance(&mut first, SOCIAL, from, to, None)
         .await
         .unwrap();
     social.write(&mut first, &mine).await.unwrap();
@@ -59,7 +59,7 @@ async fn the_rows_of_a_writer_that_was_overtaken_are_rolled_back() {
         tokio::spawn(async move {
             let mut late = pool.begin().await?;
             social.write(&mut late, &stale).await?;
-            checkpoints::advance(&mut late, SOCIAL, from, stale_to).await?;
+            checkpoints::advance(&mut late, SOCIAL, from, stale_to, None).await?;
             late.commit().await?;
             Ok::<_, ReadError>(())
         })
@@ -95,7 +95,7 @@ async fn why_a_partition_stands_still_is_told_until_it_goes_on() {
 
     let to = Position { epoch: 1, ..from };
     let mut transaction = pool.begin().await.unwrap();
-    checkpoints::advance(&mut transaction, SOCIAL, from, to)
+    checkpoints::advance(&mut transaction, SOCIAL, from, to, None)
         .await
         .unwrap();
     transaction.commit().await.unwrap();

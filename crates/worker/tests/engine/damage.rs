@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eventlog::Log;
 use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Timestamp, Uuid};
-use readmodel::{Projection, dead_letters};
+use readmodel::{Projection, checkpoints, dead_letters};
 use testkit::until;
 use tokio::time::timeout;
 use worker::WorkError;
@@ -195,4 +195,45 @@ async fn timelines_that_lag_behind_a_log_that_is_gone_say_so_instead_of_spinning
     assert!(matches!(error, WorkError::Gap(_)), "{error}");
     let at = Log::beginning(Partition(DAMAGED_PARTITION));
     assert!(error.to_string().contains(&at.to_string()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_put_back_from_an_old_copy_is_not_read_on() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    setting.drain().await;
+    let read = end(&setting).await;
+    let (mut server, key) = setting.stream(DAMAGED_PARTITION).await;
+    let mut forget = redis::pipe();
+    forget.cmd("XDEL").arg(&key);
+    forget
+        .arg(format!("1-{read}"))
+        .arg(format!("1-{}", read - 1));
+    forget
+        .cmd("XSETID")
+        .arg(&key)
+        .arg(format!("1-{}", read - 2));
+    let gone: (u64, String) = forget.query_async(&mut server).await.unwrap();
+    assert_eq!(gone.0, 2);
+    let drained = || async { setting.engine(Uuid::nil()).drain().await };
+    let error = drained().await.unwrap_err();
+    assert!(matches!(error, WorkError::Ahead { .. }), "{error}");
+    // Now it goes further than what was read, by other events.
+    for number in 0..4 {
+        setting.register(DAMAGED_PARTITION, 700 + number).await;
+    }
+    assert!(end(&setting).await > read);
+    let error = drained().await.unwrap_err();
+    assert!(matches!(error, WorkError::Replaced { .. }), "{error}");
+
+    let damaged = Partition(DAMAGED_PARTITION);
+    let working = setting.work(1);
+    let stopped = || async { !setting.stopped().await.is_empty() };
+    until("it stands still", 10, stopped).await;
+    assert_eq!(setting.folded(DAMAGED_PARTITION).await.seq, read);
+    // Nobody is told that the views have what the log has there.
+    let live = checkpoints::live(setting.pool(), Projection::Social).await;
+    assert_eq!(live.unwrap().positions.get(damaged), None);
+    working.stop.send_replace(true);
+    working.task.await.unwrap();
 }
