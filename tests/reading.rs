@@ -176,7 +176,12 @@ async fn with_the_log_stopped_every_get_still_answers() {
             "{template} took too long"
         );
         // Neither the vault nor the settings lag behind the log.
-        let folded = !["/v1/limits", "/v1/sessions"].contains(&template.as_str());
+        let folded = ![
+            "/v1/limits",
+            "/v1/sessions",
+            "/v1/accounts/me/second-factor",
+        ]
+        .contains(&template.as_str());
         if template.starts_with("/v1") && folded {
             assert_ne!(answer.header("as-of"), "", "{template} says how far it is");
         }

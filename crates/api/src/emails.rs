@@ -59,7 +59,7 @@ impl EmailsApi {
         refuse_without_mail(&services)?;
         Try::to_use_codes(&services, &caller).await?;
         match send(&services, me.account, Purpose::VerifyEmail).await? {
-            Sent::Sent => Ok(Done::at(None)),
+            Sent::Now => Ok(Done::at(None)),
             Sent::TooSoon => Err(Problem::new(
                 Code::TooManyRequests,
                 "A code was sent a moment ago. Look for it, or ask again in a minute.",
@@ -99,7 +99,7 @@ impl EmailsApi {
 }
 
 pub(crate) enum Sent {
-    Sent,
+    Now,
     TooSoon,
     NotNeeded,
 }
@@ -113,7 +113,7 @@ pub(crate) async fn send(
     Ok(match services.vault.draw_code(account, purpose).await? {
         Drawn::Code { code, email } => {
             services.mailer.send(letter(purpose, &code, email))?;
-            Sent::Sent
+            Sent::Now
         }
         Drawn::TooSoon => Sent::TooSoon,
         Drawn::NotNeeded => Sent::NotNeeded,

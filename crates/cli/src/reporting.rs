@@ -62,7 +62,10 @@ async fn show(mut told: watch::Receiver<Report>) {
         }
         bar.set_position(done);
         if !terminal && written.elapsed() > Duration::from_secs(LINE_SECONDS) {
-            eprintln!("{stage}: {done} of {all}");
+            match all {
+                0 => eprintln!("{stage}: {done}"),
+                all => eprintln!("{stage}: {done} of {all}"),
+            }
             written = Instant::now();
         }
         if told.changed().await.is_err() {

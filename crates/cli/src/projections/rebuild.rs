@@ -80,7 +80,10 @@ pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outco
             .filter(|progress| progress.checkpoint.role == "live")
     };
     let events: u64 = live().map(|progress| progress.checkpoint.at.seq).sum();
+    // Of the epochs before it is not known here how long they were.
+    let restored = live().any(|progress| progress.checkpoint.at.epoch > 1);
     match projection {
+        Projection::Social if restored => eprintln!("all events are to be folded"),
         Projection::Social => eprintln!("{events} events are to be folded"),
         Projection::Timelines => eprintln!("a list is filled for every reader who has one"),
     }
@@ -116,6 +119,10 @@ pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outco
     }
     match arguments.no_swap {
         true => eprintln!("to swap: headwater projections rebuild {name}"),
+        false if diverged => eprintln!(
+            "{name} is rebuilt, and read from now on. What was read before has events that the \
+             log lost; to free it:\n  headwater projections drop {name}"
+        ),
         false => eprintln!(
             "{name} is rebuilt, and read from now on. To undo it:\n  \
              headwater projections rollback {name}\n\
