@@ -52,13 +52,13 @@ async fn an_address_is_verified_by_a_code_that_counts_once() {
 
     let path = "/v1/accounts/me/email/verification";
     let verify = |code: &str| put(&ada.client, path, json!({"one_time_code": code}));
-    verify("00000-00000").await.problem(422, "invalid_code");
+    verify("00000-00000").await.problem(403, "invalid_code");
     // Another account has no use of it.
     let bob = app.client().register("bob").await;
     let stolen = put(&bob.client, path, json!({"one_time_code": code}));
-    stolen.await.problem(422, "invalid_code");
+    stolen.await.problem(403, "invalid_code");
     verify(&code.to_lowercase()).await.expect(204);
-    verify(&code).await.problem(422, "invalid_code");
+    verify(&code).await.problem(403, "invalid_code");
     let me = ada.client.get("/v1/accounts/me").await.expect(200);
     assert_eq!(me.body["email_verified"], true);
     let again = ada.client.post("/v1/accounts/me/email/codes", Value::Null);
@@ -74,9 +74,9 @@ async fn five_wrong_codes_end_the_right_one_and_another_code_gives_no_more_tries
     let verify = |code: String| put(&ada.client, path, json!({"one_time_code": code}));
     for number in 0..5 {
         let wrong = verify(format!("WRONG-{number}0000"));
-        wrong.await.problem(422, "invalid_code");
+        wrong.await.problem(403, "invalid_code");
     }
-    verify(code).await.problem(422, "invalid_code");
+    verify(code).await.problem(403, "invalid_code");
     let earlier = async |sql: &str| {
         app.database.execute_unprepared(sql).await.unwrap();
     };
@@ -84,7 +84,7 @@ async fn five_wrong_codes_end_the_right_one_and_another_code_gives_no_more_tries
     let ask = || ada.client.post("/v1/accounts/me/email/codes", Value::Null);
     ask().await.expect(204);
     let code = app.mailed_code(&ada.email).await;
-    verify(code).await.problem(422, "invalid_code");
+    verify(code).await.problem(403, "invalid_code");
     earlier(
         "UPDATE vault.codes SET sent_at = sent_at - interval '1 minute',
              tries_since = tries_since - interval '10 minutes'",
@@ -119,8 +119,8 @@ async fn a_forgotten_password_is_replaced_by_whoever_reads_the_mail() {
     };
     let wrong = reset(&ada.email, "00000-00000", "another password").await;
     let nobody = reset("nobody@example.org", &code, "another password").await;
-    let wrong = wrong.problem(422, "invalid_code");
-    let nobody = nobody.problem(422, "invalid_code");
+    let wrong = wrong.problem(403, "invalid_code");
+    let nobody = nobody.problem(403, "invalid_code");
     assert_eq!(wrong.body["detail"], nobody.body["detail"]);
     let short = reset(&ada.email, &code, "short").await;
     short.problem(422, "invalid_field");
@@ -130,7 +130,7 @@ async fn a_forgotten_password_is_replaced_by_whoever_reads_the_mail() {
         .expect(204);
     reset(&ada.email, &code, "a third password")
         .await
-        .problem(422, "invalid_code");
+        .problem(403, "invalid_code");
     let ended = ada.client.get("/v1/accounts/me").await;
     ended.problem(401, "session_ended");
     let old = sign_in(&stranger, &ada, &ada.password, None).await;
@@ -155,7 +155,7 @@ async fn a_second_factor_is_asked_for_and_no_code_counts_twice() {
         let body = json!({"current_password": password});
         ada.client.post(path, body)
     };
-    add("a wrong one").await.problem(422, "invalid_field");
+    add("a wrong one").await.problem(403, "wrong_password");
     let added = add(&ada.password).await.expect(200);
     let secret = added.text("/secret");
     let uri = added.text("/otpauth_uri");
@@ -164,7 +164,7 @@ async fn a_second_factor_is_asked_for_and_no_code_counts_twice() {
     let early = sign_in(&app.client(), &ada, &ada.password, None).await;
     early.expect(201);
     let enable = |code: String| put(&ada.client, path, json!({"one_time_code": code}));
-    enable("000000".into()).await.problem(422, "invalid_code");
+    enable("000000".into()).await.problem(403, "invalid_code");
     let code = authenticator(&secret, 0);
     let enabled = enable(code.clone()).await.expect(200);
     let recovery = enabled.body["recovery_codes"].as_array().unwrap().clone();
@@ -203,7 +203,7 @@ async fn a_second_factor_is_asked_for_and_no_code_counts_twice() {
         let path = "/v1/accounts/me/second-factor/removal";
         ada.client.post(path, body)
     };
-    remove(&json!("000000")).await.problem(422, "invalid_code");
+    remove(&json!("000000")).await.problem(403, "invalid_code");
     remove(&recovery[1]).await.expect(204);
     attempt(None).await.expect(201);
 }

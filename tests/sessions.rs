@@ -234,7 +234,7 @@ async fn a_new_password_signs_out_everywhere_else() {
         }
     };
     let wrong = change("a wrong password", "a new password").await;
-    let wrong = wrong.problem(422, "invalid_field");
+    let wrong = wrong.problem(403, "wrong_password");
     assert_eq!(wrong.text("/errors/0/pointer"), "/current_password");
     change(&ada.password, "short")
         .await
@@ -387,7 +387,7 @@ async fn a_thief_with_a_token_cannot_guess_the_password_by_changing_it() {
         let changed = ada.client.send(Method::PUT, path, Some(body), &[]).await;
         statuses.push(changed.status.as_u16());
     }
-    assert_eq!(statuses, [422, 422, 422, 429, 429]);
+    assert_eq!(statuses, [403, 403, 403, 429, 429]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -141,6 +141,7 @@ impl<'de> Deserialize<'de> for Paths {
 }
 
 /// Operations that nobody need be signed in for, and that refuse credentials.
+const RESET_PASSWORD: &str = "resetPassword";
 const SIGN_IN: [&str; 2] = ["signIn", "refreshSession"];
 
 fn mend_operation(path: &str, method: &str, operation: &mut Value) {
@@ -173,7 +174,9 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     // For those who have a role alone.
     statuses.extend(path.starts_with("/v1/operations/").then_some(403));
     if method != "get" {
-        statuses.extend(secured.then_some(403));
+        // A code that was mailed stands in for a token.
+        let shows_code = operation["operationId"] == RESET_PASSWORD;
+        statuses.extend((secured || shows_code).then_some(403));
         statuses.extend((method != "delete" && !signs_in).then_some(409));
     }
     if has_body {
@@ -272,8 +275,8 @@ fn clean_media_types(holder: &mut Value) {
     }
 }
 
-/// Bodies with unknown fields are refused: says so in the schemas that only
-/// requests use.
+/// Bodies with unknown fields are refused, and fields that may be left out may
+/// be null: says so in the schemas that only requests use.
 fn close_requests(document: &mut Value) {
     let (mut asked, mut answered) = (BTreeSet::new(), BTreeSet::new());
     for operations in document["paths"]
@@ -291,6 +294,16 @@ fn close_requests(document: &mut Value) {
         let schema = &mut document["components"]["schemas"][&name];
         if schema["type"] == "object" && schema.get("additionalProperties").is_none() {
             schema["additionalProperties"] = false.into();
+        }
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        let properties = schema["properties"].as_object_mut();
+        for (name, property) in properties.into_iter().flatten() {
+            // What may be left out may be null, which says the same.
+            let optional = !required.iter().any(|required| required == name);
+            let plain = property.get("$ref").is_none() && property.get("allOf").is_none();
+            if optional && plain && property.get("enum").is_none() {
+                property["nullable"] = true.into();
+            }
         }
     }
 }

@@ -12,17 +12,19 @@ const INTEGER_MAX: u64 = (1 << 53) - 1;
 const ITEMS_MAX: u64 = LIMIT_MAX as u64;
 
 /// Free text: PostgreSQL keeps no NUL.
-const TEXT: &str = r"^[^\u0000]*$";
+pub(crate) const TEXT: &str = r"^[^\u0000]*$";
 const NOT_BLANK: &str = r"^[^\u0000]*\S[^\u0000]*$";
-const CODE: &str = r"^[ 0-9A-Za-z-]*$";
+/// No control characters but line ends, and none that turn the direction.
+const SHOWN: &str = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$";
 const WORD: &str = r"^[a-z][a-z0-9 _-]*$";
 const OPAQUE: &str = r"^[A-Za-z0-9_.-]+$";
-const POSITION: &str = r"^[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19}$";
-const POSITIONS: &str = "^[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19}\
-    (,[0-9]{1,5}:[0-9]{1,19}-[0-9]{1,19}){0,63}$";
+const POSITION: &str = r"^[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}$";
+const POSITIONS: &str = "^[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}\
+    (,[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}){0,63}$";
 const ID_LIST: &str = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\
     (,[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})*$";
 const TAGS: &str = "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$";
+const VERSION: &str = "^(\\*|\"(0|[1-9][0-9]{0,18})(-[0-9a-z.-]*)?\")$";
 const PRINTED: &str = "^[ -~]*$";
 const HANDLE: &str = "^[A-Za-z0-9_]+$";
 const LANGUAGE: &str = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$";
@@ -43,7 +45,7 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("ETag", 128, Of(TAGS)),
     ("Event-Position", 64, Of(POSITION)),
     ("Idempotency-Key", 255, Of("^[!-~]{1,255}$")),
-    ("If-Match", 128, Of(TAGS)),
+    ("If-Match", 128, Of(VERSION)),
     ("If-None-Match", 4_096, Of(TAGS)),
     ("Link", 8_192, Of(PRINTED)),
     ("Location", 256, Of(PRINTED)),
@@ -55,14 +57,14 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("X-Request-Id", 36, Format("uuid")),
     ("access_token", 1_024, Of(OPAQUE)),
     ("address", 45, Of("^[0-9a-f.:]+$")),
-    ("bio", 500, Of(TEXT)),
+    ("bio", 500, Of(SHOWN)),
     ("code", 64, Of("^[a-z_]+$")),
     ("current_password", 128, Format("password")),
     ("cursor", 4_096, Of(OPAQUE)),
     ("description", 300, Of(TEXT)),
     ("detail", 301, Of(TEXT)),
     ("device", 200, Of(TEXT)),
-    ("display_name", 50, Of(TEXT)),
+    ("display_name", 50, Of(SHOWN)),
     ("email", 254, Format("email")),
     ("handle", 30, Of(HANDLE)),
     ("hashtags", 5_000, Of(NOT_BLANK)),
@@ -74,7 +76,7 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("name", 64, Of(WORD)),
     ("new_password", 128, Format("password")),
     ("next_cursor", 4_096, Of(OPAQUE)),
-    ("one_time_code", 32, Of(CODE)),
+    ("one_time_code", 32, Of(TEXT)),
     ("otpauth_uri", 1_024, Format("uri")),
     ("owner", 255, Of(PRINTED)),
     ("parameter", 64, Of(PRINTED)),
@@ -82,7 +84,7 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("pointer", 512, Of(TEXT)),
     ("position", 64, Of(POSITION)),
     ("projection", 32, Of(WORD)),
-    ("recovery_codes", 32, Of(CODE)),
+    ("recovery_codes", 32, Of("^[0-9A-Z-]+$")),
     ("refresh_token", 128, Of("^[A-Za-z0-9_-]+$")),
     ("role", 16, Of(WORD)),
     ("secret", 64, Of("^[A-Z2-7]+$")),
@@ -187,6 +189,9 @@ fn bound(name: &str, schema: &mut Value) {
             bound(name, &mut schema["items"]);
         }
         _ => {}
+    }
+    if name == "metadata" {
+        put(schema, "type", "object");
     }
     if let Some(properties) = schema.get_mut("properties") {
         for (name, property) in fields(properties) {

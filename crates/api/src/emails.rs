@@ -129,10 +129,8 @@ pub(crate) fn refuse_without_mail(services: &Services) -> Result<(), Problem> {
 }
 
 pub(crate) fn wrong_code() -> Problem {
-    Problem::new(
-        Code::InvalidCode,
-        "It is wrong, was used, or is too old. Ask for another one.",
-    )
+    let problem = Problem::new(Code::InvalidCode, "Correct the listed field.");
+    problem.with_field("/one_time_code", "It is wrong, was used, or is too old.")
 }
 
 fn letter(purpose: Purpose, code: &str, to: String) -> Letter {

@@ -168,8 +168,10 @@ impl Freshness {
             .iter()
             .find(|p| usize::from(p.partition.0) >= known)
         {
-            let detail = format!("There is no partition {}.", position.partition);
-            return Err(Problem::invalid_parameter("Min-Position", detail));
+            return Err(unknown_position(format!(
+                "There is no partition {}.",
+                position.partition
+            )));
         }
         self.refuse_beyond(asked_for).await?;
         let mut wanted = asked_for.clone();
@@ -200,10 +202,9 @@ impl Freshness {
         };
         match asked_for.iter().find(|position| !has(position)) {
             None => Ok(()),
-            Some(position) => Err(Problem::invalid_parameter(
-                "Min-Position",
-                format!("The log does not have {position}."),
-            )),
+            Some(position) => Err(unknown_position(format!(
+                "The log does not have {position}."
+            ))),
         }
     }
 
@@ -304,6 +305,11 @@ impl Freshness {
             }
         }
     }
+}
+
+fn unknown_position(detail: String) -> Problem {
+    let what = "Send the Event-Position of a write to this server.";
+    Problem::new(Code::UnknownPosition, what).with_parameter("Min-Position", detail)
 }
 
 fn behind(detail: &'static str) -> Problem {

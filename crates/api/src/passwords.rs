@@ -202,7 +202,10 @@ pub(crate) async fn show(
     if !matches!(right, Ok(None)) {
         attempt.give_back().await;
     }
-    let wrong = || Problem::invalid_field("/current_password", "It is not your password.");
+    let wrong = || {
+        let problem = Problem::new(Code::WrongPassword, "Correct the listed field.");
+        problem.with_field("/current_password", "It is not your password.")
+    };
     right?.map(|(stored, _)| stored).ok_or_else(wrong)
 }
 

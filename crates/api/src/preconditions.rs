@@ -106,12 +106,7 @@ impl IfNoneMatch {
             None => return Ok(Self::default()),
             Some(text) => text,
         };
-        let tags = text.split(',').map(|tag| {
-            let tag = tag.trim();
-            let strong = tag.strip_prefix("W/").unwrap_or(tag);
-            is_tag(strong).then(|| compression::untagged(strong))
-        });
-        let tags = tags.collect::<Option<_>>().ok_or_else(|| {
+        let tags = tags(text).ok_or_else(|| {
             let detail = "If-None-Match is *, or ETags in quotes with commas between.";
             Problem::new(Code::MalformedRequest, detail)
         })?;
@@ -119,12 +114,21 @@ impl IfNoneMatch {
     }
 }
 
-/// `"…"`, as RFC 9110 has it.
-fn is_tag(text: &str) -> bool {
-    let inner = text
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'));
-    inner.is_some_and(|inner| inner.bytes().all(|byte| byte > b' ' && byte != b'"'))
+/// `"…", W/"…"`, as RFC 9110 has it, each without what makes it weak or names its
+/// encoding; commas may stand inside.
+fn tags(mut text: &str) -> Option<Vec<String>> {
+    let mut tags = Vec::new();
+    loop {
+        let strong = text.strip_prefix("W/").unwrap_or(text);
+        let (inner, rest) = strong.strip_prefix('"')?.split_once('"')?;
+        inner.bytes().all(|byte| byte > b' ').then_some(())?;
+        tags.push(compression::untagged(&format!("\"{inner}\"")));
+        let rest = rest.trim_start();
+        if rest.is_empty() {
+            return Some(tags);
+        }
+        text = rest.strip_prefix(',')?.trim_start();
+    }
 }
 
 /// The key of a write that may be sent again, and what it is of.
@@ -295,6 +299,7 @@ mod tests {
         let tag = representation_etag(7, b"shown");
         assert!(parse(&format!("\"1\", W/{tag}"))?.has(&tag));
         assert!(parse("*")?.has(&tag));
+        assert!(parse(&format!("\"a,b\" ,W/\",\",{tag}"))?.has(&tag));
         for other in [etag(7), representation_etag(7, b"other")] {
             assert!(!parse(&other)?.has(&tag), "{other}");
         }

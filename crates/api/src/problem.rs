@@ -56,6 +56,7 @@ codes! {
     MalformedRequest = "malformed_request", BAD_REQUEST, "The request cannot be read";
     /// In the path or the query.
     InvalidParameter = "invalid_parameter", BAD_REQUEST, "A parameter cannot be read";
+    UnknownPosition = "unknown_position", BAD_REQUEST, "There is no such position";
     InvalidCursor = "invalid_cursor", BAD_REQUEST, "The cursor is not of this query";
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "Sign in first";
     InvalidToken = "invalid_token", UNAUTHORIZED, "The access token is not valid";
@@ -64,6 +65,8 @@ codes! {
     InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED, "The refresh token is not valid";
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, "The credentials are wrong";
     SecondFactorRequired = "second_factor_required", UNAUTHORIZED, "The second factor is missing";
+    WrongPassword = "wrong_password", FORBIDDEN, "The password is wrong";
+    InvalidCode = "invalid_code", FORBIDDEN, "The one-time code does not count";
     Forbidden = "forbidden", FORBIDDEN, "This is not allowed";
     NotFound = "not_found", NOT_FOUND, "There is no such thing";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
@@ -77,7 +80,6 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not supported";
     /// JSON, but a field is missing, unknown or has a value that is not taken.
     InvalidField = "invalid_field", UNPROCESSABLE_ENTITY, "A field is not acceptable";
-    InvalidCode = "invalid_code", UNPROCESSABLE_ENTITY, "The one-time code does not count";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key was used with another body";
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "Too many requests";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong here";

@@ -1,0 +1,59 @@
+"""What schemathesis is told beside the contract.
+
+Its check `positive_data_acceptance` wants every request that fits the schemas to be
+taken. Some fit and cannot be: what they mean depends on requests before. Here those are
+told by the problem's code, one by one; whatever else is refused is a failure.
+"""
+
+import re
+
+import schemathesis
+
+# Fits the schema, and
+MEANT = {
+    "invalid_cursor",  # is not the signed end of a page of this very query
+    "unknown_position",  # is not in the log
+    "version_mismatch",  # names a version that the thing does not have now
+    "idempotency_key_reused",  # was sent before, with another body
+}
+# Fields whose schema cannot say what they may be:
+POINTERS = {
+    "/metadata",  # a number of bytes, and a depth
+    "/reply_to_id",  # the id of a post that is there
+}
+# What says nothing about the data: who asks, what there is, how much is going on.
+ELSEWHERE = {401, 403, 404, 409, 429}
+
+
+def header_patterns(case):
+    components = case.operation.schema.raw_schema["components"]
+    for parameter in case.operation.definition.raw.get("parameters", []):
+        if "$ref" in parameter:
+            parameter = components["parameters"][parameter["$ref"].rsplit("/", 1)[1]]
+        if parameter.get("in") == "header":
+            yield parameter["name"], parameter["schema"]
+
+
+def breaks_a_pattern(case):
+    """Long header values are made up without regard to their pattern."""
+    for name, schema in header_patterns(case):
+        value = (case.headers or {}).get(name)
+        pattern = schema.get("pattern")
+        if value is not None and pattern and not re.search(pattern, str(value)):
+            return True
+    return False
+
+
+@schemathesis.check
+def refused_for_what_it_means_alone(ctx, response, case):
+    generation = case.meta.generation if case.meta else None
+    if generation is None or not generation.mode.is_positive:
+        return
+    if not 400 <= response.status_code < 500 or response.status_code in ELSEWHERE:
+        return
+    problem = response.json()
+    code = problem.get("code")
+    pointers = {error.get("pointer") for error in problem.get("errors", [])}
+    if pointers and pointers <= POINTERS:
+        return
+    assert code in MEANT or breaks_a_pattern(case), f"what fits the schema is refused: {code}"
