@@ -1,11 +1,16 @@
 //! Personal fields stand readable in no file of Redis, and what one signs in
-//! with in no file at all.
+//! with in no file at all, no log line, no metric and no problem.
 
 use std::path::Path;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use devservices::{Programs, Stack};
+use reqwest::Method;
 use serde_json::json;
-use testkit::{App, Servers};
+use tempfile::tempdir;
+use testkit::{Answer, App, Client, Servers, until};
+
+use crate::process::{SECRET, command, environment, run};
 
 const NAME: &str = "Marked Display Name";
 const BIO: &str = "markedbiomarkedbio";
@@ -68,7 +73,7 @@ async fn no_name_bio_or_text_stands_readable_in_the_files_of_redis() {
 
 /// Fails where a file below `folder` holds one of the marks; returns how many
 /// bytes were looked at.
-fn search(folder: &Path, marks: &[&str]) -> usize {
+fn search<M: AsRef<[u8]>>(folder: &Path, marks: &[M]) -> usize {
     let mut read = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -78,10 +83,190 @@ fn search(folder: &Path, marks: &[&str]) -> usize {
         }
         let bytes = std::fs::read(&path).unwrap_or_default();
         for mark in marks {
-            let found = memchr::memmem::find(&bytes, mark.as_bytes());
+            let mark = mark.as_ref();
+            let found = memchr::memmem::find(&bytes, mark);
+            let mark = String::from_utf8_lossy(mark);
             assert_eq!(found, None, "{mark} stands in {}", path.display());
         }
         read += bytes.len();
     }
     read
+}
+
+/// What a process said, at its most talkative.
+struct Talkative {
+    child: std::process::Child,
+    said: std::path::PathBuf,
+}
+
+impl Talkative {
+    async fn start(arguments: &[&str], settings: &[(&str, String)], folder: &Path) -> Self {
+        let said = folder.join(format!("{}.log", arguments[0]));
+        let mut command = command(arguments, settings, folder);
+        command.stderr(std::fs::File::create(&said).unwrap());
+        let child = command.spawn().unwrap();
+        let ready = || async {
+            let said = std::fs::read_to_string(&said).unwrap();
+            said.contains("documentation") || said.contains("works on the log")
+        };
+        until("it is ready", 30, ready).await;
+        Self { child, said }
+    }
+}
+
+impl Drop for Talkative {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_one_signs_in_with_is_in_logs_metrics_problems_or_the_archive() {
+    let programs = Programs::find().unwrap();
+    let mut stack = Stack::throwaway(&programs).await.unwrap();
+    let servers = Servers::on(stack.urls()).await;
+    let folder = tempdir().unwrap();
+    let place = |name: &str| format!("file://{}", folder.path().join(name).display());
+    let mut settings = environment(&servers);
+    settings.extend([
+        ("TRACE_FILTER", "trace".to_owned()),
+        ("METRICS_ADDRESS", "127.0.0.1:0".to_owned()),
+        ("ARCHIVE_URL", place("archive")),
+        ("MAIL_URL", place("mail")),
+        ("LIMIT_SIGN_IN", "off".to_owned()),
+        ("LIMIT_CODES", "off".to_owned()),
+    ]);
+    let serve = Talkative::start(&["serve"], &settings, folder.path()).await;
+    let work = Talkative::start(&["work"], &settings, folder.path()).await;
+    let said = std::fs::read_to_string(&serve.said).unwrap();
+    let address = |what: &str| {
+        let line = said.lines().find(|line| line.starts_with(what)).unwrap();
+        let at = line.find("http://").unwrap();
+        let url = line[at..].trim_end_matches("/v1");
+        url.trim_end_matches("/metrics").to_owned()
+    };
+    let client = Client::new(address("API"));
+    let metrics = address("metrics");
+
+    let mut problems = String::new();
+    let mut refused = |answer: Answer| {
+        assert!(answer.status.is_client_error(), "{answer:?}");
+        problems += &answer.body.to_string();
+    };
+    let body = json!({
+        "handle": "canary", "email": EMAIL, "password": PASSWORD, "display_name": NAME,
+    });
+    let registered = client.post("/v1/accounts", body.clone()).await.expect(201);
+    let access = registered.text("/session/access_token");
+    let refresh = registered.text("/session/refresh_token");
+    let me = client.clone().with_token(access.clone());
+    // Refusals of all kinds, with secrets where they belong and where not.
+    refused(client.post("/v1/accounts", body).await);
+    let bodies = [
+        json!({"login": EMAIL, "password": format!("{PASSWORD}!")}),
+        json!({"login": PASSWORD, "password": EMAIL}),
+        json!({"login": EMAIL, "password": {"is": PASSWORD}}),
+        json!({"login": EMAIL, "password": PASSWORD, "passwort": PASSWORD}),
+        json!([EMAIL, PASSWORD]),
+    ];
+    for body in bodies {
+        refused(client.post("/v1/sessions", body).await);
+    }
+    let broken = format!("{{\"login\": \"{EMAIL}\", \"password\": \"{PASSWORD}\"");
+    let path = "/v1/sessions";
+    let broken = Some(broken.into_bytes());
+    refused(client.send_bytes(Method::POST, path, broken, &[]).await);
+    refused(client.get(&format!("/v1/accounts?ids={access}")).await);
+    refused(
+        client
+            .get(&format!("/v1/posts/{refresh}?token={access}"))
+            .await,
+    );
+    let forged = client.clone().with_token(format!("{access}x"));
+    refused(forged.get("/v1/accounts/me").await);
+    let wrong = json!({"current_password": format!("{PASSWORD}?"), "new_password": PASSWORD});
+    let path = "/v1/accounts/me/password";
+    refused(me.send(Method::PUT, path, Some(wrong), &[]).await);
+
+    let session = json!({"login": EMAIL, "password": PASSWORD});
+    client.post("/v1/sessions", session).await.expect(201);
+    let used = json!({"refresh_token": refresh});
+    let next = client.post("/v1/sessions/refresh", used).await.expect(200);
+    let next = next.text("/refresh_token");
+    let factor = json!({"current_password": PASSWORD});
+    let factor = me.post("/v1/accounts/me/second-factor", factor).await;
+    let factor = factor.expect(200).text("/secret");
+    let forgotten = json!({"email": EMAIL});
+    client
+        .post("/v1/password-resets", forgotten)
+        .await
+        .expect(204);
+    me.post("/v1/posts", json!({"text": TEXT}))
+        .await
+        .expect(201);
+    let arguments = [
+        "service-tokens",
+        "make",
+        "board",
+        "--scope",
+        "operations:read",
+    ];
+    let made = run(&arguments, &settings, folder.path()).await;
+    let service = made.out.trim().to_owned();
+    let operator = client.clone().with_token(service.clone());
+    operator.get("/v1/operations/projections").await.expect(200);
+    let mail = folder.path().join("mail");
+    let letters = || async { std::fs::read_dir(&mail).map_or(0, Iterator::count) >= 2 };
+    until("both codes are sent", 10, letters).await;
+    let mut codes = Vec::new();
+    for letter in std::fs::read_dir(&mail).unwrap() {
+        let letter = std::fs::read_to_string(letter.unwrap().path()).unwrap();
+        let (_, text) = letter.split_once("\r\n\r\n").unwrap();
+        codes.push(text.lines().next().unwrap().to_owned());
+    }
+    let archived = run(&["log", "archive"], &settings, folder.path()).await;
+    assert_eq!(archived.status, 0, "{}", archived.err);
+    let measured = reqwest::get(format!("{metrics}/metrics")).await.unwrap();
+    let measured = measured.text().await.unwrap();
+    assert!(measured.contains("headwater_"), "{measured}");
+    drop((serve, work));
+
+    let mut marks = vec![
+        EMAIL, PASSWORD, &access, &refresh, &next, &factor, &service, SECRET,
+    ];
+    marks.extend(codes.iter().map(String::as_str));
+    for (what, text) in [("a problem", &problems), ("metrics", &measured)] {
+        for mark in &marks {
+            assert!(!text.contains(mark), "{mark} is in {what}");
+        }
+    }
+    // Logs and the archive, and what the servers wrote to their disks.
+    std::fs::remove_dir_all(&mail).unwrap();
+    let personal = [marks.as_slice(), &[NAME, TEXT]].concat();
+    let read = search(folder.path(), &personal);
+    assert!(read > 10_000, "the logs were read: {read} bytes");
+    let said = std::fs::read_to_string(folder.path().join("serve.log")).unwrap();
+    assert!(
+        said.contains("/v1/accounts/me/second-factor"),
+        "requests are logged"
+    );
+    // Nor as bytes: what a token is made of behind its session.
+    let raw = |token: &str| URL_SAFE_NO_PAD.decode(token).unwrap()[16..].to_vec();
+    let raw = [raw(&refresh), raw(&next), raw(&service[4..])];
+    for folder in [
+        folder.path().to_owned(),
+        stack.log().options().directory.clone(),
+        stack.views().options().directory.clone(),
+        stack.postgres().directory().to_owned(),
+    ] {
+        search(&folder, &raw);
+    }
+    for server in [
+        stack.log().options().directory.clone(),
+        stack.views().options().directory.clone(),
+    ] {
+        search(&server, &personal);
+    }
 }

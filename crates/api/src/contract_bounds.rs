@@ -13,7 +13,7 @@ const ITEMS_MAX: u64 = LIMIT_MAX as u64;
 
 /// Free text: PostgreSQL keeps no NUL.
 pub(crate) const TEXT: &str = r"^[^\u0000]*$";
-const NOT_BLANK: &str = r"^[^\u0000]*\S[^\u0000]*$";
+const NOT_BLANK: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
 /// No control characters but line ends, and none that turn the direction.
 const SHOWN: &str = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$";
 const WORD: &str = r"^[a-z][a-z0-9 _-]*$";
