@@ -3,6 +3,7 @@
 
 mod accounts;
 mod archive;
+mod attacks;
 mod authorisation;
 mod command_line;
 mod dead_letters;

@@ -19,6 +19,8 @@ MEANT = {
 # Fields whose schema cannot say what they may be:
 POINTERS = {
     "/metadata",  # a number of bytes, and a depth
+    "/password",  # one that is not among those that many have
+    "/new_password",  # likewise
     "/reply_to_id",  # the id of a post that is there
 }
 # What says nothing about the data: who asks, what there is, how much is going on.

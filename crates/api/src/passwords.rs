@@ -110,6 +110,7 @@ impl PasswordsApi {
             )
         })?;
         services.ended.add(ended);
+        tracing::info!(account = %me.account, "the password was changed");
         Ok(Done::at(None))
     }
 
@@ -170,6 +171,7 @@ impl PasswordsApi {
         let ended = services.vault.reset_password(&email, code, &hash).await?;
         services.ended.add(ended.ok_or_else(wrong_code)?);
         attempt.give_back().await;
+        tracing::info!("a password was replaced by a mailed code");
         Ok(Done::at(None))
     }
 }

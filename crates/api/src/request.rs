@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::AccountId;
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
     http::{
@@ -124,6 +125,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             Found::Nothing => {}
         }
         identity::look(&mut request);
+        let account = identity::account_of(&request);
         let services = request.data::<Arc<Services>>();
         let granted = services.and_then(|services| services.origins.grant(&request));
         // A browser asks this by itself: nothing is done, and nothing is spent.
@@ -183,7 +185,15 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             cors::dress(response.headers_mut(), granted);
         }
         let path = operation.as_ref().map_or(NO_TEMPLATE, |o| o.path.as_str());
-        report(&method, path, response.status(), started, id, problem);
+        report(
+            &method,
+            path,
+            response.status(),
+            started,
+            id,
+            account,
+            problem,
+        );
         Ok(response)
     }
 }
@@ -242,6 +252,7 @@ fn report(
     status: StatusCode,
     started: Instant,
     id: RequestId,
+    account: Option<AccountId>,
     problem: Option<Problem>,
 ) {
     let milliseconds = started.elapsed().as_micros() as f64 / 1_000.0;
@@ -254,6 +265,11 @@ fn report(
         ),
         _ if status >= 500 => {
             tracing::warn!(%method, path, status, code, milliseconds, %request_id, "request failed");
+        }
+        // Who was refused what is for those who watch over it.
+        _ if matches!(status, 401 | 403) => {
+            let account = account.map(|account| account.0);
+            tracing::info!(%method, path, status, code, ?account, %request_id, "refused");
         }
         _ => tracing::debug!(%method, path, status, code, milliseconds, %request_id, "request"),
     }

@@ -248,5 +248,6 @@ pub(crate) fn seconds() -> u64 {
 async fn end_others(services: &Services, me: Authenticated) -> Result<(), Problem> {
     let ended = services.vault.end_other_sessions(me.account, me.session);
     services.ended.add(ended.await?);
+    tracing::info!(account = %me.account, "the second factor was changed");
     Ok(())
 }

@@ -421,5 +421,8 @@ async fn sign_in(
     };
     // It may have been changed while it was looked at.
     let session = Session::begin(services, id, caller, Some(&verified)).await?;
-    session.ok_or_else(wrong)
+    let session = session.ok_or_else(wrong)?;
+    let (account, session_id) = (session.account_id, session.session_id);
+    tracing::info!(%account, session = %session_id, "signed in");
+    Ok(session)
 }

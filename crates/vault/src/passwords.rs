@@ -2,11 +2,12 @@
 //! and no more. It refuses to store anything.
 
 use std::{
+    collections::HashSet,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -43,8 +44,22 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct Password(String);
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters")]
-pub struct InvalidPassword;
+pub enum InvalidPassword {
+    #[error("a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters")]
+    Length,
+    #[error("many have this password, and it is guessed first: choose another one")]
+    Common,
+}
+
+/// Those of the 20,000 that leaked most often which are long enough, in lower
+/// case: as Django 5.2 ships them (BSD-3-Clause).
+const COMMON: &str = include_str!("common_passwords.txt");
+
+fn is_common(text: &str) -> bool {
+    static ALL: OnceLock<HashSet<&str>> = OnceLock::new();
+    let all = ALL.get_or_init(|| COMMON.lines().collect());
+    all.contains(text.to_lowercase().trim())
+}
 
 impl FromStr for Password {
     type Err = InvalidPassword;
@@ -52,7 +67,10 @@ impl FromStr for Password {
     fn from_str(text: &str) -> Result<Self, InvalidPassword> {
         let length = text.chars().count();
         if !(PASSWORD_CHARACTERS_MIN..=PASSWORD_CHARACTERS_MAX).contains(&length) {
-            return Err(InvalidPassword);
+            return Err(InvalidPassword::Length);
+        }
+        if is_common(text) {
+            return Err(InvalidPassword::Common);
         }
         Ok(Self(text.to_owned()))
     }
@@ -220,6 +238,21 @@ fn hash(password: &str) -> Result<String, VaultError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_long_enough_and_not_what_many_have() {
+        let parse = |text: &str| text.parse::<Password>().map(|_| ());
+        assert_eq!(parse("correct horse"), Ok(()));
+        assert_eq!(parse(&"é".repeat(PASSWORD_CHARACTERS_MAX)), Ok(()));
+        for length in [PASSWORD_CHARACTERS_MIN - 1, PASSWORD_CHARACTERS_MAX + 1] {
+            assert_eq!(parse(&"é".repeat(length)), Err(InvalidPassword::Length));
+        }
+        for common in ["password", "12345678", "PassWord1"] {
+            assert_eq!(parse(common), Err(InvalidPassword::Common), "{common}");
+        }
+        // ASVS 5, 6.2.4: the first 3,000 at least.
+        assert!(COMMON.lines().count() > 3_000);
+    }
 
     #[tokio::test]
     async fn whoever_would_wait_long_is_refused_at_once() -> Result<(), VaultError> {

@@ -1,0 +1,147 @@
+//! What is sent to break in or to wear out: messages whose boundaries two
+//! readers see in two places, and connections that only keep a place.
+
+use std::time::Duration;
+
+use testkit::App;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Behind each attack stands what must not be taken for a request.
+const SMUGGLED: &str = "GET /v1/limits HTTP/1.1\r\nHost: smuggled\r\n\r\n";
+
+/// Heads and bodies, `|` where the smuggled request would begin.
+const CORPUS: [(&str, &str); 24] = [
+    (
+        "CL and TE",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n|",
+    ),
+    (
+        "TE and CL",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\n|",
+    ),
+    (
+        "two lengths",
+        "Content-Length: 0\r\nContent-Length: 44\r\n\r\n|",
+    ),
+    ("a list of lengths", "Content-Length: 0, 44\r\n\r\n|"),
+    ("a signed length", "Content-Length: +0\r\n\r\n|"),
+    ("a negative length", "Content-Length: -1\r\n\r\n|"),
+    ("a hexadecimal length", "Content-Length: 0x2c\r\n\r\n|"),
+    (
+        "a length with a blank inside",
+        "Content-Length: 4 4\r\n\r\n|",
+    ),
+    (
+        "a length too long for 64 bits",
+        "Content-Length: 18446744073709551616\r\n\r\n|",
+    ),
+    ("an empty length", "Content-Length:\r\n\r\n|"),
+    ("a blank before the colon", "Content-Length : 44\r\n\r\n|"),
+    (
+        "TE with a blank before the colon",
+        "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n|",
+    ),
+    (
+        "TE of another kind",
+        "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n|",
+    ),
+    (
+        "TE that does not end in chunked",
+        "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n|",
+    ),
+    (
+        "TE with a vertical tab",
+        "Transfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n|",
+    ),
+    (
+        "TE in quotes",
+        "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n|",
+    ),
+    (
+        "two TEs",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n|",
+    ),
+    (
+        "a folded line",
+        "X-Folded: a\r\n Content-Length: 44\r\n\r\n|",
+    ),
+    ("a line without a colon", "Transfer-Encoding\r\n\r\n|"),
+    ("NUL in a value", "X-Nul: a\0b\r\n\r\n|"),
+    (
+        "a bare carriage return",
+        "X-Bare: a\rContent-Length: 44\r\n\r\n|",
+    ),
+    (
+        "a chunk of no number",
+        "Transfer-Encoding: chunked\r\n\r\nzz\r\n|",
+    ),
+    (
+        "a chunk longer than 64 bits",
+        "Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n|",
+    ),
+    (
+        "a chunk without its end",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n|",
+    ),
+];
+
+/// All that comes back until the server is done, or says nothing more.
+async fn told(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let read = stream.read_to_end(&mut all);
+    // What was read stays, whether it ended or not.
+    let _ = timeout(Duration::from_millis(500), read).await;
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_with_two_boundaries_is_refused_whole() {
+    let app = App::start().await;
+    let mut wrong = Vec::new();
+    for (name, attack) in CORPUS {
+        let attack = attack.replace('|', SMUGGLED);
+        let sent = format!(
+            "POST /v1/sessions HTTP/1.1\r\nHost: here\r\n\
+             Content-Type: application/json\r\n{attack}"
+        );
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let told = told(&mut stream).await;
+        let answers: Vec<_> = told.match_indices("HTTP/1.1 ").collect();
+        let statuses: Vec<_> = answers
+            .iter()
+            .map(|(at, _)| &told[at + 9..at + 12])
+            .collect();
+        let refused = statuses.iter().all(|status| status.starts_with('4'));
+        if statuses.len() > 1 || !refused {
+            wrong.push(format!("{name}: {statuses:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Nothing is left behind for others.
+    app.client().get("/v1/limits").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_are_too_long_are_refused() {
+    let app = App::start().await;
+    let many = "X-Many: 1\r\n".repeat(2_000);
+    let long = format!("X-Long: {}\r\n", "x".repeat(1 << 20));
+    let path = "/v1/limits";
+    let far = format!("/{}", "x".repeat(1 << 20));
+    for (path, headers) in [(path, many), (path, long), (far.as_str(), String::new())] {
+        let sent = format!("GET {path} HTTP/1.1\r\nHost: here\r\n{headers}\r\n");
+        let mut stream = TcpStream::connect(app.address()).await.unwrap();
+        // The server may stop reading, and close, before all is sent.
+        let _ = stream.write_all(sent.as_bytes()).await;
+        let told = told(&mut stream).await;
+        let refused = ["HTTP/1.1 431", "HTTP/1.1 414", "HTTP/1.1 400"];
+        let refused = refused.iter().any(|status| told.starts_with(status));
+        assert!(refused || told.is_empty(), "{told}");
+    }
+    app.client().get(path).await.expect(200);
+}
