@@ -54,6 +54,11 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("RateLimit-Policy", 128, Of(PRINTED)),
     ("Retry-After", 10, Of("^[0-9]+$")),
     ("Server-Timing", 128, Of(PRINTED)),
+    (
+        "Traceresponse",
+        55,
+        Of("^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"),
+    ),
     ("X-Request-Id", 36, Format("uuid")),
     ("access_token", 1_024, Of(OPAQUE)),
     ("address", 45, Of("^[0-9a-f.:]+$")),

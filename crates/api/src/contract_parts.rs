@@ -10,11 +10,12 @@ use crate::{
 };
 
 /// On every response.
-pub(crate) const SHARED_HEADERS: [&str; 5] = [
+pub(crate) const SHARED_HEADERS: [&str; 6] = [
     "Access-Control-Allow-Origin",
     "RateLimit",
     "RateLimit-Policy",
     "Server-Timing",
+    "Traceresponse",
     "X-Request-Id",
 ];
 
@@ -56,6 +57,10 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     (
         "Server-Timing",
         "How long the answer took here, in milliseconds (W3C Server Timing).",
+    ),
+    (
+        "Traceresponse",
+        "The trace that the request is part of: of its traceparent, or its own.",
     ),
     (
         "X-Request-Id",

@@ -17,11 +17,13 @@ use poem::{
 
 /// What a page may send, and what it may see of an answer.
 const SENT: HeaderValue = HeaderValue::from_static(
-    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Min-Position",
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Min-Position, \
+     Traceparent",
 );
 const SEEN: HeaderValue = HeaderValue::from_static(
     "As-Of, ETag, Event-Position, Link, Location, RateLimit, RateLimit-Policy, Retry-After, \
-     Server-Timing, X-Request-Id",
+     Server-Timing, \
+     Traceresponse, X-Request-Id",
 );
 /// The longest that browsers keep what a preflight told.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");

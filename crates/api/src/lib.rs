@@ -44,6 +44,7 @@ mod surface;
 mod system;
 mod throttle;
 mod tokens;
+mod trace_context;
 
 pub use answers::{AS_OF, Changed, Created, Done, EVENT_POSITION, Found};
 pub use assembly::{assemble, service};

@@ -163,6 +163,7 @@ impl PasswordsApi {
         caller: Caller,
         body: Input<PasswordReset>,
     ) -> Result<Done, Problem> {
+        services.passwords.check_room()?;
         let email = address(&body.0.email)?;
         let new = new_password(&body.0.new_password)?;
         let attempt = Try::to_use_codes(&services, &caller).await?;

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::AccountId;
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
     http::{
@@ -28,6 +27,7 @@ use crate::{
     problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
     services::Services,
     surface::{Found, Operation, Surface},
+    trace_context::{TRACERESPONSE, TraceContext},
 };
 
 /// From the first byte of the head to the first byte of the answer.
@@ -35,7 +35,7 @@ pub const REQUEST_SECONDS_MAX: u64 = 30;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Of an answer, about.
-const HEADERS: usize = 12;
+const HEADERS: usize = 13;
 const NO_TEMPLATE: &str = "(no such path)";
 
 /// Names the request in the log line and in the events it makes. It is always
@@ -114,6 +114,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
     async fn call(&self, mut request: Request) -> Result<Response> {
         let started = Instant::now();
         let id = RequestId::draw();
+        let trace = TraceContext::of(request.headers(), id.0);
         request.extensions_mut().insert(id);
         let here = Here::of(request.uri());
         request.extensions_mut().insert(here);
@@ -178,6 +179,9 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             wanted.apply(&mut response).await;
         }
         dress(&mut response, &method, id, started);
+        if let Some(trace) = trace.header() {
+            response.headers_mut().insert(TRACERESPONSE, trace);
+        }
         if let Some(metered) = metered {
             metered.dress(response.headers_mut());
         }
@@ -185,15 +189,16 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             cors::dress(response.headers_mut(), granted);
         }
         let path = operation.as_ref().map_or(NO_TEMPLATE, |o| o.path.as_str());
-        report(
-            &method,
+        let seen = Seen {
+            method,
             path,
-            response.status(),
-            started,
-            id,
-            account,
-            problem,
-        );
+            status: response.status(),
+            milliseconds: started.elapsed().as_micros() as f64 / 1_000.0,
+            request_id: id.0,
+            trace_id: trace.trace,
+            account: account.map(|account| account.0),
+        };
+        seen.report(problem);
         Ok(response)
     }
 }
@@ -246,31 +251,45 @@ fn server_timing(took: Duration) -> String {
     format!("total;dur={}.{:03}", micros / 1_000, micros % 1_000)
 }
 
-fn report(
-    method: &Method,
-    path: &str,
+/// What the log is told of a request.
+struct Seen<'a> {
+    method: Method,
+    path: &'a str,
     status: StatusCode,
-    started: Instant,
-    id: RequestId,
-    account: Option<AccountId>,
-    problem: Option<Problem>,
-) {
-    let milliseconds = started.elapsed().as_micros() as f64 / 1_000.0;
-    let code = problem.as_ref().map_or("", |problem| problem.code().name());
-    let status = status.as_u16();
-    let request_id = id.0;
-    match problem.as_ref().and_then(Problem::cause) {
-        Some(cause) if status >= 500 => tracing::error!(
-            %method, path, status, code, milliseconds, %request_id, %cause, "request failed"
-        ),
-        _ if status >= 500 => {
-            tracing::warn!(%method, path, status, code, milliseconds, %request_id, "request failed");
+    milliseconds: f64,
+    request_id: Uuid,
+    trace_id: Uuid,
+    account: Option<Uuid>,
+}
+
+impl Seen<'_> {
+    fn report(self, problem: Option<Problem>) {
+        let Self {
+            method,
+            path,
+            milliseconds,
+            request_id,
+            account,
+            ..
+        } = self;
+        let (status, trace_id) = (self.status.as_u16(), self.trace_id.simple());
+        let code = problem.as_ref().map_or("", |problem| problem.code().name());
+        match problem.as_ref().and_then(Problem::cause) {
+            Some(cause) if status >= 500 => tracing::error!(
+                %method, path, status, code, milliseconds, %request_id, %trace_id, %cause,
+                "request failed"
+            ),
+            _ if status >= 500 => tracing::warn!(
+                %method, path, status, code, milliseconds, %request_id, %trace_id,
+                "request failed"
+            ),
+            // Who was refused what is for those who watch over it.
+            _ if matches!(status, 401 | 403) => tracing::info!(
+                %method, path, status, code, ?account, %request_id, %trace_id, "refused"
+            ),
+            _ => tracing::debug!(
+                %method, path, status, code, milliseconds, %request_id, %trace_id, "request"
+            ),
         }
-        // Who was refused what is for those who watch over it.
-        _ if matches!(status, 401 | 403) => {
-            let account = account.map(|account| account.0);
-            tracing::info!(%method, path, status, code, ?account, %request_id, "refused");
-        }
-        _ => tracing::debug!(%method, path, status, code, milliseconds, %request_id, "request"),
     }
 }

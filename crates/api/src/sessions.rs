@@ -200,6 +200,7 @@ impl SessionsApi {
         caller: Caller,
         body: Input<SignIn>,
     ) -> Result<Created<Session>, Problem> {
+        services.passwords.check_room()?;
         let login = Login::from(body.0.login.as_str());
         let account = login.find(&services).await?;
         let attempt = Try::to_sign_in(&services, &login, account, &caller).await?;

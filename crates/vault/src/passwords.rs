@@ -129,14 +129,21 @@ impl PasswordHashes {
         })
     }
 
-    /// A place among those who wait, where their turn comes soon.
-    fn queue(&self) -> Result<OwnedSemaphorePermit, VaultError> {
+    /// Whether a turn would come soon: to be asked before anything else is done
+    /// for whoever needs one.
+    pub fn check_room(&self) -> Result<(), VaultError> {
         let before = WAITING_MAX - self.waiting.available_permits();
         let rounds = (before / self.turns) as u64;
         let expected = rounds * self.expected_micros.load(Ordering::Relaxed);
         if expected > WAITING_MILLISECONDS_MAX * 1_000 {
             return Err(VaultError::Busy);
         }
+        Ok(())
+    }
+
+    /// A place among those who wait, where their turn comes soon.
+    fn queue(&self) -> Result<OwnedSemaphorePermit, VaultError> {
+        self.check_room()?;
         let place = self.waiting.clone().try_acquire_owned();
         place.map_err(|_| VaultError::Busy)
     }

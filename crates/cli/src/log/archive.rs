@@ -19,6 +19,7 @@ pub struct Archive {}
 
 pub async fn seal(_: &Archive, settings: Settings) -> anyhow::Result<()> {
     let (node, archiver) = open(settings).await?;
+    archiver.check_same(&node.log.heads().await?).await?;
     operator::record_if_there_is_room(&node, "log archive").await?;
     let mut events = 0;
     for partition in node.log.partitions() {
@@ -61,6 +62,7 @@ pub async fn trim(arguments: &Trim, settings: Settings) -> anyhow::Result<()> {
         ),
         arguments.yes,
     )?;
+    archiver.check_same(&node.log.heads().await?).await?;
     operator::record_if_there_is_room(&node, "log trim").await?;
     let mut events = 0;
     for partition in node.log.partitions() {
@@ -75,7 +77,6 @@ pub async fn open(settings: Settings) -> anyhow::Result<(Node, Archiver)> {
     let archiver = node.archiver();
     let archiver =
         archiver.context("there is no archive: set ARCHIVE_URL, such as file:///var/headwater")?;
-    archiver.check_same(&node.log.heads().await?).await?;
     Ok((node, archiver))
 }
 
