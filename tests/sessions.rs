@@ -209,7 +209,7 @@ async fn an_account_has_a_hundred_sessions_and_the_oldest_gives_way() {
     let device = vault::Device::default();
     for _ in 0..vault::SESSIONS_MAX {
         let account = kernel::AccountId(account);
-        let begun = vault.begin_session(account, &device, None).await;
+        let begun = vault.begin_session(account, &device, None, false).await;
         assert!(begun.unwrap().is_some());
     }
     until("the first one ends", FINAL_SECONDS, || async {
@@ -405,7 +405,9 @@ async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
     let path = "/v1/accounts/me/password";
     let changed = ada.client.send(Method::PUT, path, Some(body), &[]).await;
     changed.expect(204);
-    let begun = vault.begin_session(account, &device, Some(&old)).await;
+    let begun = vault
+        .begin_session(account, &device, Some(&old), false)
+        .await;
     assert!(begun.unwrap().is_none());
     // Nor does a hash of the old one with today's parameters come back.
     vault

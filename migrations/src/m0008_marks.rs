@@ -14,7 +14,13 @@ impl MigrationName for Migration {
 #[async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let sql = "ALTER TABLE projections.checkpoints ADD COLUMN mark uuid;";
+        // The position is the mark's own: whoever moves the checkpoint without a
+        // mark, as an older release does, leaves one that does not count.
+        let sql = "
+            ALTER TABLE projections.checkpoints
+                ADD COLUMN mark uuid,
+                ADD COLUMN mark_epoch bigint,
+                ADD COLUMN mark_seq bigint;";
         manager.get_connection().execute_unprepared(sql).await?;
         Ok(())
     }

@@ -293,7 +293,7 @@ impl AccountsApi {
                 tracing::warn!(%problem, "a code could not be sent to who registered");
             }
         }
-        let session = Session::begin(&services, account, &caller, None).await?;
+        let session = Session::begin(&services, account, &caller, None, false).await?;
         let registered = Registered {
             id: account.0,
             handle: handle.to_string(),

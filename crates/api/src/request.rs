@@ -88,9 +88,6 @@ impl<E: Endpoint> Edge<E> {
         mut request: Request,
         operation: Option<Arc<Operation>>,
     ) -> Result<Response, Problem> {
-        if !operation.as_ref().is_some_and(|o| o.streams_body) {
-            body::read(&mut request).await?;
-        }
         if let Some(operation) = &operation {
             request.extensions_mut().insert(operation.clone());
         }
@@ -145,17 +142,17 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             if let Some(preflight) = preflight {
                 return Ok(preflight);
             }
-            let entered = match checked {
-                Err(problem) => Err(problem),
-                Ok(()) if always => Ok(None),
-                Ok(()) => self.admission.enter().await.map(Some),
-            };
-            let _place = match entered {
-                Ok(place) => place,
-                Err(problem) => {
-                    body::refuse(&mut request).await;
-                    return Err(problem);
-                }
+            if let Err(problem) = checked {
+                body::refuse(&mut request).await;
+                return Err(problem);
+            }
+            // Whoever sends slowly takes no place meanwhile.
+            if !operation.as_ref().is_some_and(|o| o.streams_body) {
+                body::read(&mut request).await?;
+            }
+            let _place = match always {
+                true => None,
+                false => Some(self.admission.enter().await?),
             };
             self.answer(request, operation.clone()).await
         };

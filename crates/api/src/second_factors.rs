@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use kernel::Uuid;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
 use readmodel::accounts;
@@ -199,11 +200,11 @@ impl SecondFactorsApi {
         let code = &body.0.one_time_code;
         let enabled = services
             .vault
-            .enable_second_factor(me.account, code, seconds())
+            .enable_second_factor(me.account, code, seconds(), me.session)
             .await?;
-        let recovery_codes = enabled.ok_or_else(wrong_code)?;
+        let (recovery_codes, ended) = enabled.ok_or_else(wrong_code)?;
+        changed(&services, me, ended);
         attempt.give_back().await;
-        end_others(&services, me).await?;
         Ok(Changed::new(RecoveryCodes { recovery_codes }))
     }
 
@@ -225,16 +226,12 @@ impl SecondFactorsApi {
         passwords::show(&services, me.account, body.0.current_password).await?;
         let attempt = Try::to_show_second_factor(&services, me.account).await?;
         let code = &body.0.one_time_code;
-        let right = services
+        let removed = services
             .vault
-            .check_second_factor(me.account, code, seconds())
+            .remove_second_factor(me.account, code, seconds(), me.session)
             .await?;
-        if !right {
-            return Err(wrong_code());
-        }
+        changed(&services, me, removed.ok_or_else(wrong_code)?);
         attempt.give_back().await;
-        services.vault.remove_second_factor(me.account).await?;
-        end_others(&services, me).await?;
         Ok(Done::at(None))
     }
 }
@@ -245,9 +242,7 @@ pub(crate) fn seconds() -> u64 {
 }
 
 /// Whoever signed in with less than is asked for now signs in again.
-async fn end_others(services: &Services, me: Authenticated) -> Result<(), Problem> {
-    let ended = services.vault.end_other_sessions(me.account, me.session);
-    services.ended.add(ended.await?);
+fn changed(services: &Services, me: Authenticated, ended: Vec<Uuid>) {
+    services.ended.add(ended);
     tracing::info!(account = %me.account, "the second factor was changed");
-    Ok(())
 }

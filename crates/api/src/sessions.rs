@@ -103,16 +103,17 @@ impl Example for Session {
 
 impl Session {
     /// None where `verified`, the password hash that was looked at, is another one
-    /// meanwhile.
+    /// meanwhile, or a second factor is asked for that was not shown.
     pub(crate) async fn begin(
         services: &Services,
         account: AccountId,
         caller: &Caller,
         verified: Option<&str>,
+        factor_shown: bool,
     ) -> Result<Option<Self>, Problem> {
         let begun = services
             .vault
-            .begin_session(account, &caller.device, verified)
+            .begin_session(account, &caller.device, verified, factor_shown)
             .await?;
         let session = begun.map(|(session, token)| Self::of(services, account, session, &token));
         session.transpose()
@@ -400,7 +401,8 @@ async fn sign_in(
     if state.state.standing != Standing::Registered {
         return Err(wrong());
     }
-    if services.vault.second_factor(id).await?.enabled {
+    let asked = services.vault.second_factor(id).await?.enabled;
+    if asked {
         let code = shown.one_time_code.ok_or_else(|| {
             let detail =
                 "Send what your authenticator shows, or a recovery code, as one_time_code.";
@@ -421,7 +423,7 @@ async fn sign_in(
         None => old,
     };
     // It may have been changed while it was looked at.
-    let session = Session::begin(services, id, caller, Some(&verified)).await?;
+    let session = Session::begin(services, id, caller, Some(&verified), asked).await?;
     let session = session.ok_or_else(wrong)?;
     let (account, session_id) = (session.account_id, session.session_id);
     tracing::info!(%account, session = %session_id, "signed in");

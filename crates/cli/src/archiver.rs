@@ -146,8 +146,7 @@ impl Archiver {
             let differs = archived
                 .zip(there)
                 .is_some_and(|(one, other)| *one != other);
-            // An epoch that begins where the archive ends is not behind it.
-            let behind = head.epoch == end.epoch && *head < end;
+            let behind = *head < end;
             anyhow::ensure!(
                 !differs && !behind,
                 "the archive ends at {end}, and the log, which ends at {head}, does not go on \

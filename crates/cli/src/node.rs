@@ -94,7 +94,7 @@ async fn check_goes_on(log: &Log, archive: &Archive) -> anyhow::Result<()> {
     for head in log.heads().await? {
         let end = archive.known_end(head.partition).await?;
         anyhow::ensure!(
-            head.epoch != end.epoch || head >= end,
+            head >= end,
             "the log ends at {head}, before its archive, which ends at {end}: it was put back from \
              an old copy. Empty the log server and run `headwater log restore`"
         );

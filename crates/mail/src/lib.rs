@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use lettre::{
-    AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    Address, AsyncFileTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{Mailbox, header::ContentType},
 };
 use tokio::{
@@ -74,7 +74,9 @@ impl Mailer {
     /// Puts a letter into the queue; it is sent soon, or never.
     pub fn send(&self, letter: Letter) -> Result<(), MailError> {
         let queue = self.0.as_ref().ok_or(MailError::Off)?;
-        let to: Mailbox = letter.to.parse().map_err(|_| MailError::Address)?;
+        // An address alone: a name before one in brackets would hide another.
+        let to: Address = letter.to.parse().map_err(|_| MailError::Address)?;
+        let to = Mailbox::new(None, to);
         let message = Message::builder()
             .from((*self.1).clone())
             .to(to)
@@ -104,20 +106,24 @@ impl Transport {
         Ok(Self::Smtp(transport.timeout(Some(patience)).build()))
     }
 
-    /// The reason of a failure, without what the server said of the address.
-    async fn send(&self, message: Message) -> Result<(), String> {
+    /// The reason of a failure, without what the server said of the address, and
+    /// whether another try may help.
+    async fn send(&self, message: Message) -> Result<(), (String, bool)> {
         match self {
             Self::Smtp(smtp) => match smtp.send(message).await {
                 Ok(_) => Ok(()),
-                Err(error) => Err(error.status().map_or_else(
-                    || "the server cannot be talked to".into(),
-                    |code| format!("the server answered {code}"),
-                )),
+                Err(error) => {
+                    let reason = error.status().map_or_else(
+                        || "the server cannot be talked to".into(),
+                        |code| format!("the server answered {code}"),
+                    );
+                    Err((reason, !error.is_permanent()))
+                }
             },
             Self::Files(files) => {
                 let sent = files.send(message).await;
                 sent.map(|_| ())
-                    .map_err(|_| "the file cannot be written".into())
+                    .map_err(|_| ("the file cannot be written".into(), true))
             }
         }
     }
@@ -134,29 +140,35 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 async fn deliver(transport: Transport, mut queue: mpsc::Receiver<Message>) {
     let transport = Arc::new(transport);
     let turns = Arc::new(Semaphore::new(SENT_AT_ONCE_MAX));
+    let places = Arc::new(Semaphore::new(QUEUE_MAX));
     while let Some(message) = queue.recv().await {
-        let Ok(turn) = turns.clone().acquire_owned().await else {
+        let (transport, turns) = (transport.clone(), turns.clone());
+        // None waits for those that are tried again, and they are bounded too.
+        let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
-        let transport = transport.clone();
         tokio::spawn(async move {
-            let _turn = turn;
-            send(&transport, message).await;
+            let _place = place;
+            send(&transport, &turns, message).await;
         });
     }
 }
 
-async fn send(transport: &Transport, message: Message) {
+async fn send(transport: &Transport, turns: &Semaphore, message: Message) {
     let mut pauses = PAUSES_SECONDS.into_iter();
     loop {
         let patience = Duration::from_secs(SEND_SECONDS_MAX);
-        let sent = timeout(patience, transport.send(message.clone())).await;
-        let reason = match sent {
-            Ok(Ok(())) => return,
-            Ok(Err(reason)) => reason,
-            Err(_) => "the server takes too long".into(),
+        let Ok(turn) = turns.acquire().await else {
+            return;
         };
-        let Some(pause) = pauses.next() else {
+        let sent = timeout(patience, transport.send(message.clone())).await;
+        drop(turn);
+        let (reason, helps) = match sent {
+            Ok(Ok(())) => return,
+            Ok(Err(failed)) => failed,
+            Err(_) => ("the server takes too long".into(), true),
+        };
+        let Some(pause) = pauses.next().filter(|_| helps) else {
             tracing::error!(reason, "a letter could not be sent and is dropped");
             return;
         };

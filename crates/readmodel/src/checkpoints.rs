@@ -60,7 +60,9 @@ async fn there(
     partition: Partition,
 ) -> Result<Option<Standing>, ReadError> {
     let row = sqlx::query(
-        "SELECT partition, epoch, seq, mark, live, parked FROM projections.checkpoints
+        "SELECT partition, epoch, seq, live, parked,
+             CASE WHEN mark_epoch = epoch AND mark_seq = seq THEN mark END AS mark
+         FROM projections.checkpoints
          WHERE projection = $1 AND generation = $2 AND partition = $3",
     )
     .bind(generation.projection.name())
@@ -96,7 +98,8 @@ pub async fn advance(
         .await?;
     // The rate is an exponentially weighted mean over about ten seconds.
     let moved = sqlx::query(
-        "UPDATE projections.checkpoints SET epoch = $6, seq = $7, mark = $9,
+        "UPDATE projections.checkpoints SET epoch = $6, seq = $7,
+             mark = $9, mark_epoch = $6, mark_seq = $7,
              stopped_because = NULL, diverged = false, moved_at = clock_timestamp(),
              rate = (SELECT rate * w + greatest($7 - seq, 0) / t * (1 - w)
                      FROM (SELECT t, exp(-t / $8) AS w FROM (SELECT greatest(0.001,
@@ -127,7 +130,9 @@ pub async fn lock(
     partition: Partition,
 ) -> Result<Standing, ReadError> {
     let row = sqlx::query(
-        "SELECT partition, epoch, seq, mark, live, parked FROM projections.checkpoints
+        "SELECT partition, epoch, seq, live, parked,
+             CASE WHEN mark_epoch = epoch AND mark_seq = seq THEN mark END AS mark
+         FROM projections.checkpoints
          WHERE projection = $1 AND generation = $2 AND partition = $3 FOR UPDATE",
     )
     .bind(generation.projection.name())

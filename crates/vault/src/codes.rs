@@ -1,6 +1,6 @@
 //! One-time codes that go to an e-mail address: whoever reads its mail shows
 //! that it is theirs. It refuses to keep a code: its hash stands here, for ten
-//! minutes, and five wrong ones end it; another code does not give more tries.
+//! minutes, and so many wrong ones end it; another code does not give more tries.
 
 use kernel::AccountId;
 use sea_orm::sqlx::{self, Postgres, Row, Transaction};
@@ -11,9 +11,7 @@ use crate::{Email, Vault, VaultError};
 /// 50 bits: what five tries, ten minutes and some hundred resends cannot guess.
 const CODE_CHARACTERS: usize = 10;
 pub const CODE_MINUTES: i64 = 10;
-/// Wrong codes in [`CODE_MINUTES`].
-const TRIES_MAX: i32 = 5;
-/// Between two codes of one purpose.
+/// Between two codes that show an address.
 pub const RESEND_SECONDS: i64 = 60;
 /// Crockford's: no letter looks like a digit.
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -30,6 +28,24 @@ impl Purpose {
         match self {
             Self::VerifyEmail => "verify_email",
             Self::ResetPassword => "reset_password",
+        }
+    }
+
+    /// Wrong codes in [`CODE_MINUTES`]. Anybody may try to reset a password: few
+    /// tries would let them keep its owner from it, and 50 bits need no more.
+    fn tries_max(self) -> i32 {
+        match self {
+            Self::VerifyEmail => 5,
+            Self::ResetPassword => 1_000,
+        }
+    }
+
+    /// Until the next code, which ends the one before. Anybody may ask for a reset:
+    /// the owner must have time to use theirs.
+    fn resend_seconds(self) -> i64 {
+        match self {
+            Self::VerifyEmail => RESEND_SECONDS,
+            Self::ResetPassword => 5 * 60,
         }
     }
 }
@@ -86,7 +102,7 @@ impl Vault {
         .bind(&salt[..])
         .bind(hash(&salt, &code))
         .bind(i32::try_from(CODE_MINUTES).unwrap_or(i32::MAX))
-        .bind(RESEND_SECONDS as f64)
+        .bind(purpose.resend_seconds() as f64)
         .execute(self.pool())
         .await?;
         Ok(match drawn.rows_affected() {
@@ -170,7 +186,7 @@ async fn redeem(
     )
     .bind(account.0)
     .bind(purpose.name())
-    .bind(TRIES_MAX)
+    .bind(purpose.tries_max())
     .fetch_optional(&mut **transaction)
     .await?;
     let Some(row) = tried else {

@@ -79,7 +79,9 @@ impl FromStr for Email {
     fn from_str(text: &str) -> Result<Self, InvalidEmail> {
         let text = text.trim();
         let fits = text.chars().count() <= EMAIL_CHARACTERS_MAX
-            && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+            // What RFC 5322 gives a meaning around an address.
+            && !text.contains(['<', '>', '(', ')', '"', ',', ';', ':', '\\', '[', ']']);
         match text.rsplit_once('@') {
             Some((name, host)) if fits && !name.is_empty() && host.contains('.') => {
                 let label = |l: &str| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-');
@@ -260,7 +262,16 @@ mod tests {
         for good in ["a@b.co", "first.last+tag@sub.example.org"] {
             assert!(good.parse::<Email>().is_ok(), "{good}");
         }
-        for bad in ["", "a", "@b.co", "a@b", "a b@c.de", "a@.de", "a@b..c"] {
+        for bad in [
+            "",
+            "a",
+            "@b.co",
+            "a@b",
+            "a b@c.de",
+            "a@.de",
+            "a@b..c",
+            "x<victim@example.org>",
+        ] {
             assert!(bad.parse::<Email>().is_err(), "{bad}");
         }
     }

@@ -2,8 +2,8 @@
 //! seconds), and recovery codes for whoever lost theirs. It refuses a code that
 //! counted before.
 
-use kernel::AccountId;
-use sea_orm::sqlx::{self, Row};
+use kernel::{AccountId, Uuid};
+use sea_orm::sqlx::{self, Postgres, Row, Transaction};
 use sha2::{Digest, Sha256};
 use totp_rs::{Builder, Secret, Totp};
 
@@ -84,22 +84,24 @@ impl Vault {
         }))
     }
 
-    /// From now on it is asked for; returns recovery codes, or none where the
-    /// code is wrong.
+    /// From now on it is asked for, and all sessions but `kept` are ended; returns
+    /// recovery codes and those sessions, or none where the code is wrong.
     pub async fn enable_second_factor(
         &self,
         account: AccountId,
         code: &str,
         now_seconds: u64,
-    ) -> Result<Option<Vec<String>>, VaultError> {
-        if !self.take_code(account, code, false, now_seconds).await? {
+        kept: Uuid,
+    ) -> Result<Option<(Vec<String>, Vec<Uuid>)>, VaultError> {
+        let mut transaction = self.begin().await?;
+        lock(&mut transaction, account).await?;
+        if !take_code(&mut transaction, account, code, false, now_seconds).await? {
             return Ok(None);
         }
         let codes: Vec<_> = (0..RECOVERY_CODES)
             .map(|_| draw(RECOVERY_CHARACTERS))
             .collect::<Result<_, _>>()?;
         let hashes: Vec<_> = codes.iter().map(|code| hash(code)).collect();
-        let mut transaction = self.begin().await?;
         sqlx::query("UPDATE vault.second_factors SET enabled_at = now() WHERE account_id = $1")
             .bind(account.0)
             .execute(&mut *transaction)
@@ -116,9 +118,10 @@ impl Vault {
         .bind(hashes)
         .execute(&mut *transaction)
         .await?;
+        let ended = end_others(&mut transaction, account, kept).await?;
         transaction.commit().await?;
         let shown = codes.iter().map(|code| grouped(code, 6));
-        Ok(Some(shown.collect()))
+        Ok(Some((shown.collect(), ended)))
     }
 
     /// Whether `code` is the authenticator's, or a recovery code, which is used
@@ -129,23 +132,26 @@ impl Vault {
         code: &str,
         now_seconds: u64,
     ) -> Result<bool, VaultError> {
-        if self.take_code(account, code, true, now_seconds).await? {
-            return Ok(true);
-        }
-        let used = sqlx::query(
-            "DELETE FROM vault.recovery_codes WHERE account_id = $1 AND code_hash = $2
-             AND EXISTS (SELECT FROM vault.second_factors
-                 WHERE account_id = $1 AND enabled_at IS NOT NULL)",
-        )
-        .bind(account.0)
-        .bind(hash(&plain(code)))
-        .execute(self.pool())
-        .await?;
-        Ok(used.rows_affected() > 0)
+        let mut transaction = self.begin().await?;
+        let right = check(&mut transaction, account, code, now_seconds).await?;
+        transaction.commit().await?;
+        Ok(right)
     }
 
-    pub async fn remove_second_factor(&self, account: AccountId) -> Result<(), VaultError> {
+    /// It is not asked for any more, and all sessions but `kept` are ended; returns
+    /// those, or none where the code is wrong.
+    pub async fn remove_second_factor(
+        &self,
+        account: AccountId,
+        code: &str,
+        now_seconds: u64,
+        kept: Uuid,
+    ) -> Result<Option<Vec<Uuid>>, VaultError> {
         let mut transaction = self.begin().await?;
+        lock(&mut transaction, account).await?;
+        if !check(&mut transaction, account, code, now_seconds).await? {
+            return Ok(None);
+        }
         for sql in [
             "DELETE FROM vault.second_factors WHERE account_id = $1",
             "DELETE FROM vault.recovery_codes WHERE account_id = $1",
@@ -155,46 +161,94 @@ impl Vault {
                 .execute(&mut *transaction)
                 .await?;
         }
+        let ended = end_others(&mut transaction, account, kept).await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(Some(ended))
     }
+}
 
-    /// Whether it is the authenticator's code, of a step after all that counted.
-    async fn take_code(
-        &self,
-        account: AccountId,
-        code: &str,
-        enabled: bool,
-        now_seconds: u64,
-    ) -> Result<bool, VaultError> {
-        let row = sqlx::query(
-            "SELECT secret FROM vault.second_factors
-             WHERE account_id = $1 AND (enabled_at IS NOT NULL) = $2",
-        )
+type Begun<'a> = Transaction<'a, Postgres>;
+
+/// Whoever signs in meanwhile waits, and looks again.
+async fn lock(transaction: &mut Begun<'_>, account: AccountId) -> Result<(), VaultError> {
+    sqlx::query("SELECT 1 FROM vault.credentials WHERE account_id = $1 FOR UPDATE")
         .bind(account.0)
-        .bind(enabled)
-        .fetch_optional(self.pool())
+        .fetch_optional(&mut **transaction)
         .await?;
-        let Some(row) = row else {
-            return Ok(false);
-        };
-        let secret: Vec<u8> = row.try_get("secret")?;
-        let typed: String = code.chars().filter(|c| !c.is_whitespace()).collect();
-        let Some(step) = totp(&secret)?.check(&typed, now_seconds) else {
-            return Ok(false);
-        };
-        let step = i64::try_from(step).unwrap_or(i64::MAX);
-        let taken = sqlx::query(
-            "UPDATE vault.second_factors SET last_step = $2
-             WHERE account_id = $1 AND last_step < $2 AND secret = $3",
-        )
-        .bind(account.0)
-        .bind(step)
-        .bind(secret)
-        .execute(self.pool())
-        .await?;
-        Ok(taken.rows_affected() > 0)
+    Ok(())
+}
+
+async fn end_others(
+    transaction: &mut Begun<'_>,
+    account: AccountId,
+    kept: Uuid,
+) -> Result<Vec<Uuid>, VaultError> {
+    let rows = sqlx::query(
+        "UPDATE vault.sessions SET ended_at = now()
+         WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL RETURNING id",
+    )
+    .bind(account.0)
+    .bind(kept)
+    .fetch_all(&mut **transaction)
+    .await?;
+    let ids = rows.iter().map(|row| row.try_get("id"));
+    Ok(ids.collect::<sqlx::Result<_>>()?)
+}
+
+async fn check(
+    transaction: &mut Begun<'_>,
+    account: AccountId,
+    code: &str,
+    now_seconds: u64,
+) -> Result<bool, VaultError> {
+    if take_code(transaction, account, code, true, now_seconds).await? {
+        return Ok(true);
     }
+    let used = sqlx::query(
+        "DELETE FROM vault.recovery_codes WHERE account_id = $1 AND code_hash = $2
+         AND EXISTS (SELECT FROM vault.second_factors
+             WHERE account_id = $1 AND enabled_at IS NOT NULL)",
+    )
+    .bind(account.0)
+    .bind(hash(&plain(code)))
+    .execute(&mut **transaction)
+    .await?;
+    Ok(used.rows_affected() > 0)
+}
+
+/// Whether it is the authenticator's code, of a step after all that counted.
+async fn take_code(
+    transaction: &mut Begun<'_>,
+    account: AccountId,
+    code: &str,
+    enabled: bool,
+    now_seconds: u64,
+) -> Result<bool, VaultError> {
+    let row = sqlx::query(
+        "SELECT secret FROM vault.second_factors
+         WHERE account_id = $1 AND (enabled_at IS NOT NULL) = $2 FOR UPDATE",
+    )
+    .bind(account.0)
+    .bind(enabled)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    let Some(row) = row else {
+        return Ok(false);
+    };
+    let secret: Vec<u8> = row.try_get("secret")?;
+    let typed: String = code.chars().filter(|c| !c.is_whitespace()).collect();
+    let Some(step) = totp(&secret)?.check(&typed, now_seconds) else {
+        return Ok(false);
+    };
+    let taken = sqlx::query(
+        "UPDATE vault.second_factors SET last_step = $2
+         WHERE account_id = $1 AND last_step < $2",
+    )
+    .bind(account.0)
+    .bind(i64::try_from(step).unwrap_or(i64::MAX))
+    .execute(&mut **transaction)
+    .await?;
+    Ok(taken.rows_affected() > 0)
 }
 
 fn builder(secret: &[u8]) -> Builder {

@@ -158,12 +158,14 @@ pub enum Refreshed {
 
 impl Vault {
     /// A new session, and its first token; none where `verified`, the password
-    /// hash that was looked at, is another one meanwhile.
+    /// hash that was looked at, is another one meanwhile, or where a second factor
+    /// is asked for meanwhile and was not shown.
     pub async fn begin_session(
         &self,
         account: AccountId,
         device: &Device,
         verified: Option<&str>,
+        factor_shown: bool,
     ) -> Result<Option<(Uuid, RefreshToken)>, VaultError> {
         let token = RefreshToken {
             session: Uuid::now_v7(),
@@ -178,6 +180,17 @@ impl Vault {
         .bind(account.0)
         .fetch_optional(&mut *transaction)
         .await?;
+        // After the lock: enabling one holds it too.
+        let factor = sqlx::query(
+            "SELECT 1 FROM vault.second_factors
+             WHERE account_id = $1 AND enabled_at IS NOT NULL",
+        )
+        .bind(account.0)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if factor.is_some() && !factor_shown {
+            return Ok(None);
+        }
         let stored: Option<String> = match row {
             Some(row) => row.try_get("password_hash")?,
             None => None,

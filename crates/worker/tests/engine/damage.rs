@@ -237,3 +237,19 @@ async fn a_log_that_was_put_back_from_an_old_copy_is_not_read_on() {
     working.stop.send_replace(true);
     working.task.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_was_set_back_or_moved_by_an_older_release_is_read_on() {
+    let setting = Setting::new().await;
+    setting.populate(1).await;
+    setting.drain().await;
+    // Neither knows the mark of the event that it leaves the checkpoint at.
+    let set_back = "UPDATE projections.checkpoints SET seq = seq - 2";
+    sea_orm::sqlx::query(set_back)
+        .execute(setting.pool())
+        .await
+        .unwrap();
+    setting.drain().await;
+    assert!(setting.at_the_end(|_| true).await);
+    assert_eq!(setting.stopped().await, []);
+}
