@@ -2,14 +2,18 @@
 
 // Features.
 mod accounts;
+mod blocks;
+mod deactivation;
 mod emails;
 mod follows;
 mod health;
 mod likes;
+mod mutes;
 mod operations;
 mod passwords;
 mod posts;
 mod registration;
+mod relationships;
 mod second_factors;
 mod sessions;
 mod shown;

@@ -68,6 +68,8 @@ codes! {
     WrongPassword = "wrong_password", FORBIDDEN, "The password is wrong";
     InvalidCode = "invalid_code", FORBIDDEN, "The one-time code does not count";
     Forbidden = "forbidden", FORBIDDEN, "This is not allowed";
+    /// It is for followers, and who asks is none.
+    AccountPrivate = "account_private", FORBIDDEN, "The account is private";
     NotFound = "not_found", NOT_FOUND, "There is no such thing";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, "No acceptable representation";
