@@ -1,7 +1,8 @@
 //! Private accounts: who asks to follow, who is let in, and what others see.
 
 use serde_json::json;
-use testkit::{App, Person};
+use sea_orm::{ConnectionTrait, Database};
+use testkit::{App, Person, Servers};
 
 use crate::examination::all_of_the_app_is_as_the_log_says;
 
@@ -192,5 +193,32 @@ async fn whoever_leaves_is_seen_by_nobody_until_they_are_back() {
     let home = fan.client.get("/v1/timelines/home").await.expect(200);
     assert_eq!(home.ids(), std::slice::from_ref(&post), "as it was");
     fan.like(&post).await;
+    all_of_the_app_is_as_the_log_says(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_before_there_were_private_accounts_is_migrated() {
+    // Given what the release before made.
+    let servers = Servers::shared().await;
+    let database = Database::connect(&servers.database).await.unwrap();
+    let before = "
+        ALTER TABLE social.accounts DROP COLUMN private, DROP COLUMN deactivated;
+        DROP TABLE social.follow_requests, social.blocks, social.mutes;
+        CREATE SCHEMA social_7;
+        CREATE TABLE social_7.accounts (id uuid PRIMARY KEY);
+        DELETE FROM public.seaql_migrations WHERE version = 'm0010_private'";
+    database.execute_unprepared(before).await.unwrap();
+    // When
+    migrations::migrate(&servers.database).await.unwrap();
+    migrations::migrate(&servers.database).await.unwrap();
+    // Then
+    let kept = "SELECT private, deactivated FROM social_7.accounts";
+    database.execute_unprepared(kept).await.unwrap();
+    let kept = "SELECT 1 FROM social_7.blocks, social_7.mutes, social_7.follow_requests";
+    database.execute_unprepared(kept).await.unwrap();
+    database.close().await.unwrap();
+    let app = App::on(servers).await;
+    let ada = app.client().register("ada").await;
+    make_private(&ada, true).await;
     all_of_the_app_is_as_the_log_says(&app).await;
 }

@@ -2,7 +2,7 @@
 //! No foreign keys: rows of different partitions come in any order. No types
 //! local to the schema: prepared statements outlive a rename.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 /// The schema that queries read.
 pub const LIVE: &str = "social";
@@ -110,6 +110,15 @@ const INDEXES: &str = "
 pub async fn create_tables(database: &impl ConnectionTrait, schema: &str) -> Result<(), DbErr> {
     let sql = TABLES.replace("{schema}", schema);
     database.execute_unprepared(&sql).await.map(|_| ())
+}
+
+/// The schemas that there are: a release may have tables that older ones lack.
+pub async fn generations(database: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+    let sql = "SELECT table_schema::text AS name FROM information_schema.tables
+               WHERE table_schema LIKE 'social%' AND table_name = 'accounts'";
+    let statement = Statement::from_string(DbBackend::Postgres, sql);
+    let rows = database.query_all_raw(statement).await?;
+    rows.iter().map(|row| row.try_get("", "name")).collect()
 }
 
 /// What the planner must know of tables that were filled quickly.
