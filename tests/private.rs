@@ -1,7 +1,7 @@
 //! Private accounts: who asks to follow, who is let in, and what others see.
 
-use serde_json::json;
 use sea_orm::{ConnectionTrait, Database};
+use serde_json::json;
 use testkit::{App, Person, Servers};
 
 use crate::examination::all_of_the_app_is_as_the_log_says;
