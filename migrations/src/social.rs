@@ -88,6 +88,8 @@ const TABLES: &str = "
         PRIMARY KEY (muter_id, muted_id)
     );";
 
+/// In the order in which folds write the tables: making an index that is there
+/// waits for a lock all the same.
 const INDEXES: &str = "
     CREATE INDEX IF NOT EXISTS accounts_handle ON {schema}.accounts (handle);
     CREATE INDEX IF NOT EXISTS posts_author ON {schema}.posts (author_id, id DESC);

@@ -291,7 +291,7 @@ impl Log {
             return self.at_a_position(receipt, intent.actor).await.map(Some);
         }
 
-        let append = self
+        let (append, actors_last) = self
             .prepare::<C>(own, aggregate, events, intent, sealer)
             .await?;
         let expected_version = append.expected_version;
@@ -314,7 +314,7 @@ impl Log {
             Outcome::Nothing { last } => Receipt {
                 aggregate,
                 version,
-                position: last,
+                position: last.or(actors_last),
                 appended: false,
                 again: false,
             },
@@ -382,6 +382,8 @@ impl Log {
         }
     }
 
+    /// Also where the actor is, where nothing is done in another partition: its
+    /// receipt says the same ever after.
     async fn prepare<C: Command>(
         &self,
         own: Versioned<<C::Decider as Decider>::State>,
@@ -389,7 +391,7 @@ impl Log {
         mut events: Vec<<C::Decider as Decider>::Event>,
         intent: &Intent,
         sealer: &dyn Sealer,
-    ) -> Result<Append, ExecuteError<C::Error>> {
+    ) -> Result<(Append, Option<Position>), ExecuteError<C::Error>> {
         let partition = self.partition_of(&aggregate);
         let personal: Vec<_> = events.iter_mut().flat_map(|e| e.personal()).collect();
         if !personal.is_empty() {
@@ -417,17 +419,21 @@ impl Log {
             };
             entries.push(envelope.to_bytes()?);
         }
+        let at_home = self.partition_of_account(intent.actor) == partition;
+        let actors_last = match entries.is_empty() && !at_home {
+            true => self.last_position(intent.actor).await?,
+            false => None,
+        };
         let receipt = match intent.key {
             None => None,
             Some(key) => Some(ReceiptToKeep {
                 key: self.inner.keys.receipt(partition, key.hash),
                 fingerprint: key.fingerprint,
                 lifetime: key.lifetime,
-                payload: kernel::encode(&Payload::new(aggregate, version))?,
+                payload: kernel::encode(&Payload::new(aggregate, version).at(actors_last))?,
             }),
         };
-        let at_home = self.partition_of_account(intent.actor) == partition;
-        Ok(Append {
+        let append = Append {
             partition,
             states_key: self
                 .inner
@@ -439,7 +445,8 @@ impl Log {
             last_key: at_home.then(|| self.inner.keys.last(partition, intent.actor)),
             receipt,
             events: entries,
-        })
+        };
+        Ok((append, actors_last))
     }
 }
 

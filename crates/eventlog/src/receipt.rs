@@ -84,11 +84,30 @@ fn fold(bytes: &[u8]) -> u128 {
 /// as kind, id and member, and its version. A list, since names would be a
 /// fifth of a receipt's memory.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Payload(Kind, Uuid, Option<Uuid>, u64);
+pub(crate) struct Payload(
+    Kind,
+    Uuid,
+    Option<Uuid>,
+    u64,
+    /// Where nothing was done in another partition than the actor's: the actor's
+    /// last position then, which the receipt's own partition does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    Option<Position>,
+);
 
 impl Payload {
     pub fn new(aggregate: AggregateId, version: u64) -> Self {
-        Self(aggregate.kind, aggregate.id, aggregate.member, version)
+        Self(
+            aggregate.kind,
+            aggregate.id,
+            aggregate.member,
+            version,
+            None,
+        )
+    }
+
+    pub fn at(self, actors_last: Option<Position>) -> Self {
+        Self(self.0, self.1, self.2, self.3, actors_last)
     }
 }
 
@@ -110,11 +129,12 @@ pub(crate) fn parse_receipt(
     let last = parse_entry_id(partition, last.ok_or_else(damaged)?);
     let appended = !first.ok_or_else(damaged)?.is_empty();
     let payload = parts.next().ok_or_else(damaged)?;
-    let Payload(kind, id, member, version) = kernel::decode(payload).map_err(|_| damaged())?;
+    let Payload(kind, id, member, version, actors_last) =
+        kernel::decode(payload).map_err(|_| damaged())?;
     Ok(Some(Receipt {
         aggregate: AggregateId { kind, id, member },
         version,
-        position: last,
+        position: last.or(actors_last),
         appended,
         again: true,
     }))

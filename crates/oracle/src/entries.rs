@@ -90,6 +90,8 @@ pub struct Event {
     pub version: u64,
     pub recorded_at: i64,
     pub actor: Uuid,
+    /// The request that it came of.
+    pub correlation: Uuid,
     /// Hash of the idempotency key in its scope, and the body's fingerprint.
     pub receipt: Option<(u128, u64)>,
     pub data: Value,
@@ -204,6 +206,7 @@ fn event(position: Position, bytes: &[u8]) -> Result<Event, String> {
         version: at(3).unsigned().ok_or_else(|| wrong("version"))?,
         recorded_at: at(4).signed().ok_or_else(|| wrong("time"))?,
         actor: actor.ok_or_else(|| wrong("actor"))?,
+        correlation: at(6).uuid().ok_or_else(|| wrong("correlation"))?,
         receipt,
         data: Value::read(data).map_err(|why| format!("its data: {why}"))?,
     })

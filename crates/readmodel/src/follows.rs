@@ -67,7 +67,16 @@ impl Fold {
         tables: &Tables<'_>,
         counters: &mut Counters,
     ) -> Result<(), ReadError> {
-        self.requests.write(transaction, tables, &REQUESTS).await?;
+        self.write_edges(transaction, tables, counters).await?;
+        self.requests.write(transaction, tables, &REQUESTS).await
+    }
+
+    async fn write_edges(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        tables: &Tables<'_>,
+        counters: &mut Counters,
+    ) -> Result<(), ReadError> {
         if self.edges.is_empty() {
             return Ok(());
         }

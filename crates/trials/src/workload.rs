@@ -1,5 +1,5 @@
-//! What clients do, drawn from a seed: publish, reply, like, follow, edit,
-//! delete, register, read. It refuses to send anything.
+//! What clients do, drawn from a seed: publish, reply, like, follow, let in, block,
+//! mute, edit, delete, register, read. It refuses to send anything.
 
 use kernel::Uuid;
 use rand::{RngExt, seq::IndexedRandom};
@@ -36,7 +36,10 @@ impl Posts {
         if request.path == "/v1/posts" && answer.status == 201 {
             self.0.extend(answer.id.map(|id| (id, account)));
         }
-        if request.method == "DELETE" && !request.path.ends_with("like") {
+        if request.method == "DELETE"
+            && request.path.starts_with("/v1/posts/")
+            && !request.path.ends_with("like")
+        {
             self.0
                 .retain(|(id, _)| !request.path.ends_with(&id.to_string()));
         }
@@ -101,6 +104,13 @@ pub fn draw(load: &Load, who: usize, turn: u64, random: &mut ChaCha8Rng) -> Oper
         }
         write("POST", "/v1/posts".into(), Some(body))
     };
+    let edge = |method: &str, random: &mut ChaCha8Rng, edge: &str| {
+        write(
+            method,
+            format!("/v1/accounts/{}/{edge}", other(random)),
+            None,
+        )
+    };
     let posts = load.posts.lock();
     let (any, own) = (posts.any(random), posts.of(account, random));
     drop(posts);
@@ -108,26 +118,27 @@ pub fn draw(load: &Load, who: usize, turn: u64, random: &mut ChaCha8Rng) -> Oper
         (0..10, Some(post), _) => publish("a reply", Some(post)),
         (10..28, Some(post), _) => write("PUT", format!("/v1/posts/{post}/like"), None),
         (28..34, Some(post), _) => write("DELETE", format!("/v1/posts/{post}/like"), None),
-        (34..42, ..) => write(
-            "PUT",
-            format!("/v1/accounts/{}/follow", other(random)),
-            None,
-        ),
-        (42..46, ..) => write(
-            "DELETE",
-            format!("/v1/accounts/{}/follow", other(random)),
-            None,
-        ),
+        (34..42, ..) => edge("PUT", random, "follow"),
+        (42..46, ..) => edge("DELETE", random, "follow"),
         (46..53, _, Some(post)) => {
             let body = json!({"text": format!("edited {key}")});
             write("PATCH", format!("/v1/posts/{post}"), Some(body))
         }
         (53..57, _, Some(post)) => write("DELETE", format!("/v1/posts/{post}"), None),
         (57..59, ..) => {
-            let body = json!({"bio": format!("changed by {key}")});
+            let private = random.random_range(0..3) == 0;
+            let body = json!({"bio": format!("changed by {key}"), "private": private});
             write("PATCH", "/v1/accounts/me".into(), Some(body))
         }
-        (59..72, ..) => read("/v1/timelines/home?limit=20".into()),
+        (59..61, ..) => edge("PUT", random, "block"),
+        (61..63, ..) => edge("DELETE", random, "block"),
+        (63..64, ..) => edge("PUT", random, "mute"),
+        (64..65, ..) => edge("DELETE", random, "mute"),
+        (65..67, ..) => {
+            let path = format!("/v1/accounts/me/followers/{}", other(random));
+            write("PUT", path, None)
+        }
+        (67..72, ..) => read("/v1/timelines/home?limit=20".into()),
         (72..76, Some(post), _) => read(format!("/v1/posts/{post}")),
         (76..78, ..) => read("/v1/timelines/local".into()),
         _ => publish("a post", None),
