@@ -1,12 +1,19 @@
 """What schemathesis is told beside the contract.
 
 Its check `positive_data_acceptance` wants every request that fits the schemas to be
-taken. Some fit and cannot be: what they mean depends on requests before. Here those are
-told by the problem's code, one by one; whatever else is refused is a failure.
+taken. Some fit and cannot be: what they mean depends on requests before. It only knows
+statuses, so `schemathesis.toml` allows those of such refusals, and here they are told by
+the problem's code, one by one; whatever else is refused is a failure.
+
+SIGN_IN_AS names the account that requests are made as; with SIGN_IN_FOR_EACH each gets
+a session of its own, which it may end.
 """
 
+import itertools
+import os
 import re
 
+import requests
 import schemathesis
 
 # Fits the schema, and
@@ -59,3 +66,28 @@ def refused_for_what_it_means_alone(ctx, response, case):
     if pointers and pointers <= POINTERS:
         return
     assert code in MEANT or breaks_a_pattern(case), f"what fits the schema is refused: {code}"
+
+
+# Access tokens live 15 minutes, and a run may take longer.
+SESSION_SECONDS = None if os.environ.get("SIGN_IN_FOR_EACH") else 300
+
+if os.environ.get("SIGN_IN_AS"):
+
+    @schemathesis.auth(refresh_interval=SESSION_SECONDS, retry_on=[])
+    class SignedIn:
+        turns = itertools.count()
+
+        def get(self, case, context):
+            url = context.operation.schema.get_base_url() + "/v1/sessions"
+            login = {"login": os.environ["SIGN_IN_AS"], "password": os.environ["PASSWORD"]}
+            answer = requests.post(url, json=login, timeout=10)
+            answer.raise_for_status()
+            return answer.json()
+
+        def set(self, case, session, context):
+            case.headers["Authorization"] = "Bearer " + session["access_token"]
+            # An id that is made up is nobody's: every other request names its own.
+            positive = case.meta is None or case.meta.generation.mode.is_positive
+            own = SESSION_SECONDS is None and positive and next(self.turns) % 2
+            if own and "session_id" in case.path_parameters:
+                case.path_parameters["session_id"] = session["session_id"]
