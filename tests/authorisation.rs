@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{App, Client, Person};
+use testkit::{App, Client, Person, secrets};
 use vault::{Role, Vault};
 
 /// What nobody but the owner and followers may read.
@@ -135,7 +135,16 @@ impl World {
         let mut body = self.document["components"]["schemas"][name]["example"].clone();
         if name == "Registration" {
             body["handle"] = unique.into();
-            body["email"] = format!("{unique}@example.org").into();
+        }
+        // What is taken is marked; what is refused may be.
+        for (field, marked) in [
+            ("email", secrets::email(unique)),
+            ("password", secrets::password(unique)),
+            ("new_password", secrets::password(unique)),
+        ] {
+            if body.get(field).is_some() {
+                body[field] = marked.into();
+            }
         }
         if name == "NewPost" {
             body = json!({"text": "a post"});

@@ -4,7 +4,7 @@ use api::LimitSettings;
 use reqwest::Method;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
-use testkit::{Answer, App, Client, Person, Servers, until};
+use testkit::{Answer, App, Client, Person, Servers, secrets, until};
 
 /// How long an ended session may still be let in elsewhere.
 const FINAL_SECONDS: u64 = 5;
@@ -233,7 +233,7 @@ async fn a_new_password_signs_out_everywhere_else() {
             client.send(Method::PUT, path, Some(body), &[]).await
         }
     };
-    let wrong = change("a wrong password", "a new password").await;
+    let wrong = change("a wrong password", &secrets::password("a new one")).await;
     let wrong = wrong.problem(403, "wrong_password");
     assert_eq!(wrong.text("/errors/0/pointer"), "/current_password");
     change(&ada.password, "short")
@@ -244,7 +244,9 @@ async fn a_new_password_signs_out_everywhere_else() {
         .await
         .expect(200);
 
-    change(&ada.password, "a new password").await.expect(204);
+    change(&ada.password, &secrets::password("a new one"))
+        .await
+        .expect(204);
     ada.client.get("/v1/sessions").await.expect(200);
     let ended = client(&app, &elsewhere).get("/v1/sessions").await;
     ended.problem(401, "session_ended");
@@ -254,7 +256,7 @@ async fn a_new_password_signs_out_everywhere_else() {
     let old = json!({"login": ada.handle, "password": ada.password});
     let old = app.client().post("/v1/sessions", old).await;
     old.problem(401, "invalid_credentials");
-    let new = json!({"login": ada.handle, "password": "a new password"});
+    let new = json!({"login": ada.handle, "password": secrets::password("a new one")});
     app.client().post("/v1/sessions", new).await.expect(201);
 }
 
@@ -366,7 +368,8 @@ async fn one_address_tries_only_so_many_accounts_and_registers_only_so_many() {
     let mut statuses = Vec::new();
     for number in 0..7 {
         let body = json!({
-            "email": format!("{number}@example.org"), "password": "long enough",
+            "email": secrets::email(&number.to_string()),
+            "password": secrets::password("anybody"),
         });
         let registered = app.client().post("/v1/accounts", body).await;
         statuses.push(registered.status.as_u16());
@@ -381,7 +384,7 @@ async fn a_thief_with_a_token_cannot_guess_the_password_by_changing_it() {
     let mut statuses = Vec::new();
     for number in 0..5 {
         let body = json!({
-            "current_password": format!("guess {number}"), "new_password": "a new password",
+            "current_password": format!("guess {number}"), "new_password": secrets::password("a new one"),
         });
         let path = "/v1/accounts/me/password";
         let changed = ada.client.send(Method::PUT, path, Some(body), &[]).await;
@@ -401,7 +404,8 @@ async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
     );
     let credentials = vault.by_account(account).await.unwrap().unwrap();
     let old = credentials.password_hash.unwrap();
-    let body = json!({"current_password": ada.password, "new_password": "a new password"});
+    let body =
+        json!({"current_password": ada.password, "new_password": secrets::password("a new one")});
     let path = "/v1/accounts/me/password";
     let changed = ada.client.send(Method::PUT, path, Some(body), &[]).await;
     changed.expect(204);
@@ -414,7 +418,7 @@ async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
         .replace_password_hash(account, &old, "a rehash of the old one")
         .await
         .unwrap();
-    let body = json!({"login": ada.handle, "password": "a new password"});
+    let body = json!({"login": ada.handle, "password": secrets::password("a new one")});
     app.client().post("/v1/sessions", body).await.expect(201);
 }
 
