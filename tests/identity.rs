@@ -272,6 +272,36 @@ async fn a_service_does_what_its_token_says_until_it_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_counts_only_where_it_is_for() {
+    let servers = Servers::shared().await;
+    let folder = tempdir().unwrap();
+    let here = Running::serve(&servers, folder.path()).await;
+    // The same key, the same issuer.
+    let mut environment = process::environment(&servers);
+    environment.push(("TOKEN_AUDIENCE", "another-api".into()));
+    let there = Running::start(&["serve"], &environment, folder.path(), "documentation").await;
+    let ada = Client::new(here.api.clone()).register("ada").await;
+    ada.client.get("/v1/sessions").await.expect(200);
+    let (here, there) = (Client::new(here.api.clone()), Client::new(there.api.clone()));
+    let signed_in = sign_in(&there, &ada, &ada.password, None).await;
+    let foreign = signed_in.expect(201).text("/access_token");
+    let own = sign_in(&here, &ada, &ada.password, None).await;
+    let own = own.expect(201).text("/access_token");
+    for (client, token, counts) in [
+        (&here, &own, true),
+        (&there, &foreign, true),
+        (&here, &foreign, false),
+        (&there, &own, false),
+    ] {
+        let answer = client.clone().with_token(token.clone()).get("/v1/sessions").await;
+        match counts {
+            true => answer.expect(200),
+            false => answer.problem(401, "invalid_token"),
+        };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_without_the_scope_is_refused() {
     let app = App::start().await;
     let made = vault(&app)

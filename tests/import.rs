@@ -135,6 +135,7 @@ async fn compare_homes(expected: &Expected, client: &Client, step: usize, limit:
     let secret = testkit::secrets::TOKEN_SECRET.as_bytes().to_vec();
     let tokens = api::Tokens::new(api::TokenSettings {
         issuer: "headwater".into(),
+        audience: "headwater".into(),
         signing: api::SigningKey::Secret(secret),
         accepted: Vec::new(),
     })

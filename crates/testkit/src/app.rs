@@ -79,6 +79,7 @@ impl App {
         };
         let tokens = TokenSettings {
             issuer: "headwater".into(),
+            audience: "headwater".into(),
             signing: SigningKey::Secret(TOKEN_SECRET.into()),
             accepted: Vec::new(),
         };
