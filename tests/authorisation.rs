@@ -17,7 +17,7 @@ const ROLES: [&str; 5] = ["anonymous", "owner", "follower", "stranger", "operato
 /// `{handle}` and `{session_id}` are its owner's. Bodies are the contract's
 /// examples, so that a secret in one is a wrong one.
 #[rustfmt::skip]
-const TABLE: [(&str, [u16; 5]); 48] = [
+const TABLE: [(&str, [u16; 5]); 49] = [
     // For all.
     ("getTokenKeys", [200; 5]),
     ("getLiveness", [200; 5]),
@@ -72,6 +72,7 @@ const TABLE: [(&str, [u16; 5]); 48] = [
     ("endSession", [401, 204, 404, 404, 404]),
     // Operators'.
     ("listProjections", [401, 403, 403, 403, 200]),
+    ("endAccountSessions", [401, 403, 403, 403, 204]),
 ];
 
 struct World {

@@ -282,7 +282,10 @@ async fn a_token_counts_only_where_it_is_for() {
     let there = Running::start(&["serve"], &environment, folder.path(), "documentation").await;
     let ada = Client::new(here.api.clone()).register("ada").await;
     ada.client.get("/v1/sessions").await.expect(200);
-    let (here, there) = (Client::new(here.api.clone()), Client::new(there.api.clone()));
+    let (here, there) = (
+        Client::new(here.api.clone()),
+        Client::new(there.api.clone()),
+    );
     let signed_in = sign_in(&there, &ada, &ada.password, None).await;
     let foreign = signed_in.expect(201).text("/access_token");
     let own = sign_in(&here, &ada, &ada.password, None).await;
@@ -293,7 +296,11 @@ async fn a_token_counts_only_where_it_is_for() {
         (&here, &foreign, false),
         (&there, &own, false),
     ] {
-        let answer = client.clone().with_token(token.clone()).get("/v1/sessions").await;
+        let answer = client
+            .clone()
+            .with_token(token.clone())
+            .get("/v1/sessions")
+            .await;
         match counts {
             true => answer.expect(200),
             false => answer.problem(401, "invalid_token"),

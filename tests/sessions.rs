@@ -6,6 +6,8 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use testkit::{Answer, App, Client, Person, Servers, secrets, until};
 
+use crate::process::{environment, run};
+
 /// How long an ended session may still be let in elsewhere.
 const FINAL_SECONDS: u64 = 5;
 
@@ -198,6 +200,90 @@ async fn one_ends_ones_own_sessions_elsewhere() {
     let ended = ada.client.get("/v1/sessions").await;
     ended.problem(401, "session_ended");
     assert_eq!(sessions(&bob.client).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_sign_accounts_out_on_every_process() {
+    let app = App::start().await;
+    let other = App::on(app.servers.clone()).await;
+    let (ada, bob, eve) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+        app.client().register("eve").await,
+    );
+    let vault = vault::Vault::new(app.database.clone());
+    let operator = kernel::AccountId(eve.id.parse().unwrap());
+    let granted = vault.grant(operator, vault::Role::Operator, "a test").await;
+    assert!(granted.unwrap());
+    let everywhere_out = async |sessions: &[&Answer]| {
+        for session in sessions {
+            for app in [&app, &other] {
+                let client = client(app, session);
+                until("every process knows", FINAL_SECONDS, || async {
+                    let answer = client.get("/v1/sessions").await;
+                    answer.status == 401 && answer.body["code"] == "session_ended"
+                })
+                .await;
+            }
+            refresh(&other, &session.text("/refresh_token"))
+                .await
+                .problem(401, "session_ended");
+        }
+    };
+
+    // Over the API: at once where it was asked.
+    let (one, two) = (
+        sign_in(&app, &ada, "one").await,
+        sign_in(&other, &ada, "two").await,
+    );
+    let path = format!("/v1/operations/accounts/{}/sessions", ada.id);
+    eve.client.delete(&path).await.expect(204);
+    let ended = client(&app, &one).get("/v1/sessions").await;
+    ended.problem(401, "session_ended");
+    everywhere_out(&[&one, &two]).await;
+    let nobody = format!(
+        "/v1/operations/accounts/{}/sessions",
+        crate::accounts::uuid()
+    );
+    eve.client.delete(&nobody).await.problem(404, "not_found");
+
+    // From the command line.
+    let again = sign_in(&app, &ada, "again").await;
+    let (settings, folder) = (environment(&app.servers), tempfile::tempdir().unwrap());
+    let arguments = [
+        "accounts",
+        "sign-out",
+        &ada.handle,
+        "--reason",
+        "a stolen telephone",
+    ];
+    let done = run(&arguments, &settings, folder.path()).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(
+        done.err.contains("signed out of 1 sessions"),
+        "{}",
+        done.err
+    );
+    everywhere_out(&[&again]).await;
+
+    // Nobody else is, and the owner may come back.
+    bob.client.get("/v1/sessions").await.expect(200);
+    let back = sign_in(&app, &ada, "back").await;
+    client(&other, &back).get("/v1/sessions").await.expect(200);
+    // Who did it, and to whom, stands in the log.
+    let arguments = ["tail", "-o", "start", "-e", "-t", "OperatorActed"];
+    let told = run(&arguments, &settings, folder.path()).await.out;
+    let told: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for event in &told {
+        assert_eq!(event["data"]["action"], "accounts sign-out");
+        assert_eq!(event["data"]["target"], ada.id);
+    }
+    assert_eq!(told[0]["data"]["operator"], eve.id);
+    assert_eq!(told[1]["data"]["reason"], "a stolen telephone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

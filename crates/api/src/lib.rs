@@ -7,6 +7,7 @@ mod follows;
 mod health;
 mod likes;
 mod operations;
+mod operators;
 mod passwords;
 mod posts;
 mod registration;

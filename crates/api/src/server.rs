@@ -11,9 +11,9 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     accounts::AccountsApi, assembly, emails::EmailsApi, follows::FollowsApi, health::HealthApi,
-    likes::LikesApi, limits::LimitsApi, operations::OperationsApi, passwords::PasswordsApi,
-    posts::PostsApi, second_factors::SecondFactorsApi, services::Services, sessions::SessionsApi,
-    timelines::TimelinesApi,
+    likes::LikesApi, limits::LimitsApi, operations::OperationsApi, operators::OperatorsApi,
+    passwords::PasswordsApi, posts::PostsApi, second_factors::SecondFactorsApi, services::Services,
+    sessions::SessionsApi, timelines::TimelinesApi,
 };
 
 type Features = (
@@ -27,6 +27,7 @@ type Features = (
     FollowsApi,
     TimelinesApi,
     OperationsApi,
+    OperatorsApi,
     LimitsApi,
     HealthApi,
 );
@@ -44,6 +45,7 @@ fn features() -> Features {
         FollowsApi,
         TimelinesApi,
         OperationsApi,
+        OperatorsApi,
         LimitsApi,
         HealthApi,
     )

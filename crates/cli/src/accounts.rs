@@ -15,7 +15,7 @@ use crate::{node::Node, operator, settings::Settings};
 #[derive(Args)]
 #[command(after_help = "Examples:
   headwater accounts grant ada operator
-  headwater accounts revoke ada operator")]
+  headwater accounts sign-out ada")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -27,6 +27,8 @@ enum Command {
     Grant(Change),
     /// Take a role back, on every process at once
     Revoke(Change),
+    /// End all sessions of an account, on every process within seconds
+    SignOut(SignOut),
 }
 
 #[derive(Args)]
@@ -40,6 +42,20 @@ struct Change {
     /// The account's handle
     handle: String,
     role: RoleName,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater accounts sign-out ada
+  headwater accounts sign-out ada --reason 'a stolen telephone'
+
+Whoever knows the password may sign in again.")]
+struct SignOut {
+    /// The account's handle
+    handle: String,
+    /// Kept in the log, with your name
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,26 +77,43 @@ impl From<RoleName> for Role {
 
 pub async fn run(arguments: Arguments, settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
-    let (change, grants) = match arguments.command {
-        Command::Grant(change) => (change, true),
-        Command::Revoke(change) => (change, false),
-    };
-    let account = holder(&node, &change.handle).await?;
+    match arguments.command {
+        Command::Grant(change) => grant(&node, &change).await,
+        Command::Revoke(change) => revoke(&node, &change).await,
+        Command::SignOut(wanted) => sign_out(&node, &wanted).await,
+    }
+}
+
+async fn grant(node: &Node, change: &Change) -> anyhow::Result<()> {
+    let account = holder(node, &change.handle).await?;
     let (role, handle) = (Role::from(change.role), &change.handle);
     let target = format!("{} {account}", role.name());
-    if grants {
-        operator::record(&node, "accounts grant", &target, None).await?;
-        match node.vault.grant(account, role, &operator::name()).await? {
-            true => eprintln!("{handle} has the role {} from now on", role.name()),
-            false => eprintln!("{handle} had the role {} already", role.name()),
-        }
-    } else {
-        operator::record(&node, "accounts revoke", &target, None).await?;
-        match node.vault.revoke(account, role).await? {
-            true => eprintln!("{handle} has the role {} no more", role.name()),
-            false => eprintln!("{handle} did not have the role {}", role.name()),
-        }
+    operator::record(node, "accounts grant", &target, None).await?;
+    match node.vault.grant(account, role, &operator::name()).await? {
+        true => eprintln!("{handle} has the role {} from now on", role.name()),
+        false => eprintln!("{handle} had the role {} already", role.name()),
     }
+    Ok(())
+}
+
+async fn revoke(node: &Node, change: &Change) -> anyhow::Result<()> {
+    let account = holder(node, &change.handle).await?;
+    let (role, handle) = (Role::from(change.role), &change.handle);
+    let target = format!("{} {account}", role.name());
+    operator::record(node, "accounts revoke", &target, None).await?;
+    match node.vault.revoke(account, role).await? {
+        true => eprintln!("{handle} has the role {} no more", role.name()),
+        false => eprintln!("{handle} did not have the role {}", role.name()),
+    }
+    Ok(())
+}
+
+async fn sign_out(node: &Node, wanted: &SignOut) -> anyhow::Result<()> {
+    let account = holder(node, &wanted.handle).await?;
+    let (target, reason) = (account.to_string(), wanted.reason.as_deref());
+    operator::record(node, "accounts sign-out", &target, reason).await?;
+    let ended = node.vault.end_all_sessions(account).await?.len();
+    eprintln!("{} is signed out of {ended} sessions", wanted.handle);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use kernel::AccountId;
 use sea_orm::sqlx::{self, Postgres, Row, Transaction};
 use sha2::{Digest, Sha256};
 
-use crate::{Email, Vault, VaultError};
+use crate::{Email, Vault, VaultError, sessions::end_all};
 
 /// 50 bits: what five tries, ten minutes and some hundred resends cannot guess.
 const CODE_CHARACTERS: usize = 10;
@@ -157,16 +157,9 @@ impl Vault {
             .execute(&mut *transaction)
             .await?;
         mark_verified(&mut transaction, account, &email.folded()).await?;
-        let ended = sqlx::query(
-            "UPDATE vault.sessions SET ended_at = now()
-             WHERE account_id = $1 AND ended_at IS NULL RETURNING id",
-        )
-        .bind(account.0)
-        .fetch_all(&mut *transaction)
-        .await?;
+        let ended = end_all(&mut transaction, account).await?;
         transaction.commit().await?;
-        let ended = ended.iter().map(|row| row.try_get("id"));
-        Ok(Some(ended.collect::<sqlx::Result<_>>()?))
+        Ok(Some(ended))
     }
 }
 
