@@ -141,6 +141,64 @@ async fn a_forgotten_password_is_replaced_by_whoever_reads_the_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_little_more_than_a_name_is_refused() {
+    let app = App::start().await;
+    let stranger = app.client();
+    let refused = |answer: Answer, pointer: &str| {
+        let answer = answer.problem(422, "invalid_field");
+        assert_eq!(answer.body["errors"][0]["pointer"], pointer);
+        let detail = answer.text("/errors/0/detail");
+        assert!(detail.contains("guessed first"), "{detail}");
+    };
+    let register = |password: &str| {
+        let email = secrets::email("countess.lovelace");
+        let body = json!({"handle": "augusta_ada", "email": email, "password": password});
+        stranger.post("/v1/accounts", body)
+    };
+    for weak in [
+        "Headwater1815",
+        "augusta_ada",
+        "AugustaAda!!",
+        "countess.lovelace",
+        "lovelace1815",
+    ] {
+        refused(register(weak).await, "/password");
+    }
+    let password = secrets::password("augusta_ada of headwater");
+    let registered = register(&password).await.expect(201);
+    let me = stranger
+        .clone()
+        .with_token(registered.text("/session/access_token"));
+    app.settle().await;
+
+    let change = |new: &str| {
+        let body = json!({"current_password": password, "new_password": new});
+        put(&me, "/v1/accounts/me/password", body)
+    };
+    refused(change("augusta-ada-1815").await, "/new_password");
+    refused(change("countess.lovelace").await, "/new_password");
+
+    let email = secrets::email("countess.lovelace");
+    app.mailed_code(&email).await;
+    let asked = stranger.post("/v1/password-resets", json!({"email": email}));
+    asked.await.expect(204);
+    let code = app.mailed_code(&email).await;
+    let reset = |code: &str, new: &str| {
+        let body = json!({"email": email, "one_time_code": code, "new_password": new});
+        stranger.post("/v1/password-resets/completion", body)
+    };
+    // Whoever has no code does not learn whose the address is.
+    reset("00000-00000", "augusta-ada-1815")
+        .await
+        .problem(403, "invalid_code");
+    refused(reset(&code, "augusta-ada-1815").await, "/new_password");
+    let long = secrets::password("augusta ada, a countess");
+    reset(&code, &long).await.expect(204);
+    let body = json!({"login": "augusta_ada", "password": long});
+    stranger.post("/v1/sessions", body).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_factor_is_asked_for_and_no_code_counts_twice() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;

@@ -60,6 +60,16 @@ pub enum Drawn {
     NotNeeded,
 }
 
+/// What a code for another password gives.
+pub enum Reset {
+    /// These sessions were ended.
+    Done(Vec<kernel::Uuid>),
+    /// The code is right, and the password is not taken.
+    NotTaken,
+    /// The code is wrong.
+    Wrong,
+}
+
 impl Vault {
     /// A new code for the account's address; the one before counts no more.
     pub async fn draw_code(
@@ -127,14 +137,15 @@ impl Vault {
     }
 
     /// Takes another password of whoever has the code, and ends all sessions of
-    /// the account; returns which, or none where the code is wrong. It takes as
-    /// long where nobody has `email`.
+    /// the account. It takes as long where nobody has `email`. Without a hash the
+    /// code counts on: the password is one that the account must not have, which
+    /// nobody learns who has no code.
     pub async fn reset_password(
         &self,
         email: &Email,
         code: &str,
-        password_hash: &str,
-    ) -> Result<Option<Vec<kernel::Uuid>>, VaultError> {
+        password_hash: Option<&str>,
+    ) -> Result<Reset, VaultError> {
         let mut transaction = self.begin().await?;
         let row = sqlx::query("SELECT account_id FROM vault.credentials WHERE email_folded = $1")
             .bind(email.folded())
@@ -148,8 +159,12 @@ impl Vault {
         if sent_to.as_deref() != Some(&email.folded()) {
             // The try counts.
             transaction.commit().await?;
-            return Ok(None);
+            return Ok(Reset::Wrong);
         }
+        let Some(password_hash) = password_hash else {
+            transaction.rollback().await?;
+            return Ok(Reset::NotTaken);
+        };
         // Sessions that begin now wait for this row.
         sqlx::query("UPDATE vault.credentials SET password_hash = $2 WHERE account_id = $1")
             .bind(account.0)
@@ -159,7 +174,7 @@ impl Vault {
         mark_verified(&mut transaction, account, &email.folded()).await?;
         let ended = end_all(&mut transaction, account).await?;
         transaction.commit().await?;
-        Ok(Some(ended))
+        Ok(Reset::Done(ended))
     }
 }
 

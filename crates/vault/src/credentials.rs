@@ -71,6 +71,11 @@ impl Email {
     pub fn folded(&self) -> String {
         self.0.to_lowercase()
     }
+
+    /// What stands before the host.
+    pub fn local_part(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(name, _)| name)
+    }
 }
 
 impl FromStr for Email {
