@@ -287,6 +287,120 @@ async fn operators_sign_accounts_out_on_every_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_in_to_a_suspended_account_until_it_is_restored() {
+    let app = App::start().await;
+    let other = App::on(app.servers.clone()).await;
+    let ada = app.client().register("ada").await;
+    let bob = app.client().register("bob").await;
+    app.mailed_code(&ada.email).await;
+    let session = sign_in(&app, &ada, "one").await;
+    // A code for another password, drawn before, and a tool's token of no session.
+    let forgotten = json!({"email": ada.email});
+    let stranger = app.client();
+    let asked = stranger.post("/v1/password-resets", forgotten.clone());
+    asked.await.expect(204);
+    let code = app.mailed_code(&ada.email).await;
+    let (settings, folder) = (environment(&app.servers), tempfile::tempdir().unwrap());
+    let headwater = async |arguments: &[&str]| run(arguments, &settings, folder.path()).await;
+    let tool = headwater(&["token", &ada.handle]).await;
+    let tool = other.client().with_token(tool.out.trim().to_owned());
+    tool.get("/v1/sessions").await.expect(200);
+    let attempt = async |password: &str| {
+        let body = json!({"login": ada.handle, "password": password});
+        app.client().post("/v1/sessions", body).await
+    };
+    let without_id = |answer: Answer| {
+        let mut body = answer.problem(401, "invalid_credentials").body;
+        body.as_object_mut().unwrap().remove("request_id");
+        body
+    };
+    let wrong_before = without_id(attempt("a wrong one").await);
+
+    let reason = "sends advertisements";
+    let done = headwater(&["accounts", "suspend", &ada.handle, "--reason", reason]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    // Registering was a session too.
+    assert!(
+        done.err.contains("signed out of 2 sessions"),
+        "{}",
+        done.err
+    );
+    let devices = [client(&app, &session), client(&other, &session), tool];
+    for device in &devices {
+        until("every process knows", FINAL_SECONDS, || async {
+            let answer = device.get("/v1/sessions").await;
+            answer.status == 401 && answer.body["code"] == "session_ended"
+        })
+        .await;
+    }
+    refresh(&other, &session.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+    attempt(&ada.password)
+        .await
+        .problem(403, "account_suspended");
+    // Whoever does not know the password learns nothing.
+    assert_eq!(without_id(attempt("a wrong one").await), wrong_before);
+    let new = secrets::password("another one");
+    let reset = json!({"email": ada.email, "one_time_code": code, "new_password": new});
+    let reset = stranger.post("/v1/password-resets/completion", reset);
+    reset.await.problem(403, "invalid_code");
+    let asked = stranger.post("/v1/password-resets", forgotten);
+    asked.await.expect(204);
+    let token = headwater(&["token", &ada.handle]).await;
+    assert_eq!(token.status, 1);
+    assert!(token.err.contains(reason), "{}", token.err);
+    let again = headwater(&["accounts", "suspend", &ada.handle, "--reason", "again"]).await;
+    assert!(again.err.contains("already"), "{}", again.err);
+    bob.client.get("/v1/sessions").await.expect(200);
+
+    let done = headwater(&["accounts", "restore", &ada.handle]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    let back = sign_in(&app, &ada, "back").await;
+    client(&app, &back).get("/v1/sessions").await.expect(200);
+    // What was ended stays so.
+    refresh(&app, &session.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+    let old = client(&other, &session).get("/v1/sessions").await;
+    old.problem(401, "session_ended");
+    let told = headwater(&["tail", "-o", "start", "-e", "-t", "OperatorActed"]).await;
+    let told: Vec<Value> = told
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let actions: Vec<_> = told.iter().map(|event| &event["data"]["action"]).collect();
+    assert_eq!(
+        actions,
+        ["accounts suspend", "accounts suspend", "accounts restore"]
+    );
+    assert_eq!(told[0]["data"]["target"], ada.id);
+    assert_eq!(told[0]["data"]["reason"], reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_begins_while_its_account_is_barred_does_not() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let account = kernel::AccountId(ada.id.parse().unwrap());
+    let (vault, device) = (
+        vault::Vault::new(app.database.clone()),
+        vault::Device::default(),
+    );
+    // The password was right a moment ago.
+    let begin = || vault.begin_session(account, &device, None, false);
+    let (barred, racing) = tokio::join!(vault.bar(account, "a test"), begin());
+    racing.unwrap();
+    assert!(barred.unwrap().is_some());
+    assert!(begin().await.unwrap().is_none());
+    assert!(vault.sessions(account).await.unwrap().is_empty());
+    assert!(vault.unbar(account).await.unwrap());
+    assert!(!vault.unbar(account).await.unwrap());
+    assert!(begin().await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_has_a_hundred_sessions_and_the_oldest_gives_way() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;

@@ -121,9 +121,7 @@ fn look_at(request: &Request) -> Looked {
             Looked::Refused(Code::TokenExpired, "Refresh it: POST /v1/sessions/refresh.")
         }
         Err(TokenError::Invalid) => Looked::Refused(Code::InvalidToken, "Sign in again."),
-        Ok(claims) if ended.has(claims.session) => {
-            Looked::Refused(Code::SessionEnded, "Sign in again.")
-        }
+        Ok(claims) if ended.has(&claims) => Looked::Refused(Code::SessionEnded, "Sign in again."),
         Ok(claims) => Looked::Somebody(Authenticated {
             account: claims.account,
             session: claims.session,

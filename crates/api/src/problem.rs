@@ -67,6 +67,8 @@ codes! {
     SecondFactorRequired = "second_factor_required", UNAUTHORIZED, "The second factor is missing";
     WrongPassword = "wrong_password", FORBIDDEN, "The password is wrong";
     InvalidCode = "invalid_code", FORBIDDEN, "The one-time code does not count";
+    /// Told to those alone who know its password.
+    AccountSuspended = "account_suspended", FORBIDDEN, "The account is suspended";
     Forbidden = "forbidden", FORBIDDEN, "This is not allowed";
     NotFound = "not_found", NOT_FOUND, "There is no such thing";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";

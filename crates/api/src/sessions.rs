@@ -193,7 +193,8 @@ impl SessionsApi {
     /// With a handle or an e-mail address. Nobody learns whether an account
     /// exists: an unknown one and a wrong password give the same answer. After some
     /// wrong ones from the same address, 429 says when to try again. Where the account
-    /// has a second factor, the right password alone gives `second_factor_required`.
+    /// has a second factor, the right password alone gives `second_factor_required`;
+    /// where it is suspended, the right password gives `account_suspended`.
     #[oai(path = "/sessions", method = "post", operation_id = "signIn")]
     async fn sign_in(
         &self,
@@ -400,6 +401,10 @@ async fn sign_in(
     let state = services.log.state::<Accounts>(Accounts::id(id)).await?;
     if state.state.standing != Standing::Registered {
         return Err(wrong());
+    }
+    if services.vault.barred(id).await?.is_some() {
+        let detail = "Nobody signs in to it until an operator restores it.";
+        return Err(Problem::new(Code::AccountSuspended, detail));
     }
     let asked = services.vault.second_factor(id).await?.enabled;
     if asked {

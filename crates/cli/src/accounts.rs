@@ -12,10 +12,14 @@ use vault::Role;
 
 use crate::{node::Node, operator, settings::Settings};
 
+/// Of a reason that is kept.
+const REASON_CHARACTERS_MAX: usize = 500;
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   headwater accounts grant ada operator
-  headwater accounts sign-out ada")]
+  headwater accounts sign-out ada
+  headwater accounts suspend ada --reason 'sends advertisements'")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +33,10 @@ enum Command {
     Revoke(Change),
     /// End all sessions of an account, on every process within seconds
     SignOut(SignOut),
+    /// Let nobody sign in to an account, and end its sessions
+    Suspend(Suspend),
+    /// Let people sign in to a suspended account again
+    Restore(Restore),
 }
 
 #[derive(Args)]
@@ -51,6 +59,32 @@ struct Change {
 
 Whoever knows the password may sign in again.")]
 struct SignOut {
+    /// The account's handle
+    handle: String,
+    /// Kept in the log, with your name
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater accounts suspend ada --reason 'sends advertisements'
+  headwater accounts restore ada
+
+Its tokens stop counting on every process within seconds. What it wrote stays.")]
+struct Suspend {
+    /// The account's handle
+    handle: String,
+    /// Kept in the log, with your name
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater accounts restore ada
+  headwater accounts restore ada --reason 'it was a mistake'")]
+struct Restore {
     /// The account's handle
     handle: String,
     /// Kept in the log, with your name
@@ -81,6 +115,8 @@ pub async fn run(arguments: Arguments, settings: Settings) -> anyhow::Result<()>
         Command::Grant(change) => grant(&node, &change).await,
         Command::Revoke(change) => revoke(&node, &change).await,
         Command::SignOut(wanted) => sign_out(&node, &wanted).await,
+        Command::Suspend(wanted) => suspend(&node, &wanted).await,
+        Command::Restore(wanted) => restore(&node, &wanted).await,
     }
 }
 
@@ -114,6 +150,36 @@ async fn sign_out(node: &Node, wanted: &SignOut) -> anyhow::Result<()> {
     operator::record(node, "accounts sign-out", &target, reason).await?;
     let ended = node.vault.end_all_sessions(account).await?.len();
     eprintln!("{} is signed out of {ended} sessions", wanted.handle);
+    Ok(())
+}
+
+async fn suspend(node: &Node, wanted: &Suspend) -> anyhow::Result<()> {
+    let account = holder(node, &wanted.handle).await?;
+    let (handle, reason) = (&wanted.handle, wanted.reason.trim());
+    anyhow::ensure!(
+        (1..=REASON_CHARACTERS_MAX).contains(&reason.chars().count()),
+        "a reason has 1 to {REASON_CHARACTERS_MAX} characters"
+    );
+    let target = account.to_string();
+    operator::record(node, "accounts suspend", &target, Some(reason)).await?;
+    match node.vault.bar(account, reason).await? {
+        Some(ended) => eprintln!(
+            "{handle} is suspended, and signed out of {} sessions",
+            ended.len()
+        ),
+        None => eprintln!("{handle} was suspended already"),
+    }
+    Ok(())
+}
+
+async fn restore(node: &Node, wanted: &Restore) -> anyhow::Result<()> {
+    let account = holder(node, &wanted.handle).await?;
+    let (handle, target) = (&wanted.handle, account.to_string());
+    operator::record(node, "accounts restore", &target, wanted.reason.as_deref()).await?;
+    match node.vault.unbar(account).await? {
+        true => eprintln!("{handle} may sign in again"),
+        false => eprintln!("{handle} was not suspended"),
+    }
     Ok(())
 }
 

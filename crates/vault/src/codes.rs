@@ -56,7 +56,7 @@ pub enum Drawn {
     Code { code: String, email: String },
     /// The last one was sent a moment ago.
     TooSoon,
-    /// There is no address, or it was verified before.
+    /// There is no address, it was verified before, or the account is barred.
     NotNeeded,
 }
 
@@ -79,7 +79,7 @@ impl Vault {
     ) -> Result<Drawn, VaultError> {
         let row = sqlx::query(
             "SELECT email, email_folded FROM vault.credentials
-             WHERE account_id = $1 AND email IS NOT NULL
+             WHERE account_id = $1 AND email IS NOT NULL AND barred_at IS NULL
                AND ($2 OR email_verified_at IS NULL)",
         )
         .bind(account.0)
@@ -166,11 +166,19 @@ impl Vault {
             return Ok(Reset::NotTaken);
         };
         // Sessions that begin now wait for this row.
-        sqlx::query("UPDATE vault.credentials SET password_hash = $2 WHERE account_id = $1")
-            .bind(account.0)
-            .bind(password_hash)
-            .execute(&mut *transaction)
-            .await?;
+        let taken = sqlx::query(
+            "UPDATE vault.credentials SET password_hash = $2
+             WHERE account_id = $1 AND barred_at IS NULL",
+        )
+        .bind(account.0)
+        .bind(password_hash)
+        .execute(&mut *transaction)
+        .await?;
+        if taken.rows_affected() == 0 {
+            // The code was drawn before the account was barred, and counts no more.
+            transaction.commit().await?;
+            return Ok(Reset::Wrong);
+        }
         mark_verified(&mut transaction, account, &email.folded()).await?;
         let ended = end_all(&mut transaction, account).await?;
         transaction.commit().await?;

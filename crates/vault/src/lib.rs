@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bars;
 mod codes;
 mod credentials;
 mod limits;

@@ -158,8 +158,8 @@ pub enum Refreshed {
 
 impl Vault {
     /// A new session, and its first token; none where `verified`, the password
-    /// hash that was looked at, is another one meanwhile, or where a second factor
-    /// is asked for meanwhile and was not shown.
+    /// hash that was looked at, is another one meanwhile, where a second factor
+    /// is asked for meanwhile and was not shown, or where the account is barred.
     pub async fn begin_session(
         &self,
         account: AccountId,
@@ -175,7 +175,8 @@ impl Vault {
         let mut transaction = self.begin().await?;
         // Whoever begins or changes the password waits for this to end.
         let row = sqlx::query(
-            "SELECT password_hash FROM vault.credentials WHERE account_id = $1 FOR UPDATE",
+            "SELECT password_hash, barred_at IS NOT NULL AS barred
+             FROM vault.credentials WHERE account_id = $1 FOR UPDATE",
         )
         .bind(account.0)
         .fetch_optional(&mut *transaction)
@@ -191,10 +192,13 @@ impl Vault {
         if factor.is_some() && !factor_shown {
             return Ok(None);
         }
-        let stored: Option<String> = match row {
-            Some(row) => row.try_get("password_hash")?,
-            None => None,
+        let (stored, barred): (Option<String>, bool) = match row {
+            Some(row) => (row.try_get("password_hash")?, row.try_get("barred")?),
+            None => (None, false),
         };
+        if barred {
+            return Ok(None);
+        }
         if verified.is_some() && verified != stored.as_deref() {
             return Ok(None);
         }
