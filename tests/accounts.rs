@@ -2,7 +2,10 @@
 
 use reqwest::Method;
 use serde_json::json;
-use testkit::App;
+use testkit::{
+    App,
+    secrets::{email, password},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_registers_and_is_signed_in() {
@@ -36,7 +39,7 @@ async fn somebody_registers_and_is_signed_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handle_is_made_up_where_none_is_given() {
     let app = App::start().await;
-    let body = json!({"email": "x@example.org", "password": "long enough"});
+    let body = json!({"email": email("x"), "password": password("x")});
     let registered = app.client().post("/v1/accounts", body).await.expect(201);
     assert!(registered.text("/handle").starts_with("user_"));
 }
@@ -46,16 +49,16 @@ async fn handle_and_email_are_unique_without_regard_to_case() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let register = |handle: String, email: String| {
-        let body = json!({"handle": handle, "email": email, "password": "long enough"});
+        let body = json!({"handle": handle, "email": email, "password": password("anybody")});
         let client = app.client();
         async move { client.post("/v1/accounts", body).await }
     };
-    let taken = register(ada.handle.to_uppercase(), "new@example.org".into()).await;
+    let taken = register(ada.handle.to_uppercase(), email("new")).await;
     taken.problem(409, "handle_taken");
     let taken = register("free_handle".into(), ada.email.to_uppercase()).await;
     taken.problem(409, "email_taken");
     // The handle of the refused registration is free again.
-    register("free_handle".into(), "new@example.org".into())
+    register("free_handle".into(), email("new"))
         .await
         .expect(201);
 }
@@ -67,8 +70,8 @@ async fn of_many_who_race_for_a_handle_one_gets_it() {
         let client = app.client();
         let body = json!({
             "handle": "wanted",
-            "email": format!("racer{number}@example.org"),
-            "password": "long enough",
+            "email": email(&format!("racer{number}")),
+            "password": password("anybody"),
         });
         tokio::spawn(async move { client.post("/v1/accounts", body).await })
     });
@@ -87,7 +90,7 @@ async fn of_many_who_race_for_a_handle_one_gets_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retried_registration_gives_the_same_account() {
     let app = App::start().await;
-    let body = json!({"handle": "once", "email": "once@example.org", "password": "long enough"});
+    let body = json!({"handle": "once", "email": email("once"), "password": password("anybody")});
     let key = [("Idempotency-Key", "register-once")];
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..3 {
@@ -99,7 +102,7 @@ async fn a_retried_registration_gives_the_same_account() {
         ids.insert(answer.text("/id"));
     }
     assert_eq!(ids.len(), 1);
-    let other = json!({"handle": "other", "email": "o@example.org", "password": "long enough"});
+    let other = json!({"handle": "other", "email": email("o"), "password": password("anybody")});
     let reused = app
         .client()
         .send(Method::POST, "/v1/accounts", Some(other), &key)

@@ -10,9 +10,9 @@ use devservices::{Programs, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
-use testkit::{App, Servers};
+use testkit::{App, Servers, secrets};
 
-use crate::process::{Output, Running, command, environment, run};
+use crate::process::{Output, Running, command, environment, hear, run};
 
 const PROBLEMS: i32 = 3;
 const PATIENCE_SECONDS: u64 = 40;
@@ -255,8 +255,8 @@ async fn the_drill_of_a_lost_log_and_a_lost_vault() {
     assert_eq!(edited.number("/version"), 2);
     let taken = json!({
         "handle": ada.handle,
-        "password": "a password of tests",
-        "email": "other@example.org",
+        "password": secrets::password("other"),
+        "email": secrets::email("other"),
     });
     let taken = app.client().post("/v1/accounts", taken).await;
     assert_eq!(taken.text("/code"), "handle_taken", "{}", taken.body);
@@ -292,6 +292,7 @@ async fn a_worker_that_is_killed_while_it_archives_loses_nothing() {
         let patience = Duration::from_secs(PATIENCE_SECONDS);
         let ended = tokio::time::timeout(patience, crashing).await;
         let ended = ended.expect("it crashes").unwrap();
+        hear(&["work"], &settings, &ended.stderr);
         let told = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(told.contains(&format!("crash point {point}")), "{told}");
     }

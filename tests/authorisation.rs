@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Answer, App, Client, Person};
+use testkit::{Answer, App, Client, Person, secrets};
 use vault::{Role, Vault};
 
 /// What nobody but owners and followers may read.
@@ -28,7 +28,7 @@ const OWNERS: [&str; 2] = ["public", "private"];
 /// posts are for followers, the private one's for all who may see its own. Bodies
 /// are the contract's examples, so that a secret in one is a wrong one.
 #[rustfmt::skip]
-const TABLE: [(&str, [u16; 6]); 59] = [
+const TABLE: [(&str, [u16; 6]); 60] = [
     // For all.
     ("getTokenKeys", [200; 6]),
     ("getLiveness", [200; 6]),
@@ -96,6 +96,7 @@ const TABLE: [(&str, [u16; 6]); 59] = [
     ("endSession", [401, 204, 404, 404, 404, 404]),
     // Operators'.
     ("listProjections", [401, 403, 403, 403, 403, 200]),
+    ("endAccountSessions", [401, 403, 403, 403, 403, 204]),
 ];
 
 /// Where a private account's differ.
@@ -188,7 +189,16 @@ impl World {
         let mut body = self.document["components"]["schemas"][name]["example"].clone();
         if name == "Registration" {
             body["handle"] = unique.into();
-            body["email"] = format!("{unique}@example.org").into();
+        }
+        // What is taken is marked; what is refused may be.
+        for (field, marked) in [
+            ("email", secrets::email(unique)),
+            ("password", secrets::password(unique)),
+            ("new_password", secrets::password(unique)),
+        ] {
+            if body.get(field).is_some() {
+                body[field] = marked.into();
+            }
         }
         if name == "NewPost" {
             body = json!({"text": "a post"});

@@ -15,7 +15,7 @@ pub fn target(servers: &Servers, api: String) -> Target {
         database_url: servers.database.clone(),
         views_url: Some(servers.redis_views.clone()),
         api_url: Some(api),
-        token_secret: Some(crate::process::SECRET.into()),
+        token_secret: Some(testkit::secrets::TOKEN_SECRET.into()),
         token_issuer: "headwater".into(),
         home_sample: 50,
         seed: 1,

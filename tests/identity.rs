@@ -7,7 +7,7 @@ use reqwest::Method;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tempfile::tempdir;
-use testkit::{Answer, App, Client, Person, Servers};
+use testkit::{Answer, App, Client, Person, Servers, secrets};
 use vault::{Budget, Scope, Vault};
 
 use crate::process::{self, Running};
@@ -101,10 +101,11 @@ async fn a_forgotten_password_is_replaced_by_whoever_reads_the_mail() {
     let ada = app.client().register("ada").await;
     app.settle().await;
     app.mailed_code(&ada.email).await;
+    let another = secrets::password("another one");
     let stranger = app.client();
     let ask = |email: &str| stranger.post("/v1/password-resets", json!({"email": email}));
     let known = ask(&ada.email.to_uppercase()).await.expect(204);
-    let unknown = ask("nobody@example.org").await.expect(204);
+    let unknown = ask(&secrets::email("nobody")).await.expect(204);
     // Nothing tells the one from the other.
     let names = |answer: &Answer| {
         let names = answer.headers.keys().map(|name| name.as_str().to_owned());
@@ -117,28 +118,84 @@ async fn a_forgotten_password_is_replaced_by_whoever_reads_the_mail() {
         let body = json!({"email": email, "one_time_code": code, "new_password": password});
         stranger.post("/v1/password-resets/completion", body)
     };
-    let wrong = reset(&ada.email, "00000-00000", "another password").await;
-    let nobody = reset("nobody@example.org", &code, "another password").await;
+    let wrong = reset(&ada.email, "00000-00000", &another).await;
+    let nobody = reset(&secrets::email("nobody"), &code, &another).await;
     let wrong = wrong.problem(403, "invalid_code");
     let nobody = nobody.problem(403, "invalid_code");
     assert_eq!(wrong.body["detail"], nobody.body["detail"]);
     let short = reset(&ada.email, &code, "short").await;
     short.problem(422, "invalid_field");
 
-    reset(&ada.email, &code, "another password")
-        .await
-        .expect(204);
-    reset(&ada.email, &code, "a third password")
+    reset(&ada.email, &code, &another).await.expect(204);
+    reset(&ada.email, &code, &secrets::password("a third one"))
         .await
         .problem(403, "invalid_code");
     let ended = ada.client.get("/v1/accounts/me").await;
     ended.problem(401, "session_ended");
     let old = sign_in(&stranger, &ada, &ada.password, None).await;
     old.problem(401, "invalid_credentials");
-    let new = sign_in(&stranger, &ada, "another password", None).await;
+    let new = sign_in(&stranger, &ada, &another, None).await;
     let token = new.expect(201).text("/access_token");
     let me = stranger.with_token(token).get("/v1/accounts/me").await;
     assert_eq!(me.expect(200).body["email_verified"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_little_more_than_a_name_is_refused() {
+    let app = App::start().await;
+    let stranger = app.client();
+    let refused = |answer: Answer, pointer: &str| {
+        let answer = answer.problem(422, "invalid_field");
+        assert_eq!(answer.body["errors"][0]["pointer"], pointer);
+        let detail = answer.text("/errors/0/detail");
+        assert!(detail.contains("guessed first"), "{detail}");
+    };
+    let register = |password: &str| {
+        let email = secrets::email("countess.lovelace");
+        let body = json!({"handle": "augusta_ada", "email": email, "password": password});
+        stranger.post("/v1/accounts", body)
+    };
+    for weak in [
+        "Headwater1815",
+        "augusta_ada",
+        "AugustaAda!!",
+        "countess.lovelace",
+        "lovelace1815",
+    ] {
+        refused(register(weak).await, "/password");
+    }
+    let password = secrets::password("augusta_ada of headwater");
+    let registered = register(&password).await.expect(201);
+    let me = stranger
+        .clone()
+        .with_token(registered.text("/session/access_token"));
+    app.settle().await;
+
+    let change = |new: &str| {
+        let body = json!({"current_password": password, "new_password": new});
+        put(&me, "/v1/accounts/me/password", body)
+    };
+    refused(change("augusta-ada-1815").await, "/new_password");
+    refused(change("countess.lovelace").await, "/new_password");
+
+    let email = secrets::email("countess.lovelace");
+    app.mailed_code(&email).await;
+    let asked = stranger.post("/v1/password-resets", json!({"email": email}));
+    asked.await.expect(204);
+    let code = app.mailed_code(&email).await;
+    let reset = |code: &str, new: &str| {
+        let body = json!({"email": email, "one_time_code": code, "new_password": new});
+        stranger.post("/v1/password-resets/completion", body)
+    };
+    // Whoever has no code does not learn whose the address is.
+    reset("00000-00000", "augusta-ada-1815")
+        .await
+        .problem(403, "invalid_code");
+    refused(reset(&code, "augusta-ada-1815").await, "/new_password");
+    let long = secrets::password("augusta ada, a countess");
+    reset(&code, &long).await.expect(204);
+    let body = json!({"login": "augusta_ada", "password": long});
+    stranger.post("/v1/sessions", body).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +277,7 @@ async fn codes_that_are_guessed_are_counted_by_address() {
     let ask = || {
         stranger.post(
             "/v1/password-resets",
-            json!({"email": "nobody@example.org"}),
+            json!({"email": secrets::email("nobody")}),
         )
     };
     for _ in 0..3 {
@@ -270,6 +327,43 @@ async fn a_service_does_what_its_token_says_until_it_is_revoked() {
 
     let member = Client::new(api.api.clone()).register("ada").await;
     member.client.get(path).await.problem(403, "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_counts_only_where_it_is_for() {
+    let servers = Servers::shared().await;
+    let folder = tempdir().unwrap();
+    let here = Running::serve(&servers, folder.path()).await;
+    // The same key, the same issuer.
+    let mut environment = process::environment(&servers);
+    environment.push(("TOKEN_AUDIENCE", "another-api".into()));
+    let there = Running::start(&["serve"], &environment, folder.path(), "documentation").await;
+    let ada = Client::new(here.api.clone()).register("ada").await;
+    ada.client.get("/v1/sessions").await.expect(200);
+    let (here, there) = (
+        Client::new(here.api.clone()),
+        Client::new(there.api.clone()),
+    );
+    let signed_in = sign_in(&there, &ada, &ada.password, None).await;
+    let foreign = signed_in.expect(201).text("/access_token");
+    let own = sign_in(&here, &ada, &ada.password, None).await;
+    let own = own.expect(201).text("/access_token");
+    for (client, token, counts) in [
+        (&here, &own, true),
+        (&there, &foreign, true),
+        (&here, &foreign, false),
+        (&there, &own, false),
+    ] {
+        let answer = client
+            .clone()
+            .with_token(token.clone())
+            .get("/v1/sessions")
+            .await;
+        match counts {
+            true => answer.expect(200),
+            false => answer.problem(401, "invalid_token"),
+        };
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,9 +132,10 @@ async fn compare(expected: &Expected, client: &Client) {
 
 /// Compares every `step`-th account's home, page by page to its end.
 async fn compare_homes(expected: &Expected, client: &Client, step: usize, limit: u32) {
-    let secret = crate::process::SECRET.as_bytes().to_vec();
+    let secret = testkit::secrets::TOKEN_SECRET.as_bytes().to_vec();
     let tokens = api::Tokens::new(api::TokenSettings {
         issuer: "headwater".into(),
+        audience: "headwater".into(),
         signing: api::SigningKey::Secret(secret),
         accepted: Vec::new(),
     })

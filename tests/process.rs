@@ -1,19 +1,20 @@
 //! Runs the `headwater` program on servers of a test.
 
 use std::{
+    fs::File,
+    os::unix::fs::FileExt,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use testkit::Servers;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::Child,
+use testkit::{
+    Servers,
+    secrets::{self, TOKEN_SECRET},
 };
+use tokio::process::Child;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_headwater");
-pub const SECRET: &str = "a token secret of tests, which is long enough";
 
 /// Settings of the servers and nothing else from this process's environment.
 pub fn environment(servers: &Servers) -> Vec<(&'static str, String)> {
@@ -22,8 +23,8 @@ pub fn environment(servers: &Servers) -> Vec<(&'static str, String)> {
         ("REDIS_LOG_URL", servers.redis_log.clone()),
         ("REDIS_VIEWS_URL", servers.redis_views.clone()),
         ("KEY_PREFIX", servers.prefix.clone()),
-        ("TOKEN_SECRET", SECRET.into()),
-        ("CURSOR_SECRET", SECRET.into()),
+        ("TOKEN_SECRET", TOKEN_SECRET.into()),
+        ("CURSOR_SECRET", TOKEN_SECRET.into()),
         ("LISTEN_ADDRESS", "127.0.0.1:0".into()),
         // A test does in a second what people do in hours.
         ("LIMIT_ANONYMOUS", "off".into()),
@@ -55,10 +56,25 @@ pub struct Output {
 pub async fn run(arguments: &[&str], environment: &[(&str, String)], folder: &Path) -> Output {
     let mut command = tokio::process::Command::from(command(arguments, environment, folder));
     let output = command.stdin(Stdio::null()).output().await.unwrap();
+    hear(arguments, environment, &output.stderr);
+    let out = String::from_utf8(output.stdout).unwrap();
+    secrets::printed(&out);
     Output {
         status: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
+        out,
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// What `headwater` said and archived must hold no secret.
+pub fn hear(arguments: &[&str], environment: &[(&str, String)], said: &[u8]) {
+    secrets::heard(&format!("{arguments:?}"), said);
+    let mut archives = environment
+        .iter()
+        .filter(|(name, _)| *name == "ARCHIVE_URL");
+    let folder = archives.find_map(|(_, url)| url.strip_prefix("file://"));
+    if let Some(folder) = folder {
+        secrets::heard_of_archive(Path::new(folder));
     }
 }
 
@@ -67,6 +83,12 @@ pub struct Running {
     pub child: Child,
     /// Where its API listens; empty where it has none.
     pub api: String,
+    /// Where its metrics are; empty where they are nowhere.
+    pub metrics: String,
+    /// What it says, at its most talkative.
+    said: File,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Running {
@@ -77,33 +99,50 @@ impl Running {
         folder: &Path,
         ready: &str,
     ) -> Self {
-        let mut command = tokio::process::Command::from(command(arguments, environment, folder));
+        let mut command = command(arguments, environment, folder);
+        if !environment.iter().any(|(name, _)| *name == "TRACE_FILTER") {
+            command.env("TRACE_FILTER", "trace");
+        }
+        let said = tempfile::tempfile().unwrap();
         command
             .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (mut api, mut all) = (String::new(), String::new());
+            .stderr(said.try_clone().unwrap());
+        let child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn();
+        let owned = |text: &str| text.to_owned();
+        let mut running = Self {
+            child: child.unwrap(),
+            api: String::new(),
+            metrics: String::new(),
+            said,
+            arguments: arguments.iter().copied().map(owned).collect(),
+            environment: environment
+                .iter()
+                .map(|(name, value)| (owned(name), value.clone()))
+                .collect(),
+        };
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = tokio::time::timeout(left, lines.next_line()).await;
-            let Ok(Ok(Some(line))) = line else {
-                panic!("{arguments:?} did not say {ready:?}:\n{all}");
-            };
-            if let Some(at) = line.find("http://").filter(|_| line.starts_with("API")) {
-                api = line[at..].trim_end_matches("/v1").to_owned();
+            let ended = running.child.try_wait().unwrap().is_some();
+            let said = running.said();
+            if said.contains(ready) {
+                running.api = address(&said, "API").trim_end_matches("/v1").to_owned();
+                running.metrics = address(&said, "metrics");
+                return running;
             }
-            all.push_str(&line);
-            all.push('\n');
-            if line.contains(ready) {
-                break;
-            }
+            let late = ended || Instant::now() > deadline;
+            assert!(!late, "{arguments:?} did not say {ready:?}:\n{said}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        // Somebody must read on, or the process blocks on a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, api }
+    }
+
+    /// All that it said until now.
+    pub fn said(&self) -> String {
+        let mut bytes = vec![0; self.said.metadata().unwrap().len() as usize];
+        // The child's place in the file stays where it is.
+        let read = self.said.read_at(&mut bytes, 0).unwrap();
+        String::from_utf8_lossy(&bytes[..read]).into_owned()
     }
 
     pub async fn serve(servers: &Servers, folder: &Path) -> Self {
@@ -136,4 +175,25 @@ impl Running {
         let status = end.await.expect("it should stop when asked").unwrap();
         status.code().unwrap_or(-1)
     }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.start_kill();
+        let arguments: Vec<_> = self.arguments.iter().map(String::as_str).collect();
+        let environment = self.environment.iter();
+        let environment: Vec<_> = environment
+            .map(|(name, value)| (name.as_str(), value.clone()))
+            .collect();
+        hear(&arguments, &environment, self.said().as_bytes());
+    }
+}
+
+/// The address in the line that begins with `what`; empty where there is none.
+fn address(said: &str, what: &str) -> String {
+    let line = said.lines().find(|line| line.starts_with(what));
+    let line = line.unwrap_or_default();
+    let at = line.find("http://").unwrap_or(line.len());
+    line[at..].to_owned()
 }

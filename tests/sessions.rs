@@ -4,7 +4,9 @@ use api::LimitSettings;
 use reqwest::Method;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
-use testkit::{Answer, App, Client, Person, Servers, until};
+use testkit::{Answer, App, Client, Person, Servers, secrets, until};
+
+use crate::process::{environment, run};
 
 /// How long an ended session may still be let in elsewhere.
 const FINAL_SECONDS: u64 = 5;
@@ -201,6 +203,204 @@ async fn one_ends_ones_own_sessions_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn operators_sign_accounts_out_on_every_process() {
+    let app = App::start().await;
+    let other = App::on(app.servers.clone()).await;
+    let (ada, bob, eve) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+        app.client().register("eve").await,
+    );
+    let vault = vault::Vault::new(app.database.clone());
+    let operator = kernel::AccountId(eve.id.parse().unwrap());
+    let granted = vault.grant(operator, vault::Role::Operator, "a test").await;
+    assert!(granted.unwrap());
+    let everywhere_out = async |sessions: &[&Answer]| {
+        for session in sessions {
+            for app in [&app, &other] {
+                let client = client(app, session);
+                until("every process knows", FINAL_SECONDS, || async {
+                    let answer = client.get("/v1/sessions").await;
+                    answer.status == 401 && answer.body["code"] == "session_ended"
+                })
+                .await;
+            }
+            refresh(&other, &session.text("/refresh_token"))
+                .await
+                .problem(401, "session_ended");
+        }
+    };
+
+    // Over the API: at once where it was asked.
+    let (one, two) = (
+        sign_in(&app, &ada, "one").await,
+        sign_in(&other, &ada, "two").await,
+    );
+    let path = format!("/v1/operations/accounts/{}/sessions", ada.id);
+    eve.client.delete(&path).await.expect(204);
+    let ended = client(&app, &one).get("/v1/sessions").await;
+    ended.problem(401, "session_ended");
+    everywhere_out(&[&one, &two]).await;
+    let nobody = format!(
+        "/v1/operations/accounts/{}/sessions",
+        crate::accounts::uuid()
+    );
+    eve.client.delete(&nobody).await.problem(404, "not_found");
+
+    // From the command line.
+    let again = sign_in(&app, &ada, "again").await;
+    let (settings, folder) = (environment(&app.servers), tempfile::tempdir().unwrap());
+    let arguments = [
+        "accounts",
+        "sign-out",
+        &ada.handle,
+        "--reason",
+        "a stolen telephone",
+    ];
+    let done = run(&arguments, &settings, folder.path()).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(
+        done.err.contains("signed out of 1 sessions"),
+        "{}",
+        done.err
+    );
+    everywhere_out(&[&again]).await;
+
+    // Nobody else is, and the owner may come back.
+    bob.client.get("/v1/sessions").await.expect(200);
+    let back = sign_in(&app, &ada, "back").await;
+    client(&other, &back).get("/v1/sessions").await.expect(200);
+    // Who did it, and to whom, stands in the log.
+    let arguments = ["tail", "-o", "start", "-e", "-t", "OperatorActed"];
+    let told = run(&arguments, &settings, folder.path()).await.out;
+    let told: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for event in &told {
+        assert_eq!(event["data"]["action"], "accounts sign-out");
+        assert_eq!(event["data"]["target"], ada.id);
+    }
+    assert_eq!(told[0]["data"]["operator"], eve.id);
+    assert_eq!(told[1]["data"]["reason"], "a stolen telephone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_in_to_a_suspended_account_until_it_is_restored() {
+    let app = App::start().await;
+    let other = App::on(app.servers.clone()).await;
+    let ada = app.client().register("ada").await;
+    let bob = app.client().register("bob").await;
+    app.mailed_code(&ada.email).await;
+    let session = sign_in(&app, &ada, "one").await;
+    // A code for another password, drawn before, and a tool's token of no session.
+    let forgotten = json!({"email": ada.email});
+    let stranger = app.client();
+    let asked = stranger.post("/v1/password-resets", forgotten.clone());
+    asked.await.expect(204);
+    let code = app.mailed_code(&ada.email).await;
+    let (settings, folder) = (environment(&app.servers), tempfile::tempdir().unwrap());
+    let headwater = async |arguments: &[&str]| run(arguments, &settings, folder.path()).await;
+    let tool = headwater(&["token", &ada.handle]).await;
+    let tool = other.client().with_token(tool.out.trim().to_owned());
+    tool.get("/v1/sessions").await.expect(200);
+    let attempt = async |password: &str| {
+        let body = json!({"login": ada.handle, "password": password});
+        app.client().post("/v1/sessions", body).await
+    };
+    let without_id = |answer: Answer| {
+        let mut body = answer.problem(401, "invalid_credentials").body;
+        body.as_object_mut().unwrap().remove("request_id");
+        body
+    };
+    let wrong_before = without_id(attempt("a wrong one").await);
+
+    let reason = "sends advertisements";
+    let done = headwater(&["accounts", "suspend", &ada.handle, "--reason", reason]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    // Registering was a session too.
+    assert!(
+        done.err.contains("signed out of 2 sessions"),
+        "{}",
+        done.err
+    );
+    let devices = [client(&app, &session), client(&other, &session), tool];
+    for device in &devices {
+        until("every process knows", FINAL_SECONDS, || async {
+            let answer = device.get("/v1/sessions").await;
+            answer.status == 401 && answer.body["code"] == "session_ended"
+        })
+        .await;
+    }
+    refresh(&other, &session.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+    attempt(&ada.password)
+        .await
+        .problem(403, "account_suspended");
+    // Whoever does not know the password learns nothing.
+    assert_eq!(without_id(attempt("a wrong one").await), wrong_before);
+    let new = secrets::password("another one");
+    let reset = json!({"email": ada.email, "one_time_code": code, "new_password": new});
+    let reset = stranger.post("/v1/password-resets/completion", reset);
+    reset.await.problem(403, "invalid_code");
+    let asked = stranger.post("/v1/password-resets", forgotten);
+    asked.await.expect(204);
+    let token = headwater(&["token", &ada.handle]).await;
+    assert_eq!(token.status, 1);
+    assert!(token.err.contains(reason), "{}", token.err);
+    let again = headwater(&["accounts", "suspend", &ada.handle, "--reason", "again"]).await;
+    assert!(again.err.contains("already"), "{}", again.err);
+    bob.client.get("/v1/sessions").await.expect(200);
+
+    let done = headwater(&["accounts", "restore", &ada.handle]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    let back = sign_in(&app, &ada, "back").await;
+    client(&app, &back).get("/v1/sessions").await.expect(200);
+    // What was ended stays so.
+    refresh(&app, &session.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+    let old = client(&other, &session).get("/v1/sessions").await;
+    old.problem(401, "session_ended");
+    let told = headwater(&["tail", "-o", "start", "-e", "-t", "OperatorActed"]).await;
+    let told: Vec<Value> = told
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let actions: Vec<_> = told.iter().map(|event| &event["data"]["action"]).collect();
+    assert_eq!(
+        actions,
+        ["accounts suspend", "accounts suspend", "accounts restore"]
+    );
+    assert_eq!(told[0]["data"]["target"], ada.id);
+    assert_eq!(told[0]["data"]["reason"], reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_begins_while_its_account_is_barred_does_not() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let account = kernel::AccountId(ada.id.parse().unwrap());
+    let (vault, device) = (
+        vault::Vault::new(app.database.clone()),
+        vault::Device::default(),
+    );
+    // The password was right a moment ago.
+    let begin = || vault.begin_session(account, &device, None, false);
+    let (barred, racing) = tokio::join!(vault.bar(account, "a test"), begin());
+    racing.unwrap();
+    assert!(barred.unwrap().is_some());
+    assert!(begin().await.unwrap().is_none());
+    assert!(vault.sessions(account).await.unwrap().is_empty());
+    assert!(vault.unbar(account).await.unwrap());
+    assert!(!vault.unbar(account).await.unwrap());
+    assert!(begin().await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_has_a_hundred_sessions_and_the_oldest_gives_way() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
@@ -233,7 +433,7 @@ async fn a_new_password_signs_out_everywhere_else() {
             client.send(Method::PUT, path, Some(body), &[]).await
         }
     };
-    let wrong = change("a wrong password", "a new password").await;
+    let wrong = change("a wrong password", &secrets::password("a new one")).await;
     let wrong = wrong.problem(403, "wrong_password");
     assert_eq!(wrong.text("/errors/0/pointer"), "/current_password");
     change(&ada.password, "short")
@@ -244,7 +444,9 @@ async fn a_new_password_signs_out_everywhere_else() {
         .await
         .expect(200);
 
-    change(&ada.password, "a new password").await.expect(204);
+    change(&ada.password, &secrets::password("a new one"))
+        .await
+        .expect(204);
     ada.client.get("/v1/sessions").await.expect(200);
     let ended = client(&app, &elsewhere).get("/v1/sessions").await;
     ended.problem(401, "session_ended");
@@ -254,7 +456,7 @@ async fn a_new_password_signs_out_everywhere_else() {
     let old = json!({"login": ada.handle, "password": ada.password});
     let old = app.client().post("/v1/sessions", old).await;
     old.problem(401, "invalid_credentials");
-    let new = json!({"login": ada.handle, "password": "a new password"});
+    let new = json!({"login": ada.handle, "password": secrets::password("a new one")});
     app.client().post("/v1/sessions", new).await.expect(201);
 }
 
@@ -366,7 +568,8 @@ async fn one_address_tries_only_so_many_accounts_and_registers_only_so_many() {
     let mut statuses = Vec::new();
     for number in 0..7 {
         let body = json!({
-            "email": format!("{number}@example.org"), "password": "long enough",
+            "email": secrets::email(&number.to_string()),
+            "password": secrets::password("anybody"),
         });
         let registered = app.client().post("/v1/accounts", body).await;
         statuses.push(registered.status.as_u16());
@@ -381,7 +584,7 @@ async fn a_thief_with_a_token_cannot_guess_the_password_by_changing_it() {
     let mut statuses = Vec::new();
     for number in 0..5 {
         let body = json!({
-            "current_password": format!("guess {number}"), "new_password": "a new password",
+            "current_password": format!("guess {number}"), "new_password": secrets::password("a new one"),
         });
         let path = "/v1/accounts/me/password";
         let changed = ada.client.send(Method::PUT, path, Some(body), &[]).await;
@@ -401,7 +604,8 @@ async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
     );
     let credentials = vault.by_account(account).await.unwrap().unwrap();
     let old = credentials.password_hash.unwrap();
-    let body = json!({"current_password": ada.password, "new_password": "a new password"});
+    let body =
+        json!({"current_password": ada.password, "new_password": secrets::password("a new one")});
     let path = "/v1/accounts/me/password";
     let changed = ada.client.send(Method::PUT, path, Some(body), &[]).await;
     changed.expect(204);
@@ -414,7 +618,7 @@ async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
         .replace_password_hash(account, &old, "a rehash of the old one")
         .await
         .unwrap();
-    let body = json!({"login": ada.handle, "password": "a new password"});
+    let body = json!({"login": ada.handle, "password": secrets::password("a new one")});
     app.client().post("/v1/sessions", body).await.expect(201);
 }
 

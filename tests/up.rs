@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 use tempfile::tempdir;
-use testkit::Client;
+use testkit::{Client, Watch};
 
 use crate::process::{Running, run};
 
@@ -14,6 +14,12 @@ async fn up(folder: &Path) -> Running {
 #[tokio::test(flavor = "multi_thread")]
 async fn up_keeps_its_data_over_a_stop_and_a_kill_and_leaves_others_alone() {
     let (folder, elsewhere) = (tempdir().unwrap(), tempdir().unwrap());
+    let redis = ["redis-log", "redis-views"].map(|name| {
+        let home = folder.path().join(".headwater");
+        home.join(name)
+    });
+    // Made now, so that it looks before the folder is gone.
+    let _watch = Watch::over(redis.into());
     let first = up(folder.path()).await;
     let other = up(elsewhere.path()).await;
     assert_ne!(first.api, other.api);

@@ -8,6 +8,7 @@ mod m0005_roles;
 mod m0006_sessions;
 mod m0007_identity;
 mod m0008_marks;
+mod m0009_bars;
 mod m0010_private;
 pub mod social;
 
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_sessions::Migration),
             Box::new(m0007_identity::Migration),
             Box::new(m0008_marks::Migration),
+            Box::new(m0009_bars::Migration),
             Box::new(m0010_private::Migration),
         ]
     }

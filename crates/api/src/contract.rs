@@ -174,9 +174,10 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     // For those who have a role alone.
     statuses.extend(path.starts_with("/v1/operations/").then_some(403));
     if method != "get" {
-        // A code that was mailed stands in for a token.
-        let shows_code = operation["operationId"] == RESET_PASSWORD;
-        statuses.extend((secured || shows_code).then_some(403));
+        // A code that was mailed stands in for a token, and so does a password.
+        let shows = |id: &&str| operation["operationId"] == **id;
+        let shows = [RESET_PASSWORD, SIGN_IN[0]].iter().any(shows);
+        statuses.extend((secured || shows).then_some(403));
         statuses.extend((method != "delete" && !signs_in).then_some(409));
     }
     if has_body {

@@ -121,9 +121,7 @@ fn look_at(request: &Request) -> Looked {
             Looked::Refused(Code::TokenExpired, "Refresh it: POST /v1/sessions/refresh.")
         }
         Err(TokenError::Invalid) => Looked::Refused(Code::InvalidToken, "Sign in again."),
-        Ok(claims) if ended.has(claims.session) => {
-            Looked::Refused(Code::SessionEnded, "Sign in again.")
-        }
+        Ok(claims) if ended.has(&claims) => Looked::Refused(Code::SessionEnded, "Sign in again."),
         Ok(claims) => Looked::Somebody(Authenticated {
             account: claims.account,
             session: claims.session,
@@ -189,79 +187,51 @@ fn register_bearer(registry: &mut Registry) {
     registry.create_security_scheme(BEARER, scheme);
 }
 
-impl<'a> ApiExtractor<'a> for Authenticated {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-    type ParamType = ();
-    type ParamRawType = ();
+/// An extractor of who asks: the contract's half is the same for all.
+macro_rules! asks {
+    ($who:ty, or_nobody: $or_nobody:literal, $of:expr) => {
+        impl<'a> ApiExtractor<'a> for $who {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+            type ParamType = ();
+            type ParamRawType = ();
 
-    fn register(registry: &mut Registry) {
-        register_bearer(registry);
-    }
+            fn register(registry: &mut Registry) {
+                register_bearer(registry);
+            }
 
-    fn security_schemes() -> Vec<&'static str> {
-        vec![BEARER]
-    }
+            fn security_schemes() -> Vec<&'static str> {
+                vec![BEARER]
+            }
 
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> Result<Self> {
-        Ok(authenticate(request)?.ok_or_else(stranger)?)
-    }
-}
+            /// Puts the empty requirement beside the bearer's.
+            fn has_security_fallback() -> bool {
+                $or_nobody
+            }
 
-impl<'a> ApiExtractor<'a> for Privileged {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        register_bearer(registry);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec![BEARER]
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> Result<Self> {
-        if let Looked::Service(token) = looked(request) {
-            return Ok(Self::Service(token));
+            async fn from_request(
+                request: &'a Request,
+                _: &mut RequestBody,
+                _: ExtractParamOptions<()>,
+            ) -> Result<Self> {
+                let of: fn(&Request) -> Result<Self, Problem> = $of;
+                Ok(of(request)?)
+            }
         }
-        Ok(Self::Account(authenticate(request)?.ok_or_else(stranger)?))
-    }
+    };
 }
 
-impl<'a> ApiExtractor<'a> for Viewer {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-    type ParamType = ();
-    type ParamRawType = ();
+asks!(Authenticated, or_nobody: false, |request| {
+    authenticate(request)?.ok_or_else(stranger)
+});
 
-    fn register(registry: &mut Registry) {
-        register_bearer(registry);
-    }
+asks!(Privileged, or_nobody: false, |request| match looked(request) {
+    Looked::Service(token) => Ok(Self::Service(token)),
+    _ => Ok(Self::Account(authenticate(request)?.ok_or_else(stranger)?)),
+});
 
-    fn security_schemes() -> Vec<&'static str> {
-        vec![BEARER]
-    }
-
-    /// Puts the empty requirement beside the bearer's.
-    fn has_security_fallback() -> bool {
-        true
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> Result<Self> {
-        Ok(Self(authenticate(request)?))
-    }
-}
+asks!(Viewer, or_nobody: true, |request| {
+    authenticate(request).map(Self)
+});
 
 #[cfg(test)]
 mod tests {

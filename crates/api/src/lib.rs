@@ -10,6 +10,7 @@ mod health;
 mod likes;
 mod mutes;
 mod operations;
+mod operators;
 mod passwords;
 mod posts;
 mod registration;

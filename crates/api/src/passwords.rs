@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use kernel::AccountId;
+use domain::{accounts::Accounts, handles::Handle};
+use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
-use vault::{Email, InvalidEmail, InvalidPassword, Password, Purpose, Verdict};
+use vault::{Email, InvalidEmail, InvalidPassword, Password, Purpose, Reset, Verdict};
 
 use crate::{
     answers::Done,
@@ -21,12 +22,16 @@ use crate::{
     throttle::Try,
 };
 
+const PRODUCT: &str = "headwater";
+
 /// The old password, and the new one.
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct PasswordChange {
     #[oai(validator(min_length = 1, max_length = 128))]
     current_password: String,
+    /// Not one that many have, and more than the service's name, the handle or the
+    /// e-mail address.
     #[oai(validator(min_length = 8, max_length = 128))]
     new_password: String,
 }
@@ -64,6 +69,8 @@ pub struct PasswordReset {
     email: String,
     #[oai(validator(min_length = 6, max_length = 32))]
     one_time_code: String,
+    /// Not one that many have, and more than the service's name, the handle or the
+    /// e-mail address.
     #[oai(validator(min_length = 8, max_length = 128))]
     new_password: String,
 }
@@ -98,6 +105,9 @@ impl PasswordsApi {
     ) -> Result<Done, Problem> {
         let new = new_password(&body.0.new_password)?;
         let old = show(&services, me.account, body.0.current_password).await?;
+        Context::of_account(&services, me.account)
+            .await?
+            .check(&new)?;
         let hash = services.passwords.hash(new).await?;
         let changed = services
             .vault
@@ -167,13 +177,64 @@ impl PasswordsApi {
         let email = address(&body.0.email)?;
         let new = new_password(&body.0.new_password)?;
         let attempt = Try::to_use_codes(&services, &caller).await?;
+        // Whose the address is, only the code's reader may learn: it is all done
+        // whether there is an account or not.
+        let holder = services.vault.by_email(&email).await?;
+        let holder = holder.map_or(AccountId(Uuid::nil()), |holder| holder.account);
+        let mut context = Context::of_account(&services, holder).await?;
+        context.email = Some(email.clone());
+        let fits = context.check(&new);
         let hash = services.passwords.hash(new).await?;
         let code = &body.0.one_time_code;
-        let ended = services.vault.reset_password(&email, code, &hash).await?;
-        services.ended.add(ended.ok_or_else(wrong_code)?);
+        let hash = fits.is_ok().then_some(hash.as_str());
+        let ended = match services.vault.reset_password(&email, code, hash).await? {
+            Reset::Done(ended) => ended,
+            Reset::NotTaken => {
+                attempt.give_back().await;
+                return Err(fits.err().unwrap_or_else(wrong_code));
+            }
+            Reset::Wrong => return Err(wrong_code()),
+        };
+        services.ended.add(ended);
         attempt.give_back().await;
         tracing::info!("a password was replaced by a mailed code");
         Ok(Done::at(None))
+    }
+}
+
+/// What whoever guesses a password tries first.
+pub(crate) struct Context {
+    pub service: String,
+    pub handle: Option<Handle>,
+    pub email: Option<Email>,
+    /// Of the body, where the password stands.
+    pub pointer: &'static str,
+}
+
+impl Context {
+    /// Of an account that chooses another password.
+    async fn of_account(services: &Services, account: AccountId) -> Result<Self, Problem> {
+        let state = services
+            .log
+            .state::<Accounts>(Accounts::id(account))
+            .await?;
+        let credentials = services.vault.by_account(account).await?;
+        let email = credentials.and_then(|credentials| credentials.email);
+        Ok(Self {
+            service: services.issuer.clone(),
+            handle: state.state.handle,
+            email: email.and_then(|email| email.parse().ok()),
+            pointer: "/new_password",
+        })
+    }
+
+    pub(crate) fn check(&self, password: &Password) -> Result<(), Problem> {
+        let handle = self.handle.as_ref().map_or("", Handle::as_str);
+        let name = self.email.as_ref().map_or("", Email::local_part);
+        let wrong =
+            |error: InvalidPassword| Problem::invalid_field(self.pointer, error.to_string());
+        let context = [PRODUCT, &self.service, handle, name];
+        password.check_context(&context).map_err(wrong)
     }
 }
 

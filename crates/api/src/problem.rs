@@ -67,6 +67,8 @@ codes! {
     SecondFactorRequired = "second_factor_required", UNAUTHORIZED, "The second factor is missing";
     WrongPassword = "wrong_password", FORBIDDEN, "The password is wrong";
     InvalidCode = "invalid_code", FORBIDDEN, "The one-time code does not count";
+    /// Told to those alone who know its password.
+    AccountSuspended = "account_suspended", FORBIDDEN, "The account is suspended";
     Forbidden = "forbidden", FORBIDDEN, "This is not allowed";
     /// It is for followers, and who asks is none.
     AccountPrivate = "account_private", FORBIDDEN, "The account is private";

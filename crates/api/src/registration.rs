@@ -15,6 +15,7 @@ use vault::{Email, NewCredentials, Password, VaultError};
 
 use crate::{
     identity::now,
+    passwords::Context,
     preconditions::Idempotency,
     problem::{Code, Problem},
     services::{Services, random, random_id},
@@ -44,6 +45,13 @@ pub(crate) async fn register(
     idempotency: &Idempotency,
     correlation: Uuid,
 ) -> Result<(Handle, Receipt), Problem> {
+    let context = Context {
+        service: services.issuer.clone(),
+        handle: wanted.handle.clone(),
+        email: Some(wanted.email.clone()),
+        pointer: "/password",
+    };
+    context.check(&wanted.password)?;
     // Nobody is signed in: keys are scoped by nobody, and the key's hash routes
     // the account, so that a retry meets its receipt.
     let key = idempotency.of(AccountId(Uuid::nil()));

@@ -12,9 +12,9 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     accounts::AccountsApi, assembly, blocks::BlocksApi, deactivation::DeactivationApi,
     emails::EmailsApi, follows::FollowsApi, health::HealthApi, likes::LikesApi, limits::LimitsApi,
-    mutes::MutesApi, operations::OperationsApi, passwords::PasswordsApi, posts::PostsApi,
-    relationships::RelationshipsApi, second_factors::SecondFactorsApi, services::Services,
-    sessions::SessionsApi, timelines::TimelinesApi,
+    mutes::MutesApi, operations::OperationsApi, operators::OperatorsApi, passwords::PasswordsApi,
+    posts::PostsApi, relationships::RelationshipsApi, second_factors::SecondFactorsApi,
+    services::Services, sessions::SessionsApi, timelines::TimelinesApi,
 };
 
 type Features = (
@@ -32,6 +32,7 @@ type Features = (
     RelationshipsApi,
     TimelinesApi,
     OperationsApi,
+    OperatorsApi,
     LimitsApi,
     HealthApi,
 );
@@ -53,6 +54,7 @@ fn features() -> Features {
         RelationshipsApi,
         TimelinesApi,
         OperationsApi,
+        OperatorsApi,
         LimitsApi,
         HealthApi,
     )

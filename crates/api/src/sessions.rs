@@ -194,8 +194,9 @@ impl SessionsApi {
     /// With a handle or an e-mail address. Nobody learns whether an account
     /// exists: an unknown one and a wrong password give the same answer. After some
     /// wrong ones from the same address, 429 says when to try again. Where the account
-    /// has a second factor, the right password alone gives `second_factor_required`.
-    /// An account that was deactivated is back.
+    /// has a second factor, the right password alone gives `second_factor_required`;
+    /// where it is suspended, the right password gives `account_suspended`. One that
+    /// was deactivated is back.
     #[oai(path = "/sessions", method = "post", operation_id = "signIn")]
     async fn sign_in(
         &self,
@@ -405,6 +406,10 @@ async fn sign_in(
     match state.state.standing {
         Standing::Registered | Standing::Deactivated => {}
         Standing::Unknown | Standing::Abandoned => return Err(wrong()),
+    }
+    if services.vault.barred(id).await?.is_some() {
+        let detail = "Nobody signs in to it until an operator restores it.";
+        return Err(Problem::new(Code::AccountSuspended, detail));
     }
     let asked = services.vault.second_factor(id).await?.enabled;
     if asked {

@@ -33,8 +33,9 @@ pub enum SigningKey {
 }
 
 pub struct TokenSettings {
-    /// Put into tokens, and wanted in them.
+    /// Put into tokens, and wanted in them: who makes them, and for whom.
     pub issuer: String,
+    pub audience: String,
     pub signing: SigningKey,
     /// Keys that only verify: for a change of keys.
     pub accepted: Vec<SigningKey>,
@@ -76,6 +77,7 @@ pub struct SigningFailed(#[from] jsonwebtoken::errors::Error);
 /// Issues and verifies; shared as `Arc<Tokens>` in the requests' data.
 pub struct Tokens {
     issuer: String,
+    audience: String,
     /// The first one signs.
     keys: Vec<Key>,
     verified: Mutex<HashMap<[u8; 32], Claims>>,
@@ -93,6 +95,7 @@ struct Key {
 #[derive(Serialize, Deserialize)]
 struct Payload {
     iss: String,
+    aud: String,
     sub: Uuid,
     sid: Uuid,
     iat: i64,
@@ -106,6 +109,7 @@ impl Tokens {
         let all = std::iter::once(settings.signing).chain(settings.accepted);
         Ok(Self {
             issuer: settings.issuer,
+            audience: settings.audience,
             keys: all.map(Key::new).collect::<Result<_, _>>()?,
             verified: Mutex::default(),
         })
@@ -120,6 +124,7 @@ impl Tokens {
         let iat = seconds(now);
         let payload = Payload {
             iss: self.issuer.clone(),
+            aud: self.audience.clone(),
             sub: account.0,
             sid: session,
             iat,
@@ -166,7 +171,7 @@ impl Tokens {
         let payload = decode::<Payload>(token, &key.decoding, &key.validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
-        if payload.iss != self.issuer {
+        if payload.iss != self.issuer || payload.aud != self.audience {
             return Err(TokenError::Invalid);
         }
         Ok(Claims {
@@ -222,6 +227,8 @@ impl Key {
         let mut validation = Validation::new(algorithm);
         // The time is checked against the caller's clock, in `verify`.
         validation.validate_exp = false;
+        // The audience is checked beside the issuer, in `check`.
+        validation.validate_aud = false;
         validation.required_spec_claims.clear();
         Ok(Self {
             header,
@@ -264,6 +271,7 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
     ) -> Result<Tokens, TokenSettingsError> {
         Tokens::new(TokenSettings {
             issuer: "headwater".into(),
+            audience: "headwater-api".into(),
             signing,
             accepted,
         })
@@ -313,13 +321,48 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
     }
 
     #[test]
+    fn a_token_of_another_issuer_or_for_another_audience_is_invalid() -> TestResult {
+        let tokens = tokens(secret(7), vec![])?;
+        let payload = json!({
+            "iss": "headwater", "aud": "headwater-api", "sub": ADA, "sid": SESSION,
+            "iat": 0, "exp": i64::MAX,
+        });
+        let signed = |changes: &[(&str, Value)]| {
+            let mut payload = payload.clone();
+            for (name, value) in changes {
+                payload[*name] = value.clone();
+            }
+            // As if it were not there.
+            if let Some(fields) = payload.as_object_mut() {
+                fields.retain(|_, value| !value.is_null());
+            }
+            encode(&tokens.keys[0].header, &payload, &tokens.keys[0].encoding)
+        };
+        assert!(tokens.verify(&signed(&[])?, NOW).is_ok());
+        for (name, value) in [
+            ("iss", json!("elsewhere")),
+            ("iss", json!(null)),
+            ("aud", json!("elsewhere")),
+            ("aud", json!(null)),
+            // Whoever is one of many must not pass it on to us.
+            ("aud", json!(["headwater-api", "elsewhere"])),
+        ] {
+            let token = signed(&[(name, value.clone())])?;
+            let verified = tokens.verify(&token, NOW);
+            assert_eq!(verified, Err(TokenError::Invalid), "{name}: {value}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn the_key_chooses_the_algorithm_and_not_the_token() -> TestResult {
         let tokens = tokens(SigningKey::Ed25519(ED25519.into()), vec![])?;
         let public = tokens.jwks()["keys"][0].clone();
         let x = URL_SAFE_NO_PAD.decode(public["x"].as_str().unwrap_or_default())?;
         assert_eq!((x.len(), &public["crv"]), (32, &json!("Ed25519")));
         let payload = json!({
-            "iss": "headwater", "sub": ADA, "sid": SESSION, "iat": 0, "exp": i64::MAX,
+            "iss": "headwater", "aud": "headwater-api", "sub": ADA, "sid": SESSION, "iat": 0,
+            "exp": i64::MAX,
         });
         let mut header = Header::new(Algorithm::HS256);
         header.kid = public["kid"].as_str().map(str::to_owned);

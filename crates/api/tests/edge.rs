@@ -172,6 +172,7 @@ struct App<E> {
 fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Error>> {
     let tokens = Arc::new(Tokens::new(TokenSettings {
         issuer: "headwater".into(),
+        audience: "headwater".into(),
         signing: SigningKey::Secret(vec![7; 32]),
         accepted: Vec::new(),
     })?);

@@ -99,6 +99,7 @@ impl World {
 pub fn sign(accounts: &[Uuid]) -> anyhow::Result<Arc<[String]>> {
     let tokens = Tokens::new(TokenSettings {
         issuer: "headwater".into(),
+        audience: "headwater".into(),
         signing: SigningKey::Secret(TOKEN_SECRET.into()),
         accepted: Vec::new(),
     })?;

@@ -12,10 +12,14 @@ use vault::Role;
 
 use crate::{node::Node, operator, settings::Settings};
 
+/// Of a reason that is kept.
+const REASON_CHARACTERS_MAX: usize = 500;
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   headwater accounts grant ada operator
-  headwater accounts revoke ada operator")]
+  headwater accounts sign-out ada
+  headwater accounts suspend ada --reason 'sends advertisements'")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -27,6 +31,12 @@ enum Command {
     Grant(Change),
     /// Take a role back, on every process at once
     Revoke(Change),
+    /// End all sessions of an account, on every process within seconds
+    SignOut(SignOut),
+    /// Let nobody sign in to an account, and end its sessions
+    Suspend(Suspend),
+    /// Let people sign in to a suspended account again
+    Restore(Restore),
 }
 
 #[derive(Args)]
@@ -40,6 +50,46 @@ struct Change {
     /// The account's handle
     handle: String,
     role: RoleName,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater accounts sign-out ada
+  headwater accounts sign-out ada --reason 'a stolen telephone'
+
+Whoever knows the password may sign in again.")]
+struct SignOut {
+    /// The account's handle
+    handle: String,
+    /// Kept in the log, with your name
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater accounts suspend ada --reason 'sends advertisements'
+  headwater accounts restore ada
+
+Its tokens stop counting on every process within seconds. What it wrote stays.")]
+struct Suspend {
+    /// The account's handle
+    handle: String,
+    /// Kept in the log, with your name
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater accounts restore ada
+  headwater accounts restore ada --reason 'it was a mistake'")]
+struct Restore {
+    /// The account's handle
+    handle: String,
+    /// Kept in the log, with your name
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,25 +111,74 @@ impl From<RoleName> for Role {
 
 pub async fn run(arguments: Arguments, settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
-    let (change, grants) = match arguments.command {
-        Command::Grant(change) => (change, true),
-        Command::Revoke(change) => (change, false),
-    };
-    let account = holder(&node, &change.handle).await?;
+    match arguments.command {
+        Command::Grant(change) => grant(&node, &change).await,
+        Command::Revoke(change) => revoke(&node, &change).await,
+        Command::SignOut(wanted) => sign_out(&node, &wanted).await,
+        Command::Suspend(wanted) => suspend(&node, &wanted).await,
+        Command::Restore(wanted) => restore(&node, &wanted).await,
+    }
+}
+
+async fn grant(node: &Node, change: &Change) -> anyhow::Result<()> {
+    let account = holder(node, &change.handle).await?;
     let (role, handle) = (Role::from(change.role), &change.handle);
     let target = format!("{} {account}", role.name());
-    if grants {
-        operator::record(&node, "accounts grant", &target, None).await?;
-        match node.vault.grant(account, role, &operator::name()).await? {
-            true => eprintln!("{handle} has the role {} from now on", role.name()),
-            false => eprintln!("{handle} had the role {} already", role.name()),
-        }
-    } else {
-        operator::record(&node, "accounts revoke", &target, None).await?;
-        match node.vault.revoke(account, role).await? {
-            true => eprintln!("{handle} has the role {} no more", role.name()),
-            false => eprintln!("{handle} did not have the role {}", role.name()),
-        }
+    operator::record(node, "accounts grant", &target, None).await?;
+    match node.vault.grant(account, role, &operator::name()).await? {
+        true => eprintln!("{handle} has the role {} from now on", role.name()),
+        false => eprintln!("{handle} had the role {} already", role.name()),
+    }
+    Ok(())
+}
+
+async fn revoke(node: &Node, change: &Change) -> anyhow::Result<()> {
+    let account = holder(node, &change.handle).await?;
+    let (role, handle) = (Role::from(change.role), &change.handle);
+    let target = format!("{} {account}", role.name());
+    operator::record(node, "accounts revoke", &target, None).await?;
+    match node.vault.revoke(account, role).await? {
+        true => eprintln!("{handle} has the role {} no more", role.name()),
+        false => eprintln!("{handle} did not have the role {}", role.name()),
+    }
+    Ok(())
+}
+
+async fn sign_out(node: &Node, wanted: &SignOut) -> anyhow::Result<()> {
+    let account = holder(node, &wanted.handle).await?;
+    let (target, reason) = (account.to_string(), wanted.reason.as_deref());
+    operator::record(node, "accounts sign-out", &target, reason).await?;
+    let ended = node.vault.end_all_sessions(account).await?.len();
+    eprintln!("{} is signed out of {ended} sessions", wanted.handle);
+    Ok(())
+}
+
+async fn suspend(node: &Node, wanted: &Suspend) -> anyhow::Result<()> {
+    let account = holder(node, &wanted.handle).await?;
+    let (handle, reason) = (&wanted.handle, wanted.reason.trim());
+    anyhow::ensure!(
+        (1..=REASON_CHARACTERS_MAX).contains(&reason.chars().count()),
+        "a reason has 1 to {REASON_CHARACTERS_MAX} characters"
+    );
+    let target = account.to_string();
+    operator::record(node, "accounts suspend", &target, Some(reason)).await?;
+    match node.vault.bar(account, reason).await? {
+        Some(ended) => eprintln!(
+            "{handle} is suspended, and signed out of {} sessions",
+            ended.len()
+        ),
+        None => eprintln!("{handle} was suspended already"),
+    }
+    Ok(())
+}
+
+async fn restore(node: &Node, wanted: &Restore) -> anyhow::Result<()> {
+    let account = holder(node, &wanted.handle).await?;
+    let (handle, target) = (&wanted.handle, account.to_string());
+    operator::record(node, "accounts restore", &target, wanted.reason.as_deref()).await?;
+    match node.vault.unbar(account).await? {
+        true => eprintln!("{handle} may sign in again"),
+        false => eprintln!("{handle} was not suspended"),
     }
     Ok(())
 }

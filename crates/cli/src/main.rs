@@ -81,7 +81,7 @@ enum Command {
     Completion(manual::Completion),
     /// Write manual pages
     Man(manual::Man),
-    /// Give accounts roles, and take them back
+    /// Give accounts roles, take them back, sign accounts out, suspend them
     Accounts(accounts::Arguments),
     /// Tokens of programs that act for nobody: make, list, revoke
     ServiceTokens(service_tokens::Arguments),

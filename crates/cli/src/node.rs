@@ -209,6 +209,7 @@ impl Node {
         let settings = &self.settings;
         let tokens = TokenSettings {
             issuer: settings.token_issuer.clone(),
+            audience: settings.token_audience.clone(),
             signing: signing_key(&settings.token_key),
             accepted: settings
                 .token_keys_accepted

@@ -50,6 +50,7 @@ const TOKEN_PRIVATE_KEY_FILE: &str = "TOKEN_PRIVATE_KEY_FILE";
 const TOKEN_SECRETS_ACCEPTED: &str = "TOKEN_SECRETS_ACCEPTED";
 const TOKEN_PRIVATE_KEY_FILES_ACCEPTED: &str = "TOKEN_PRIVATE_KEY_FILES_ACCEPTED";
 const TOKEN_ISSUER: &str = "TOKEN_ISSUER";
+const TOKEN_AUDIENCE: &str = "TOKEN_AUDIENCE";
 const LOG_PARTITIONS: &str = "LOG_PARTITIONS";
 const LOG_ALLOW_UNSAFE: &str = "LOG_ALLOW_UNSAFE";
 const KEY_PREFIX: &str = "KEY_PREFIX";
@@ -129,6 +130,11 @@ pub fn all() -> Vec<Setting> {
             "",
         ),
         setting(TOKEN_ISSUER, "the iss of access tokens", "headwater"),
+        setting(
+            TOKEN_AUDIENCE,
+            "the aud of access tokens, and the only one that is taken; unset: TOKEN_ISSUER's",
+            "",
+        ),
         setting(
             LOG_PARTITIONS,
             "partitions of a log that is made anew; fixed from then on",
@@ -242,6 +248,7 @@ pub struct Settings {
     pub token_keys_accepted: Vec<TokenKey>,
     pub cursor_secret: String,
     pub token_issuer: String,
+    pub token_audience: String,
     pub log_partitions: u16,
     pub log_allow_unsafe: bool,
     /// Empty: nothing is archived.
@@ -334,6 +341,10 @@ impl Values {
             token_keys_accepted: self.token_keys_accepted(&mut bad),
             cursor_secret: self.secret(CURSOR_SECRET, &mut bad),
             token_issuer: self.text(TOKEN_ISSUER, &mut bad),
+            token_audience: match self.get(TOKEN_AUDIENCE).0 {
+                Some(audience) => audience.to_owned(),
+                None => self.text(TOKEN_ISSUER, &mut bad),
+            },
             log_partitions: self.between(LOG_PARTITIONS, &mut bad, 1, PARTITIONS_MAX),
             log_allow_unsafe: self.parsed(LOG_ALLOW_UNSAFE, &mut bad, false),
             archive_url: self.get(ARCHIVE_URL).0.unwrap_or_default().to_owned(),

@@ -17,8 +17,10 @@ pub fn token(secret: &str, issuer: &str, account: Uuid) -> Option<String> {
     let key_id = URL_SAFE_NO_PAD.encode(&key_id[..8]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
     let header = json!({"typ": "JWT", "alg": "HS256", "kid": key_id});
+    // The audience is the issuer where no setting says otherwise.
     let claims = json!({
-        "iss": issuer, "sub": account, "sid": Uuid::nil(), "iat": now, "exp": now + TOKEN_SECONDS,
+        "iss": issuer, "aud": issuer, "sub": account, "sid": Uuid::nil(), "iat": now,
+        "exp": now + TOKEN_SECONDS,
     });
     let encode = |part: serde_json::Value| URL_SAFE_NO_PAD.encode(part.to_string());
     let signed = format!("{}.{}", encode(header), encode(claims));

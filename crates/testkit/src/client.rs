@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
+use crate::secrets::{self, EMAIL_MARK, PASSWORD_MARK};
+
 static PEOPLE: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Clone)]
@@ -43,6 +45,7 @@ impl Client {
     }
 
     pub fn with_token(mut self, token: String) -> Self {
+        secrets::remember(&token);
         self.token = Some(token);
         self
     }
@@ -93,6 +96,7 @@ impl Client {
         headers: &[(&str, &str)],
     ) -> Answer {
         let what = format!("{method} {path}");
+        let marked = body.as_deref().is_none_or(is_marked);
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -111,20 +115,39 @@ impl Client {
             .unwrap_or_else(|e| panic!("{what}: {e}"));
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.unwrap_or_default();
-        Answer {
+        let answer = Answer {
             status,
             headers,
             body: serde_json::from_slice(&body).unwrap_or(Value::Null),
             what,
+        };
+        if answer.status.is_success() {
+            assert!(marked, "{}: what is taken has no mark", answer.what);
+            secrets::remember_in(&answer.body);
+        } else {
+            self.check_refusal(&answer, &body);
         }
+        answer
+    }
+
+    /// No refusal repeats what it refuses.
+    fn check_refusal(&self, answer: &Answer, body: &[u8]) {
+        let told = format!("{:?} {}", answer.headers, String::from_utf8_lossy(body));
+        let marks = [PASSWORD_MARK, EMAIL_MARK].into_iter();
+        for secret in marks.chain(self.token.as_deref()) {
+            let what = &answer.what;
+            assert!(!told.contains(secret), "{what}: {secret} is in {told}");
+        }
+        // Nor what this client does not know of; the path is the test's own.
+        secrets::heard("a refusal", told.as_bytes());
     }
 
     /// Registers somebody new, with a handle that begins with `name`.
     pub async fn register(&self, name: &str) -> Person {
         let number = PEOPLE.fetch_add(1, Ordering::Relaxed);
         let handle = format!("{name}_{number}");
-        let email = format!("{handle}@example.org");
-        let password = format!("password of {handle}");
+        let email = secrets::email(&handle);
+        let password = secrets::password(&handle);
         let answer = self
             .post(
                 "/v1/accounts",
@@ -240,6 +263,20 @@ impl Answer {
     pub fn ids(&self) -> Vec<String> {
         ids(self.body["items"].as_array().map_or(&[], Vec::as_slice))
     }
+}
+
+/// Whether passwords and addresses that others would keep can be told.
+fn is_marked(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let marks = [
+        ("password", PASSWORD_MARK),
+        ("new_password", PASSWORD_MARK),
+        ("email", EMAIL_MARK),
+    ];
+    marks.into_iter().all(|(name, mark)| {
+        let text = body[name].as_str().unwrap_or(mark);
+        text.to_lowercase().contains(mark)
+    })
 }
 
 /// The ids of items.

@@ -4,9 +4,12 @@
 mod app;
 mod client;
 mod home;
+pub mod secrets;
 mod servers;
+mod watch;
 
 pub use app::App;
 pub use client::{Answer, Client, Person, ids};
 pub use home::{Row, home};
 pub use servers::{Servers, until};
+pub use watch::Watch;

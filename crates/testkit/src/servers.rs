@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
@@ -12,6 +12,8 @@ use std::{
 
 use devservices::{Programs, Stack, Urls};
 use sea_orm::{ConnectionTrait, Database};
+
+use crate::Watch;
 
 const TEMPLATE: &str = "headwater_template";
 
@@ -25,6 +27,8 @@ pub struct Servers {
     pub redis_log: String,
     pub redis_views: String,
     pub prefix: String,
+    /// The last one who holds it looks.
+    _watch: Arc<Watch>,
 }
 
 impl Servers {
@@ -50,11 +54,16 @@ impl Servers {
             migrations::migrate(&database).await.unwrap();
         }
         admin.close().await.unwrap();
-        Self {
+        let urls = Urls {
             database: with_database(&urls.database, &name),
+            ..urls.clone()
+        };
+        Self {
+            database: urls.database.clone(),
             redis_log: urls.redis_log.clone(),
             redis_views: urls.redis_views.clone(),
             prefix: name,
+            _watch: Arc::new(Watch::over_servers(urls).await),
         }
     }
 }

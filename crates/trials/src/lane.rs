@@ -150,6 +150,7 @@ impl Lane {
 pub fn token(account: Uuid) -> anyhow::Result<String> {
     let tokens = api::Tokens::new(api::TokenSettings {
         issuer: crate::product::ISSUER.into(),
+        audience: crate::product::ISSUER.into(),
         signing: api::SigningKey::Secret(TOKEN_SECRET.into()),
         accepted: Vec::new(),
     })?;

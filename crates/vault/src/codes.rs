@@ -6,7 +6,7 @@ use kernel::AccountId;
 use sea_orm::sqlx::{self, Postgres, Row, Transaction};
 use sha2::{Digest, Sha256};
 
-use crate::{Email, Vault, VaultError};
+use crate::{Email, Vault, VaultError, sessions::end_all};
 
 /// 50 bits: what five tries, ten minutes and some hundred resends cannot guess.
 const CODE_CHARACTERS: usize = 10;
@@ -56,8 +56,18 @@ pub enum Drawn {
     Code { code: String, email: String },
     /// The last one was sent a moment ago.
     TooSoon,
-    /// There is no address, or it was verified before.
+    /// There is no address, it was verified before, or the account is barred.
     NotNeeded,
+}
+
+/// What a code for another password gives.
+pub enum Reset {
+    /// These sessions were ended.
+    Done(Vec<kernel::Uuid>),
+    /// The code is right, and the password is not taken.
+    NotTaken,
+    /// The code is wrong.
+    Wrong,
 }
 
 impl Vault {
@@ -69,7 +79,7 @@ impl Vault {
     ) -> Result<Drawn, VaultError> {
         let row = sqlx::query(
             "SELECT email, email_folded FROM vault.credentials
-             WHERE account_id = $1 AND email IS NOT NULL
+             WHERE account_id = $1 AND email IS NOT NULL AND barred_at IS NULL
                AND ($2 OR email_verified_at IS NULL)",
         )
         .bind(account.0)
@@ -127,14 +137,15 @@ impl Vault {
     }
 
     /// Takes another password of whoever has the code, and ends all sessions of
-    /// the account; returns which, or none where the code is wrong. It takes as
-    /// long where nobody has `email`.
+    /// the account. It takes as long where nobody has `email`. Without a hash the
+    /// code counts on: the password is one that the account must not have, which
+    /// nobody learns who has no code.
     pub async fn reset_password(
         &self,
         email: &Email,
         code: &str,
-        password_hash: &str,
-    ) -> Result<Option<Vec<kernel::Uuid>>, VaultError> {
+        password_hash: Option<&str>,
+    ) -> Result<Reset, VaultError> {
         let mut transaction = self.begin().await?;
         let row = sqlx::query("SELECT account_id FROM vault.credentials WHERE email_folded = $1")
             .bind(email.folded())
@@ -148,25 +159,30 @@ impl Vault {
         if sent_to.as_deref() != Some(&email.folded()) {
             // The try counts.
             transaction.commit().await?;
-            return Ok(None);
+            return Ok(Reset::Wrong);
         }
+        let Some(password_hash) = password_hash else {
+            transaction.rollback().await?;
+            return Ok(Reset::NotTaken);
+        };
         // Sessions that begin now wait for this row.
-        sqlx::query("UPDATE vault.credentials SET password_hash = $2 WHERE account_id = $1")
-            .bind(account.0)
-            .bind(password_hash)
-            .execute(&mut *transaction)
-            .await?;
-        mark_verified(&mut transaction, account, &email.folded()).await?;
-        let ended = sqlx::query(
-            "UPDATE vault.sessions SET ended_at = now()
-             WHERE account_id = $1 AND ended_at IS NULL RETURNING id",
+        let taken = sqlx::query(
+            "UPDATE vault.credentials SET password_hash = $2
+             WHERE account_id = $1 AND barred_at IS NULL",
         )
         .bind(account.0)
-        .fetch_all(&mut *transaction)
+        .bind(password_hash)
+        .execute(&mut *transaction)
         .await?;
+        if taken.rows_affected() == 0 {
+            // The code was drawn before the account was barred, and counts no more.
+            transaction.commit().await?;
+            return Ok(Reset::Wrong);
+        }
+        mark_verified(&mut transaction, account, &email.folded()).await?;
+        let ended = end_all(&mut transaction, account).await?;
         transaction.commit().await?;
-        let ended = ended.iter().map(|row| row.try_get("id"));
-        Ok(Some(ended.collect::<sqlx::Result<_>>()?))
+        Ok(Reset::Done(ended))
     }
 }
 

@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use kernel::AccountId;
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, SqlErr,
-    Statement, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, Statement,
+    TransactionTrait,
     entity::prelude::*,
     sqlx::{self, PgPool, PgTransaction},
 };
@@ -70,6 +70,11 @@ impl Email {
     /// As it is compared.
     pub fn folded(&self) -> String {
         self.0.to_lowercase()
+    }
+
+    /// What stands before the host.
+    pub fn local_part(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(name, _)| name)
     }
 }
 
@@ -179,24 +184,22 @@ impl Vault {
         };
         let database = self.database.clone();
         let transaction = begun(async move { database.begin().await }).await??;
-        let own = sea_orm::sea_query::OnConflict::column(row::Column::AccountId)
+        // No conflict is an error: PostgreSQL would write the address into its log.
+        let any = sea_orm::sea_query::OnConflict::new()
             .do_nothing()
             .to_owned();
         let inserted = row::Entity::insert(row)
-            .on_conflict(own)
+            .on_conflict(any)
             .exec_without_returning(&transaction)
-            .await;
-        match inserted {
-            Ok(_) => {}
-            Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
-                transaction.rollback().await?;
-                let holder = self.by_folded_email(&folded.unwrap_or_default()).await?;
-                // Gone again meanwhile: whoever asks may simply ask again.
-                return Err(holder.map_or(VaultError::Busy, |holder| {
-                    VaultError::EmailTaken(holder.account)
-                }));
-            }
-            Err(error) => return Err(error.into()),
+            .await?;
+        let own = row::Entity::find_by_id(new.account.0);
+        if inserted == 0 && own.one(&transaction).await?.is_none() {
+            transaction.rollback().await?;
+            let holder = self.by_folded_email(&folded.unwrap_or_default()).await?;
+            // Gone again meanwhile: whoever asks may simply ask again.
+            return Err(holder.map_or(VaultError::Busy, |holder| {
+                VaultError::EmailTaken(holder.account)
+            }));
         }
         let keep_key = Statement::from_sql_and_values(
             sea_orm::DatabaseBackend::Postgres,

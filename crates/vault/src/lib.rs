@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bars;
 mod codes;
 mod credentials;
 mod limits;
@@ -10,7 +11,7 @@ mod second_factors;
 mod service_tokens;
 mod sessions;
 
-pub use codes::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS};
+pub use codes::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS, Reset};
 pub use credentials::{Credentials, Email, InvalidEmail, NewCredentials, Vault, VaultError};
 pub use limits::{Budget, InvalidBudget, Limits, Spend, Standing, Whose};
 pub use passwords::{

@@ -25,6 +25,8 @@ use crate::VaultError;
 /// NIST SP 800-63B asks for at least 8 and allows at least 64.
 pub const PASSWORD_CHARACTERS_MIN: usize = 8;
 pub const PASSWORD_CHARACTERS_MAX: usize = 128;
+/// Shorter words of the context are in any password by chance.
+const CONTEXT_WORD_CHARACTERS_MIN: usize = 3;
 /// OWASP's first choice for argon2id: 19 MiB, 2 passes, 1 lane.
 const MEMORY_KIBIBYTES: u32 = 19 * 1_024;
 const PASSES: u32 = 2;
@@ -49,6 +51,11 @@ pub enum InvalidPassword {
     Length,
     #[error("many have this password, and it is guessed first: choose another one")]
     Common,
+    #[error(
+        "it is little more than this service's name, the handle or the e-mail address, which are \
+         guessed first: choose another one"
+    )]
+    Context,
 }
 
 /// Those of the 20,000 that leaked most often which are long enough, in lower
@@ -73,6 +80,32 @@ impl FromStr for Password {
             return Err(InvalidPassword::Common);
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl Password {
+    /// Refuses what is little more than words of its context: without them it must
+    /// still be a password. A long one may hold them.
+    pub fn check_context(&self, context: &[&str]) -> Result<(), InvalidPassword> {
+        let mut words: Vec<String> = Vec::new();
+        for text in context {
+            let folded = text.to_lowercase();
+            let pieces = folded.split(|c: char| !c.is_alphanumeric());
+            words.extend(pieces.map(str::to_owned));
+            words.push(folded);
+        }
+        words.retain(|word| word.chars().count() >= CONTEXT_WORD_CHARACTERS_MIN);
+        // The longest first, so that it is not torn by what it holds.
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        let whole = self.0.to_lowercase();
+        let left = words
+            .iter()
+            .fold(whole.clone(), |left, word| left.replace(word, ""));
+        let weak = left.chars().count() < PASSWORD_CHARACTERS_MIN || is_common(&left);
+        match weak && left != whole {
+            true => Err(InvalidPassword::Context),
+            false => Ok(()),
+        }
     }
 }
 
@@ -259,6 +292,39 @@ mod tests {
         }
         // ASVS 5, 6.2.4: the first 3,000 at least.
         assert!(COMMON.lines().count() > 3_000);
+    }
+
+    #[test]
+    fn a_password_is_more_than_words_of_its_context() {
+        let context = ["headwater", "Ada_Lovelace", "ada.l+news", "al"];
+        let check = |text: &str| {
+            let password = text.parse::<Password>();
+            password.and_then(|password| password.check_context(&context))
+        };
+        for weak in [
+            "Headwater",
+            "headwater1815",
+            "HEADWATER-headwater",
+            "ada_lovelace",
+            "AdaLovelace1815",
+            "lovelace!lovelace!",
+            "ada.l+news2",
+            // Nor what many have, with a word before it.
+            "ada12345678",
+            "passwordlovelace",
+        ] {
+            assert_eq!(check(weak), Err(InvalidPassword::Context), "{weak}");
+        }
+        for strong in [
+            "correct horse",
+            "ada rides a bicycle",
+            "headwater of the nile",
+            // Words of two letters are in everything.
+            "alabaster",
+            "my lovelace is 1815!",
+        ] {
+            assert_eq!(check(strong), Ok(()), "{strong}");
+        }
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, Row, postgres::PgRow};
+use sea_orm::sqlx::{self, Postgres, Row, Transaction, postgres::PgRow};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
@@ -158,8 +158,8 @@ pub enum Refreshed {
 
 impl Vault {
     /// A new session, and its first token; none where `verified`, the password
-    /// hash that was looked at, is another one meanwhile, or where a second factor
-    /// is asked for meanwhile and was not shown.
+    /// hash that was looked at, is another one meanwhile, where a second factor
+    /// is asked for meanwhile and was not shown, or where the account is barred.
     pub async fn begin_session(
         &self,
         account: AccountId,
@@ -175,7 +175,8 @@ impl Vault {
         let mut transaction = self.begin().await?;
         // Whoever begins or changes the password waits for this to end.
         let row = sqlx::query(
-            "SELECT password_hash FROM vault.credentials WHERE account_id = $1 FOR UPDATE",
+            "SELECT password_hash, barred_at IS NOT NULL AS barred
+             FROM vault.credentials WHERE account_id = $1 FOR UPDATE",
         )
         .bind(account.0)
         .fetch_optional(&mut *transaction)
@@ -191,10 +192,13 @@ impl Vault {
         if factor.is_some() && !factor_shown {
             return Ok(None);
         }
-        let stored: Option<String> = match row {
-            Some(row) => row.try_get("password_hash")?,
-            None => None,
+        let (stored, barred): (Option<String>, bool) = match row {
+            Some(row) => (row.try_get("password_hash")?, row.try_get("barred")?),
+            None => (None, false),
         };
+        if barred {
+            return Ok(None);
+        }
         if verified.is_some() && verified != stored.as_deref() {
             return Ok(None);
         }
@@ -386,6 +390,19 @@ impl Vault {
         ids(&rows)
     }
 
+    /// Ends all sessions of an account; returns which.
+    pub async fn end_all_sessions(&self, account: AccountId) -> Result<Vec<Uuid>, VaultError> {
+        let mut transaction = self.begin().await?;
+        // A session that begins now waits for this to end, or is seen here.
+        sqlx::query("SELECT 1 FROM vault.credentials WHERE account_id = $1 FOR UPDATE")
+            .bind(account.0)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let ended = end_all(&mut transaction, account).await?;
+        transaction.commit().await?;
+        Ok(ended)
+    }
+
     /// Replaces a password hash that is still `old`, and ends all sessions of
     /// the account but `kept`, in one step; returns which, or none where the
     /// hash is another one meanwhile.
@@ -432,6 +449,21 @@ impl Vault {
         .await?;
         ids(&rows)
     }
+}
+
+/// Within the transaction of whoever holds the account's credentials.
+pub(crate) async fn end_all(
+    transaction: &mut Transaction<'_, Postgres>,
+    account: AccountId,
+) -> Result<Vec<Uuid>, VaultError> {
+    let rows = sqlx::query(
+        "UPDATE vault.sessions SET ended_at = now()
+         WHERE account_id = $1 AND ended_at IS NULL RETURNING id",
+    )
+    .bind(account.0)
+    .fetch_all(&mut **transaction)
+    .await?;
+    ids(&rows)
 }
 
 fn session(row: &PgRow) -> sqlx::Result<Session> {
