@@ -187,6 +187,7 @@ fn intent(actor: AccountId, correlation: Uuid, key: Option<IdempotencyKey>) -> I
         correlation,
         causation: None,
         key,
+        trace: None,
     }
 }
 

@@ -176,6 +176,7 @@ mod properties {
             causation: None,
             receipt: None,
             data,
+            trace: None,
         })
     }
 
