@@ -3,9 +3,11 @@
 use std::{
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use testkit::Servers;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -67,6 +69,8 @@ pub struct Running {
     pub child: Child,
     /// Where its API listens; empty where it has none.
     pub api: String,
+    /// What it has said on standard error.
+    pub said: Arc<Mutex<String>>,
 }
 
 impl Running {
@@ -102,8 +106,15 @@ impl Running {
             }
         }
         // Somebody must read on, or the process blocks on a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, api }
+        let said = Arc::new(Mutex::new(all));
+        let goes_on = said.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                *goes_on.lock() += &line;
+                *goes_on.lock() += "\n";
+            }
+        });
+        Self { child, api, said }
     }
 
     pub async fn serve(servers: &Servers, folder: &Path) -> Self {

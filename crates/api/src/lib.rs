@@ -18,6 +18,7 @@ mod timelines;
 // Once for all.
 mod admission;
 mod answers;
+mod asked;
 mod assembly;
 mod body;
 mod caller;
@@ -38,6 +39,7 @@ mod preconditions;
 mod problem;
 mod request;
 mod schema;
+mod seen;
 mod server;
 mod services;
 mod surface;
