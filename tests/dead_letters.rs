@@ -228,6 +228,7 @@ async fn add_unreadable(app: &App, ada: &Person, position: &str) -> String {
         causation: None,
         receipt: None,
         data: b"of tomorrow".to_vec(),
+        trace: None,
     };
     let partition = position.split(':').next().unwrap();
     let key = format!("{}:{{p{partition:0>2}}}:events", app.servers.prefix);

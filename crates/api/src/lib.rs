@@ -23,6 +23,7 @@ mod timelines;
 // Once for all.
 mod admission;
 mod answers;
+mod asked;
 mod assembly;
 mod body;
 mod caller;
@@ -43,6 +44,7 @@ mod preconditions;
 mod problem;
 mod request;
 mod schema;
+mod seen;
 mod server;
 mod services;
 mod surface;

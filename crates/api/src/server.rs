@@ -17,13 +17,17 @@ use crate::{
     services::Services, sessions::SessionsApi, timelines::TimelinesApi,
 };
 
-type Features = (
+/// Whom there is, and how they sign in.
+type Identity = (
     AccountsApi,
     DeactivationApi,
     SessionsApi,
     PasswordsApi,
     EmailsApi,
     SecondFactorsApi,
+);
+/// What they publish, and what they do to each other.
+type Social = (
     PostsApi,
     LikesApi,
     FollowsApi,
@@ -31,32 +35,31 @@ type Features = (
     MutesApi,
     RelationshipsApi,
     TimelinesApi,
-    OperationsApi,
-    OperatorsApi,
-    LimitsApi,
-    HealthApi,
 );
+/// How the server is.
+type Operation = (OperationsApi, OperatorsApi, LimitsApi, HealthApi);
 
 /// The registry of features.
-fn features() -> Features {
+fn features() -> (Identity, Social, Operation) {
     (
-        AccountsApi,
-        DeactivationApi,
-        SessionsApi,
-        PasswordsApi,
-        EmailsApi,
-        SecondFactorsApi,
-        PostsApi,
-        LikesApi,
-        FollowsApi,
-        BlocksApi,
-        MutesApi,
-        RelationshipsApi,
-        TimelinesApi,
-        OperationsApi,
-        OperatorsApi,
-        LimitsApi,
-        HealthApi,
+        (
+            AccountsApi,
+            DeactivationApi,
+            SessionsApi,
+            PasswordsApi,
+            EmailsApi,
+            SecondFactorsApi,
+        ),
+        (
+            PostsApi,
+            LikesApi,
+            FollowsApi,
+            BlocksApi,
+            MutesApi,
+            RelationshipsApi,
+            TimelinesApi,
+        ),
+        (OperationsApi, OperatorsApi, LimitsApi, HealthApi),
     )
 }
 

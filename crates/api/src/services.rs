@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::blocks::Blocks;
 use eventlog::{IdempotencyKey, Intent, Log, Receipt};
-use kernel::{AccountId, Command, Sealer, Timestamp, Uuid};
+use kernel::{AccountId, Command, Sealer, Spans, Timestamp, Uuid};
 use mail::Mailer;
 use readmodel::{DatabaseConnection, PgPool, hot::Hot, timelines::Lists};
 use tokio::sync::Semaphore;
@@ -22,6 +22,7 @@ use crate::{
     problem::Problem,
     shown::ShownPost,
     tokens::{TokenSettings, TokenSettingsError, Tokens},
+    trace_context::{Appending, TraceContext},
 };
 
 /// Things that are done after their answer was sent.
@@ -46,6 +47,7 @@ pub struct Services {
     pub(crate) limits: Limiting,
     pub(crate) proxies: Proxies,
     pub(crate) origins: Origins,
+    pub(crate) spans: Option<Arc<dyn Spans>>,
     pub(crate) cursors: Arc<Cursors>,
 }
 
@@ -71,6 +73,8 @@ pub struct Rooms {
     pub proxies: Proxies,
     /// Whose pages may call from a browser.
     pub origins: Origins,
+    /// Where traces are recorded; none: nowhere.
+    pub spans: Option<Arc<dyn Spans>>,
 }
 
 impl Services {
@@ -97,6 +101,7 @@ impl Services {
             limits: rooms.limits,
             proxies: rooms.proxies,
             origins: rooms.origins,
+            spans: rooms.spans,
             tokens: Arc::new(Tokens::new(tokens)?),
             cursors: Arc::new(Cursors::new(cursor_secret.as_bytes())?),
         })
@@ -150,8 +155,7 @@ impl Services {
         Problem: From<C::Error>,
     {
         let intent = intent(actor, correlation, idempotency.of(actor));
-        let sealer = self.sealer.as_ref();
-        Ok(self.log.execute(command, &intent, sealer).await?)
+        self.append(command, intent).await
     }
 
     /// Sends a command of a process that may be repeated whole: no key tells
@@ -167,8 +171,7 @@ impl Services {
         Problem: From<C::Error>,
     {
         let intent = intent(actor, correlation, None);
-        let sealer = self.sealer.as_ref();
-        Ok(self.log.execute(command, &intent, sealer).await?)
+        self.append(command, intent).await
     }
 
     /// Sends a command that must not be done twice: where the client gave no
@@ -186,8 +189,29 @@ impl Services {
     {
         let key = key.unwrap_or_else(|| IdempotencyKey::internal(correlation));
         let intent = intent(actor, correlation, Some(key));
-        let sealer = self.sealer.as_ref();
-        Ok(self.log.execute(command, &intent, sealer).await?)
+        self.append(command, intent).await
+    }
+
+    /// What is appended follows from its append where that is recorded here, else
+    /// from the request.
+    async fn append<C>(&self, command: &C, mut intent: Intent) -> Result<Receipt, Problem>
+    where
+        C: Command,
+        Problem: From<C::Error>,
+    {
+        let request = TraceContext::recorded();
+        let told = request.zip(self.spans.as_ref());
+        let told = told.map(|(request, spans)| (Appending::begin(request), spans));
+        intent.trace = match &told {
+            Some((appending, _)) => Some(appending.context),
+            None => request.map(|request| request.span()),
+        };
+        let receipt = self.log.execute(command, &intent, self.sealer.as_ref());
+        let receipt: Result<Receipt, Problem> = receipt.await.map_err(Into::into);
+        if let Some((appending, spans)) = told {
+            spans.record(appending.end(&receipt));
+        }
+        receipt
     }
 }
 
@@ -198,6 +222,7 @@ fn intent(actor: AccountId, correlation: Uuid, key: Option<IdempotencyKey>) -> I
         correlation,
         causation: None,
         key,
+        trace: None,
     }
 }
 

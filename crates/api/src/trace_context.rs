@@ -1,51 +1,140 @@
 //! Whose trace a request belongs to (W3C Trace Context, level 1 in, the
-//! `traceresponse` of level 2 out). Where the client names none, the request's own
-//! id is the trace's. It refuses what cannot be read, by beginning a new trace, as
-//! the specification wants it.
+//! `traceresponse` of level 2 out), and what of it is told: the request and its
+//! appends. Where the client names none, the request's own id is the trace's. It
+//! refuses what cannot be read, by beginning a new trace, as the specification
+//! wants it.
 
+use std::time::SystemTime;
+
+use eventlog::Receipt;
+use kernel::{Span, SpanContext, SpanKind, Spans};
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
+
+use crate::problem::Problem;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 const VERSION_INVALID: u8 = 0xff;
 const SAMPLED: u8 = 0x01;
 
+tokio::task_local! {
+    /// Of the request that the task answers.
+    static CURRENT: TraceContext;
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TraceContext {
     pub trace: Uuid,
+    /// What the client did when it asked.
+    pub parent: Option<u64>,
     /// Of this request within the trace.
     span: u64,
-    /// Whether the client records its trace.
-    sampled: bool,
+    /// Whether the trace is recorded, here or by the client.
+    pub sampled: bool,
 }
 
 impl TraceContext {
-    /// `request`: its own id, whose last bits are random.
-    pub(crate) fn of(headers: &HeaderMap, request: Uuid) -> Self {
+    /// `request`: its own id, whose last bits are random. Where the client names a
+    /// trace, it says whether that is recorded; else `spans` does.
+    pub(crate) fn of(headers: &HeaderMap, request: Uuid, spans: Option<&dyn Spans>) -> Self {
         let (_, span) = request.as_u64_pair();
         let mut given = headers.get_all(TRACEPARENT).iter();
         let (first, second) = (given.next(), given.next());
         let text = first.filter(|_| second.is_none());
-        let parent = text.and_then(|text| parse(text.to_str().ok()?));
-        let (trace, sampled) = parent.unwrap_or((request, false));
-        Self {
-            trace,
-            span,
-            sampled,
+        match text.and_then(|text| parse(text.to_str().ok()?)) {
+            Some((parent, sampled)) => Self {
+                trace: parent.trace,
+                parent: Some(parent.span),
+                span,
+                sampled,
+            },
+            None => Self {
+                trace: request,
+                parent: None,
+                span,
+                sampled: spans.is_some_and(|spans| spans.samples(request)),
+            },
+        }
+    }
+
+    pub(crate) fn span(&self) -> SpanContext {
+        SpanContext {
+            trace: self.trace,
+            span: self.span,
         }
     }
 
     pub(crate) fn header(&self) -> Option<HeaderValue> {
-        let (trace, span) = (self.trace.simple(), self.span);
-        let flags = u8::from(self.sampled) * SAMPLED;
-        HeaderValue::try_from(format!("00-{trace}-{span:016x}-{flags:02x}")).ok()
+        HeaderValue::try_from(self.span().traceparent(self.sampled)).ok()
+    }
+
+    /// Lets what `answer` appends be part of this trace.
+    pub(crate) fn around<F: Future>(self, answer: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, answer)
+    }
+
+    /// Of the request that this task answers, where its trace is recorded.
+    pub(crate) fn recorded() -> Option<Self> {
+        let current = CURRENT.try_with(|current| *current).ok();
+        current.filter(|current| current.sampled)
     }
 }
 
-/// The trace of a `traceparent`, and whether it is recorded; later versions may
-/// say more behind it.
-fn parse(text: &str) -> Option<(Uuid, bool)> {
+/// One command on its way into the log.
+#[derive(Clone, Copy)]
+pub(crate) struct Appending {
+    pub context: SpanContext,
+    parent: u64,
+    started: SystemTime,
+}
+
+impl Appending {
+    pub(crate) fn begin(request: TraceContext) -> Self {
+        Self {
+            context: SpanContext {
+                trace: request.trace,
+                span: rand::random::<u64>().max(1),
+            },
+            parent: request.span,
+            started: SystemTime::now(),
+        }
+    }
+
+    pub(crate) fn end(self, receipt: &Result<Receipt, Problem>) -> Span {
+        let mut attributes = vec![
+            ("messaging.system", "headwater".into()),
+            ("messaging.destination.name", "log".into()),
+            ("messaging.operation.type", "send".into()),
+            ("messaging.operation.name", "append".into()),
+        ];
+        match receipt {
+            Ok(receipt) => {
+                if let Some(position) = receipt.position.filter(|_| receipt.appended) {
+                    let partition = position.partition.0.to_string();
+                    attributes.push(("messaging.destination.partition.id", partition.into()));
+                    attributes.push(("headwater.position", position.to_string().into()));
+                }
+            }
+            Err(problem) => attributes.push(("error.type", problem.code().name().into())),
+        }
+        let refused = receipt.as_ref().err();
+        Span {
+            context: self.context,
+            parent: Some(self.parent),
+            kind: SpanKind::Producer,
+            name: "append log".into(),
+            started: self.started,
+            ended: SystemTime::now(),
+            attributes,
+            failed: refused.is_some_and(|problem| problem.code().status().is_server_error()),
+        }
+    }
+}
+
+/// What a `traceparent` names, and whether it is recorded; later versions may say
+/// more behind it.
+fn parse(text: &str) -> Option<(SpanContext, bool)> {
     let mut parts = text.split('-');
     let mut hexadecimal = |length: usize| {
         let part = parts.next()?;
@@ -54,24 +143,36 @@ fn parse(text: &str) -> Option<(Uuid, bool)> {
     };
     let version = u8::from_str_radix(hexadecimal(2)?, 16).ok()?;
     let trace = u128::from_str_radix(hexadecimal(32)?, 16).ok()?;
-    let parent = u64::from_str_radix(hexadecimal(16)?, 16).ok()?;
+    let span = u64::from_str_radix(hexadecimal(16)?, 16).ok()?;
     let flags = u8::from_str_radix(hexadecimal(2)?, 16).ok()?;
     let whole = version > 0 || parts.next().is_none();
-    let valid = version != VERSION_INVALID && trace != 0 && parent != 0 && whole;
-    valid.then_some((Uuid::from_u128(trace), flags & SAMPLED != 0))
+    let valid = version != VERSION_INVALID && trace != 0 && span != 0 && whole;
+    let trace = Uuid::from_u128(trace);
+    valid.then_some((SpanContext { trace, span }, flags & SAMPLED != 0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(text: &'static str) -> String {
+    fn of(text: &'static str, spans: Option<&dyn Spans>) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_static(text));
         let request = Uuid::from_u128(0x11);
-        let header = TraceContext::of(&headers, request).header();
+        let header = TraceContext::of(&headers, request, spans).header();
         let header = header.map(|header| header.to_str().map(str::to_owned));
         header.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Records every trace, or none.
+    struct Sampling(bool);
+
+    impl Spans for Sampling {
+        fn samples(&self, _: Uuid) -> bool {
+            self.0
+        }
+
+        fn record(&self, _: Span) {}
     }
 
     #[test]
@@ -80,8 +181,14 @@ mod tests {
         for flags in ["00", "01"] {
             let wanted = format!("00-{trace}-0000000000000011-{flags}");
             let given = match flags {
-                "00" => of("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"),
-                _ => of("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"),
+                "00" => of(
+                    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+                    None,
+                ),
+                _ => of(
+                    "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+                    None,
+                ),
             };
             assert_eq!(given, wanted);
         }
@@ -96,7 +203,19 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-00",
             "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-00",
         ] {
-            assert_eq!(of(bad), own, "{bad}");
+            assert_eq!(of(bad, None), own, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_client_says_whether_its_trace_is_recorded_and_else_the_settings_do() {
+        let own = "00-00000000000000000000000000000011-0000000000000011";
+        let theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        for recorded in [false, true] {
+            let spans = Sampling(recorded);
+            let flags = if recorded { "01" } else { "00" };
+            assert_eq!(of("", Some(&spans)), format!("{own}-{flags}"));
+            assert!(of(theirs, Some(&spans)).ends_with("-00"));
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kernel::{
-    AccountId, AggregateId, Envelope, Kind, Partition, Position, Recorded, Timestamp, Uuid,
+    AccountId, AggregateId, Envelope, Kind, Partition, Position, Recorded, SpanContext, Timestamp,
+    Uuid,
 };
 use parquet::{
     basic::{Compression, Encoding, ZstdLevel},
@@ -39,18 +40,23 @@ const SCHEMA: &str = "message event {
     optional fixed_len_byte_array(16) key_hash;
     optional int64 fingerprint;
     required binary data;
-}";
+";
+/// The last column, of files that have a trace only.
+const TRACE: &str = "    optional fixed_len_byte_array(24) trace;
+";
 /// What differs little from row to row, or grows.
 const DELTAS: [&str; 4] = ["epoch", "seq", "version", "recorded_at"];
 /// What is another one in every row.
-const RANDOM: [&str; 3] = ["correlation", "key_hash", "fingerprint"];
+const RANDOM: [&str; 4] = ["correlation", "key_hash", "fingerprint", "trace"];
 const ZSTD_LEVEL: i32 = 3;
 
 type Result<T> = std::result::Result<T, ParquetError>;
 
 /// The bytes of a file.
 pub(crate) fn write(events: &[Recorded]) -> Result<Vec<u8>> {
-    let schema = Arc::new(parse_message_type(SCHEMA)?);
+    let traced = events.iter().any(|event| event.envelope.trace.is_some());
+    let trace = if traced { TRACE } else { "" };
+    let schema = Arc::new(parse_message_type(&format!("{SCHEMA}{trace}}}"))?);
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties()?))?;
     let mut rows = writer.next_row_group()?;
     let each = || events.iter();
@@ -84,6 +90,10 @@ pub(crate) fn write(events: &[Recorded]) -> Result<Vec<u8>> {
     )?;
     let data = |e: &Envelope| Some(ByteArray::from(e.data.clone()));
     column::<ByteArrayType>(&mut rows, envelopes().map(data))?;
+    if traced {
+        let bytes = |at: SpanContext| ByteArray::from(at.to_bytes().to_vec()).into();
+        column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| e.trace.map(bytes)))?;
+    }
     rows.close()?;
     writer.into_inner()
 }
@@ -150,6 +160,10 @@ pub(crate) fn read(partition: Partition, bytes: Bytes) -> Result<Vec<Recorded>> 
         let key_hash = columns.optional::<FixedLenByteArrayType>()?;
         let fingerprint = columns.optional::<Int64Type>()?;
         let data = columns.required::<ByteArrayType>()?;
+        let trace = match columns.are_all_read() {
+            true => vec![None; count],
+            false => columns.optional::<FixedLenByteArrayType>()?,
+        };
         events.reserve(count);
         for row in 0..count {
             let member = member[row].as_ref().map(|id| uuid(id.data())).transpose()?;
@@ -160,6 +174,7 @@ pub(crate) fn read(partition: Partition, bytes: Bytes) -> Result<Vec<Recorded>> 
                 (Some(hash), Some(fingerprint)) => Some((hash.as_u128(), fingerprint as u64)),
                 _ => None,
             };
+            let context = |at: &FixedLenByteArray| SpanContext::from_bytes(at.data());
             events.push(Recorded {
                 position: Position {
                     partition,
@@ -181,6 +196,7 @@ pub(crate) fn read(partition: Partition, bytes: Bytes) -> Result<Vec<Recorded>> 
                     causation: causation.transpose()?,
                     receipt,
                     data: data[row].data().to_vec(),
+                    trace: trace[row].as_ref().and_then(context),
                 },
             });
         }
@@ -215,6 +231,10 @@ impl Columns<'_> {
         }
     }
 
+    fn are_all_read(&self) -> bool {
+        self.next == self.rows.num_columns()
+    }
+
     fn take<T: DataType>(&mut self) -> Result<(Vec<T::T>, Vec<i16>)> {
         let reader: ColumnReader = self.rows.get_column_reader(self.next)?;
         self.next += 1;
@@ -243,4 +263,49 @@ fn text(bytes: &ByteArray) -> Result<&str> {
 
 fn wrong(error: impl std::fmt::Display) -> ParquetError {
     ParquetError::General(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(seq: u64, trace: Option<SpanContext>) -> Recorded {
+        let id = Uuid::from_u128(seq.into());
+        Recorded {
+            position: Position {
+                partition: Partition(3),
+                epoch: 1,
+                seq,
+            },
+            envelope: Envelope {
+                event_type: "Liked".into(),
+                event_version: 1,
+                aggregate: AggregateId::single(Kind(4), id),
+                version: 1,
+                recorded_at: Timestamp(0),
+                actor: AccountId(id),
+                correlation: id,
+                causation: None,
+                receipt: None,
+                data: Vec::new(),
+                trace,
+            },
+        }
+    }
+
+    #[test]
+    fn only_a_file_with_a_trace_has_a_column_for_it() -> Result<()> {
+        let trace = SpanContext {
+            trace: Uuid::from_u128(7),
+            span: 8,
+        };
+        for (traces, columns) in [([None, None], 15), ([None, Some(trace)], 16)] {
+            let events: Vec<_> = (1..).zip(traces).map(|(n, at)| event(n, at)).collect();
+            let bytes = Bytes::from(write(&events)?);
+            let file = SerializedFileReader::new(bytes.clone())?;
+            assert_eq!(file.get_row_group(0)?.num_columns(), columns);
+            assert_eq!(read(Partition(3), bytes)?, events);
+        }
+        Ok(())
+    }
 }

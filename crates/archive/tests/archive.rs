@@ -7,7 +7,9 @@ use std::path::Path;
 use archive::{Archive, ArchiveError, SEGMENT_EVENTS_MAX, Whole};
 use devservices::{Programs, RedisOptions, RedisRole, RedisServer};
 use eventlog::{Beside, EPOCH_STARTED, History, Log, LogSettings};
-use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Position, Timestamp, Uuid};
+use kernel::{
+    AccountId, AggregateId, Envelope, Kind, Partition, Position, SpanContext, Timestamp, Uuid,
+};
 use tempfile::TempDir;
 
 const P: Partition = Partition(0);
@@ -94,6 +96,10 @@ fn event(number: u128) -> Envelope {
         }),
         receipt: some(3).then_some((u128::MAX - number, u64::MAX - number as u64)),
         data: vec![number as u8; (number % 40) as usize],
+        trace: some(4).then_some(SpanContext {
+            trace: id(5),
+            span: u64::MAX - number as u64,
+        }),
     }
 }
 

@@ -19,6 +19,7 @@ mod serve;
 mod service_tokens;
 mod settings;
 mod simulate;
+mod spans;
 mod stop;
 mod table;
 mod tail;

@@ -7,7 +7,7 @@ use anyhow::Context;
 use api::{Limiting, Rooms, Services, SigningKey, TokenSettings};
 use archive::{Archive, Whole};
 use eventlog::{Log, LogSettings};
-use kernel::{Sealer, Timestamp, Uuid};
+use kernel::{Sealer, Spans, Timestamp, Uuid};
 use mail::Mailer;
 use readmodel::timelines::{Lists, TimelineSettings, ViewsUrl};
 use sea_orm::DatabaseConnection;
@@ -30,6 +30,8 @@ pub struct Node {
     pub vault: Vault,
     pub lists: Lists,
     pub archive: Option<Archive>,
+    /// Of what serves and works; commands of operators are no part of a trace.
+    pub spans: Option<Arc<dyn Spans>>,
 }
 
 pub async fn connect_database(settings: &Settings) -> anyhow::Result<DatabaseConnection> {
@@ -143,11 +145,19 @@ impl Node {
             log,
             lists,
             archive,
+            spans: None,
         })
     }
 
+    /// Where traces are recorded.
+    #[must_use]
+    pub fn recorded(self, spans: Option<Arc<dyn Spans>>) -> Self {
+        Self { spans, ..self }
+    }
+
     pub fn engine(&self) -> Engine {
-        Engine::new(self.parts(), Uuid::now_v7()).named(process_name())
+        let engine = Engine::new(self.parts(), Uuid::now_v7()).named(process_name());
+        engine.recorded(self.spans.clone())
     }
 
     /// None without an archive.
@@ -232,6 +242,7 @@ impl Node {
             ),
             proxies: settings.trusted_proxies.clone(),
             origins: settings.cors_origins.clone(),
+            spans: self.spans.clone(),
         };
         Ok(Services::new(rooms, tokens, &settings.cursor_secret)?)
     }

@@ -46,6 +46,7 @@ pub async fn record(
         correlation: operation,
         causation: None,
         key: None,
+        trace: None,
     };
     node.log
         .execute(&command, &intent, node.sealer.as_ref())

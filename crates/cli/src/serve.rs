@@ -1,9 +1,10 @@
 //! `headwater serve`: the API alone.
 
-use crate::{node::Node, settings::Settings, stop};
+use crate::{node::Node, settings::Settings, spans::Exporter, stop};
 
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    let node = Node::connect(settings).await?;
+    let exporter = Exporter::start(&settings)?;
+    let node = Node::connect(settings).await?.recorded(exporter.spans());
     let listener = api::listen(node.settings.listen_address).await?;
     let address = listener.local_addr()?;
     let stopped = stop::on_signal()?;
@@ -11,6 +12,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     eprintln!("API            http://{address}/v1");
     eprintln!("documentation  http://{address}/docs");
     api::serve(listener, std::sync::Arc::new(node.services()?), stopped).await?;
+    exporter.end().await;
     kernel::crash::point("shutdown.served");
     Ok(())
 }

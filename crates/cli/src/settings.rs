@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt};
 use api::{LimitSettings, Origins, Proxies};
 use eventlog::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 use readmodel::{DATABASE_CONNECTIONS_DEFAULT, timelines::TIMELINE_SECONDS_DEFAULT};
+use reqwest::Url;
 use vault::Budget;
 
 use crate::running::Running;
@@ -70,6 +71,8 @@ const LIMIT_CODES: &str = "LIMIT_CODES";
 pub const MAIL_URL: &str = "MAIL_URL";
 const MAIL_FROM: &str = "MAIL_FROM";
 const TRUSTED_PROXIES: &str = "TRUSTED_PROXIES";
+const OTEL_EXPORTER_OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const OTEL_TRACES_SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 pub const TRACE_FILTER: &str = "TRACE_FILTER";
 pub const TRACE_FORMAT: &str = "TRACE_FORMAT";
 
@@ -232,6 +235,16 @@ pub fn all() -> Vec<Setting> {
             "info,sqlx=warn,sea_orm_migration=warn,poem=warn",
         ),
         setting(TRACE_FORMAT, "text or json", "text"),
+        setting(
+            OTEL_EXPORTER_OTLP_ENDPOINT,
+            "where spans go (OTLP over HTTP), such as http://127.0.0.1:4318; unset: nowhere",
+            "",
+        ),
+        setting(
+            OTEL_TRACES_SAMPLER_ARG,
+            "share of requests that spans are made of, where the client does not say: 0 to 1",
+            "1",
+        ),
     ]
 }
 
@@ -266,6 +279,10 @@ pub struct Settings {
     pub mail_from: String,
     pub trusted_proxies: Proxies,
     pub cors_origins: Origins,
+    /// None: no spans are made.
+    pub spans_url: Option<Url>,
+    /// Of requests whose client does not say whether their trace is recorded.
+    pub spans_share: f64,
 }
 
 /// What signs access tokens.
@@ -366,6 +383,8 @@ impl Values {
             mail_from: self.text(MAIL_FROM, &mut bad),
             trusted_proxies: self.parsed(TRUSTED_PROXIES, &mut bad, Proxies::default()),
             cors_origins: self.parsed(CORS_ORIGINS, &mut bad, Origins::default()),
+            spans_url: self.spans_url(&mut bad),
+            spans_share: self.between(OTEL_TRACES_SAMPLER_ARG, &mut bad, 0.0, 1.0),
         };
         if settings.key_prefix.contains(['{', '}', ' ']) {
             bad.push((KEY_PREFIX, "has no braces and no blanks".into()));
@@ -433,6 +452,23 @@ impl Values {
         keys
     }
 
+    /// Where a collector takes traces below the endpoint, by the specification.
+    fn spans_url(&self, bad: &mut Vec<(&'static str, String)>) -> Option<Url> {
+        let endpoint = self.get(OTEL_EXPORTER_OTLP_ENDPOINT).0?;
+        let url = Url::parse(&format!("{}/v1/traces", endpoint.trim_end_matches('/')));
+        // What it held beyond an address would be shown by `config`.
+        let plain = |url: &Url| {
+            let known = matches!(url.scheme(), "http" | "https") && url.has_host();
+            known && url.username().is_empty() && url.password().is_none() && url.query().is_none()
+        };
+        let url = url.ok().filter(plain);
+        if url.is_none() {
+            let why = "is such as http://127.0.0.1:4318, without user and password";
+            bad.push((OTEL_EXPORTER_OTLP_ENDPOINT, why.into()));
+        }
+        url
+    }
+
     fn parsed<T: std::str::FromStr<Err: fmt::Display>>(
         &self,
         name: &'static str,
@@ -456,7 +492,7 @@ impl Values {
         most: T,
     ) -> T {
         let value = self.parsed(name, bad, least);
-        if value < least || value > most {
+        if !(least..=most).contains(&value) {
             bad.push((name, format!("is between {least} and {most}")));
         }
         value
@@ -512,6 +548,8 @@ mod tests {
             LISTEN_ADDRESS => Some("nowhere".to_owned()),
             LOG_PARTITIONS => Some("0".to_owned()),
             TOKEN_SECRET => Some("short".to_owned()),
+            OTEL_EXPORTER_OTLP_ENDPOINT => Some("http://user:password@collector".to_owned()),
+            OTEL_TRACES_SAMPLER_ARG => Some("NaN".to_owned()),
             _ => None,
         };
         let bad = Values::gather(environment, None).read().err();
@@ -524,6 +562,8 @@ mod tests {
             TOKEN_SECRET,
             CURSOR_SECRET,
             LOG_PARTITIONS,
+            OTEL_EXPORTER_OTLP_ENDPOINT,
+            OTEL_TRACES_SAMPLER_ARG,
         ] {
             assert!(names.contains(&name), "{name} is not told: {names:?}");
         }

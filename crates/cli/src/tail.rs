@@ -168,7 +168,8 @@ async fn archived(
 }
 
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>; what
-/// the specification has no name for stands in extension attributes.
+/// the specification has no name for stands in extension attributes, of which
+/// `traceparent` is that of distributed tracing.
 pub async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyhow::Result<Value> {
     let Recorded { position, envelope } = recorded;
     let mut unreadable = None;
@@ -211,6 +212,9 @@ pub async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyh
         "causationid": envelope.causation,
         "data": data,
     });
+    if let (Some(trace), Some(fields)) = (envelope.trace, event.as_object_mut()) {
+        fields.insert("traceparent".into(), trace.traceparent(true).into());
+    }
     if let (Some(reason), Some(fields)) = (unreadable, event.as_object_mut()) {
         fields.remove("data");
         let stored = base64::engine::general_purpose::STANDARD.encode(&envelope.data);

@@ -12,6 +12,7 @@ use crate::{
     settings::{
         DATABASE_URL, LISTEN_ADDRESS, REDIS_LOG_URL, REDIS_VIEWS_URL, Settings, Source, Values,
     },
+    spans::Exporter,
     stop,
 };
 
@@ -73,7 +74,8 @@ async fn serve_and_work(
 ) -> anyhow::Result<()> {
     let stopped = stop::on_signal()?;
     migrations::migrate(&settings.database_url).await?;
-    let node = Node::connect(settings).await?;
+    let exporter = Exporter::start(&settings)?;
+    let node = Node::connect(settings).await?.recorded(exporter.spans());
     let address = node.settings.listen_address;
     let mail_folder = node.settings.mail_url.strip_prefix("file://");
     let mail_folder = mail_folder.map(str::to_owned);
@@ -104,6 +106,8 @@ async fn serve_and_work(
     eprintln!("Ctrl-C stops it; the data stays");
     let served = api::serve(listener, services, stopped).await;
     eprintln!("drains");
-    work.await.context("the workers ended badly")?;
+    let worked = work.await.context("the workers ended badly");
+    exporter.end().await;
+    worked?;
     Ok(served?)
 }

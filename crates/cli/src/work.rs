@@ -1,12 +1,14 @@
 //! `headwater work`: the workers alone.
 
-use crate::{node::Node, settings::Settings, stop};
+use crate::{node::Node, settings::Settings, spans::Exporter, stop};
 
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    let node = Node::connect(settings).await?;
+    let exporter = Exporter::start(&settings)?;
+    let node = Node::connect(settings).await?.recorded(exporter.spans());
     let stopped = stop::on_signal()?;
     node.metrics(stopped.clone()).await?;
     eprintln!("works on the log; Ctrl-C ends it");
     node.work(stopped).await;
+    exporter.end().await;
     Ok(())
 }

@@ -182,6 +182,7 @@ mod properties {
             causation: None,
             receipt: None,
             data,
+            trace: None,
         })
     }
 

@@ -124,6 +124,7 @@ fn stored<E: EventPayload + Clone + PartialEq + Debug>(
         causation: None,
         receipt: None,
         data: sealed.to_bytes()?,
+        trace: None,
     };
     let known = Event::decode(&Envelope::from_bytes(&envelope.to_bytes()?)?);
     prop_assert!(known.is_ok(), "{name} is not in the registry");

@@ -8,7 +8,7 @@ use std::{
 
 use kernel::{
     AccountId, AggregateId, CodecError, Command, Decider, Envelope, EventPayload, Facts, Position,
-    Positions, Read, SealError, Sealer, Snapshot, Timestamp, Uuid, Versioned,
+    Positions, Read, SealError, Sealer, Snapshot, SpanContext, Timestamp, Uuid, Versioned,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -47,6 +47,8 @@ pub struct Intent {
     /// The event that a policy answers to.
     pub causation: Option<Position>,
     pub key: Option<IdempotencyKey>,
+    /// What the events are told to follow from; only where somebody records it.
+    pub trace: Option<SpanContext>,
 }
 
 /// What an accepted command answers.
@@ -416,6 +418,7 @@ impl Log {
                 causation: intent.causation,
                 receipt: given.map(|key| (key.hash, key.fingerprint)),
                 data: event.to_bytes()?,
+                trace: intent.trace,
             };
             entries.push(envelope.to_bytes()?);
         }

@@ -235,6 +235,7 @@ pub(crate) fn started(previous_end: Option<Position>) -> Result<Vec<u8>, LogErro
         causation: None,
         receipt: None,
         data: kernel::encode(&previous_end).map_err(damaged)?,
+        trace: None,
     };
     started.to_bytes().map_err(damaged)
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{AccountId, AggregateId, CodecError, Position, Timestamp};
+use crate::{AccountId, AggregateId, CodecError, Position, SpanContext, Timestamp};
 
 /// Stored as a MessagePack array in this order: fields may only be added at
 /// the end, with a default.
@@ -29,10 +29,13 @@ pub struct Envelope {
     /// body, so that receipts can be restored from the log.
     pub receipt: Option<(u128, u64)>,
     pub data: Vec<u8>,
+    /// The append, in the trace of its request; none where nobody records that.
+    pub trace: Option<SpanContext>,
 }
 
 /// The fields as they are stored. The actor is nil where it is the aggregate's
-/// own id, as with every edge and every account: 17 bytes of about 100.
+/// own id, as with every edge and every account: 17 bytes of about 100. The trace
+/// is not written at all where there is none.
 #[derive(Serialize, Deserialize)]
 struct Stored<'a>(
     Cow<'a, str>,
@@ -45,6 +48,8 @@ struct Stored<'a>(
     Option<Position>,
     Option<(u128, u64)>,
     #[serde(with = "bytes")] Cow<'a, [u8]>,
+    #[serde(with = "context", default, skip_serializing_if = "Option::is_none")]
+    Option<SpanContext>,
 );
 
 impl Envelope {
@@ -60,6 +65,7 @@ impl Envelope {
             self.causation,
             self.receipt,
             self.data.as_slice().into(),
+            self.trace,
         );
         Ok(rmp_serde::to_vec(&stored)?)
     }
@@ -90,6 +96,7 @@ impl Envelope {
             causation,
             receipt,
             data,
+            trace,
         ) = rmp_serde::from_slice(bytes)?;
         Ok(Self {
             event_type: event_type.into_owned(),
@@ -102,6 +109,7 @@ impl Envelope {
             causation,
             receipt,
             data: data.into_owned(),
+            trace,
         })
     }
 }
@@ -144,6 +152,31 @@ mod bytes {
     }
 }
 
+/// A span's context as one byte string.
+mod context {
+    use serde::{Deserializer, Serializer, de::Error};
+
+    use super::{SpanContext, bytes};
+
+    pub fn serialize<S: Serializer>(
+        context: &Option<SpanContext>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match context {
+            Some(context) => serializer.serialize_bytes(&context.to_bytes()),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SpanContext>, D::Error> {
+        let bytes = bytes::deserialize(deserializer)?;
+        let wrong = || D::Error::invalid_length(bytes.len(), &"24 bytes of a span's context");
+        SpanContext::from_bytes(&bytes).map(Some).ok_or_else(wrong)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,10 +196,22 @@ mod tests {
             causation: None,
             receipt: None,
             data: Vec::new(),
+            trace: None,
         };
         let bytes = envelope.to_bytes()?;
         assert!(bytes.len() <= 90, "{} bytes", bytes.len());
         assert_eq!(Envelope::from_bytes(&bytes)?, envelope);
+        let traced = Envelope {
+            trace: Some(SpanContext {
+                trace: Uuid::from_u128(u128::MAX - 3),
+                span: u64::MAX,
+            }),
+            ..envelope.clone()
+        };
+        let traced_bytes = traced.to_bytes()?;
+        assert_eq!(traced_bytes.len(), bytes.len() + 2 + SpanContext::BYTES);
+        assert_eq!(Envelope::from_bytes(&traced_bytes)?, traced);
+        assert_eq!(traced.mark(), envelope.mark(), "it is the same event");
         let by_another = Envelope {
             actor: AccountId(Uuid::from_u128(7)),
             ..envelope
@@ -197,25 +242,59 @@ mod properties {
         let name = ("[A-Za-z]{0,30}", any::<u16>(), any::<u64>(), any::<i64>());
         let causes = (id(), id(), option::of(position()));
         let receipt = option::of(any::<(u128, u64)>());
-        (aggregate, name, causes, receipt, vec(any::<u8>(), 0..300)).prop_map(
-            |((kind, id, member), name, (actor, correlation, causation), receipt, data)| Envelope {
-                event_type: name.0,
-                event_version: name.1,
-                aggregate: AggregateId {
-                    kind: Kind(kind),
-                    id,
-                    member,
-                },
-                version: name.2,
-                recorded_at: Timestamp(name.3),
-                actor: AccountId(actor),
-                correlation,
-                causation,
-                receipt,
-                data,
+        let data = vec(any::<u8>(), 0..300);
+        (aggregate, name, causes, receipt, data, trace()).prop_map(
+            |((kind, id, member), name, (actor, correlation, causation), receipt, data, trace)| {
+                Envelope {
+                    event_type: name.0,
+                    event_version: name.1,
+                    aggregate: AggregateId {
+                        kind: Kind(kind),
+                        id,
+                        member,
+                    },
+                    version: name.2,
+                    recorded_at: Timestamp(name.3),
+                    actor: AccountId(actor),
+                    correlation,
+                    causation,
+                    receipt,
+                    data,
+                    trace,
+                }
             },
         )
     }
+
+    fn trace() -> impl Strategy<Value = Option<SpanContext>> {
+        let context = any::<(u128, u64)>().prop_map(|(trace, span)| SpanContext {
+            trace: Uuid::from_u128(trace),
+            span,
+        });
+        option::of(context)
+    }
+
+    /// What was written before there were traces.
+    fn before(envelope: &Envelope) -> Result<Vec<u8>, CodecError> {
+        let actor = Some(envelope.actor).filter(|actor| actor.0 != envelope.aggregate.id);
+        let fields = (
+            &envelope.event_type,
+            envelope.event_version,
+            envelope.aggregate,
+            envelope.version,
+            envelope.recorded_at,
+            actor,
+            envelope.correlation,
+            envelope.causation,
+            envelope.receipt,
+            Bytes(&envelope.data),
+        );
+        Ok(rmp_serde::to_vec(&fields)?)
+    }
+
+    #[derive(Serialize)]
+    #[serde(transparent)]
+    struct Bytes<'a>(#[serde(serialize_with = "bytes::serialize")] &'a [u8]);
 
     proptest! {
         #![proptest_config(ProptestConfig {
@@ -226,6 +305,24 @@ mod properties {
         #[test]
         fn any_envelope_survives_the_log(envelope in envelope()) {
             prop_assert_eq!(Envelope::from_bytes(&envelope.to_bytes()?)?, envelope);
+        }
+
+        #[test]
+        fn what_has_no_trace_is_written_and_read_as_it_always_was(envelope in envelope()) {
+            let plain = Envelope { trace: None, ..envelope };
+            let bytes = before(&plain)?;
+            prop_assert_eq!(&plain.to_bytes()?, &bytes);
+            prop_assert_eq!(Envelope::from_bytes(&bytes)?, plain);
+        }
+
+        #[test]
+        fn a_trace_is_one_more_field_behind_the_others(envelope in envelope()) {
+            let Some(trace) = envelope.trace else { return Ok(()) };
+            let mut bytes = before(&envelope)?;
+            bytes[0] += 1;
+            bytes.extend([0xc4, SpanContext::BYTES as u8]);
+            bytes.extend(trace.to_bytes());
+            prop_assert_eq!(envelope.to_bytes()?, bytes);
         }
 
         #[test]

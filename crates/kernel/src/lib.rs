@@ -7,6 +7,7 @@ mod envelope;
 mod id;
 mod personal;
 mod position;
+mod spans;
 mod timestamp;
 
 pub use codec::{CodecError, decode, encode};
@@ -15,5 +16,6 @@ pub use envelope::{Envelope, Recorded};
 pub use id::{AccountId, AggregateId, Kind, ParseIdError, Route, compose_id};
 pub use personal::{Personal, SealError, Sealer, SealerFuture};
 pub use position::{ParsePositionError, Partition, Position, Positions};
+pub use spans::{Span, SpanContext, SpanKind, SpanValue, Spans};
 pub use timestamp::Timestamp;
 pub use uuid::Uuid;

@@ -8,6 +8,8 @@ use uuid::Uuid;
 use crate::{Unreachable, findings::Findings, message_pack::Value, redis::Redis, redis::Reply};
 
 const ENTRIES_AT_ONCE: &str = "5000";
+const FIELDS_MAX: usize = 11;
+const TRACE_BYTES: usize = 24;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -198,6 +200,14 @@ fn event(position: Position, bytes: &[u8]) -> Result<Event, String> {
         id => id.uuid(),
     };
     let data = at(9).bytes().ok_or_else(|| wrong("data"))?;
+    // A trace and a span, where the request's trace is recorded.
+    let traced = fields.get(10).is_none_or(|trace| {
+        let bytes = trace.bytes();
+        bytes.is_some_and(|bytes| bytes.len() == TRACE_BYTES)
+    });
+    if !traced || fields.len() > FIELDS_MAX {
+        return Err(wrong("trace"));
+    }
     Ok(Event {
         position,
         name: at(0).text().ok_or_else(|| wrong("name"))?.to_owned(),
@@ -247,4 +257,38 @@ pub fn read_heads(
         }
     }
     Ok(heads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An entry with these bytes behind its ten fields.
+    fn entry(fields: u8, more: &[u8]) -> Result<Event, String> {
+        let id = [&[0xc4, 16][..], &[7; 16]].concat();
+        let aggregate = [&[0x93, 1][..], &id, &[0xc0]].concat();
+        let first = [&[0x90 + fields, 0xa5][..], b"Liked", &[1]].concat();
+        let then = [&[1, 0, 0xc0][..], &id, &[0xc0, 0xc0, 0xc4, 1, 0xc0]].concat();
+        let at = Position {
+            partition: 0,
+            epoch: 1,
+            seq: 1,
+        };
+        event(at, &[first, aggregate, then, more.to_vec()].concat())
+    }
+
+    #[test]
+    fn an_entry_may_end_with_a_trace_and_with_nothing_else() {
+        let trace = [&[0xc4, 24][..], &[7; 24]].concat();
+        assert_eq!(entry(10, &[]).map(|event| event.name), Ok("Liked".into()));
+        assert_eq!(
+            entry(11, &trace).map(|event| event.name),
+            Ok("Liked".into())
+        );
+        let twice = [trace.as_slice(), &trace].concat();
+        for (fields, more) in [(11, &[0xc0][..]), (11, &trace[..1]), (12, &twice)] {
+            assert!(entry(fields, more).is_err(), "{more:?}");
+        }
+        assert!(entry(11, &[&[0xc4, 23][..], &[7; 23]].concat()).is_err());
+    }
 }

@@ -76,6 +76,7 @@ impl App {
             ),
             proxies: "127.0.0.0/8".parse().unwrap(),
             origins: "https://pages.example.org".parse().unwrap(),
+            spans: None,
         };
         let tokens = TokenSettings {
             issuer: "headwater".into(),

@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use eventlog::{Gap, History, Log, LogError};
-use kernel::{CodecError, Partition, Position, SealError, Sealer, Uuid, crash};
+use kernel::{CodecError, Partition, Position, SealError, Sealer, Spans, Uuid, crash};
 use readmodel::{
     Generation, Projection, ReadError,
     checkpoints::{self, Standing},
@@ -24,6 +24,7 @@ use crate::{
     fanning::{self, Fanning},
     folding::{self, Folding},
     leases, reading,
+    spans::Telling,
 };
 
 const SHARE_MILLISECONDS: u64 = 1_000;
@@ -124,6 +125,7 @@ pub struct Engine {
     parts: Parts,
     owner: Uuid,
     name: String,
+    telling: Telling,
 }
 
 impl Engine {
@@ -133,6 +135,7 @@ impl Engine {
             parts,
             owner,
             name: String::new(),
+            telling: Telling::default(),
         }
     }
 
@@ -140,6 +143,13 @@ impl Engine {
     #[must_use]
     pub fn named(self, name: String) -> Self {
         Self { name, ..self }
+    }
+
+    /// Where it is told what was folded.
+    #[must_use]
+    pub fn recorded(self, spans: Option<Arc<dyn Spans>>) -> Self {
+        let telling = Telling::new(spans);
+        Self { telling, ..self }
     }
 
     /// Works until `stop` says so or nobody is left to say it, then ends what
@@ -174,7 +184,7 @@ impl Engine {
                     tracing::info!(partition = partition.0, "takes a partition");
                     Work::new(partition, swapped.clone())
                 });
-                work.follow(&self.parts, &plan, &mut loops);
+                work.follow(&self.parts, &self.telling, &plan, &mut loops);
             }
             while let Some(ended) = loops.try_join_next() {
                 if let Err(error) = ended {
@@ -241,7 +251,7 @@ impl Work {
 
     /// Ends the loops of what is not in the plan any more, and begins those of
     /// what is new.
-    fn follow(&mut self, parts: &Parts, plan: &Plan, loops: &mut JoinSet<()>) {
+    fn follow(&mut self, parts: &Parts, telling: &Telling, plan: &Plan, loops: &mut JoinSet<()>) {
         let worked: BTreeSet<_> = plan.worked().collect();
         self.running.retain(|generation, end| {
             let keep = worked.contains(generation) && !end.is_closed();
@@ -255,9 +265,12 @@ impl Work {
             let swapped = self.swapped.clone();
             self.running.entry(generation).or_insert_with(|| {
                 let (end, ended) = watch::channel(false);
-                let parts = parts.clone();
+                let (parts, telling) = (parts.clone(), telling.clone());
                 loops.spawn(async move {
-                    work(&parts, generation, partition, &folded, &swapped, &ended).await;
+                    let work = work(
+                        &parts, &telling, generation, partition, &folded, &swapped, &ended,
+                    );
+                    work.await;
                 });
                 end
             });
@@ -282,10 +295,10 @@ async fn drain(parts: &Parts, plan: &Plan, partition: Partition) -> Result<(), W
         let mut at = standing.at;
         loop {
             let events = reading::read(parts, at, folding::BATCH_EVENTS_MAX).await?;
-            let Some(standing) = folding.fold(parts, at, &events).await? else {
+            let Some(folded) = folding.fold(parts, at, &events).await? else {
                 break;
             };
-            at = standing.at;
+            at = folded.standing.at;
         }
         if live.is_some_and(|live| live.generation == generation) {
             folded = Some(at);
@@ -297,7 +310,9 @@ async fn drain(parts: &Parts, plan: &Plan, partition: Partition) -> Result<(), W
         let mut at = standing.at;
         while at < folded {
             let events = fanning::read_folded(parts, at, folded).await?;
-            at = fanning.fan_out(parts, at, &events).await?;
+            if let Some(folded) = fanning.fan_out(parts, at, &events).await? {
+                at = folded.standing.at;
+            }
         }
     }
     Ok(())
@@ -306,6 +321,7 @@ async fn drain(parts: &Parts, plan: &Plan, partition: Partition) -> Result<(), W
 /// The loop of one generation in one partition, until `ended`.
 async fn work(
     parts: &Parts,
+    telling: &Telling,
     generation: Generation,
     partition: Partition,
     folded: &watch::Sender<Position>,
@@ -314,12 +330,16 @@ async fn work(
 ) {
     match generation.projection {
         Projection::Social => {
-            let run = || fold_until(parts, generation, partition, folded, swapped, ended);
+            let run = || {
+                fold_until(
+                    parts, telling, generation, partition, folded, swapped, ended,
+                )
+            };
             again(parts, generation, partition, ended, run).await;
         }
         Projection::Timelines => {
             let behind = folded.subscribe();
-            let run = || fan_out_until(parts, generation, partition, &behind, ended);
+            let run = || fan_out_until(parts, telling, generation, partition, &behind, ended);
             again(parts, generation, partition, ended, run).await;
         }
     }
@@ -370,6 +390,7 @@ async fn again<F: Future<Output = Result<(), WorkError>>>(
 /// A batch that is begun is ended; waiting for events is given up.
 async fn fold_until(
     parts: &Parts,
+    telling: &Telling,
     generation: Generation,
     partition: Partition,
     folded: &watch::Sender<Position>,
@@ -392,7 +413,10 @@ async fn fold_until(
         // A full batch says that there is more already.
         let gathered = events.len();
         let busy = (BUSY_EVENTS..folding::BATCH_EVENTS_MAX).contains(&gathered);
+        let started = SystemTime::now();
         if let Some(moved) = folding.fold(parts, at, &events).await? {
+            telling.tell("fold", generation, started, &events, &moved);
+            let moved = moved.standing;
             // Its checkpoint was compared with what the database has.
             verified = Instant::now();
             if standing.live && !moved.live {
@@ -422,6 +446,7 @@ fn gathering(events: usize) -> Duration {
 /// nothing.
 async fn fan_out_until(
     parts: &Parts,
+    telling: &Telling,
     generation: Generation,
     partition: Partition,
     folded: &watch::Receiver<Position>,
@@ -430,13 +455,14 @@ async fn fan_out_until(
     tokio::select! {
         biased;
         () = told(ended.clone()) => Ok(()),
-        failed = fan_out_after(parts, generation, partition, folded.clone()) => failed,
+        failed = fan_out_after(parts, telling, generation, partition, folded.clone()) => failed,
     }
 }
 
 /// Follows the live fold, which outlives it.
 async fn fan_out_after(
     parts: &Parts,
+    telling: &Telling,
     generation: Generation,
     partition: Partition,
     mut folded: watch::Receiver<Position>,
@@ -448,7 +474,11 @@ async fn fan_out_after(
         let reached = *folded.borrow_and_update();
         if at < reached {
             let events = fanning::read_folded(parts, at, reached).await?;
-            at = fanning.fan_out(parts, at, &events).await?;
+            let started = SystemTime::now();
+            if let Some(moved) = fanning.fan_out(parts, at, &events).await? {
+                telling.tell("fan out", generation, started, &events, &moved);
+                at = moved.standing.at;
+            }
             verified = Instant::now();
             continue;
         }

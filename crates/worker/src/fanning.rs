@@ -15,7 +15,8 @@ use readmodel::{
 
 use crate::{
     engine::{Parts, WorkError},
-    folding, parking, reading,
+    folding::{self, Folded},
+    parking, reading,
 };
 
 /// Events whose posts are on their way together.
@@ -47,15 +48,15 @@ impl Fanning {
         Ok((fanning, standing))
     }
 
-    /// Fans `events` out, which come after `from` and were folded, and returns
-    /// the new checkpoint. What comes before an event that cannot be read goes
+    /// Fans `events` out, which come after `from` and were folded, and returns how
+    /// it stands then; none where there was nothing. What comes before an event that cannot be read goes
     /// out; the event itself is parked.
     pub async fn fan_out(
         &self,
         parts: &Parts,
         from: Position,
         events: &[Recorded],
-    ) -> Result<Position, WorkError> {
+    ) -> Result<Option<Folded>, WorkError> {
         let mut events = events;
         loop {
             match self.fan_out_all(parts, from, events).await {
@@ -64,7 +65,7 @@ impl Fanning {
                 }
                 Err(error) if error.parks() => {
                     let parked = parking::park(parts, self.generation, from, events, &error);
-                    return Ok(parked.await?.at);
+                    return parked.await.map(Some);
                 }
                 fanned => return fanned,
             }
@@ -76,10 +77,10 @@ impl Fanning {
         parts: &Parts,
         from: Position,
         events: &[Recorded],
-    ) -> Result<Position, WorkError> {
+    ) -> Result<Option<Folded>, WorkError> {
         let to = folding::contiguous(from, events)?;
         if to == from {
-            return Ok(from);
+            return Ok(None);
         }
         // One connection from the check to the checkpoint: if the database crashes
         // meanwhile, and forgets rows that readers were looked up in, all of this
@@ -97,9 +98,12 @@ impl Fanning {
             .await?;
         crash::point("fan_out.pushed");
         let mark = folding::mark(events);
-        checkpoints::advance(&mut transaction, self.generation, from, to, mark).await?;
+        let standing = checkpoints::advance(&mut transaction, self.generation, from, to, mark);
+        let standing = standing.await?;
         transaction.commit().await.map_err(ReadError::from)?;
-        Ok(to)
+        // What waits goes out too.
+        let waiting = BTreeSet::new();
+        Ok(Some(Folded { standing, waiting }))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use domain::Event;
-use kernel::{Partition, Position, Recorded, Uuid, crash};
+use kernel::{AggregateId, Partition, Position, Recorded, Uuid, crash};
 use readmodel::{
     Generation, Happened, ReadError, Social,
     checkpoints::{self, Standing},
@@ -20,6 +20,13 @@ use crate::{
 
 /// Events folded in one transaction.
 pub const BATCH_EVENTS_MAX: usize = 4_000;
+
+/// How it stands after a batch.
+pub(crate) struct Folded {
+    pub standing: Standing,
+    /// Whose events wait, where there are any.
+    pub waiting: BTreeSet<AggregateId>,
+}
 
 /// One partition of a generation of `social`.
 #[derive(Clone, Debug)]
@@ -59,7 +66,7 @@ impl Folding {
         parts: &Parts,
         from: Position,
         events: &[Recorded],
-    ) -> Result<Option<Standing>, WorkError> {
+    ) -> Result<Option<Folded>, WorkError> {
         let mut events = events;
         loop {
             match self.fold_all(parts, from, events).await {
@@ -80,7 +87,7 @@ impl Folding {
         parts: &Parts,
         from: Position,
         events: &[Recorded],
-    ) -> Result<Option<Standing>, WorkError> {
+    ) -> Result<Option<Folded>, WorkError> {
         let to = contiguous(from, events)?;
         if to == from {
             return Ok(None);
@@ -97,10 +104,11 @@ impl Folding {
         let standing =
             checkpoints::advance(&mut transaction, self.generation, from, to, mark(events));
         let standing = standing.await?;
+        let mut waiting = BTreeSet::new();
         if standing.parked {
             parking::park_what_waits(&mut transaction, self.generation, events).await?;
-            let parked = parking::parked(&mut transaction, self.generation, from.partition).await?;
-            batch.retain(|happened| !parked.contains(&happened.aggregate));
+            waiting = parking::parked(&mut transaction, self.generation, from.partition).await?;
+            batch.retain(|happened| !waiting.contains(&happened.aggregate));
         }
         social(self.generation, standing)
             .write(&mut transaction, &batch)
@@ -108,7 +116,7 @@ impl Folding {
         crash::point("fold.rows");
         transaction.commit().await.map_err(ReadError::from)?;
         crash::point("fold.committed");
-        Ok(Some(standing))
+        Ok(Some(Folded { standing, waiting }))
     }
 }
 

@@ -8,6 +8,7 @@ mod parking;
 mod reading;
 pub mod rebuilding;
 pub mod repairing;
+mod spans;
 
 pub use engine::{Engine, Parts, WorkError};
 pub use folding::BATCH_EVENTS_MAX;

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use kernel::{AggregateId, Partition, Position, Recorded};
 use readmodel::{
-    Generation, ReadError,
-    checkpoints::{self, Standing},
+    Generation, ReadError, checkpoints,
     dead_letters::{self, Parked},
 };
 use sea_orm::sqlx::PgTransaction;
 
 use crate::{
     engine::{Parts, WorkError},
-    folding::{contiguous, mark},
+    folding::{Folded, contiguous, mark},
 };
 
 /// Moves the checkpoint over events that wait from now on, in one transaction.
@@ -22,7 +21,7 @@ pub(crate) async fn park(
     from: Position,
     events: &[Recorded],
     error: &WorkError,
-) -> Result<Standing, WorkError> {
+) -> Result<Folded, WorkError> {
     let to = contiguous(from, events)?;
     let mut transaction = readmodel::begin(parts.pool()).await?;
     let standing = checkpoints::advance(&mut transaction, generation, from, to, mark(events));
@@ -34,7 +33,9 @@ pub(crate) async fn park(
     }
     transaction.commit().await.map_err(ReadError::from)?;
     tracing::error!(%generation, position = %to, reason, "parks an event");
-    Ok(standing)
+    let waiting = events.iter().map(|event| event.envelope.aggregate);
+    let waiting = waiting.collect();
+    Ok(Folded { standing, waiting })
 }
 
 /// The aggregates whose events wait.

@@ -289,6 +289,7 @@ async fn execute<C: Command>(
         correlation,
         causation: None,
         key: None,
+        trace: None,
     };
     match node
         .log

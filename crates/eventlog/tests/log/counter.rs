@@ -174,6 +174,7 @@ pub fn by(actor: AccountId) -> Intent {
         correlation: id(0),
         causation: None,
         key: None,
+        trace: None,
     }
 }
 

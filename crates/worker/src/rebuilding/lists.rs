@@ -287,7 +287,9 @@ async fn fan_out_to(
     let mut at = standing.at;
     while at < aim {
         let events = fanning::read_folded(parts, at, aim).await?;
-        at = fanning.fan_out(parts, at, &events).await?;
+        if let Some(folded) = fanning.fan_out(parts, at, &events).await? {
+            at = folded.standing.at;
+        }
     }
     Ok(())
 }

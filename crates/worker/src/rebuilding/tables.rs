@@ -221,12 +221,12 @@ async fn fold_partition(
         let read = reading::read(parts, at, batch).await;
         let mut events = read.map_err(WorkError::from)?;
         events.retain(|event| event.position <= aim);
-        let Some(standing) = folding.fold(parts, at, &events).await? else {
+        let Some(folded) = folding.fold(parts, at, &events).await? else {
             let (after, found) = (at, aim);
             return Err(WorkError::from(eventlog::Gap::Missing { after, found }).into());
         };
-        let done = distance(at, standing.at);
-        at = standing.at;
+        let done = distance(at, folded.standing.at);
+        at = folded.standing.at;
         told_more(reports, done);
         pace.wait(done as usize).await;
     }

@@ -84,6 +84,7 @@ fn unknown() -> Envelope {
         causation: None,
         receipt: None,
         data: Vec::new(),
+        trace: None,
     }
 }
 

@@ -105,6 +105,7 @@ impl Setting {
             correlation: Uuid::nil(),
             causation: None,
             key: None,
+            trace: None,
         };
         let done = self.log.execute(&command, &intent, &PlainSealer).await;
         done.unwrap_or_else(|error| panic!("{error}"))

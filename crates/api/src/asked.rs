@@ -1,0 +1,173 @@
+//! What is known of a request before it is answered, and what of that its answer
+//! says: who asks for what, in which trace, and what it costs them. It refuses to
+//! answer.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kernel::{AccountId, Spans};
+use poem::{
+    Request, Response,
+    http::{
+        HeaderName, HeaderValue, Method,
+        header::{CACHE_CONTROL, ETAG, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS},
+    },
+};
+use uuid::Uuid;
+
+use crate::{
+    compression::Wanted,
+    cors, identity,
+    limits::Metered,
+    paging::Here,
+    problem::{Code, Problem},
+    request::{RequestId, X_REQUEST_ID},
+    seen::Seen,
+    services::Services,
+    surface::{Found, Operation, Surface},
+    trace_context::{TRACERESPONSE, TraceContext},
+};
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// Of an answer, about.
+const HEADERS: usize = 13;
+
+pub(crate) struct Asked {
+    pub id: RequestId,
+    started: Instant,
+    pub trace: TraceContext,
+    method: Method,
+    pub operation: Option<Arc<Operation>>,
+    /// What a path takes that does not take this method.
+    allow: Option<String>,
+    account: Option<AccountId>,
+    spans: Option<Arc<dyn Spans>>,
+    /// Who may read the answer beside our own pages.
+    granted: Option<HeaderValue>,
+    wanted: Option<Wanted>,
+    /// What a browser asks by itself.
+    pub preflight: Option<Response>,
+    metered: Option<Metered>,
+}
+
+impl Asked {
+    /// Reads the head, spends what it costs, and leaves in the request's data what
+    /// handlers ask for.
+    pub async fn look(request: &mut Request, surface: &Surface) -> Self {
+        let started = Instant::now();
+        let id = RequestId::draw();
+        request.extensions_mut().insert(id);
+        let here = Here::of(request.uri());
+        request.extensions_mut().insert(here);
+        let method = request.method().clone();
+        let (mut operation, mut allow) = (None, None);
+        match surface.find(&method, request.uri().path()) {
+            Found::Operation(found) => operation = Some(found.clone()),
+            Found::Path(methods) => allow = Some(methods),
+            Found::Nothing => {}
+        }
+        identity::look(request);
+        let services = request.data::<Arc<Services>>();
+        let spans = services.and_then(|services| services.spans.clone());
+        let preflight = match &allow {
+            Some(methods) if cors::is_preflight(request) => Some(cors::preflight(methods)),
+            _ => None,
+        };
+        Self {
+            id,
+            started,
+            trace: TraceContext::of(request.headers(), id.0, spans.as_deref()),
+            account: identity::account_of(request),
+            granted: services.and_then(|services| services.origins.grant(request)),
+            wanted: Wanted::of(&method, request.headers()),
+            metered: match preflight {
+                // Nothing is done, and nothing is spent.
+                Some(_) => None,
+                None => Metered::spend(request).await,
+            },
+            preflight,
+            method,
+            operation,
+            allow,
+            spans,
+        }
+    }
+
+    /// Whether they have not asked for too much.
+    pub fn check(&self) -> Result<(), Problem> {
+        self.metered.as_ref().map_or(Ok(()), Metered::check)
+    }
+
+    /// Puts on what every answer wears, and tells the log and the trace of it.
+    pub async fn dress(self, answered: Result<Response, Problem>) -> Response {
+        let (mut response, problem) = match answered {
+            Ok(response) => (response, None),
+            Err(mut problem) => {
+                if let (Code::MethodNotAllowed, Some(methods)) = (problem.code(), &self.allow) {
+                    problem = problem.allowing(methods);
+                }
+                (problem.respond(Some(self.id.0)), Some(problem))
+            }
+        };
+        if let Some(wanted) = self.wanted {
+            wanted.apply(&mut response).await;
+        }
+        dress(&mut response, &self.method, self.id, self.started);
+        let headers = response.headers_mut();
+        if let Some(trace) = self.trace.header() {
+            headers.insert(TRACERESPONSE, trace);
+        }
+        if let Some(metered) = self.metered {
+            metered.dress(headers);
+        }
+        if let Some(granted) = self.granted {
+            cors::dress(headers, granted);
+        }
+        let seen = Seen {
+            method: self.method,
+            route: self.operation.as_ref().map(|o| o.path.as_str()),
+            status: response.status(),
+            took: self.started.elapsed(),
+            request_id: self.id.0,
+            trace: self.trace,
+            account: self.account.map(|account| account.0),
+            problem,
+        };
+        seen.report();
+        if let Some(spans) = self.spans.filter(|_| self.trace.sampled) {
+            spans.record(seen.span());
+        }
+        response
+    }
+}
+
+fn dress(response: &mut Response, method: &Method, id: RequestId, started: Instant) {
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    let mut text = Uuid::encode_buffer();
+    if let Ok(id) = HeaderValue::from_str(id.0.hyphenated().encode_lower(&mut text)) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    let set = HeaderValue::from_static;
+    headers.insert(X_CONTENT_TYPE_OPTIONS, set("nosniff"));
+    headers.insert(REFERRER_POLICY, set("no-referrer"));
+    headers.insert(VARY, set("Authorization, Origin, Accept-Encoding"));
+    if let Ok(timing) = HeaderValue::try_from(server_timing(started.elapsed())) {
+        headers.insert(SERVER_TIMING, timing);
+    }
+    // What is read and has a tag may be kept, and is asked for again each time.
+    let kept = headers.contains_key(ETAG) && *method == Method::GET;
+    let caching = match kept {
+        true => "private, no-cache",
+        false => "no-store",
+    };
+    headers.entry(CACHE_CONTROL).or_insert(set(caching));
+}
+
+/// Milliseconds, as <https://www.w3.org/TR/server-timing/> has it.
+fn server_timing(took: Duration) -> String {
+    let micros = took.as_micros();
+    format!("total;dur={}.{:03}", micros / 1_000, micros % 1_000)
+}
