@@ -35,7 +35,7 @@ use tokio::runtime::Handle;
 
 use crate::settings::Settings;
 
-/// What waits to be sent; about 8 MB at most.
+/// What waits to be sent; about 10 MB at most.
 const QUEUED_SPANS_MAX: usize = 8_192;
 const BATCH_SPANS_MAX: usize = 512;
 const GATHER_MILLISECONDS: u64 = 1_000;

@@ -99,16 +99,17 @@ impl Folding {
             .map(decode)
             .collect::<Result<Vec<_>, _>>()?;
         open(parts, &mut batch).await?;
+        let mut waiting = BTreeSet::new();
 
         let mut transaction = readmodel::begin(parts.pool()).await?;
         let standing =
             checkpoints::advance(&mut transaction, self.generation, from, to, mark(events));
         let standing = standing.await?;
-        let mut waiting = BTreeSet::new();
         if standing.parked {
             parking::park_what_waits(&mut transaction, self.generation, events).await?;
-            waiting = parking::parked(&mut transaction, self.generation, from.partition).await?;
-            batch.retain(|happened| !waiting.contains(&happened.aggregate));
+            let parked = parking::parked(&mut transaction, self.generation, from.partition).await?;
+            batch.retain(|happened| !parked.contains(&happened.aggregate));
+            waiting = parked;
         }
         social(self.generation, standing)
             .write(&mut transaction, &batch)
