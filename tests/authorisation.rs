@@ -6,85 +6,127 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{App, Client, Person, secrets};
+use testkit::{Answer, App, Client, Person, secrets};
 use vault::{Role, Vault};
 
-/// What nobody but the owner and followers may read.
+/// What nobody but owners and followers may read.
 const SECRET: &str = "for followers alone";
-const ROLES: [&str; 5] = ["anonymous", "owner", "follower", "stranger", "operator"];
+const ROLES: [&str; 6] = [
+    "anonymous",
+    "owner",
+    "follower",
+    "stranger",
+    "blocked",
+    "operator",
+];
+/// Of an account that everybody finds, and of a private one.
+const OWNERS: [&str; 2] = ["public", "private"];
 
-/// Statuses by role. `{post_id}` is a post for followers, `{account_id}`,
-/// `{handle}` and `{session_id}` are its owner's. Bodies are the contract's
-/// examples, so that a secret in one is a wrong one.
+/// Statuses by role: of what belongs to a public account, and of what belongs to a
+/// private one where that differs. `{post_id}` is a post of the owner's,
+/// `{account_id}`, `{handle}` and `{session_id}` are the owner's. The public owner's
+/// posts are for followers, the private one's for all who may see its own. Bodies
+/// are the contract's examples, so that a secret in one is a wrong one.
 #[rustfmt::skip]
-const TABLE: [(&str, [u16; 5]); 49] = [
+const TABLE: [(&str, [u16; 6]); 60] = [
     // For all.
-    ("getTokenKeys", [200; 5]),
-    ("getLiveness", [200; 5]),
-    ("getVersion", [200; 5]),
-    ("listLimits", [200; 5]),
-    ("listAccounts", [200; 5]),
-    ("listPosts", [200; 5]),
-    ("getAccount", [200; 5]),
-    ("getAccountByHandle", [200; 5]),
-    ("listFollowers", [200; 5]),
-    ("listFollowing", [200; 5]),
-    ("listAccountPosts", [200; 5]),
-    ("getLocalTimeline", [200; 5]),
-    ("getReadiness", [200; 5]),
+    ("getTokenKeys", [200; 6]),
+    ("getLiveness", [200; 6]),
+    ("getVersion", [200; 6]),
+    ("listLimits", [200; 6]),
+    ("listAccounts", [200; 6]),
+    ("listPosts", [200; 6]),
+    ("getLocalTimeline", [200; 6]),
+    ("getReadiness", [200; 6]),
+    // For all but those who are blocked.
+    ("getAccount", [200, 200, 200, 200, 404, 200]),
+    ("getAccountByHandle", [200, 200, 200, 200, 404, 200]),
+    ("listAccountPosts", [200, 200, 200, 200, 404, 200]),
+    ("listFollowers", [200, 200, 200, 200, 404, 200]),
+    ("listFollowing", [200, 200, 200, 200, 404, 200]),
     // The way in.
-    ("registerAccount", [201; 5]),
-    ("signIn", [401; 5]),
-    ("refreshSession", [401; 5]),
-    ("requestPasswordReset", [204; 5]),
-    ("resetPassword", [403; 5]),
+    ("registerAccount", [201; 6]),
+    ("signIn", [401; 6]),
+    ("refreshSession", [401; 6]),
+    ("requestPasswordReset", [204; 6]),
+    ("resetPassword", [403; 6]),
     // One's own.
-    ("getMyAccount", [401, 200, 200, 200, 200]),
-    ("updateMyProfile", [401, 200, 200, 200, 200]),
-    ("sendEmailCode", [401, 429, 429, 429, 429]),
-    ("verifyEmail", [401, 403, 403, 403, 403]),
-    ("changePassword", [401, 403, 403, 403, 403]),
-    ("unpinPost", [401, 204, 204, 204, 204]),
-    ("pinPost", [401, 409, 409, 409, 409]),
-    ("listMyPosts", [401, 200, 200, 200, 200]),
-    ("getSecondFactor", [401, 200, 200, 200, 200]),
-    ("addSecondFactor", [401, 403, 403, 403, 403]),
-    ("enableSecondFactor", [401, 403, 403, 403, 403]),
-    ("removeSecondFactor", [401, 403, 403, 403, 403]),
-    ("publishPost", [401, 201, 201, 201, 201]),
-    ("endOtherSessions", [401, 204, 204, 204, 204]),
-    ("listSessions", [401, 200, 200, 200, 200]),
-    ("signOut", [401, 204, 204, 204, 204]),
-    ("getHomeTimeline", [401, 200, 200, 200, 200]),
-    ("followAccount", [401, 409, 204, 204, 204]),
-    ("unfollowAccount", [401, 204, 204, 204, 204]),
+    ("getMyAccount", [401, 200, 200, 200, 200, 200]),
+    ("updateMyProfile", [401, 200, 200, 200, 200, 200]),
+    ("deactivateAccount", [401, 403, 403, 403, 403, 403]),
+    ("sendEmailCode", [401, 429, 429, 429, 429, 429]),
+    ("verifyEmail", [401, 403, 403, 403, 403, 403]),
+    ("changePassword", [401, 403, 403, 403, 403, 403]),
+    ("unpinPost", [401, 204, 204, 204, 204, 204]),
+    ("pinPost", [401, 409, 409, 409, 409, 409]),
+    ("listMyPosts", [401, 200, 200, 200, 200, 200]),
+    ("getSecondFactor", [401, 200, 200, 200, 200, 200]),
+    ("addSecondFactor", [401, 403, 403, 403, 403, 403]),
+    ("enableSecondFactor", [401, 403, 403, 403, 403, 403]),
+    ("removeSecondFactor", [401, 403, 403, 403, 403, 403]),
+    ("publishPost", [401, 201, 201, 201, 201, 201]),
+    ("endOtherSessions", [401, 204, 204, 204, 204, 204]),
+    ("listSessions", [401, 200, 200, 200, 200, 200]),
+    ("signOut", [401, 204, 204, 204, 204, 204]),
+    ("getHomeTimeline", [401, 200, 200, 200, 200, 200]),
+    ("listFollowRequests", [401, 200, 200, 200, 200, 200]),
+    ("listBlocks", [401, 200, 200, 200, 200, 200]),
+    ("listMutes", [401, 200, 200, 200, 200, 200]),
+    ("listRelationships", [401, 200, 200, 200, 200, 200]),
+    // What one does to the owner.
+    ("followAccount", [401, 409, 204, 204, 404, 204]),
+    ("unfollowAccount", [401, 204, 204, 204, 404, 204]),
+    ("acceptFollower", [401, 404, 404, 404, 404, 404]),
+    ("removeFollower", [401, 204, 204, 204, 404, 204]),
+    ("blockAccount", [401, 409, 204, 204, 204, 204]),
+    ("unblockAccount", [401, 204, 204, 204, 204, 204]),
+    ("muteAccount", [401, 409, 204, 204, 404, 204]),
+    ("unmuteAccount", [401, 204, 204, 204, 404, 204]),
     // What is for followers.
-    ("getPost", [404, 200, 200, 404, 404]),
-    ("listLikers", [404, 200, 200, 404, 404]),
-    ("listReplies", [404, 200, 200, 404, 404]),
-    ("listPostRevisions", [404, 200, 200, 404, 404]),
-    ("getThread", [404, 200, 200, 404, 404]),
-    ("likePost", [401, 204, 204, 404, 404]),
-    ("unlikePost", [401, 204, 204, 404, 404]),
+    ("getPost", [404, 200, 200, 404, 404, 404]),
+    ("listLikers", [404, 200, 200, 404, 404, 404]),
+    ("listReplies", [404, 200, 200, 404, 404, 404]),
+    ("listPostRevisions", [404, 200, 200, 404, 404, 404]),
+    ("getThread", [404, 200, 200, 404, 404, 404]),
+    ("likePost", [401, 204, 204, 404, 404, 404]),
+    ("unlikePost", [401, 204, 204, 404, 404, 404]),
     // The owner's alone.
-    ("editPost", [401, 200, 403, 404, 404]),
-    ("deletePost", [401, 204, 403, 404, 404]),
-    ("endSession", [401, 204, 404, 404, 404]),
+    ("editPost", [401, 200, 403, 404, 404, 404]),
+    ("deletePost", [401, 204, 403, 404, 404, 404]),
+    ("endSession", [401, 204, 404, 404, 404, 404]),
     // Operators'.
-    ("listProjections", [401, 403, 403, 403, 200]),
-    ("endAccountSessions", [401, 403, 403, 403, 204]),
+    ("listProjections", [401, 403, 403, 403, 403, 200]),
+    ("endAccountSessions", [401, 403, 403, 403, 403, 204]),
 ];
 
+/// Where a private account's differ.
+#[rustfmt::skip]
+const PRIVATE: [(&str, [u16; 6]); 2] = [
+    ("listFollowers", [403, 200, 200, 403, 404, 403]),
+    ("listFollowing", [403, 200, 200, 403, 404, 403]),
+];
+
+fn wanted(id: &str, owner: &str) -> [u16; 6] {
+    let private = PRIVATE.iter().filter(|_| owner == "private");
+    let line = private.chain(&TABLE).find(|(known, _)| *known == id);
+    let Some((_, wanted)) = line else {
+        panic!("{id} is not in the table: who may do it?");
+    };
+    *wanted
+}
+
+/// An owner, and the others as that owner knows them.
 struct World {
     app: App,
     document: Value,
     owner: Person,
+    is_private: bool,
     /// By role.
     people: Vec<Option<Person>>,
 }
 
 impl World {
-    async fn new() -> Self {
+    async fn new(is_private: bool) -> Self {
         let app = App::start().await;
         let document = app.client().get("/openapi.json").await.expect(200).body;
         let mut people = vec![None];
@@ -93,7 +135,14 @@ impl World {
         }
         let person = |place: usize| people[place].as_ref().unwrap();
         person(2).follow(person(1)).await;
-        let operator = kernel::AccountId(person(4).id.parse().unwrap());
+        let block = format!("/v1/accounts/{}/block", person(4).id);
+        person(1).client.put(&block).await.expect(204);
+        if is_private {
+            let private = json!({"private": true});
+            let made = person(1).client.patch("/v1/accounts/me", private).await;
+            made.expect(200);
+        }
+        let operator = kernel::AccountId(person(5).id.parse().unwrap());
         let vault = Vault::new(app.database.clone());
         let granted = vault.grant(operator, Role::Operator, "a test").await;
         assert!(granted.unwrap());
@@ -102,6 +151,7 @@ impl World {
             app,
             document,
             owner,
+            is_private,
             people,
         }
     }
@@ -118,7 +168,10 @@ impl World {
     }
 
     async fn post(&self) -> String {
-        let body = json!({"text": SECRET, "visibility": "followers"});
+        let body = match self.is_private {
+            true => json!({"text": SECRET}),
+            false => json!({"text": SECRET, "visibility": "followers"}),
+        };
         let made = self.client(1).post("/v1/posts", body).await;
         made.expect(201).text("/id")
     }
@@ -156,59 +209,96 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_operation_lets_in_whom_it_should() {
-    let world = World::new().await;
-    world.post().await;
-    let mut asked = BTreeSet::new();
     let mut wrong = Vec::new();
-    for (path, methods) in world.document["paths"].as_object().unwrap() {
-        for (method, operation) in methods.as_object().unwrap() {
-            let id = operation["operationId"].as_str().unwrap();
-            let Some((_, wanted)) = TABLE.iter().find(|(known, _)| *known == id) else {
-                panic!("{id} is not in the table: who may do it?");
-            };
-            asked.insert(id);
-            for (role, wanted) in wanted.iter().enumerate() {
-                let mut path = path
-                    .replace("{account_id}", &world.owner.id)
-                    .replace("{handle}", &world.owner.handle);
-                match id {
-                    "listAccounts" => path += &format!("?ids={}", world.owner.id),
-                    "listPosts" => path += "?ids={post_id}",
-                    _ => {}
-                }
-                if path.contains("{post_id}") {
-                    path = path.replace("{post_id}", &world.post().await);
-                }
-                if path.contains("{session_id}") {
-                    path = path.replace("{session_id}", &world.session().await);
-                }
-                world.app.settle().await;
-                let unique = format!("new_{role}");
-                let body = world.body(operation, &unique);
-                let method: Method = method.to_ascii_uppercase().parse().unwrap();
-                let client = world.client(role);
-                let answer = client.send(method, &path, body, &[]).await;
-                let (got, role) = (answer.status.as_u16(), ROLES[role]);
-                if got != *wanted {
-                    wrong.push(format!(
-                        "{id} as {role}: {got}, not {wanted}: {}",
-                        answer.body
-                    ));
-                }
-                let told = answer.body.to_string().contains(SECRET);
-                if told && !["owner", "follower"].contains(&role) {
-                    wrong.push(format!("{id} tells a {role} what is for followers"));
-                }
-            }
-            // Who follows is as it was before.
-            let follow = format!("/v1/accounts/{}/follow", world.owner.id);
-            world.client(2).put(&follow).await.expect(204);
-            for other in [3, 4] {
-                world.client(other).delete(&follow).await.expect(204);
-            }
-        }
+    for owner in OWNERS {
+        let world = World::new(owner == "private").await;
+        let asked = world.ask_everything(owner, &mut wrong).await;
+        let gone = TABLE.iter().filter(|(id, _)| !asked.contains(*id));
+        let gone: Vec<_> = gone.collect();
+        assert!(gone.is_empty(), "no operation has {gone:?}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let gone: Vec<_> = TABLE.iter().filter(|(id, _)| !asked.contains(id)).collect();
-    assert!(gone.is_empty(), "no operation has {gone:?}");
+}
+
+impl World {
+    /// Every operation as everybody; returns which there are.
+    async fn ask_everything(&self, owner: &str, wrong: &mut Vec<String>) -> BTreeSet<String> {
+        self.post().await;
+        let mut asked = BTreeSet::new();
+        for (path, methods) in self.document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let id = operation["operationId"].as_str().unwrap();
+                asked.insert(id.to_owned());
+                for (role, wanted) in wanted(id, owner).into_iter().enumerate() {
+                    let answer = self.ask(id, path, method, operation, role).await;
+                    let (got, role) = (answer.status.as_u16(), ROLES[role]);
+                    let what = format!("{id} as {role} of a {owner} account");
+                    if got != wanted {
+                        wrong.push(format!("{what}: {got}, not {wanted}: {}", answer.body));
+                    }
+                    let told = answer.body.to_string().contains(SECRET);
+                    if told && !["owner", "follower"].contains(&role) {
+                        wrong.push(format!("{what} tells what is for followers"));
+                    }
+                    if method != "get" {
+                        self.put_back().await;
+                    }
+                }
+            }
+        }
+        asked
+    }
+
+    async fn ask(
+        &self,
+        id: &str,
+        path: &str,
+        method: &str,
+        operation: &Value,
+        role: usize,
+    ) -> Answer {
+        let mut path = path
+            .replace("{account_id}", &self.owner.id)
+            .replace("{handle}", &self.owner.handle);
+        match id {
+            "listAccounts" | "listRelationships" => path += &format!("?ids={}", self.owner.id),
+            "listPosts" => path += "?ids={post_id}",
+            _ => {}
+        }
+        if path.contains("{post_id}") {
+            path = path.replace("{post_id}", &self.post().await);
+        }
+        if path.contains("{session_id}") {
+            path = path.replace("{session_id}", &self.session().await);
+        }
+        self.app.settle().await;
+        let body = self.body(operation, &format!("new_{role}"));
+        let method: Method = method.to_ascii_uppercase().parse().unwrap();
+        self.client(role).send(method, &path, body, &[]).await
+    }
+
+    /// Who follows, asks, blocks and mutes is as it was before.
+    async fn put_back(&self) {
+        let owner = &self.owner.id;
+        for other in [2, 3, 4, 5] {
+            let client = self.client(other);
+            for edge in ["block", "mute"] {
+                let path = format!("/v1/accounts/{owner}/{edge}");
+                client.delete(&path).await;
+            }
+        }
+        let follow = format!("/v1/accounts/{owner}/follow");
+        self.client(2).put(&follow).await.expect(204);
+        if self.is_private {
+            let private = json!({"private": true});
+            let own = self.client(1);
+            own.patch("/v1/accounts/me", private).await.expect(200);
+            let follower = &self.people[2].as_ref().unwrap().id;
+            let path = format!("/v1/accounts/me/followers/{follower}");
+            own.put(&path).await.expect(204);
+        }
+        for other in [3, 5] {
+            self.client(other).delete(&follow).await.expect(204);
+        }
+    }
 }

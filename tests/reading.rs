@@ -165,7 +165,7 @@ async fn with_the_log_stopped_every_get_still_answers() {
             .replace("{post_id}", &post)
             .replace("{handle}", &ada.handle);
         let ids = match template.as_str() {
-            "/v1/accounts" => format!("?ids={}", ada.id),
+            "/v1/accounts" | "/v1/relationships" => format!("?ids={}", ada.id),
             "/v1/posts" => format!("?ids={post}"),
             _ => String::new(),
         };

@@ -9,6 +9,7 @@ mod m0006_sessions;
 mod m0007_identity;
 mod m0008_marks;
 mod m0009_bars;
+mod m0010_private;
 pub mod social;
 
 use std::collections::BTreeSet;
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_identity::Migration),
             Box::new(m0008_marks::Migration),
             Box::new(m0009_bars::Migration),
+            Box::new(m0010_private::Migration),
         ]
     }
 }
@@ -92,6 +94,9 @@ async fn migrate_in_turn(database: &DatabaseConnection) -> Result<(), DbErr> {
         )
         .await?;
     social::create_tables(database, social::LIVE).await?;
+    for generation in social::generations(database).await? {
+        social::create_tables(database, &generation).await?;
+    }
     social::create_indexes(database, social::LIVE).await?;
     turn.commit().await
 }

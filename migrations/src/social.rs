@@ -2,7 +2,7 @@
 //! No foreign keys: rows of different partitions come in any order. No types
 //! local to the schema: prepared statements outlive a rename.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 /// The schema that queries read.
 pub const LIVE: &str = "social";
@@ -17,7 +17,9 @@ const TABLES: &str = "
         pinned_post_id uuid,
         registered_at bigint NOT NULL,
         active_on bigint NOT NULL,
-        version bigint NOT NULL
+        version bigint NOT NULL,
+        private boolean NOT NULL DEFAULT false,
+        deactivated boolean NOT NULL DEFAULT false
     ) WITH (fillfactor = 90);
     CREATE TABLE IF NOT EXISTS {schema}.account_counters (
         account_id uuid PRIMARY KEY,
@@ -66,6 +68,24 @@ const TABLES: &str = "
         followed_id uuid NOT NULL,
         followed_at bigint NOT NULL,
         PRIMARY KEY (follower_id, followed_id)
+    );
+    CREATE TABLE IF NOT EXISTS {schema}.follow_requests (
+        follower_id uuid NOT NULL,
+        followed_id uuid NOT NULL,
+        requested_at bigint NOT NULL,
+        PRIMARY KEY (follower_id, followed_id)
+    );
+    CREATE TABLE IF NOT EXISTS {schema}.blocks (
+        blocker_id uuid NOT NULL,
+        blocked_id uuid NOT NULL,
+        blocked_at bigint NOT NULL,
+        PRIMARY KEY (blocker_id, blocked_id)
+    );
+    CREATE TABLE IF NOT EXISTS {schema}.mutes (
+        muter_id uuid NOT NULL,
+        muted_id uuid NOT NULL,
+        muted_at bigint NOT NULL,
+        PRIMARY KEY (muter_id, muted_id)
     );";
 
 const INDEXES: &str = "
@@ -78,11 +98,27 @@ const INDEXES: &str = "
     CREATE INDEX IF NOT EXISTS follows_followed
         ON {schema}.follows (followed_id, followed_at DESC, follower_id DESC);
     CREATE INDEX IF NOT EXISTS follows_follower
-        ON {schema}.follows (follower_id, followed_at DESC, followed_id DESC);";
+        ON {schema}.follows (follower_id, followed_at DESC, followed_id DESC);
+    CREATE INDEX IF NOT EXISTS follow_requests_followed
+        ON {schema}.follow_requests (followed_id, requested_at DESC, follower_id DESC);
+    CREATE INDEX IF NOT EXISTS blocks_blocker
+        ON {schema}.blocks (blocker_id, blocked_at DESC, blocked_id DESC);
+    CREATE INDEX IF NOT EXISTS blocks_blocked ON {schema}.blocks (blocked_id);
+    CREATE INDEX IF NOT EXISTS mutes_muter
+        ON {schema}.mutes (muter_id, muted_at DESC, muted_id DESC);";
 
 pub async fn create_tables(database: &impl ConnectionTrait, schema: &str) -> Result<(), DbErr> {
     let sql = TABLES.replace("{schema}", schema);
     database.execute_unprepared(&sql).await.map(|_| ())
+}
+
+/// The schemas that there are: a release may have tables that older ones lack.
+pub async fn generations(database: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+    let sql = "SELECT table_schema::text AS name FROM information_schema.tables
+               WHERE table_schema LIKE 'social%' AND table_name = 'accounts'";
+    let statement = Statement::from_string(DbBackend::Postgres, sql);
+    let rows = database.query_all_raw(statement).await?;
+    rows.iter().map(|row| row.try_get("", "name")).collect()
 }
 
 /// What the planner must know of tables that were filled quickly.

@@ -93,6 +93,10 @@ pub struct ProfileChange {
     display_name: MaybeUndefined<String>,
     #[oai(nullable, validator(max_length = 500))]
     bio: MaybeUndefined<String>,
+    /// Only followers see what a private account publishes, earlier posts too, and
+    /// who wants to follow it asks.
+    #[oai(skip_serializing_if_is_none)]
+    private: Option<bool>,
 }
 
 impl Example for ProfileChange {
@@ -100,11 +104,12 @@ impl Example for ProfileChange {
         Self {
             display_name: MaybeUndefined::Value("Ada".into()),
             bio: MaybeUndefined::Value("Engines.".into()),
+            private: Some(false),
         }
     }
 }
 
-/// An account as everybody sees it.
+/// An account. One that blocks whoever looks, or is deactivated, is not found.
 #[derive(Object)]
 #[oai(example, skip_serializing_if_is_none)]
 pub struct Account {
@@ -113,6 +118,8 @@ pub struct Account {
     display_name: Option<String>,
     bio: Option<String>,
     pinned_post_id: Option<Uuid>,
+    /// Whether only followers see what it publishes.
+    private: bool,
     created_at: OffsetDateTime,
     followers_count: i64,
     following_count: i64,
@@ -129,6 +136,7 @@ impl Example for Account {
             display_name: Some("Ada".into()),
             bio: Some("Engines.".into()),
             pinned_post_id: None,
+            private: false,
             created_at: OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000),
             followers_count: 3,
             following_count: 2,
@@ -146,6 +154,7 @@ impl From<AccountRow> for Account {
             display_name: row.display_name,
             bio: row.bio,
             pinned_post_id: row.pinned_post_id,
+            private: row.private,
             created_at: row.registered_at.to_offset_date_time(),
             followers_count: row.followers,
             following_count: row.following,
@@ -320,7 +329,8 @@ impl AccountsApi {
             .wait(View::Social, Some(me.account), &min_position.0)
             .await?;
         observed.refuse_parked(me.account.0)?;
-        let row = find(&services, me.account).await?;
+        let viewer = Viewer(Some(me));
+        let row = find(&services, viewer, me.account).await?;
         let credentials = services.vault.by_account(me.account).await?;
         let version = row.version;
         let own = OwnAccount {
@@ -363,6 +373,7 @@ impl AccountsApi {
                         .map_err(|error| Problem::invalid_field("/bio", error.to_string()))?,
                 ),
             },
+            private: body.0.private,
             expected_version: if_match.0,
         };
         let key = idempotency.of(me.account);
@@ -430,7 +441,7 @@ impl AccountsApi {
 
     /// Accounts by their ids
     ///
-    /// In the order that was asked for; unknown ones are left out.
+    /// In the order that was asked for; those that are not found are left out.
     #[oai(path = "/accounts", method = "get", operation_id = "listAccounts")]
     async fn batch(
         &self,
@@ -445,14 +456,14 @@ impl AccountsApi {
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let ids: Vec<_> = ids.into_iter().map(AccountId).collect();
-        let rows = accounts::by_ids(services.pool(), &ids).await?;
+        let rows = accounts::by_ids(services.pool(), viewer.account(), &ids).await?;
         let items = rows.into_iter().map(Account::from).collect();
         Ok(Found::new(AccountBatch { items }).as_of(observed.header(View::Social)))
     }
 
     /// An account
     ///
-    /// As everybody sees it, with its counters.
+    /// With its counters. One that blocks whoever looks is not found.
     #[oai(
         path = "/accounts/:account_id",
         method = "get",
@@ -470,7 +481,7 @@ impl AccountsApi {
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         observed.refuse_parked(account_id.0)?;
-        let row = find(&services, AccountId(account_id.0)).await?;
+        let row = find(&services, viewer, AccountId(account_id.0)).await?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
             .as_of(observed.header(View::Social))
@@ -498,7 +509,7 @@ impl AccountsApi {
             .await?;
         let missing = || Problem::not_found("account");
         let handle: Handle = handle.0.parse().map_err(|_| missing())?;
-        let row = accounts::by_handle(services.pool(), &handle).await?;
+        let row = accounts::by_handle(services.pool(), viewer.account(), &handle).await?;
         let row = row.ok_or_else(missing)?;
         observed.refuse_parked(row.id.0)?;
         let version = row.version;
@@ -508,8 +519,13 @@ impl AccountsApi {
     }
 }
 
-async fn find(services: &Services, account: AccountId) -> Result<AccountRow, Problem> {
-    let row = accounts::by_id(services.pool(), account).await?;
+/// The account where the viewer finds it.
+pub(crate) async fn find(
+    services: &Services,
+    viewer: Viewer,
+    account: AccountId,
+) -> Result<AccountRow, Problem> {
+    let row = accounts::by_id(services.pool(), viewer.account(), account).await?;
     row.ok_or_else(|| Problem::not_found("account"))
 }
 

@@ -1,8 +1,11 @@
-//! Follows: following, unfollowing, followers and followed.
+//! Follows: following, unfollowing, followers and followed, who asked to follow and
+//! who is let in.
 
 use std::sync::Arc;
 
-use domain::follows::{FollowAccount, FollowError, UnfollowAccount};
+use domain::follows::{
+    AcceptFollower, FollowAccount, FollowError, RemoveFollower, UnfollowAccount,
+};
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{
@@ -10,12 +13,12 @@ use poem_openapi::{
     param::{Path, Query},
 };
 use readmodel::{
-    accounts,
+    accounts::AccountRow,
     follows::{self, Side},
 };
 
 use crate::{
-    accounts::AccountPage,
+    accounts::{self, AccountPage},
     answers::{Done, Found},
     freshness::View,
     identity::{Authenticated, Viewer},
@@ -35,7 +38,8 @@ impl FollowsApi {
     /// Follow an account
     ///
     /// Following it again changes nothing. Its posts appear in the home
-    /// timeline, earlier ones too.
+    /// timeline, earlier ones too. A private account is asked first: until it
+    /// answers, the relationship says `requested`.
     #[oai(
         path = "/accounts/:account_id/follow",
         method = "put",
@@ -61,8 +65,8 @@ impl FollowsApi {
 
     /// Unfollow an account
     ///
-    /// Takes its posts out of my home timeline. Where I do not follow it, nothing
-    /// changes.
+    /// Takes its posts out of my home timeline, or a request back. Where there is
+    /// neither, nothing changes.
     #[oai(
         path = "/accounts/:account_id/follow",
         method = "delete",
@@ -86,9 +90,94 @@ impl FollowsApi {
         Ok(Done::at(receipt.position))
     }
 
+    /// Who asked to follow me, the last first
+    ///
+    /// They wait for `PUT /v1/accounts/me/followers/{account_id}`, or the same with
+    /// `DELETE`.
+    #[oai(
+        path = "/accounts/me/follow-requests",
+        method = "get",
+        operation_id = "listFollowRequests"
+    )]
+    async fn requests(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        min_position: MinPosition,
+        here: Here,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+    ) -> Result<Found<AccountPage>, Problem> {
+        let scope = format!("requests:{}", me.account);
+        let last = pages::edge(&services.cursors, &scope, cursor.0.as_deref())?;
+        let observed = (services.freshness)
+            .wait(View::Social, Some(me.account), &min_position.0)
+            .await?;
+        let asked = pages::asked(limit.0);
+        let rows = follows::requests(services.pool(), me.account, last, asked).await?;
+        Ok(
+            pages::accounts(&services.cursors, &scope, rows, limit.0, &here)
+                .as_of(observed.header(View::Social)),
+        )
+    }
+
+    /// Let a follower in
+    ///
+    /// Who asked to follow me does from now on. Where they follow already, nothing
+    /// changes.
+    #[oai(
+        path = "/accounts/me/followers/:account_id",
+        method = "put",
+        operation_id = "acceptFollower"
+    )]
+    async fn accept(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        account_id: Path<Uuid>,
+    ) -> Result<Done, Problem> {
+        let command = AcceptFollower {
+            account: me.account,
+            follower: AccountId(account_id.0),
+        };
+        let receipt = services
+            .execute(&command, me.account, request_id.0, &idempotency)
+            .await?;
+        Ok(Done::at(receipt.position))
+    }
+
+    /// Remove a follower, or refuse who asked to be one
+    ///
+    /// Nobody is told. Where they do neither, nothing changes.
+    #[oai(
+        path = "/accounts/me/followers/:account_id",
+        method = "delete",
+        operation_id = "removeFollower"
+    )]
+    async fn remove(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        account_id: Path<Uuid>,
+    ) -> Result<Done, Problem> {
+        let command = RemoveFollower {
+            account: me.account,
+            follower: AccountId(account_id.0),
+        };
+        let receipt = services
+            .execute(&command, me.account, request_id.0, &idempotency)
+            .await?;
+        Ok(Done::at(receipt.position))
+    }
+
     /// Who follows an account, the last first
     ///
-    /// A page at a time; the cursor neither repeats nor loses one.
+    /// A page at a time; the cursor neither repeats nor loses one. A private account's
+    /// list is for its followers.
     #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/accounts/:account_id/followers",
@@ -116,7 +205,8 @@ impl FollowsApi {
 
     /// Whom an account follows, the last first
     ///
-    /// A page at a time; the cursor neither repeats nor loses one.
+    /// A page at a time; the cursor neither repeats nor loses one. A private account's
+    /// list is for its followers.
     #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/accounts/:account_id/following",
@@ -166,12 +256,13 @@ async fn list(
     let observed = (services.freshness)
         .wait(View::Social, viewer.account(), &min_position.0)
         .await?;
-    let account = accounts::by_id(services.pool(), asked.account).await?;
-    let account = account.ok_or_else(|| Problem::not_found("account"))?.id;
+    let account = accounts::find(services, viewer, asked.account).await?;
+    refuse_private(services, viewer, &account).await?;
     let limit = asked.limit;
     let rows = follows::list(
         services.pool(),
-        account,
+        viewer.account(),
+        account.id,
         asked.side,
         after,
         pages::asked(limit),
@@ -183,11 +274,36 @@ async fn list(
     )
 }
 
+/// A private account's lists are for itself and its followers.
+async fn refuse_private(
+    services: &Services,
+    viewer: Viewer,
+    account: &AccountRow,
+) -> Result<(), Problem> {
+    let is_near = match viewer.account() {
+        _ if !account.private => true,
+        None => false,
+        Some(viewer) if viewer == account.id => true,
+        Some(viewer) => follows::holds(services.pool(), viewer, account.id).await?,
+    };
+    match is_near {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Code::AccountPrivate,
+            "Only its followers see this: ask to follow it.",
+        )),
+    }
+}
+
 impl From<FollowError> for Problem {
     fn from(error: FollowError) -> Self {
         match error {
             FollowError::SelfFollow => Self::new(Code::Conflict, "Nobody can follow themselves."),
             FollowError::AccountNotFound => Self::not_found("account"),
+            FollowError::TargetBlocked => {
+                Self::new(Code::Conflict, "I block this account: unblock it first.")
+            }
+            FollowError::RequestNotFound => Self::not_found("request to follow"),
         }
     }
 }

@@ -175,10 +175,9 @@ impl Freshness {
         }
         self.refuse_beyond(asked_for).await?;
         let mut wanted = asked_for.clone();
-        if let Some(reader) = reader
-            && let Some(own) = self.own_position(reader).await
-        {
-            wanted.advance(own);
+        if let Some(reader) = reader {
+            let own = self.own_positions(reader).await;
+            own.iter().for_each(|position| wanted.advance(*position));
         }
         Ok(wanted)
     }
@@ -287,21 +286,21 @@ impl Freshness {
         }
     }
 
-    /// What the reader wrote last; none where they wrote nothing, or where the
+    /// What the reader wrote last; nothing where they wrote nothing, or where the
     /// log is away: `As-Of` then tells how far the answer is.
-    async fn own_position(&self, reader: AccountId) -> Option<kernel::Position> {
+    async fn own_positions(&self, reader: AccountId) -> Positions {
         let away = *self.log_away_until.lock();
         if away.is_some_and(|until| Instant::now() < until) {
-            return None;
+            return Positions::default();
         }
         let patience = Duration::from_millis(LOG_MILLISECONDS_MAX);
-        match tokio::time::timeout(patience, self.log.last_position(reader)).await {
-            Ok(Ok(position)) => position,
+        match tokio::time::timeout(patience, self.log.last_positions(reader)).await {
+            Ok(Ok(positions)) => positions,
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!("the log does not answer; reads go on without it");
                 let until = Instant::now() + Duration::from_millis(LOG_AWAY_MILLISECONDS);
                 *self.log_away_until.lock() = Some(until);
-                None
+                Positions::default()
             }
         }
     }

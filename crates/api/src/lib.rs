@@ -2,15 +2,19 @@
 
 // Features.
 mod accounts;
+mod blocks;
+mod deactivation;
 mod emails;
 mod follows;
 mod health;
 mod likes;
+mod mutes;
 mod operations;
 mod operators;
 mod passwords;
 mod posts;
 mod registration;
+mod relationships;
 mod second_factors;
 mod sessions;
 mod shown;

@@ -112,7 +112,7 @@ impl LikesApi {
         observed.refuse_parked(post_id.0)?;
         let post = posts::find(&services, viewer, PostId(post_id.0)).await?.id;
         let asked = pages::asked(limit.0);
-        let rows = likes::likers(services.pool(), post, after, asked).await?;
+        let rows = likes::likers(services.pool(), viewer.account(), post, after, asked).await?;
         Ok(
             pages::accounts(&services.cursors, &scope, rows, limit.0, &here)
                 .as_of(observed.header(View::Social)),

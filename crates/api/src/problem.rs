@@ -70,6 +70,8 @@ codes! {
     /// Told to those alone who know its password.
     AccountSuspended = "account_suspended", FORBIDDEN, "The account is suspended";
     Forbidden = "forbidden", FORBIDDEN, "This is not allowed";
+    /// It is for followers, and who asks is none.
+    AccountPrivate = "account_private", FORBIDDEN, "The account is private";
     NotFound = "not_found", NOT_FOUND, "There is no such thing";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
     NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, "No acceptable representation";

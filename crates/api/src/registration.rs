@@ -188,7 +188,7 @@ impl Attempt {
     ) -> Result<bool, Problem> {
         let state = services.log.state::<Accounts>(Accounts::id(holder)).await?;
         match state.state.standing {
-            Standing::Registered => Ok(false),
+            Standing::Registered | Standing::Deactivated => Ok(false),
             Standing::Abandoned => Ok(true),
             Standing::Unknown if now().0 - since.0 < REGISTRATION_SECONDS_MAX * 1_000 => Ok(false),
             Standing::Unknown => {

@@ -165,7 +165,7 @@ impl SecondFactorsApi {
         body: Input<NewAuthenticator>,
     ) -> Result<Changed<AuthenticatorSecret>, Problem> {
         passwords::show(&services, me.account, body.0.current_password).await?;
-        let row = accounts::by_id(services.pool(), me.account).await?;
+        let row = accounts::by_id(services.pool(), Some(me.account), me.account).await?;
         let name = row.map_or_else(|| me.account.to_string(), |row| row.handle);
         let drawn = services
             .vault

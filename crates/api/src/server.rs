@@ -10,14 +10,16 @@ use poem::{Endpoint, EndpointExt, Response};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    accounts::AccountsApi, assembly, emails::EmailsApi, follows::FollowsApi, health::HealthApi,
-    likes::LikesApi, limits::LimitsApi, operations::OperationsApi, operators::OperatorsApi,
-    passwords::PasswordsApi, posts::PostsApi, second_factors::SecondFactorsApi, services::Services,
-    sessions::SessionsApi, timelines::TimelinesApi,
+    accounts::AccountsApi, assembly, blocks::BlocksApi, deactivation::DeactivationApi,
+    emails::EmailsApi, follows::FollowsApi, health::HealthApi, likes::LikesApi, limits::LimitsApi,
+    mutes::MutesApi, operations::OperationsApi, operators::OperatorsApi, passwords::PasswordsApi,
+    posts::PostsApi, relationships::RelationshipsApi, second_factors::SecondFactorsApi,
+    services::Services, sessions::SessionsApi, timelines::TimelinesApi,
 };
 
 type Features = (
     AccountsApi,
+    DeactivationApi,
     SessionsApi,
     PasswordsApi,
     EmailsApi,
@@ -25,6 +27,9 @@ type Features = (
     PostsApi,
     LikesApi,
     FollowsApi,
+    BlocksApi,
+    MutesApi,
+    RelationshipsApi,
     TimelinesApi,
     OperationsApi,
     OperatorsApi,
@@ -36,6 +41,7 @@ type Features = (
 fn features() -> Features {
     (
         AccountsApi,
+        DeactivationApi,
         SessionsApi,
         PasswordsApi,
         EmailsApi,
@@ -43,6 +49,9 @@ fn features() -> Features {
         PostsApi,
         LikesApi,
         FollowsApi,
+        BlocksApi,
+        MutesApi,
+        RelationshipsApi,
         TimelinesApi,
         OperationsApi,
         OperatorsApi,

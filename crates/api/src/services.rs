@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::blocks::Blocks;
 use eventlog::{IdempotencyKey, Intent, Log, Receipt};
 use kernel::{AccountId, Command, Sealer, Timestamp, Uuid};
 use mail::Mailer;
@@ -124,6 +125,16 @@ impl Services {
 
     pub(crate) fn pool(&self) -> &PgPool {
         self.database.get_postgres_connection_pool()
+    }
+
+    /// Whether `account` blocks `target`, as the log has it.
+    pub(crate) async fn blocks(
+        &self,
+        account: AccountId,
+        target: AccountId,
+    ) -> Result<bool, Problem> {
+        let block = self.log.state::<Blocks>(Blocks::id(account, target));
+        Ok(block.await?.state.0)
     }
 
     /// Sends a command that does the same however often it is sent.

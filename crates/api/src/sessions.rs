@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use domain::{
-    accounts::{Accounts, Standing},
+    accounts::{Accounts, ReactivateAccount, Standing},
     handles::{Handle, Handles},
 };
 use kernel::{AccountId, Uuid};
@@ -20,6 +20,7 @@ use crate::{
     identity::Authenticated,
     passwords,
     problem::{Code, Problem},
+    request::RequestId,
     second_factors,
     services::Services,
     system::Tag,
@@ -195,10 +196,12 @@ impl SessionsApi {
     /// wrong ones from the same address, 429 says when to try again. Where the account
     /// has a second factor, the right password alone gives `second_factor_required`;
     /// where it is suspended, the right password gives `account_suspended`.
+    /// An account that was deactivated is back.
     #[oai(path = "/sessions", method = "post", operation_id = "signIn")]
     async fn sign_in(
         &self,
         services: Data<&Arc<Services>>,
+        request_id: RequestId,
         caller: Caller,
         body: Input<SignIn>,
     ) -> Result<Created<Session>, Problem> {
@@ -206,7 +209,7 @@ impl SessionsApi {
         let login = Login::from(body.0.login.as_str());
         let account = login.find(&services).await?;
         let attempt = Try::to_sign_in(&services, &login, account, &caller).await?;
-        let signed_in = sign_in(&services, account, body.0, &caller).await;
+        let signed_in = sign_in(&services, account, body.0, &caller, request_id.0).await;
         let guessed = |problem: &Problem| problem.code() == Code::InvalidCredentials;
         if !signed_in.as_ref().is_err_and(guessed) {
             attempt.give_back().await;
@@ -390,6 +393,7 @@ async fn sign_in(
     account: Option<AccountId>,
     shown: SignIn,
     caller: &Caller,
+    request_id: Uuid,
 ) -> Result<Session, Problem> {
     let wrong = || {
         let detail = "Check the login, the password, and the code if there is one.";
@@ -399,8 +403,9 @@ async fn sign_in(
     let right = passwords::look_at(services, id, shown.password).await?;
     let (old, todays) = right.ok_or_else(wrong)?;
     let state = services.log.state::<Accounts>(Accounts::id(id)).await?;
-    if state.state.standing != Standing::Registered {
-        return Err(wrong());
+    match state.state.standing {
+        Standing::Registered | Standing::Deactivated => {}
+        Standing::Unknown | Standing::Abandoned => return Err(wrong()),
     }
     if services.vault.barred(id).await?.is_some() {
         let detail = "Nobody signs in to it until an operator restores it.";
@@ -430,6 +435,10 @@ async fn sign_in(
     // It may have been changed while it was looked at.
     let session = Session::begin(services, id, caller, Some(&verified), asked).await?;
     let session = session.ok_or_else(wrong)?;
+    // Asked of all, and after the session has begun: whoever deactivates meanwhile
+    // ends it, or is back.
+    let back = ReactivateAccount { account: id };
+    services.execute_step(&back, id, request_id).await?;
     let (account, session_id) = (session.account_id, session.session_id);
     tracing::info!(%account, session = %session_id, "signed in");
     Ok(session)

@@ -25,8 +25,10 @@ pub enum Tag {
     Posts,
     /// Likes.
     Likes,
-    /// Who follows whom.
+    /// Who follows whom, and who asked to.
     Follows,
+    /// Whom one wants to have nothing to do with, or not to come across.
+    Blocks,
     /// What one gets to read.
     Timelines,
     /// What operators see.

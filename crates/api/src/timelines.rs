@@ -8,12 +8,10 @@ use poem_openapi::{
     OpenApi,
     param::{Path, Query},
 };
-use readmodel::{
-    accounts,
-    timelines::{self, Home},
-};
+use readmodel::timelines::{self, Home};
 
 use crate::{
+    accounts,
     answers::Found,
     freshness::View,
     identity::{Authenticated, Viewer},
@@ -33,8 +31,8 @@ pub struct TimelinesApi;
 impl TimelinesApi {
     /// My home timeline
     ///
-    /// My posts and those of whom I follow, replies too, newest first. It has
-    /// no end but the first post.
+    /// My posts and those of whom I follow and do not mute, replies too, newest
+    /// first. It has no end but the first post.
     #[oai(
         path = "/timelines/home",
         method = "get",
@@ -91,7 +89,8 @@ impl TimelinesApi {
 
     /// Everything public, newest first
     ///
-    /// What everybody publishes for all to see, a page at a time.
+    /// What everybody publishes for all to see, a page at a time; not of whom I mute,
+    /// block or am blocked by.
     #[oai(
         path = "/timelines/local",
         method = "get",
@@ -148,8 +147,7 @@ impl TimelinesApi {
         let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
-        let account = accounts::by_id(services.pool(), author).await?;
-        account.ok_or_else(|| Problem::not_found("account"))?;
+        accounts::find(&services, viewer, author).await?;
         let asked = pages::asked(limit.0);
         let (pool, looks) = (services.pool(), viewer.account());
         let rows = timelines::of_account(pool, looks, author, before, asked).await?;

@@ -190,6 +190,10 @@ pub async fn holder(node: &Node, handle: &str) -> anyhow::Result<AccountId> {
     let held = node.log.state::<Handles>(handle.aggregate()).await?;
     let account = held.state.holder.with_context(unknown)?.account;
     let state = node.log.state::<Accounts>(Accounts::id(account)).await?;
-    anyhow::ensure!(state.state.standing == Standing::Registered, unknown());
+    let there = matches!(
+        state.state.standing,
+        Standing::Registered | Standing::Deactivated
+    );
+    anyhow::ensure!(there, unknown());
     Ok(account)
 }

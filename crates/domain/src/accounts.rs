@@ -1,5 +1,5 @@
-//! Accounts: registering, the profile, the pinned post. It refuses e-mail
-//! addresses and passwords: they are the vault's.
+//! Accounts: registering, the profile, who is private, the pinned post, leaving
+//! for a time. It refuses e-mail addresses and passwords: they are the vault's.
 
 #[cfg(test)]
 mod properties;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     PersonalFields,
+    blocks::Blocks,
     event::events,
     handles::Handle,
     kinds,
@@ -95,12 +96,33 @@ pub struct PostUnpinned {
     pub post: PostId,
 }
 
+/// From now on only followers see what the account publishes, earlier posts
+/// too, and following it is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountMadePrivate {}
+
+/// Requests to follow that wait are still to be answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountMadePublic {}
+
+/// The account and all that it published are hidden from everybody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountDeactivated {}
+
+/// As it was before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountReactivated {}
+
 events!(AccountEvent {
     AccountRegistered = 1,
     RegistrationAbandoned = 1,
     ProfileUpdated = 1,
     PostPinned = 1,
     PostUnpinned = 1,
+    AccountMadePrivate = 1,
+    AccountMadePublic = 1,
+    AccountDeactivated = 1,
+    AccountReactivated = 1,
 });
 
 impl PersonalFields for AccountRegistered {
@@ -116,6 +138,10 @@ impl PersonalFields for ProfileUpdated {
 }
 impl PersonalFields for PostPinned {}
 impl PersonalFields for PostUnpinned {}
+impl PersonalFields for AccountMadePrivate {}
+impl PersonalFields for AccountMadePublic {}
+impl PersonalFields for AccountDeactivated {}
+impl PersonalFields for AccountReactivated {}
 
 /// The aggregate.
 pub struct Accounts;
@@ -125,6 +151,9 @@ pub struct AccountState {
     pub standing: Standing,
     pub handle: Option<Handle>,
     pub pinned: Option<PostId>,
+    /// States of before accounts could be private lack it.
+    #[serde(default)]
+    pub private: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +162,7 @@ pub enum Standing {
     Unknown,
     Registered,
     Abandoned,
+    Deactivated,
 }
 
 impl Accounts {
@@ -148,6 +178,21 @@ impl Accounts {
     pub fn exists(facts: &Facts, account: AccountId) -> bool {
         facts.of::<Self>(Self::id(account)).state.standing == Standing::Registered
     }
+
+    /// What must be read to tell whether `seeker` finds `account`.
+    pub fn reads_to_find(account: AccountId, seeker: AccountId) -> Vec<Read> {
+        let mut reads = vec![Self::read(account)];
+        if account != seeker {
+            reads.extend(Blocks::reads_between(account, seeker));
+        }
+        reads
+    }
+
+    /// Whether there is such an account that does not block `seeker`.
+    pub fn found(facts: &Facts, account: AccountId, seeker: AccountId) -> bool {
+        Self::exists(facts, account)
+            && (account == seeker || Blocks::admits(facts, account, seeker))
+    }
 }
 
 impl Decider for Accounts {
@@ -161,7 +206,7 @@ impl Decider for Accounts {
             AccountEvent::AccountRegistered(registered) => AccountState {
                 standing: Standing::Registered,
                 handle: Some(registered.handle.clone()),
-                pinned: None,
+                ..AccountState::default()
             },
             AccountEvent::RegistrationAbandoned(_) => AccountState {
                 standing: Standing::Abandoned,
@@ -174,6 +219,22 @@ impl Decider for Accounts {
             },
             AccountEvent::PostUnpinned(_) => AccountState {
                 pinned: None,
+                ..state
+            },
+            AccountEvent::AccountMadePrivate(_) => AccountState {
+                private: true,
+                ..state
+            },
+            AccountEvent::AccountMadePublic(_) => AccountState {
+                private: false,
+                ..state
+            },
+            AccountEvent::AccountDeactivated(_) => AccountState {
+                standing: Standing::Deactivated,
+                ..state
+            },
+            AccountEvent::AccountReactivated(_) => AccountState {
+                standing: Standing::Registered,
                 ..state
             },
         }
@@ -217,10 +278,14 @@ impl Command for RegisterAccount {
         match current.state.standing {
             Standing::Unknown => {}
             Standing::Abandoned => return Err(AccountError::RegistrationAbandoned),
-            Standing::Registered if current.state.handle.as_ref() == Some(&self.handle) => {
+            Standing::Registered | Standing::Deactivated
+                if current.state.handle.as_ref() == Some(&self.handle) =>
+            {
                 return Ok(Vec::new());
             }
-            Standing::Registered => return Err(AccountError::AccountExists),
+            Standing::Registered | Standing::Deactivated => {
+                return Err(AccountError::AccountExists);
+            }
         }
         let name = self.display_name.as_ref().map(DisplayName::as_str);
         let registered = AccountRegistered {
@@ -253,7 +318,7 @@ impl Command for AbandonRegistration {
         match current.state.standing {
             Standing::Unknown => Ok(vec![RegistrationAbandoned {}.into()]),
             Standing::Abandoned => Ok(Vec::new()),
-            Standing::Registered => Err(AccountError::AccountExists),
+            Standing::Registered | Standing::Deactivated => Err(AccountError::AccountExists),
         }
     }
 }
@@ -263,6 +328,7 @@ pub struct UpdateProfile {
     pub account: AccountId,
     pub display_name: Option<DisplayName>,
     pub bio: Option<Bio>,
+    pub private: Option<bool>,
     pub expected_version: Option<u64>,
 }
 
@@ -283,14 +349,74 @@ impl Command for UpdateProfile {
         if self.expected_version.is_some_and(|v| v != current.version) {
             return Err(AccountError::VersionMismatch(current.version));
         }
-        if self.display_name.is_none() && self.bio.is_none() {
-            return Ok(Vec::new());
+        let mut events = Vec::new();
+        if self.display_name.is_some() || self.bio.is_some() {
+            let updated = ProfileUpdated {
+                display_name: self.display_name.as_ref().map(|n| Personal::plain(&n.0)),
+                bio: self.bio.as_ref().map(|bio| Personal::plain(&bio.0)),
+            };
+            events.push(updated.into());
         }
-        let updated = ProfileUpdated {
-            display_name: self.display_name.as_ref().map(|n| Personal::plain(&n.0)),
-            bio: self.bio.as_ref().map(|bio| Personal::plain(&bio.0)),
-        };
-        Ok(vec![updated.into()])
+        match self.private {
+            Some(true) if !current.state.private => events.push(AccountMadePrivate {}.into()),
+            Some(false) if current.state.private => events.push(AccountMadePublic {}.into()),
+            Some(_) | None => {}
+        }
+        Ok(events)
+    }
+}
+
+/// Leave for a time: everything stays, and nobody sees it.
+#[derive(Clone, Debug)]
+pub struct DeactivateAccount {
+    pub account: AccountId,
+}
+
+impl Command for DeactivateAccount {
+    type Decider = Accounts;
+    type Error = AccountError;
+
+    fn aggregate(&self) -> AggregateId {
+        Accounts::id(self.account)
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<AccountState>,
+        _: &Facts,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        match current.state.standing {
+            Standing::Registered => Ok(vec![AccountDeactivated {}.into()]),
+            Standing::Deactivated => Ok(Vec::new()),
+            Standing::Unknown | Standing::Abandoned => Err(AccountError::AccountNotFound),
+        }
+    }
+}
+
+/// Come back; nothing to do for who is here.
+#[derive(Clone, Debug)]
+pub struct ReactivateAccount {
+    pub account: AccountId,
+}
+
+impl Command for ReactivateAccount {
+    type Decider = Accounts;
+    type Error = AccountError;
+
+    fn aggregate(&self) -> AggregateId {
+        Accounts::id(self.account)
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<AccountState>,
+        _: &Facts,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        match current.state.standing {
+            Standing::Registered => Ok(Vec::new()),
+            Standing::Deactivated => Ok(vec![AccountReactivated {}.into()]),
+            Standing::Unknown | Standing::Abandoned => Err(AccountError::AccountNotFound),
+        }
     }
 }
 
@@ -360,7 +486,9 @@ impl Command for UnpinPost {
 fn require_registered(current: &Versioned<AccountState>) -> Result<(), AccountError> {
     match current.state.standing {
         Standing::Registered => Ok(()),
-        Standing::Unknown | Standing::Abandoned => Err(AccountError::AccountNotFound),
+        Standing::Unknown | Standing::Abandoned | Standing::Deactivated => {
+            Err(AccountError::AccountNotFound)
+        }
     }
 }
 
@@ -422,6 +550,7 @@ mod tests {
             account: ADA,
             display_name: "Ada".parse().ok(),
             bio: None,
+            private: None,
             expected_version,
         };
         assert_eq!(
@@ -441,5 +570,59 @@ mod tests {
             pin.decide(&after(&registered()), &Facts::default()),
             Err(AccountError::PostNotOwn)
         );
+    }
+
+    #[test]
+    fn becoming_private_is_one_event_however_often_it_is_asked_for() {
+        let update = |private| UpdateProfile {
+            account: ADA,
+            display_name: None,
+            bio: None,
+            private: Some(private),
+            expected_version: None,
+        };
+        let mut events = registered();
+        let decide = |private, events: &[AccountEvent]| {
+            update(private).decide(&after(events), &Facts::default())
+        };
+        assert_eq!(decide(false, &events), Ok(vec![]));
+        assert_eq!(
+            decide(true, &events),
+            Ok(vec![AccountMadePrivate {}.into()])
+        );
+        events.push(AccountMadePrivate {}.into());
+        assert_eq!(decide(true, &events), Ok(vec![]));
+        assert_eq!(
+            decide(false, &events),
+            Ok(vec![AccountMadePublic {}.into()])
+        );
+    }
+
+    #[test]
+    fn a_deactivated_account_does_nothing_until_it_is_back() {
+        let mut events = registered();
+        let leave = DeactivateAccount { account: ADA };
+        let back = ReactivateAccount { account: ADA };
+        assert_eq!(back.decide(&after(&events), &Facts::default()), Ok(vec![]));
+        let left = leave.decide(&after(&events), &Facts::default());
+        assert_eq!(left, Ok(vec![AccountDeactivated {}.into()]));
+        events.push(AccountDeactivated {}.into());
+        assert_eq!(leave.decide(&after(&events), &Facts::default()), Ok(vec![]));
+        let unpin = UnpinPost { account: ADA };
+        assert_eq!(
+            unpin.decide(&after(&events), &Facts::default()),
+            Err(AccountError::AccountNotFound)
+        );
+        let here = back.decide(&after(&events), &Facts::default());
+        assert_eq!(here, Ok(vec![AccountReactivated {}.into()]));
+    }
+
+    #[test]
+    fn a_state_of_before_accounts_could_be_private_is_read() -> Result<(), kernel::CodecError> {
+        let before = (Standing::Registered, Some("ada"), None::<PostId>);
+        let state: AccountState = kernel::decode(&kernel::encode(&before)?)?;
+        assert_eq!(state.standing, Standing::Registered);
+        assert!(!state.private);
+        Ok(())
     }
 }

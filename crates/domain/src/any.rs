@@ -7,12 +7,18 @@ use uuid::Uuid;
 use crate::{
     Event,
     accounts::{
-        AccountEvent, AccountRegistered, PostPinned, PostUnpinned, ProfileUpdated,
+        AccountDeactivated, AccountEvent, AccountMadePrivate, AccountMadePublic,
+        AccountReactivated, AccountRegistered, PostPinned, PostUnpinned, ProfileUpdated,
         RegistrationAbandoned, Standing,
     },
-    follows::{FollowEvent, Followed, Unfollowed},
+    blocks::{BlockEvent, Blocked, Unblocked},
+    follows::{
+        FollowEvent, FollowRequestAccepted, FollowRequestRejected, FollowRequestWithdrawn,
+        FollowRequested, FollowSevered, Followed, FollowerRemoved, Unfollowed,
+    },
     handles::{Handle, HandleEvent, HandleReleased, HandleReserved},
     likes::{LikeEvent, Liked, Unliked},
+    mutes::{MuteEvent, Muted, Unmuted},
     operations::{OperationEvent, OperatorActed},
     posts::{
         Language, PostCreated, PostDeleted, PostEdited, PostEvent, PostId, PostState, Reply, Text,
@@ -49,6 +55,7 @@ pub fn standing() -> impl Strategy<Value = Standing> {
         Standing::Unknown,
         Standing::Registered,
         Standing::Abandoned,
+        Standing::Deactivated,
     ])
 }
 
@@ -119,6 +126,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         account_event().prop_map(Event::Account),
         handle_event().prop_map(Event::Handle),
         operation_event().prop_map(Event::Operation),
+        block_event().prop_map(Event::Block),
+        mute_event().prop_map(Event::Mute),
     ]
 }
 
@@ -143,7 +152,24 @@ fn like_event() -> impl Strategy<Value = LikeEvent> {
 }
 
 fn follow_event() -> impl Strategy<Value = FollowEvent> {
-    select(vec![Followed {}.into(), Unfollowed {}.into()])
+    select(vec![
+        Followed {}.into(),
+        Unfollowed {}.into(),
+        FollowRequested {}.into(),
+        FollowRequestWithdrawn {}.into(),
+        FollowRequestAccepted {}.into(),
+        FollowRequestRejected {}.into(),
+        FollowerRemoved {}.into(),
+        FollowSevered {}.into(),
+    ])
+}
+
+fn block_event() -> impl Strategy<Value = BlockEvent> {
+    select(vec![Blocked {}.into(), Unblocked {}.into()])
+}
+
+fn mute_event() -> impl Strategy<Value = MuteEvent> {
+    select(vec![Muted {}.into(), Unmuted {}.into()])
 }
 
 fn handle_event() -> impl Strategy<Value = HandleEvent> {
@@ -177,6 +203,12 @@ fn account_event() -> impl Strategy<Value = AccountEvent> {
             .prop_map(|(display_name, bio)| ProfileUpdated { display_name, bio }.into()),
         post().prop_map(|post| PostPinned { post }.into()),
         post().prop_map(|post| PostUnpinned { post }.into()),
+        select(vec![
+            AccountMadePrivate {}.into(),
+            AccountMadePublic {}.into(),
+            AccountDeactivated {}.into(),
+            AccountReactivated {}.into(),
+        ]),
     ]
 }
 

@@ -4,9 +4,11 @@ use kernel::{CodecError, Decider, Envelope, EventPayload, Personal};
 
 use crate::{
     accounts::{AccountEvent, Accounts},
+    blocks::{BlockEvent, Blocks},
     follows::{FollowEvent, Follows},
     handles::{HandleEvent, Handles},
     likes::{LikeEvent, Likes},
+    mutes::{MuteEvent, Mutes},
     operations::{OperationEvent, Operations},
     posts::{PostEvent, Posts},
 };
@@ -145,6 +147,8 @@ registry! {
     Account(AccountEvent, Accounts),
     Handle(HandleEvent, Handles),
     Operation(OperationEvent, Operations),
+    Block(BlockEvent, Blocks),
+    Mute(MuteEvent, Mutes),
 }
 
 #[cfg(test)]
@@ -164,6 +168,8 @@ mod properties {
             Event::Account(event) => (event.event_type(), event.to_bytes()?),
             Event::Handle(event) => (event.event_type(), event.to_bytes()?),
             Event::Operation(event) => (event.event_type(), event.to_bytes()?),
+            Event::Block(event) => (event.event_type(), event.to_bytes()?),
+            Event::Mute(event) => (event.event_type(), event.to_bytes()?),
         };
         Ok(Envelope {
             event_type: name.to_owned(),

@@ -1,10 +1,13 @@
-//! Follows: an edge from an account to an account. It refuses to fill
-//! timelines: they are folded.
+//! Follows: an edge from an account to an account, which a private account must
+//! let in. It refuses to fill timelines: they are folded.
+
+#[cfg(test)]
+mod properties;
 
 use kernel::{AccountId, AggregateId, Command, Decider, Facts, Kind, Read, Versioned};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{PersonalFields, accounts::Accounts, event::events, kinds};
+use crate::{PersonalFields, accounts::Accounts, blocks::Blocks, event::events, kinds};
 
 /// The aggregate's edge goes from the follower to the followed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,17 +16,104 @@ pub struct Followed {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Unfollowed {}
 
-events!(FollowEvent { Followed = 1, Unfollowed = 1 });
+/// Asked a private account to be let in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowRequested {}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowRequestWithdrawn {}
+
+/// By the followed: from now on the follower follows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowRequestAccepted {}
+
+/// By the followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowRequestRejected {}
+
+/// By the followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowerRemoved {}
+
+/// One of the two blocked the other: there is no follow and no request any
+/// more. Also where there was none, so that one that was decided before the
+/// block finds the edge changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FollowSevered {}
+
+events!(FollowEvent {
+    Followed = 1,
+    Unfollowed = 1,
+    FollowRequested = 1,
+    FollowRequestWithdrawn = 1,
+    FollowRequestAccepted = 1,
+    FollowRequestRejected = 1,
+    FollowerRemoved = 1,
+    FollowSevered = 1,
+});
 
 impl PersonalFields for Followed {}
 impl PersonalFields for Unfollowed {}
+impl PersonalFields for FollowRequested {}
+impl PersonalFields for FollowRequestWithdrawn {}
+impl PersonalFields for FollowRequestAccepted {}
+impl PersonalFields for FollowRequestRejected {}
+impl PersonalFields for FollowerRemoved {}
+impl PersonalFields for FollowSevered {}
 
 /// The aggregate.
 pub struct Follows;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct FollowState(pub bool);
+/// Stored as false, true, and 2: edges are many, and most were never requested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FollowState {
+    #[default]
+    None,
+    Following,
+    Requested,
+}
+
+const STORED_REQUESTED: u8 = 2;
+
+impl Serialize for FollowState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_bool(false),
+            Self::Following => serializer.serialize_bool(true),
+            Self::Requested => serializer.serialize_u8(STORED_REQUESTED),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for FollowState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = FollowState;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("false, true or 2")
+            }
+
+            fn visit_bool<E: de::Error>(self, follows: bool) -> Result<FollowState, E> {
+                Ok(match follows {
+                    false => FollowState::None,
+                    true => FollowState::Following,
+                })
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<FollowState, E> {
+                match number == u64::from(STORED_REQUESTED) {
+                    true => Ok(FollowState::Requested),
+                    false => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
 
 impl Follows {
     pub fn id(follower: AccountId, followed: AccountId) -> AggregateId {
@@ -35,7 +125,8 @@ impl Follows {
     }
 
     pub fn holds(facts: &Facts, follower: AccountId, followed: AccountId) -> bool {
-        facts.of::<Self>(Self::id(follower, followed)).state.0
+        let follow = facts.of::<Self>(Self::id(follower, followed));
+        follow.state == FollowState::Following
     }
 }
 
@@ -47,8 +138,15 @@ impl Decider for Follows {
 
     fn evolve(_: FollowState, event: &FollowEvent) -> FollowState {
         match event {
-            FollowEvent::Followed(_) => FollowState(true),
-            FollowEvent::Unfollowed(_) => FollowState(false),
+            FollowEvent::Followed(_) | FollowEvent::FollowRequestAccepted(_) => {
+                FollowState::Following
+            }
+            FollowEvent::FollowRequested(_) => FollowState::Requested,
+            FollowEvent::Unfollowed(_)
+            | FollowEvent::FollowRequestWithdrawn(_)
+            | FollowEvent::FollowRequestRejected(_)
+            | FollowEvent::FollowerRemoved(_)
+            | FollowEvent::FollowSevered(_) => FollowState::None,
         }
     }
 }
@@ -57,10 +155,16 @@ impl Decider for Follows {
 pub enum FollowError {
     #[error("nobody can follow themselves")]
     SelfFollow,
+    /// Also where it blocks who asks.
     #[error("there is no such account")]
     AccountNotFound,
+    #[error("whom one blocks, one cannot follow: unblock them first")]
+    TargetBlocked,
+    #[error("that account has not asked to follow")]
+    RequestNotFound,
 }
 
+/// Follow, or ask to where the account is private.
 #[derive(Clone, Debug)]
 pub struct FollowAccount {
     pub account: AccountId,
@@ -76,7 +180,7 @@ impl Command for FollowAccount {
     }
 
     fn reads(&self, _: &Facts) -> Vec<Read> {
-        vec![Accounts::read(self.target)]
+        Accounts::reads_to_find(self.target, self.account)
     }
 
     fn decide(
@@ -87,17 +191,27 @@ impl Command for FollowAccount {
         if self.account == self.target {
             return Err(FollowError::SelfFollow);
         }
-        if !Accounts::exists(facts, self.target) {
+        if !Accounts::found(facts, self.target, self.account) {
             return Err(FollowError::AccountNotFound);
         }
-        if current.state.0 {
-            return Ok(Vec::new());
+        if !Blocks::admits(facts, self.account, self.target) {
+            return Err(FollowError::TargetBlocked);
         }
-        Ok(vec![Followed {}.into()])
+        let target = facts.of::<Accounts>(Accounts::id(self.target)).state;
+        Ok(match (current.state, target.private) {
+            (FollowState::Following, _) | (FollowState::Requested, true) => Vec::new(),
+            (FollowState::None, true) => vec![FollowRequested {}.into()],
+            (FollowState::None, false) => vec![Followed {}.into()],
+            // Public by now: nobody needs to answer any more.
+            (FollowState::Requested, false) => {
+                vec![FollowRequestWithdrawn {}.into(), Followed {}.into()]
+            }
+        })
     }
 }
 
-/// Always allowed; nothing to do where there is no such edge.
+/// Stop following, or asking to. Always allowed; nothing to do where there is
+/// no such edge.
 #[derive(Clone, Debug)]
 pub struct UnfollowAccount {
     pub account: AccountId,
@@ -113,7 +227,7 @@ impl Command for UnfollowAccount {
     }
 
     fn reads(&self, _: &Facts) -> Vec<Read> {
-        vec![Accounts::read(self.target)]
+        Accounts::reads_to_find(self.target, self.account)
     }
 
     fn decide(
@@ -121,20 +235,121 @@ impl Command for UnfollowAccount {
         current: &Versioned<FollowState>,
         facts: &Facts,
     ) -> Result<Vec<FollowEvent>, FollowError> {
-        if current.state.0 {
-            return Ok(vec![Unfollowed {}.into()]);
+        match current.state {
+            FollowState::Following => Ok(vec![Unfollowed {}.into()]),
+            FollowState::Requested => Ok(vec![FollowRequestWithdrawn {}.into()]),
+            FollowState::None if Accounts::found(facts, self.target, self.account) => {
+                Ok(Vec::new())
+            }
+            FollowState::None => Err(FollowError::AccountNotFound),
         }
-        if !Accounts::exists(facts, self.target) {
-            return Err(FollowError::AccountNotFound);
+    }
+}
+
+/// Let in who asked to follow; nothing to do where they follow already.
+#[derive(Clone, Debug)]
+pub struct AcceptFollower {
+    pub account: AccountId,
+    pub follower: AccountId,
+}
+
+impl Command for AcceptFollower {
+    type Decider = Follows;
+    type Error = FollowError;
+
+    fn aggregate(&self) -> AggregateId {
+        Follows::id(self.follower, self.account)
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<FollowState>,
+        _: &Facts,
+    ) -> Result<Vec<FollowEvent>, FollowError> {
+        match current.state {
+            FollowState::Requested => Ok(vec![FollowRequestAccepted {}.into()]),
+            FollowState::Following => Ok(Vec::new()),
+            FollowState::None => Err(FollowError::RequestNotFound),
         }
-        Ok(Vec::new())
+    }
+}
+
+/// Let a follower follow no longer, or refuse who asked to; nothing to do where
+/// they do neither.
+#[derive(Clone, Debug)]
+pub struct RemoveFollower {
+    pub account: AccountId,
+    pub follower: AccountId,
+}
+
+impl Command for RemoveFollower {
+    type Decider = Follows;
+    type Error = FollowError;
+
+    fn aggregate(&self) -> AggregateId {
+        Follows::id(self.follower, self.account)
+    }
+
+    fn reads(&self, _: &Facts) -> Vec<Read> {
+        Accounts::reads_to_find(self.follower, self.account)
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<FollowState>,
+        facts: &Facts,
+    ) -> Result<Vec<FollowEvent>, FollowError> {
+        match current.state {
+            FollowState::Following => Ok(vec![FollowerRemoved {}.into()]),
+            FollowState::Requested => Ok(vec![FollowRequestRejected {}.into()]),
+            FollowState::None if Accounts::found(facts, self.follower, self.account) => {
+                Ok(Vec::new())
+            }
+            FollowState::None => Err(FollowError::AccountNotFound),
+        }
+    }
+}
+
+/// What a block does to one edge between the two. It is repeated before a block
+/// is lifted, for what a crash left; then there is nothing to fence.
+#[derive(Clone, Debug)]
+pub struct SeverFollow {
+    pub follower: AccountId,
+    pub followed: AccountId,
+    /// Whether one that is under way must find the edge changed.
+    pub fence: bool,
+}
+
+impl Command for SeverFollow {
+    type Decider = Follows;
+    type Error = FollowError;
+
+    fn aggregate(&self) -> AggregateId {
+        Follows::id(self.follower, self.followed)
+    }
+
+    fn decide(
+        &self,
+        current: &Versioned<FollowState>,
+        _: &Facts,
+    ) -> Result<Vec<FollowEvent>, FollowError> {
+        match current.state {
+            FollowState::None if !self.fence => Ok(Vec::new()),
+            FollowState::None | FollowState::Following | FollowState::Requested => {
+                Ok(vec![FollowSevered {}.into()])
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::{AccountState, Standing};
+    use crate::{
+        accounts::{AccountState, Standing},
+        blocks::BlockState,
+    };
+    use kernel::CodecError;
     use uuid::Uuid;
 
     const ADA: AccountId = AccountId(Uuid::from_u128(1));
@@ -147,124 +362,140 @@ mod tests {
         }
     }
 
-    fn exists(account: AccountId, standing: Standing) -> Facts {
+    fn at(state: FollowState) -> Versioned<FollowState> {
+        Versioned { version: 1, state }
+    }
+
+    /// No blocks, and one account.
+    fn exists(account: AccountId, standing: Standing, private: bool) -> Result<Facts, CodecError> {
         let state = AccountState {
             standing,
+            private,
             ..AccountState::default()
         };
         Facts::default()
-            .with::<Accounts>(Accounts::id(account), 1, &state)
-            .unwrap_or_default()
+            .with::<Accounts>(Accounts::id(account), 1, &state)?
+            .with::<Blocks>(Blocks::id(ADA, BOB), 0, &BlockState(false))?
+            .with::<Blocks>(Blocks::id(BOB, ADA), 0, &BlockState(false))
     }
 
     #[test]
-    fn following_twice_is_one_event() {
-        let facts = exists(BOB, Standing::Registered);
+    fn following_twice_is_one_event() -> Result<(), CodecError> {
+        let facts = exists(BOB, Standing::Registered, false)?;
         assert_eq!(
             follow(BOB).decide(&Versioned::default(), &facts),
             Ok(vec![Followed {}.into()])
         );
-        let followed = Versioned {
-            version: 1,
-            state: FollowState(true),
-        };
+        let followed = at(FollowState::Following);
         assert_eq!(follow(BOB).decide(&followed, &facts), Ok(vec![]));
+        Ok(())
     }
 
     #[test]
-    fn nobody_follows_themselves_or_a_ghost() {
-        let facts = exists(ADA, Standing::Registered);
+    fn nobody_follows_themselves_or_a_ghost() -> Result<(), CodecError> {
+        let facts = exists(ADA, Standing::Registered, false)?;
         assert_eq!(
             follow(ADA).decide(&Versioned::default(), &facts),
             Err(FollowError::SelfFollow)
         );
-        for facts in [Facts::default(), exists(BOB, Standing::Abandoned)] {
+        for facts in [
+            Facts::default(),
+            exists(BOB, Standing::Abandoned, false)?,
+            exists(BOB, Standing::Deactivated, false)?,
+        ] {
             assert_eq!(
                 follow(BOB).decide(&Versioned::default(), &facts),
                 Err(FollowError::AccountNotFound)
             );
         }
-    }
-}
-
-#[cfg(test)]
-mod properties {
-    use std::collections::BTreeSet;
-
-    use proptest::{collection::vec, prelude::*};
-
-    use super::*;
-    use crate::{
-        accounts::{AccountState, Standing},
-        any,
-        memory::Memory,
-    };
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        AccountBecomes(AccountId, Standing),
-        Follow(AccountId, AccountId),
-        Unfollow(AccountId, AccountId),
+        Ok(())
     }
 
-    fn step() -> impl Strategy<Value = Step> {
-        let edge = || (any::account(), any::account());
-        prop_oneof![
-            (any::account(), any::standing()).prop_map(|(a, s)| Step::AccountBecomes(a, s)),
-            edge().prop_map(|(from, to)| Step::Follow(from, to)),
-            edge().prop_map(|(from, to)| Step::Unfollow(from, to)),
-        ]
+    #[test]
+    fn a_private_account_is_asked_and_lets_in_or_not() -> Result<(), CodecError> {
+        let facts = exists(BOB, Standing::Registered, true)?;
+        let asked = follow(BOB).decide(&Versioned::default(), &facts);
+        assert_eq!(asked, Ok(vec![FollowRequested {}.into()]));
+        let requested = at(FollowState::Requested);
+        assert_eq!(follow(BOB).decide(&requested, &facts), Ok(vec![]));
+        let accept = AcceptFollower {
+            account: BOB,
+            follower: ADA,
+        };
+        assert_eq!(accept.aggregate(), follow(BOB).aggregate());
+        assert_eq!(
+            accept.decide(&requested, &facts),
+            Ok(vec![FollowRequestAccepted {}.into()])
+        );
+        assert_eq!(
+            accept.decide(&Versioned::default(), &facts),
+            Err(FollowError::RequestNotFound)
+        );
+        let refuse = RemoveFollower {
+            account: BOB,
+            follower: ADA,
+        };
+        assert_eq!(
+            refuse.decide(&requested, &facts),
+            Ok(vec![FollowRequestRejected {}.into()])
+        );
+        // Whoever asks again where the account is public by now, follows.
+        let public = exists(BOB, Standing::Registered, false)?;
+        assert_eq!(
+            follow(BOB).decide(&requested, &public),
+            Ok(vec![FollowRequestWithdrawn {}.into(), Followed {}.into()])
+        );
+        Ok(())
     }
 
-    proptest! {
-        #![proptest_config(any::config())]
+    #[test]
+    fn a_block_keeps_both_from_following_and_tells_the_blocked_nothing() -> Result<(), CodecError> {
+        let facts = exists(BOB, Standing::Registered, false)?;
+        let by_bob = facts
+            .clone()
+            .with::<Blocks>(Blocks::id(BOB, ADA), 1, &BlockState(true))?;
+        assert_eq!(
+            follow(BOB).decide(&Versioned::default(), &by_bob),
+            Err(FollowError::AccountNotFound)
+        );
+        let by_ada = facts.with::<Blocks>(Blocks::id(ADA, BOB), 1, &BlockState(true))?;
+        assert_eq!(
+            follow(BOB).decide(&Versioned::default(), &by_ada),
+            Err(FollowError::TargetBlocked)
+        );
+        Ok(())
+    }
 
-        #[test]
-        fn a_follow_is_there_once_or_not_whatever_is_asked(steps in vec(step(), 1..60)) {
-            let mut memory = Memory::default();
-            let mut registered = BTreeSet::new();
-            let mut followed = BTreeSet::new();
-            for step in steps {
-                match step {
-                    Step::AccountBecomes(account, standing) => {
-                        let state = AccountState { standing, ..AccountState::default() };
-                        memory.set::<Accounts>(Accounts::id(account), &state)?;
-                        match standing {
-                            Standing::Registered => registered.insert(account),
-                            Standing::Unknown | Standing::Abandoned => registered.remove(&account),
-                        };
-                    }
-                    Step::Follow(account, target) => {
-                        let command = FollowAccount { account, target };
-                        let expected = if account == target {
-                            Err(FollowError::SelfFollow)
-                        } else if !registered.contains(&target) {
-                            Err(FollowError::AccountNotFound)
-                        } else if followed.insert((account, target)) {
-                            Ok(vec![Followed {}.into()])
-                        } else {
-                            Ok(vec![])
-                        };
-                        prop_assert_eq!(&memory.execute(&command)?, &expected);
-                        prop_assert_eq!(memory.execute(&command)?, expected.map(|_| vec![]));
-                    }
-                    Step::Unfollow(account, target) => {
-                        let command = UnfollowAccount { account, target };
-                        let expected = if followed.remove(&(account, target)) {
-                            Ok(vec![Unfollowed {}.into()])
-                        } else if registered.contains(&target) {
-                            Ok(vec![])
-                        } else {
-                            Err(FollowError::AccountNotFound)
-                        };
-                        prop_assert_eq!(memory.execute(&command)?, expected);
-                    }
-                }
-                let edges = followed.iter().map(|(from, to)| Follows::id(*from, *to));
-                for edge in edges {
-                    prop_assert!(memory.current::<Follows>(edge)?.state.0);
-                }
-            }
+    #[test]
+    fn severing_fences_what_is_under_way_even_where_nobody_follows() {
+        let sever = |fence| SeverFollow {
+            follower: ADA,
+            followed: BOB,
+            fence,
+        };
+        let facts = Facts::default();
+        let severed = Ok(vec![FollowSevered {}.into()]);
+        assert_eq!(sever(true).decide(&at(FollowState::None), &facts), severed);
+        assert_eq!(
+            sever(false).decide(&at(FollowState::None), &facts),
+            Ok(vec![])
+        );
+        for held in [FollowState::Following, FollowState::Requested] {
+            assert_eq!(sever(false).decide(&at(held), &facts), severed);
         }
+    }
+
+    #[test]
+    fn a_state_of_before_follows_were_asked_for_is_read() -> Result<(), CodecError> {
+        for (stored, state) in [
+            (kernel::encode(&false)?, FollowState::None),
+            (kernel::encode(&true)?, FollowState::Following),
+            (kernel::encode(&2_u8)?, FollowState::Requested),
+        ] {
+            assert_eq!(kernel::encode(&state)?, stored);
+            assert_eq!(kernel::decode::<FollowState>(&stored)?, state);
+        }
+        assert!(kernel::decode::<FollowState>(&kernel::encode(&3_u8)?).is_err());
+        Ok(())
     }
 }

@@ -3,12 +3,14 @@
 pub mod accounts;
 #[cfg(test)]
 mod any;
+pub mod blocks;
 mod event;
 pub mod follows;
 pub mod handles;
 pub mod likes;
 #[cfg(test)]
 mod memory;
+pub mod mutes;
 pub mod operations;
 pub mod posts;
 pub mod text;
@@ -28,6 +30,8 @@ pub mod kinds {
     pub const LIKE: Kind = Kind(4);
     pub const FOLLOW: Kind = Kind(5);
     pub const OPERATION: Kind = Kind(6);
+    pub const BLOCK: Kind = Kind(7);
+    pub const MUTE: Kind = Kind(8);
 
     pub fn name(kind: Kind) -> &'static str {
         match kind {
@@ -37,6 +41,8 @@ pub mod kinds {
             LIKE => "like",
             FOLLOW => "follow",
             OPERATION => "operation",
+            BLOCK => "block",
+            MUTE => "mute",
             _ => "unknown",
         }
     }
@@ -48,9 +54,18 @@ mod tests {
 
     #[test]
     fn every_kind_keeps_its_code_and_its_name() {
-        let names: Vec<_> = (0..=7).map(|code| kinds::name(Kind(code))).collect();
-        let known = ["account", "handle", "post", "like", "follow", "operation"];
-        assert_eq!(names[1..=6], known);
-        assert_eq!([names[0], names[7]], ["unknown"; 2]);
+        let names: Vec<_> = (0..=9).map(|code| kinds::name(Kind(code))).collect();
+        let known = [
+            "account",
+            "handle",
+            "post",
+            "like",
+            "follow",
+            "operation",
+            "block",
+            "mute",
+        ];
+        assert_eq!(names[1..=8], known);
+        assert_eq!([names[0], names[9]], ["unknown"; 2]);
     }
 }

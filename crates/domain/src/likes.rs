@@ -134,7 +134,12 @@ impl Command for UnlikePost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::posts::{PostState, Visibility};
+    use crate::{
+        accounts::{AccountState, Accounts, Standing},
+        blocks::{BlockState, Blocks},
+        posts::{PostState, Visibility},
+    };
+    use kernel::CodecError;
     use uuid::Uuid;
 
     const ADA: AccountId = AccountId(Uuid::from_u128(1));
@@ -148,21 +153,27 @@ mod tests {
         }
     }
 
-    fn post(deleted: bool, visibility: Visibility) -> Facts {
+    fn post(deleted: bool, visibility: Visibility) -> Result<Facts, CodecError> {
         let state = PostState {
             author: Some(BOB),
             deleted,
             visibility,
             ..PostState::default()
         };
+        let author = AccountState {
+            standing: Standing::Registered,
+            ..AccountState::default()
+        };
         Facts::default()
-            .with::<Posts>(Posts::id(POST), 1, &state)
-            .unwrap_or_default()
+            .with::<Posts>(Posts::id(POST), 1, &state)?
+            .with::<Accounts>(Accounts::id(BOB), 1, &author)?
+            .with::<Blocks>(Blocks::id(ADA, BOB), 0, &BlockState(false))?
+            .with::<Blocks>(Blocks::id(BOB, ADA), 0, &BlockState(false))
     }
 
     #[test]
-    fn liking_twice_is_one_event() {
-        let facts = post(false, Visibility::Public);
+    fn liking_twice_is_one_event() -> Result<(), CodecError> {
+        let facts = post(false, Visibility::Public)?;
         let first = like().decide(&Versioned::default(), &facts);
         assert_eq!(first, Ok(vec![Liked { post_author: BOB }.into()]));
         let liked = Versioned {
@@ -170,20 +181,25 @@ mod tests {
             state: LikeState(true),
         };
         assert_eq!(like().decide(&liked, &facts), Ok(vec![]));
+        Ok(())
     }
 
     #[test]
-    fn what_is_deleted_unknown_or_unseen_can_not_be_liked() {
+    fn what_is_deleted_unknown_or_unseen_can_not_be_liked() -> Result<(), CodecError> {
+        let public = post(false, Visibility::Public)?;
+        let blocked = public.with::<Blocks>(Blocks::id(BOB, ADA), 1, &BlockState(true))?;
         for facts in [
             Facts::default(),
-            post(true, Visibility::Public),
-            post(false, Visibility::Followers),
+            post(true, Visibility::Public)?,
+            post(false, Visibility::Followers)?,
+            blocked,
         ] {
             assert_eq!(
                 like().decide(&Versioned::default(), &facts),
                 Err(LikeError::PostNotFound)
             );
         }
+        Ok(())
     }
 }
 
@@ -195,7 +211,9 @@ mod properties {
 
     use super::*;
     use crate::{
+        accounts::{AccountState, Accounts, Standing},
         any,
+        blocks::{BlockState, Blocks},
         follows::{FollowState, Follows},
         memory::Memory,
         posts::{PostState, Visibility},
@@ -205,18 +223,24 @@ mod properties {
     enum Step {
         PostBecomes(PostId, PostState),
         PostIsDamaged(PostId),
+        AccountBecomes(AccountId, Standing, bool),
         FollowBecomes(AccountId, AccountId, bool),
+        BlockBecomes(AccountId, AccountId, bool),
         Like(AccountId, PostId),
         Unlike(AccountId, PostId),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         let edge = || (any::account(), any::post());
-        let follow = (any::account(), any::account(), any::<bool>());
+        let between = || (any::account(), any::account(), any::<bool>());
+        let standing = prop_oneof![4 => Just(Standing::Registered), 1 => any::standing()];
+        let account = (any::account(), standing, prop::bool::weighted(0.3));
         prop_oneof![
             4 => (any::post(), any::post_state()).prop_map(|(p, state)| Step::PostBecomes(p, state)),
             1 => any::post().prop_map(Step::PostIsDamaged),
-            3 => follow.prop_map(|(a, b, held)| Step::FollowBecomes(a, b, held)),
+            4 => account.prop_map(|(a, s, private)| Step::AccountBecomes(a, s, private)),
+            3 => between().prop_map(|(a, b, held)| Step::FollowBecomes(a, b, held)),
+            1 => between().prop_map(|(a, b, held)| Step::BlockBecomes(a, b, held)),
             6 => edge().prop_map(|(account, post)| Step::Like(account, post)),
             4 => edge().prop_map(|(account, post)| Step::Unlike(account, post)),
         ]
@@ -232,9 +256,15 @@ mod properties {
         let Some(author) = state.state.author else {
             return Ok(None);
         };
+        let by = memory.current::<Accounts>(Accounts::id(author))?.state;
         let follows = memory.current::<Follows>(Follows::id(account, author))?;
-        let public = state.state.visibility == Visibility::Public;
-        let seen = !state.state.deleted && (public || account == author || follows.state.0);
+        let blocks = |from, to| memory.current::<Blocks>(Blocks::id(from, to));
+        let blocked = blocks(account, author)?.state.0 || blocks(author, account)?.state.0;
+        let public = state.state.visibility == Visibility::Public && !by.private;
+        let may_see = by.standing == Standing::Registered
+            && !blocked
+            && (public || follows.state == FollowState::Following);
+        let seen = !state.state.deleted && (account == author || may_see);
         Ok(seen.then_some(author))
     }
 
@@ -251,8 +281,16 @@ mod properties {
                         memory.set::<Posts>(Posts::id(post), &state)?;
                     }
                     Step::PostIsDamaged(post) => memory.damage(Posts::id(post)),
+                    Step::AccountBecomes(account, standing, private) => {
+                        let state = AccountState { standing, private, ..AccountState::default() };
+                        memory.set::<Accounts>(Accounts::id(account), &state)?;
+                    }
                     Step::FollowBecomes(a, b, held) => {
-                        memory.set::<Follows>(Follows::id(a, b), &FollowState(held))?;
+                        let state = if held { FollowState::Following } else { FollowState::None };
+                        memory.set::<Follows>(Follows::id(a, b), &state)?;
+                    }
+                    Step::BlockBecomes(a, b, held) => {
+                        memory.set::<Blocks>(Blocks::id(a, b), &BlockState(held))?;
                     }
                     Step::Like(account, post) => {
                         let expected = match seen(&memory, account, post)? {

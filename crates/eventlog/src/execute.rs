@@ -8,7 +8,7 @@ use std::{
 
 use kernel::{
     AccountId, AggregateId, CodecError, Command, Decider, Envelope, EventPayload, Facts, Position,
-    Read, SealError, Sealer, Snapshot, Timestamp, Uuid, Versioned,
+    Positions, Read, SealError, Sealer, Snapshot, Timestamp, Uuid, Versioned,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -31,6 +31,9 @@ const RESENDS_MAX: u32 = 3;
 const RESEND_DELAY_MILLISECONDS: u64 = 50;
 /// The longest step aside after a conflict doubles up to this.
 const STEP_ASIDE_MILLISECONDS_MAX: u64 = 32;
+/// Partitions beside its own in which an account's last position is kept: those
+/// it changed something in last.
+const ELSEWHERE_MAX: usize = 16;
 /// Facts may lead to facts (a post to its author to an edge), so far.
 const READ_ROUNDS_MAX: usize = 4;
 
@@ -103,7 +106,12 @@ impl Log {
         let mut lost = None;
         let done = self.until_done(command, intent, sealer, deadline, &mut lost);
         match timeout_at(deadline, done).await {
-            Ok(done) => done,
+            Ok(Ok(receipt)) => {
+                self.note_elsewhere(&receipt, intent.actor, deadline)
+                    .await?;
+                Ok(receipt)
+            }
+            Ok(refused) => refused,
             Err(_) => Err(match lost {
                 Some(Lost { error, .. }) => error.into(),
                 None => LogError::Unavailable("no answer in time".into()).into(),
@@ -166,11 +174,46 @@ impl Log {
 
     /// The account's last position in its own partition.
     pub async fn last_position(&self, account: AccountId) -> Result<Option<Position>, LogError> {
+        let positions = self.last_positions(account).await?;
+        Ok(positions.get(self.partition_of_account(account)))
+    }
+
+    /// What the account wrote last: in its own partition, and wherever else it
+    /// changed something.
+    pub async fn last_positions(&self, account: AccountId) -> Result<Positions, LogError> {
         let partition = self.partition_of_account(account);
         let key = self.inner.keys.last(partition, account);
         let value = self.load(vec![Get::Key(key)]).await?.pop().flatten();
-        let id = value.map(|id| String::from_utf8_lossy(&id).into_owned());
-        Ok(id.and_then(|id| crate::receipt::parse_entry_id(partition, &id)))
+        let value = value.unwrap_or_default();
+        let value = String::from_utf8_lossy(&value);
+        let mut parts = value.split(' ');
+        let own = parts.next().unwrap_or_default();
+        let own = crate::receipt::parse_entry_id(partition, own);
+        let elsewhere = parts.filter_map(|position| position.parse().ok());
+        Ok(own.into_iter().chain(elsewhere).collect())
+    }
+
+    /// Whoever changes something in another partition than their own reads it
+    /// next all the same. It comes after the append: two partitions are never
+    /// written in one step, and whoever gets no answer was promised nothing.
+    async fn note_elsewhere(
+        &self,
+        receipt: &Receipt,
+        actor: AccountId,
+        deadline: Instant,
+    ) -> Result<(), LogError> {
+        let home = self.partition_of_account(actor);
+        let Some(position) = receipt.position.filter(|at| at.partition != home) else {
+            return Ok(());
+        };
+        let mut command = redis::cmd("FCALL");
+        command.arg("headwater_note").arg(1);
+        command.arg(self.inner.keys.last(home, actor));
+        command.arg(position.partition.0).arg(position.entry_id());
+        command.arg(ELSEWHERE_MAX);
+        let noted = self.inner.connection.query::<()>(&command);
+        let late = |_| LogError::Unavailable("no answer in time".into());
+        Ok(timeout_at(deadline, noted).await.map_err(late)??)
     }
 
     /// The state of one aggregate as the log has it.

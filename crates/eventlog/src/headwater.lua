@@ -3,6 +3,13 @@
 -- The log's functions. Values are opaque here; all keys are declared; loops
 -- are bounded by the caller's batch.
 
+-- An account's last positions are one string: the entry id in its own partition
+-- (empty where it has none), then ` partition:id` for each other partition in
+-- which it changed something, the last noted last.
+local function split(positions)
+  return string.match(positions or '', '^([^ ]*)(.*)$')
+end
+
 -- headwater_create: make one partition of a log, unless it is there.
 -- KEYS: events, meta. ARGV: partitions of the log, the EpochStarted entry, the
 -- epoch.
@@ -79,13 +86,13 @@ local function append(keys, args)
     if version ~= expected then
       return { 'conflict', version }
     end
-    local last = ''
-    if count == 0 and last_index > 0 then
-      last = redis.pcall('GET', keys[last_index])
-      if type(last) == 'table' then
-        return { 'failed', last.err }
+    local last, elsewhere = '', ''
+    if last_index > 0 then
+      local before = redis.pcall('GET', keys[last_index])
+      if type(before) == 'table' then
+        return { 'failed', before.err }
       end
-      last = last or ''
+      last, elsewhere = split(before)
     end
 
     local first = ''
@@ -106,7 +113,7 @@ local function append(keys, args)
     if count > 0 then
       redis.call('HSET', states, field, string.format('%d ', expected + count) .. state)
       if last_index > 0 then
-        redis.call('SET', keys[last_index], last)
+        redis.call('SET', keys[last_index], last .. elsewhere)
       end
     end
     if receipt_index > 0 then
@@ -126,6 +133,32 @@ local function append(keys, args)
   return replies
 end
 
+-- headwater_note: keep an account's last position in another partition than its
+-- own, where one of a later event is not noted yet. KEYS: the account's last
+-- positions. ARGV: partition, entry id, how many other partitions are kept.
+local function note(keys, args)
+  local own, elsewhere = split(redis.call('GET', keys[1]))
+  local function parts(id)
+    local epoch, seq = string.match(id, '^(%d+)-(%d+)$')
+    return tonumber(epoch), tonumber(seq)
+  end
+  local kept, noted = {}, args[2]
+  for partition, id in string.gmatch(elsewhere, ' (%d+):(%d+%-%d+)') do
+    if partition ~= args[1] then
+      kept[#kept + 1] = ' ' .. partition .. ':' .. id
+    else
+      local epoch, seq = parts(id)
+      local new_epoch, new_seq = parts(noted)
+      if epoch > new_epoch or (epoch == new_epoch and seq > new_seq) then
+        noted = id
+      end
+    end
+  end
+  kept[#kept + 1] = ' ' .. args[1] .. ':' .. noted
+  local first = math.max(1, #kept - tonumber(args[3]) + 1)
+  redis.call('SET', keys[1], own .. table.concat(kept, '', first))
+end
+
 -- headwater_restate: put a state that was made from events where there is none,
 -- or none of a later version. KEYS: states. ARGV: field, version, state.
 local function restate(keys, args)
@@ -139,3 +172,4 @@ end
 redis.register_function('headwater_create', create)
 redis.register_function('headwater_restate', restate)
 redis.register_function('headwater_append', append)
+redis.register_function('headwater_note', note)

@@ -65,8 +65,9 @@ impl Keys {
         self.of(partition, &[b"r:", &key_hash.to_be_bytes()])
     }
 
-    /// String: the entry id of the account's last event in its own partition.
-    /// The append function writes; nobody trims.
+    /// String: the entry id of the account's last event in its own partition, and
+    /// the positions of what it changed in others, as `headwater.lua` tells. The
+    /// functions write; nobody trims.
     pub fn last(&self, partition: Partition, account: AccountId) -> Vec<u8> {
         self.of(partition, &[b"l:", account.0.as_bytes()])
     }

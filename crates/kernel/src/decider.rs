@@ -129,6 +129,13 @@ impl Facts {
         Ok(self)
     }
 
+    /// The state of `aggregate` where it was read and can be: for decisions that
+    /// must not take what nobody knows for nothing.
+    pub fn known<D: Decider>(&self, aggregate: AggregateId) -> Option<Versioned<D::State>> {
+        let snapshot = self.0.get(&aggregate)?;
+        Snapshot::decode::<D>(snapshot.as_ref()).ok()
+    }
+
     /// The state of `aggregate`, at version 0 where it has no events. One that
     /// was not read, or cannot be read, counts as having none: decisions fail
     /// closed.

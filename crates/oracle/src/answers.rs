@@ -87,7 +87,9 @@ enum Job {
     Posts(Viewer, Vec<Uuid>),
     Local(Viewer),
     /// By id, by handle, the lists of its edges.
-    Account(Uuid),
+    Account(Viewer, Uuid),
+    /// Whom one blocks, mutes, and is asked by; what is between one and others.
+    Own(Viewer, Uuid),
     Home(Viewer, Uuid),
     OfAuthor(Viewer, Uuid),
     Post(Viewer, Uuid),
@@ -116,8 +118,31 @@ fn jobs(target: &Target, shown: &Shown, sample: &mut Sample) -> Vec<Job> {
         jobs.extend(viewer.map(|viewer| Job::Posts(viewer, ids.into())));
     }
     for account in sample.some_of(accounts.clone(), target.home_sample) {
-        jobs.push(Job::Account(account));
+        jobs.push(Job::Account(nobody.clone(), account));
         jobs.extend(signed(account).map(|viewer| Job::Home(viewer, account)));
+        let viewers = [Some(account), sample.one_of(&accounts)];
+        let viewers = viewers.into_iter().flatten().filter_map(signed);
+        jobs.extend(viewers.map(|viewer| Job::Account(viewer, account)));
+        jobs.extend(signed(account).map(|viewer| Job::Own(viewer, account)));
+    }
+    // Whoever is blocked, mutes or waits is looked at from both sides.
+    let edges = [&world.blocks, &world.mutes, &world.follow_requests];
+    let edges = edges.map(|edges| edges.keys().copied().collect::<Vec<_>>());
+    for edge in edges {
+        for (from, to) in sample.some_of(edge, target.home_sample) {
+            for (viewer, other) in [(from, to), (to, from)] {
+                let Some(viewer) = signed(viewer) else {
+                    continue;
+                };
+                jobs.push(Job::Account(viewer.clone(), other));
+                jobs.push(Job::OfAuthor(viewer.clone(), other));
+                jobs.extend(viewer.id().map(|id| Job::Home(viewer.clone(), id)));
+                jobs.extend(viewer.id().map(|id| Job::Own(viewer.clone(), id)));
+                let posts = world.posts.iter();
+                let by_other = posts.filter(|(_, post)| post.author == other).take(2);
+                jobs.extend(by_other.map(|(id, _)| Job::Post(viewer.clone(), *id)));
+            }
+        }
     }
     let readers = sample.some_of(accounts.clone(), LOCAL_READERS);
     jobs.extend(readers.into_iter().filter_map(signed).map(Job::Local));
@@ -161,7 +186,8 @@ impl Reader<'_> {
             Job::Accounts(ids) => {
                 let path = format!("/v1/accounts?ids={}", joined(&ids));
                 let items = self.items(&path, &nobody)?;
-                self.same_accounts(&path, &ids, &items);
+                let found = ids.into_iter().filter(|id| world.finds(None, *id));
+                self.same_accounts(&path, &found.collect::<Vec<_>>(), &items, &nobody);
             }
             Job::Posts(viewer, ids) => {
                 let path = format!("/v1/posts?ids={}", joined(&ids));
@@ -173,17 +199,31 @@ impl Reader<'_> {
                 self.same_posts(&path, &seen.collect::<Vec<_>>(), &items, &viewer);
             }
             Job::Local(viewer) => {
-                let mut expected = self.shown.seen(viewer.id(), |_, post| !post.followers_only);
+                let mut expected = self.shown.seen(viewer.id(), |_, post| {
+                    let author = world.accounts.get(&post.author);
+                    !post.followers_only
+                        && author.is_some_and(|author| !author.private)
+                        && !world.mutes(viewer.id(), post.author)
+                });
                 expected.reverse();
                 self.post_pages("/v1/timelines/local", &expected, BATCH_IDS_MAX, &viewer)?;
             }
             Job::Home(viewer, reader) => {
                 self.findings.count("homes", 1);
+                if !world.finds(Some(reader), reader) {
+                    return Ok(());
+                }
                 let expected = world.home(reader);
                 let limit = limit_for(expected.len());
                 self.post_pages("/v1/timelines/home", &expected, limit, &viewer)?;
             }
             Job::OfAuthor(viewer, author) => {
+                if !world.finds(viewer.id(), author) {
+                    let path = format!("/v1/accounts/{author}/posts");
+                    let (status, _) = self.get(&path, &viewer)?;
+                    self.findings.same(&path, &404, &status);
+                    return Ok(());
+                }
                 let mut expected = self
                     .shown
                     .seen(viewer.id(), |_, post| post.author == author);
@@ -195,14 +235,16 @@ impl Reader<'_> {
                     self.post_pages("/v1/accounts/me/posts", &expected, limit, &viewer)?;
                 }
             }
-            Job::Account(account) => self.account(account)?,
+            Job::Account(viewer, account) => self.account(&viewer, account)?,
+            Job::Own(viewer, account) => self.own(&viewer, account)?,
             Job::Post(viewer, id) => self.post(&viewer, id)?,
         }
         Ok(())
     }
 
-    fn account(&mut self, account: Uuid) -> Result<(), Unreachable> {
-        let (nobody, world) = (Viewer(None), self.shown.world);
+    fn account(&mut self, viewer: &Viewer, account: Uuid) -> Result<(), Unreachable> {
+        let world = self.shown.world;
+        let found = world.finds(viewer.id(), account);
         let handle = world.accounts.get(&account).map(|a| a.handle.clone());
         let handle = handle.unwrap_or_default();
         for path in [
@@ -210,23 +252,90 @@ impl Reader<'_> {
             format!("/v1/handles/{handle}"),
             format!("/v1/handles/{}", handle.to_ascii_uppercase()),
         ] {
-            let (status, body) = self.get(&path, &nobody)?;
-            self.findings.same(&path, &200, &status);
-            self.same_item(&path, &self.shown.account(account), &body);
+            let (status, body) = self.get(&path, viewer)?;
+            let what = format_args!("{path} as {}", viewer.name());
+            self.findings
+                .same(what, &if found { 200 } else { 404 }, &status);
+            if found {
+                self.same_item(&path, &self.shown.account(account, viewer.id()), &body);
+            }
         }
+        let is_private = world.accounts.get(&account).is_some_and(|a| a.private);
+        let refused = match found {
+            false => Some(404),
+            true if is_private && !world.is_near(viewer.id(), account) => Some(403),
+            true => None,
+        };
         let edges = world.follows.iter();
         let followers = edges
             .clone()
             .filter(|((_, followed), _)| *followed == account);
-        let followers = Shown::edges(followers.map(|((id, _), at)| (*at, *id)).collect());
+        let followers = followers.map(|((id, _), at)| (*at, *id)).collect();
+        let followers = self.shown.edges(viewer.id(), followers);
         let following = edges.filter(|((follower, _), _)| *follower == account);
-        let following = Shown::edges(following.map(|((_, id), at)| (*at, *id)).collect());
+        let following = following.map(|((_, id), at)| (*at, *id)).collect();
+        let following = self.shown.edges(viewer.id(), following);
         for (side, expected) in [("followers", followers), ("following", following)] {
-            self.account_pages(
-                &format!("/v1/accounts/{account}/{side}"),
-                &expected,
-                &nobody,
-            )?;
+            let path = format!("/v1/accounts/{account}/{side}");
+            match refused {
+                None => self.account_pages(&path, &expected, viewer)?,
+                Some(wanted) => {
+                    let (status, _) = self.get(&path, viewer)?;
+                    let what = format_args!("{path} as {}", viewer.name());
+                    self.findings.same(what, &wanted, &status);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What one is told of oneself and others alone.
+    fn own(&mut self, viewer: &Viewer, own: Uuid) -> Result<(), Unreachable> {
+        let world = self.shown.world;
+        let made = |edges: &BTreeMap<(Uuid, Uuid), i64>| -> Vec<(i64, Uuid)> {
+            let made = edges.iter().filter(|((from, _), _)| *from == own);
+            made.map(|((_, to), at)| (*at, *to)).collect()
+        };
+        let mut blocks = Shown::all_edges(made(&world.blocks));
+        blocks.retain(|id| world.finds(None, *id));
+        let mut mutes = Shown::all_edges(made(&world.mutes));
+        mutes.retain(|id| world.finds(Some(own), *id));
+        let asked = world.follow_requests.iter();
+        let asked = asked.filter(|((_, to), _)| *to == own);
+        let asked = asked.map(|((from, _), at)| (*at, *from)).collect();
+        let asked = self.shown.edges(Some(own), asked);
+        for (path, expected) in [
+            ("blocks", &blocks),
+            ("mutes", &mutes),
+            ("follow-requests", &asked),
+        ] {
+            self.account_pages(&format!("/v1/accounts/me/{path}"), expected, viewer)?;
+        }
+        let others = blocks.iter().chain(&mutes).chain(&asked);
+        let mut others: Vec<Uuid> = others.copied().chain([own]).collect();
+        others.truncate(BATCH_IDS_MAX);
+        others.sort_unstable();
+        others.dedup();
+        others.retain(|id| world.finds(Some(own), *id));
+        if others.is_empty() {
+            return Ok(());
+        }
+        let path = format!("/v1/relationships?ids={}", joined(&others));
+        let items = self.items(&path, viewer)?;
+        self.findings.same(&path, &others.len(), &items.len());
+        for (id, found) in others.iter().zip(&items) {
+            let holds =
+                |edges: &BTreeMap<(Uuid, Uuid), i64>, from, to| edges.contains_key(&(from, to));
+            let expected = serde_json::json!({
+                "account_id": id,
+                "following": holds(&world.follows, own, *id),
+                "followed_by": holds(&world.follows, *id, own),
+                "requested": holds(&world.follow_requests, own, *id),
+                "requested_by": holds(&world.follow_requests, *id, own),
+                "blocking": holds(&world.blocks, own, *id),
+                "muting": holds(&world.mutes, own, *id),
+            });
+            self.same_item(&path, &expected, found);
         }
         Ok(())
     }
@@ -251,14 +360,15 @@ impl Reader<'_> {
         self.findings.same(&path, &200, &status);
         self.same_item(&path, &self.shown.post(id, viewer.id()), &body);
 
-        let replies = self
-            .shown
-            .seen(viewer.id(), |_, post| post.parent == Some(id));
+        let replies = self.shown.seen(viewer.id(), |_, post| {
+            post.parent == Some(id) && !world.mutes(viewer.id(), post.author)
+        });
         let limit = limit_for(replies.len());
         self.post_pages(&format!("{path}/replies"), &replies, limit, viewer)?;
 
         let likers = world.likes.iter().filter(|((_, post), _)| *post == id);
-        let likers = Shown::edges(likers.map(|((id, _), at)| (*at, *id)).collect());
+        let likers = likers.map(|((id, _), at)| (*at, *id)).collect();
+        let likers = self.shown.edges(viewer.id(), likers);
         self.account_pages(&format!("{path}/likes"), &likers, viewer)?;
 
         let items = self.items(&format!("{path}/revisions"), viewer)?;
@@ -287,7 +397,9 @@ impl Reader<'_> {
             .collect();
         let ancestors: Vec<Uuid> = ancestors.into_iter().rev().collect();
         let is_below = |other: &Uuid| std::iter::successors(above(other), above).any(|up| up == id);
-        let below = self.shown.seen(viewer.id(), |other, _| is_below(other));
+        let below = self.shown.seen(viewer.id(), |other, post| {
+            is_below(other) && !world.mutes(viewer.id(), post.author)
+        });
         let path = format!("/v1/posts/{id}/thread");
         let pages = self.pages(&path, below.len(), limit_for(below.len()), viewer)?;
         let mut found = Vec::new();
@@ -322,7 +434,7 @@ impl Reader<'_> {
     ) -> Result<(), Unreachable> {
         let pages = self.pages(path, expected.len(), limit_for(expected.len()), viewer)?;
         let items: Vec<Value> = pages.iter().flat_map(items_of).collect();
-        self.same_accounts(path, expected, &items);
+        self.same_accounts(path, expected, &items, viewer);
         Ok(())
     }
 
@@ -390,11 +502,11 @@ impl Reader<'_> {
         }
     }
 
-    fn same_accounts(&mut self, path: &str, expected: &[Uuid], found: &[Value]) {
-        let what = short(path);
-        if self.same_ids(what, expected, found) {
+    fn same_accounts(&mut self, path: &str, expected: &[Uuid], found: &[Value], viewer: &Viewer) {
+        let what = format!("{} as {}", short(path), viewer.name());
+        if self.same_ids(&what, expected, found) {
             for (id, found) in expected.iter().zip(found) {
-                self.same_item(what, &self.shown.account(*id), found);
+                self.same_item(&what, &self.shown.account(*id, viewer.id()), found);
             }
         }
     }

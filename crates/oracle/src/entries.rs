@@ -52,6 +52,8 @@ pub const POST: u8 = 3;
 pub const LIKE: u8 = 4;
 pub const FOLLOW: u8 = 5;
 pub const OPERATION: u8 = 6;
+pub const BLOCK: u8 = 7;
+pub const MUTE: u8 = 8;
 
 impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,6 +65,8 @@ impl fmt::Display for Aggregate {
             "like",
             "follow",
             "operation",
+            "block",
+            "mute",
         ];
         let kind = kinds.get(usize::from(self.kind)).unwrap_or(&"unknown");
         write!(f, "{kind} {}", self.id)?;

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::{
     Unreachable,
     entries::{
-        ACCOUNT, Aggregate, Entries, Event, FOLLOW, HANDLE, LIKE, OPERATION, POST, Position,
-        home_partition, key,
+        ACCOUNT, Aggregate, BLOCK, Entries, Event, FOLLOW, HANDLE, LIKE, MUTE, OPERATION, POST,
+        Position, home_partition, key,
     },
     findings::Findings,
     message_pack::Value,
@@ -156,7 +156,7 @@ fn said(kind: u8, bytes: &[u8]) -> Result<(u64, Vec<Value>), String> {
         names.iter().map(|name| of.field(name).clone()).collect()
     };
     let fields = match kind {
-        ACCOUNT => fields(&["standing", "handle", "pinned"], &state),
+        ACCOUNT => fields(&["standing", "handle", "pinned", "private"], &state),
         HANDLE => fields(
             &["account", "attempt", "reserved_at"],
             state.field("holder"),
@@ -175,11 +175,20 @@ fn wanted(aggregate: Aggregate, world: &World) -> Vec<Value> {
     match aggregate.kind {
         ACCOUNT => match world.accounts.get(&aggregate.id) {
             Some(account) => vec![
-                text("Registered"),
+                text(match account.deactivated {
+                    false => "Registered",
+                    true => "Deactivated",
+                }),
                 text(&account.handle),
                 or_nil(account.pinned.map(id)),
+                Value::Bool(account.private),
             ],
-            None => vec![text("Abandoned"), Value::Nil, Value::Nil],
+            None => vec![
+                text("Abandoned"),
+                Value::Nil,
+                Value::Nil,
+                Value::Bool(false),
+            ],
         },
         HANDLE => match world.handles.get(&aggregate.id).cloned().flatten() {
             Some(holder) => vec![
@@ -203,13 +212,17 @@ fn wanted(aggregate: Aggregate, world: &World) -> Vec<Value> {
             ]
         }),
         LIKE => vec![Value::Bool(world.likes.contains_key(&edge))],
+        FOLLOW if world.follow_requests.contains_key(&edge) => vec![Value::Int(2)],
         FOLLOW => vec![Value::Bool(world.follows.contains_key(&edge))],
+        BLOCK => vec![Value::Bool(world.blocks.contains_key(&edge))],
+        MUTE => vec![Value::Bool(world.mutes.contains_key(&edge))],
         OPERATION => vec![Value::Bool(true)],
         _ => Vec::new(),
     }
 }
 
-/// Every account's last event in its own partition.
+/// Every account's last event in its own partition. Those elsewhere, which are
+/// noted after the event, are its own events.
 fn last_positions(
     redis: &mut Redis,
     prefix: &str,
@@ -224,10 +237,22 @@ fn last_positions(
     let mut found = BTreeMap::new();
     for (key, value) in keys.iter().zip(values) {
         let account = Uuid::from_slice(&key[family.len()..]).unwrap_or_default();
-        let at = value
-            .text()
-            .and_then(|id| Position::of_entry(partition, &id));
-        found.insert(account, at);
+        let value = value.text().unwrap_or_default();
+        let mut parts = value.split(' ');
+        let at = Position::of_entry(partition, parts.next().unwrap_or_default());
+        // Whoever only ever acted elsewhere has none here.
+        if at.is_some() || !value.starts_with(' ') {
+            found.insert(account, at);
+        }
+        for elsewhere in parts {
+            let at = Position::parse(elsewhere);
+            let events = at.and_then(|at| entries.events.get(usize::from(at.partition)));
+            let mut events = events.into_iter().flatten();
+            let own = events.any(|event| Some(event.position) == at && event.actor == account);
+            if !own {
+                findings.violation(format!("{account} did nothing at {elsewhere}"));
+            }
+        }
     }
     let mut expected = BTreeMap::new();
     for event in entries

@@ -28,16 +28,17 @@ impl<'a> Shown<'a> {
         }
     }
 
-    /// Null where there is no such account.
-    pub fn account(&self, id: Uuid) -> Value {
+    /// Null where there is no such account that `viewer` finds.
+    pub fn account(&self, id: Uuid, viewer: Option<Uuid>) -> Value {
         let Some(account) = self.world.accounts.get(&id) else {
             return Value::Null;
         };
         let counts = self.account_counters.get(&id).copied().unwrap_or_default();
-        // A pinned post is shown while everybody may see it.
+        // A pinned post is shown while it is for all, or all followers.
         let pinned = account.pinned.filter(|post| {
             let post = self.world.posts.get(post);
-            post.is_some_and(|post| self.world.sees(None, post))
+            let there = post.is_some_and(|post| post.deleted_at.is_none() && !post.followers_only);
+            there && (!account.private || self.world.is_near(viewer, id))
         });
         let active = time::OffsetDateTime::from_unix_timestamp(account.active_on * DAY_SECONDS);
         json!({
@@ -46,6 +47,7 @@ impl<'a> Shown<'a> {
             "display_name": account.display_name,
             "bio": account.bio,
             "pinned_post_id": pinned,
+            "private": account.private,
             "created_at": account.registered_at,
             "followers_count": counts[0],
             "following_count": counts[1],
@@ -103,8 +105,17 @@ impl<'a> Shown<'a> {
         seen.map(|(id, _)| *id).collect()
     }
 
-    /// The accounts at the far end of edges, the last made first.
-    pub fn edges(mut edges: Vec<(i64, Uuid)>) -> Vec<Uuid> {
+    /// The accounts at the far end of edges that `viewer` is shown, the last made
+    /// first.
+    pub fn edges(&self, viewer: Option<Uuid>, edges: Vec<(i64, Uuid)>) -> Vec<Uuid> {
+        let world = self.world;
+        let shown = |id: Uuid| world.finds(viewer, id) && !world.blocks(viewer, Some(id));
+        let all = Self::all_edges(edges);
+        all.into_iter().filter(|id| shown(*id)).collect()
+    }
+
+    /// The same, whoever is there.
+    pub fn all_edges(mut edges: Vec<(i64, Uuid)>) -> Vec<Uuid> {
         edges.sort_unstable_by(|a, b| b.cmp(a));
         edges.into_iter().map(|(_, id)| id).collect()
     }

@@ -140,6 +140,30 @@ pub fn compare(
         follows.insert((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?);
     }
     findings.same_rows("follows", &world.follows, &follows);
+
+    for (table, sql, expected) in [
+        (
+            "requests to follow",
+            "SELECT follower_id, followed_id, requested_at FROM social.follow_requests",
+            &world.follow_requests,
+        ),
+        (
+            "blocks",
+            "SELECT blocker_id, blocked_id, blocked_at FROM social.blocks",
+            &world.blocks,
+        ),
+        (
+            "mutes",
+            "SELECT muter_id, muted_id, muted_at FROM social.mutes",
+            &world.mutes,
+        ),
+    ] {
+        let mut edges = BTreeMap::new();
+        for row in database.rows(sql)? {
+            edges.insert((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?);
+        }
+        findings.same_rows(table, expected, &edges);
+    }
     counters(database, world, findings)
 }
 
@@ -210,6 +234,8 @@ fn account(row: &PgRow) -> Result<Account, Unreachable> {
         registered_at: row.try_get("registered_at")?,
         active_on: row.try_get("active_on")?,
         version: unsigned(row, "version")?,
+        private: row.try_get("private")?,
+        deactivated: row.try_get("deactivated")?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::{
-    entries::{Entries, Event},
+    entries::{Entries, Event, FOLLOW},
     findings::Findings,
     json::Json,
     message_pack::Value,
@@ -25,6 +25,8 @@ pub struct Account {
     /// Days since 1970-01-01.
     pub active_on: i64,
     pub version: u64,
+    pub private: bool,
+    pub deactivated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +78,12 @@ pub struct World {
     pub likes: BTreeMap<(Uuid, Uuid), i64>,
     /// Since when, by follower and followed.
     pub follows: BTreeMap<(Uuid, Uuid), i64>,
+    /// Since when, by who asked to follow and whom.
+    pub follow_requests: BTreeMap<(Uuid, Uuid), i64>,
+    /// Since when, by who blocks and whom.
+    pub blocks: BTreeMap<(Uuid, Uuid), i64>,
+    /// Since when, by who mutes and whom.
+    pub mutes: BTreeMap<(Uuid, Uuid), i64>,
 }
 
 impl World {
@@ -87,9 +95,12 @@ impl World {
                 findings.violation(format!("{name} at {position}: {why}"));
             }
         }
-        // Handles are in partitions of their own, and say nothing of activity.
+        // Handles are in partitions of their own, and say nothing of activity; no
+        // more does what one does to the follow of another.
         for event in entries.all() {
+            let another = event.aggregate.kind == FOLLOW && event.aggregate.id != event.actor;
             if !matches!(event.name.as_str(), "HandleReserved" | "HandleReleased")
+                && !another
                 && let Some(account) = world.accounts.get_mut(&event.actor)
             {
                 let day = event.recorded_at.div_euclid(DAY_MILLISECONDS);
@@ -150,12 +161,17 @@ impl World {
                     return Err("the account was registered before".into());
                 }
             }
-            "ProfileUpdated" | "PostPinned" | "PostUnpinned" => {
+            "ProfileUpdated" | "PostPinned" | "PostUnpinned" | "AccountMadePrivate"
+            | "AccountMadePublic" | "AccountDeactivated" | "AccountReactivated" => {
                 let account = self.accounts.get_mut(&id).ok_or("no such account")?;
                 account.version = event.version;
                 match event.name.as_str() {
                     "PostPinned" => account.pinned = Some(uuid(data.field("post"))?),
                     "PostUnpinned" => account.pinned = None,
+                    "AccountMadePrivate" => account.private = true,
+                    "AccountMadePublic" => account.private = false,
+                    "AccountDeactivated" => account.deactivated = true,
+                    "AccountReactivated" => account.deactivated = false,
                     _ => {
                         if let Some(name) = text("display_name")? {
                             account.display_name = Some(name).filter(|name| !name.is_empty());
@@ -187,7 +203,30 @@ impl World {
             "Liked" => drop(self.likes.insert((id, member()?), event.recorded_at)),
             "Unliked" => drop(self.likes.remove(&(id, member()?))),
             "Followed" => drop(self.follows.insert((id, member()?), event.recorded_at)),
-            "Unfollowed" => drop(self.follows.remove(&(id, member()?))),
+            "Unfollowed" | "FollowerRemoved" => drop(self.follows.remove(&(id, member()?))),
+            "FollowRequested" => {
+                let edge = (id, member()?);
+                self.follow_requests.insert(edge, event.recorded_at);
+            }
+            "FollowRequestWithdrawn" | "FollowRequestRejected" => {
+                self.follow_requests.remove(&(id, member()?));
+            }
+            "FollowRequestAccepted" => {
+                let edge = (id, member()?);
+                if self.follow_requests.remove(&edge).is_none() {
+                    return Err("nobody had asked".into());
+                }
+                self.follows.insert(edge, event.recorded_at);
+            }
+            "FollowSevered" => {
+                let edge = (id, member()?);
+                self.follow_requests.remove(&edge);
+                self.follows.remove(&edge);
+            }
+            "Blocked" => drop(self.blocks.insert((id, member()?), event.recorded_at)),
+            "Unblocked" => drop(self.blocks.remove(&(id, member()?))),
+            "Muted" => drop(self.mutes.insert((id, member()?), event.recorded_at)),
+            "Unmuted" => drop(self.mutes.remove(&(id, member()?))),
             other => return Err(format!("nobody knows the event {other}")),
         }
         Ok(())
@@ -253,19 +292,50 @@ impl World {
         self.follows.contains_key(&(follower, followed))
     }
 
-    /// Whether `viewer` may see a post; nobody is signed in where it is none.
-    pub fn sees(&self, viewer: Option<Uuid>, post: &Post) -> bool {
-        let follows = |viewer| viewer == post.author || self.follows(viewer, post.author);
-        post.deleted_at.is_none()
-            && self.accounts.contains_key(&post.author)
-            && (!post.followers_only || viewer.is_some_and(follows))
+    pub fn blocks(&self, blocker: Option<Uuid>, blocked: Option<Uuid>) -> bool {
+        let edge = blocker.zip(blocked);
+        edge.is_some_and(|edge| self.blocks.contains_key(&edge))
     }
 
-    /// Home: what `reader` sees of oneself and of whom one follows now, the
-    /// newest id first.
+    /// Whether one of the two blocks the other.
+    pub fn apart(&self, one: Option<Uuid>, other: Option<Uuid>) -> bool {
+        self.blocks(one, other) || self.blocks(other, one)
+    }
+
+    pub fn mutes(&self, muter: Option<Uuid>, muted: Uuid) -> bool {
+        muter.is_some_and(|muter| self.mutes.contains_key(&(muter, muted)))
+    }
+
+    /// Whether `viewer` finds an account: not one that blocks them, nor one that
+    /// has left.
+    pub fn finds(&self, viewer: Option<Uuid>, id: Uuid) -> bool {
+        let there = self.accounts.get(&id);
+        there.is_some_and(|account| !account.deactivated) && !self.blocks(Some(id), viewer)
+    }
+
+    /// Whether what is for followers of `id` is for `viewer`.
+    pub fn is_near(&self, viewer: Option<Uuid>, id: Uuid) -> bool {
+        viewer.is_some_and(|viewer| viewer == id || self.follows(viewer, id))
+    }
+
+    /// Whether `viewer` may see a post; nobody is signed in where it is none.
+    pub fn sees(&self, viewer: Option<Uuid>, post: &Post) -> bool {
+        let Some(author) = self.accounts.get(&post.author) else {
+            return false;
+        };
+        let for_all = !post.followers_only && !author.private;
+        post.deleted_at.is_none()
+            && !author.deactivated
+            && !self.apart(viewer, Some(post.author))
+            && (for_all || self.is_near(viewer, post.author))
+    }
+
+    /// Home: what `reader` sees of oneself and of whom one follows now and
+    /// does not mute, the newest id first.
     pub fn home(&self, reader: Uuid) -> Vec<Uuid> {
         let wanted = |post: &Post| {
             self.sees(Some(reader), post)
+                && !self.mutes(Some(reader), post.author)
                 && (post.author == reader || self.follows(reader, post.author))
         };
         let posts = self.posts.iter().rev();

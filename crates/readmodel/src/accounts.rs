@@ -9,6 +9,8 @@ use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
 
 use crate::{
     ReadError,
+    blocks::found,
+    posts::viewer_id,
     social::{AccountCounts, Happened, Tables},
 };
 
@@ -27,6 +29,8 @@ struct Change {
     display_name: Option<Option<String>>,
     bio: Option<Option<String>>,
     pinned: Option<Option<Uuid>>,
+    private: Option<bool>,
+    deactivated: Option<bool>,
     version: u64,
 }
 
@@ -58,6 +62,10 @@ impl Fold {
             }
             AccountEvent::PostPinned(pinned) => change.pinned = Some(Some(pinned.post.0)),
             AccountEvent::PostUnpinned(_) => change.pinned = Some(None),
+            AccountEvent::AccountMadePrivate(_) => change.private = Some(true),
+            AccountEvent::AccountMadePublic(_) => change.private = Some(false),
+            AccountEvent::AccountDeactivated(_) => change.deactivated = Some(true),
+            AccountEvent::AccountReactivated(_) => change.deactivated = Some(false),
         }
     }
 
@@ -95,10 +103,13 @@ impl Fold {
                  display_name = CASE WHEN c.names THEN c.display_name ELSE a.display_name END,
                  bio = CASE WHEN c.bios THEN c.bio ELSE a.bio END,
                  pinned_post_id = CASE WHEN c.pins THEN c.pinned ELSE a.pinned_post_id END,
+                 private = coalesce(c.private, a.private),
+                 deactivated = coalesce(c.deactivated, a.deactivated),
                  version = c.version
              FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::bool[], $5::text[],
-                         $6::bool[], $7::uuid[], $8::bigint[])
-                 AS c (id, names, display_name, bios, bio, pins, pinned, version)
+                         $6::bool[], $7::uuid[], $8::bool[], $9::bool[], $10::bigint[])
+                 AS c (id, names, display_name, bios, bio, pins, pinned, private,
+                       deactivated, version)
              WHERE a.id = c.id AND a.version <= c.version",
         );
         let flat = |value: &Option<Option<String>>| value.clone().flatten();
@@ -110,6 +121,8 @@ impl Fold {
             .bind(column(&changes, |c| flat(&c.bio)))
             .bind(column(&changes, |c| c.pinned.is_some()))
             .bind(column(&changes, |c| c.pinned.flatten()))
+            .bind(column(&changes, |c| c.private))
+            .bind(column(&changes, |c| c.deactivated))
             .bind(&versions)
             .execute(&mut **transaction)
             .await?;
@@ -202,7 +215,7 @@ pub(crate) async fn count(
     Ok(())
 }
 
-/// An account as it is shown, with its counters.
+/// An account as one viewer sees it, with its counters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccountRow {
     pub id: AccountId,
@@ -214,23 +227,28 @@ pub struct AccountRow {
     /// Midnight of the day of the last activity.
     pub active_on: Timestamp,
     pub version: u64,
+    /// Whether only followers see what it publishes.
+    pub private: bool,
     pub followers: i64,
     pub following: i64,
     pub posts: i64,
 }
 
-/// `SELECT` of everything that `AccountRow` has, with accounts as `a`. A pinned
-/// post is shown while everybody may see it.
+/// `SELECT` of everything that `AccountRow` has, with accounts as `a` and the
+/// viewer as `$1`. A pinned post is shown while the viewer may see it.
 macro_rules! select {
-    ($from:literal, $rest:literal) => {
+    ($from:expr, $rest:expr) => {
         concat!(
             "SELECT a.id, a.handle, a.display_name, a.bio, pinned.id AS pinned_post_id, a.registered_at,
-                    a.active_on, a.version, coalesce(n.followers, 0) AS followers,
+                    a.active_on, a.version, a.private, coalesce(n.followers, 0) AS followers,
                     coalesce(n.following, 0) AS following, coalesce(n.posts, 0) AS posts ",
             $from,
             " LEFT JOIN account_counters AS n ON n.account_id = a.id
              LEFT JOIN posts AS pinned ON pinned.id = a.pinned_post_id
-                 AND pinned.deleted_at IS NULL AND NOT pinned.followers_only ",
+                 AND pinned.deleted_at IS NULL AND NOT pinned.followers_only
+                 AND (NOT a.private OR a.id = $1 OR EXISTS (
+                    SELECT 1 FROM follows AS near
+                    WHERE near.follower_id = $1 AND near.followed_id = a.id)) ",
             $rest
         )
     };
@@ -248,6 +266,7 @@ impl AccountRow {
             registered_at: Timestamp(row.try_get("registered_at")?),
             active_on: Timestamp(row.try_get::<i64, _>("active_on")? * DAY_MILLISECONDS),
             version: row.try_get::<i64, _>("version")? as u64,
+            private: row.try_get("private")?,
             followers: row.try_get("followers")?,
             following: row.try_get("following")?,
             posts: row.try_get("posts")?,
@@ -255,28 +274,46 @@ impl AccountRow {
     }
 }
 
-/// Accounts in the order of `ids`; those that do not exist are left out.
-pub async fn by_ids(pool: &PgPool, ids: &[AccountId]) -> Result<Vec<AccountRow>, ReadError> {
+/// Accounts in the order of `ids`; those that the viewer does not find are left
+/// out.
+pub async fn by_ids(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    ids: &[AccountId],
+) -> Result<Vec<AccountRow>, ReadError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query(select!(
-        "FROM unnest($1::uuid[]) WITH ORDINALITY AS w (id, place)
+        "FROM unnest($2::uuid[]) WITH ORDINALITY AS w (id, place)
          JOIN accounts AS a ON a.id = w.id",
-        "ORDER BY w.place"
+        concat!("WHERE ", found!(), "ORDER BY w.place")
     ))
+    .bind(viewer_id(viewer))
     .bind(ids)
     .fetch_all(pool)
     .await?;
     rows.iter().map(AccountRow::read).collect()
 }
 
-pub async fn by_id(pool: &PgPool, id: AccountId) -> Result<Option<AccountRow>, ReadError> {
-    Ok(by_ids(pool, &[id]).await?.pop())
+pub async fn by_id(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    id: AccountId,
+) -> Result<Option<AccountRow>, ReadError> {
+    Ok(by_ids(pool, viewer, &[id]).await?.pop())
 }
 
-pub async fn by_handle(pool: &PgPool, handle: &Handle) -> Result<Option<AccountRow>, ReadError> {
-    let row = sqlx::query(select!("FROM accounts AS a", "WHERE a.handle = $1"))
-        .bind(handle.as_str())
-        .fetch_optional(pool)
-        .await?;
+pub async fn by_handle(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    handle: &Handle,
+) -> Result<Option<AccountRow>, ReadError> {
+    let row = sqlx::query(select!(
+        "FROM accounts AS a",
+        concat!("WHERE ", found!(), "AND a.handle = $2")
+    ))
+    .bind(viewer_id(viewer))
+    .bind(handle.as_str())
+    .fetch_optional(pool)
+    .await?;
     row.as_ref().map(AccountRow::read).transpose()
 }

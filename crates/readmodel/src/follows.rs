@@ -1,4 +1,5 @@
-//! Follows: the edges, followers and followed, and how many there are.
+//! Follows: the edges, followers and followed, how many there are, and who asked
+//! to be let in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +8,26 @@ use kernel::{AccountId, Uuid};
 use sea_orm::sqlx::{self, PgPool, PgTransaction, Row};
 
 use crate::{
-    ReadError,
+    ReadError, accounts,
     accounts::AccountRow,
+    blocks::listed,
+    edges::{self, Changes, EdgeTable},
+    posts::viewer_id,
     social::{Counters, Happened, Tables},
+};
+
+const REQUESTS: EdgeTable = EdgeTable {
+    name: "follow_requests",
+    from: "follower_id",
+    to: "followed_id",
+    since: "requested_at",
 };
 
 /// The last of what a batch did to each edge: since when, or not at all.
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
     edges: BTreeMap<(Uuid, Uuid), Option<i64>>,
+    requests: Changes,
 }
 
 impl Fold {
@@ -23,12 +35,30 @@ impl Fold {
         let Some(followed) = happened.aggregate.member else {
             return;
         };
-        let followed_at = match event {
-            FollowEvent::Followed(_) => Some(happened.recorded_at.0),
-            FollowEvent::Unfollowed(_) => None,
+        let holds = match event {
+            FollowEvent::Followed(_) | FollowEvent::FollowRequestAccepted(_) => Some(true),
+            FollowEvent::Unfollowed(_)
+            | FollowEvent::FollowerRemoved(_)
+            | FollowEvent::FollowSevered(_) => Some(false),
+            FollowEvent::FollowRequested(_)
+            | FollowEvent::FollowRequestWithdrawn(_)
+            | FollowEvent::FollowRequestRejected(_) => None,
         };
-        self.edges
-            .insert((happened.aggregate.id, followed), followed_at);
+        if let Some(holds) = holds {
+            let followed_at = holds.then_some(happened.recorded_at.0);
+            let edge = (happened.aggregate.id, followed);
+            self.edges.insert(edge, followed_at);
+        }
+        match event {
+            FollowEvent::FollowRequested(_) => self.requests.take(happened, true),
+            FollowEvent::FollowRequestWithdrawn(_)
+            | FollowEvent::FollowRequestAccepted(_)
+            | FollowEvent::FollowRequestRejected(_)
+            | FollowEvent::FollowSevered(_) => self.requests.take(happened, false),
+            FollowEvent::Followed(_)
+            | FollowEvent::Unfollowed(_)
+            | FollowEvent::FollowerRemoved(_) => {}
+        }
     }
 
     pub async fn write(
@@ -37,6 +67,7 @@ impl Fold {
         tables: &Tables<'_>,
         counters: &mut Counters,
     ) -> Result<(), ReadError> {
+        self.requests.write(transaction, tables, &REQUESTS).await?;
         if self.edges.is_empty() {
             return Ok(());
         }
@@ -103,7 +134,9 @@ pub(crate) async fn forget(
     let gone = gone.rows_affected() as i64;
     counters.accounts.entry(follower).or_default().following -= gone;
     counters.accounts.entry(followed).or_default().followers -= gone;
-    Ok(())
+    REQUESTS
+        .forget(transaction, tables, follower, followed)
+        .await
 }
 
 /// Whom `account` follows, at most `limit`.
@@ -142,6 +175,16 @@ pub(crate) async fn followed_among(
         .collect()
 }
 
+/// Whether `follower` follows `followed`.
+pub async fn holds(
+    pool: &PgPool,
+    follower: AccountId,
+    followed: AccountId,
+) -> Result<bool, ReadError> {
+    let one = BTreeSet::from([followed]);
+    Ok(!followed_among(pool, follower, &one).await?.is_empty())
+}
+
 /// Which end of the edges to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -149,38 +192,75 @@ pub enum Side {
     Following,
 }
 
-/// Followers of `account` or those it follows, the last first. `after` is the
-/// key of the last row seen.
+/// Followers of `account` or those it follows, the last first, without those
+/// that the viewer blocks or is blocked by. `last` is the key of the last row
+/// seen.
 pub async fn list(
     pool: &PgPool,
+    viewer: Option<AccountId>,
     account: AccountId,
     side: Side,
-    after: Option<(i64, AccountId)>,
+    last: Option<(i64, AccountId)>,
     limit: u32,
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
-    let (at, id) = after.map_or((i64::MAX, Uuid::max()), |(at, id)| (at, id.0));
+    let (at, id) = edges::after(last);
     let sql = match side {
-        Side::Followers => crate::accounts::select!(
+        Side::Followers => accounts::select!(
             ", e.followed_at AS edge_at FROM follows AS e
              JOIN accounts AS a ON a.id = e.follower_id",
-            "WHERE e.followed_id = $1 AND (e.followed_at, e.follower_id) < ($2, $3)
-             ORDER BY e.followed_at DESC, e.follower_id DESC LIMIT $4"
+            concat!(
+                "WHERE ",
+                listed!(),
+                "AND e.followed_id = $2 AND (e.followed_at, e.follower_id) < ($3, $4)
+                 ORDER BY e.followed_at DESC, e.follower_id DESC LIMIT $5"
+            )
         ),
-        Side::Following => crate::accounts::select!(
+        Side::Following => accounts::select!(
             ", e.followed_at AS edge_at FROM follows AS e
              JOIN accounts AS a ON a.id = e.followed_id",
-            "WHERE e.follower_id = $1 AND (e.followed_at, e.followed_id) < ($2, $3)
-             ORDER BY e.followed_at DESC, e.followed_id DESC LIMIT $4"
+            concat!(
+                "WHERE ",
+                listed!(),
+                "AND e.follower_id = $2 AND (e.followed_at, e.followed_id) < ($3, $4)
+                 ORDER BY e.followed_at DESC, e.followed_id DESC LIMIT $5"
+            )
         ),
     };
     let rows = sqlx::query(sql)
+        .bind(viewer_id(viewer))
         .bind(account.0)
         .bind(at)
         .bind(id)
         .bind(i64::from(limit))
         .fetch_all(pool)
         .await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get("edge_at")?, AccountRow::read(row)?)))
-        .collect()
+    edges::read_all(&rows)
+}
+
+/// Who asked to follow `account` and waits, the last first. `last` is the key of
+/// the last row seen.
+pub async fn requests(
+    pool: &PgPool,
+    account: AccountId,
+    last: Option<(i64, AccountId)>,
+    limit: u32,
+) -> Result<Vec<(i64, AccountRow)>, ReadError> {
+    let (at, id) = edges::after(last);
+    let rows = sqlx::query(accounts::select!(
+        ", e.requested_at AS edge_at FROM follow_requests AS e
+         JOIN accounts AS a ON a.id = e.follower_id",
+        concat!(
+            "WHERE ",
+            listed!(),
+            "AND e.followed_id = $1 AND (e.requested_at, e.follower_id) < ($2, $3)
+             ORDER BY e.requested_at DESC, e.follower_id DESC LIMIT $4"
+        )
+    ))
+    .bind(account.0)
+    .bind(at)
+    .bind(id)
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    edges::read_all(&rows)
 }

@@ -1,5 +1,5 @@
-//! What is read often, kept in process: posts as everybody sees them, and what
-//! one reader follows and likes. An entry counts until an event that touches it
+//! What is read often, kept in process: posts as everybody sees them, and whom
+//! one reader follows, likes and is not to see. An entry counts until an event that touches it
 //! is folded; the caller says so with `touch`, and says with every read whether
 //! it has told all that is folded. It refuses to mix readers: what depends on
 //! who looks is put together anew for every answer.
@@ -14,6 +14,7 @@ use std::{
 
 use domain::{
     Event,
+    accounts::AccountEvent,
     posts::{PostEvent, PostId},
 };
 use kernel::{AccountId, AggregateId, Uuid};
@@ -21,7 +22,12 @@ use quick_cache::{Weighter, sync::Cache};
 use sea_orm::sqlx::PgPool;
 use stamps::{Bucket, Stamp, Stamps};
 
-use crate::{ReadError, follows, likes, posts, posts::PostRow, timelines};
+use crate::{
+    ReadError, follows, likes, posts,
+    posts::{Audience, PostRow},
+    relationships::{self, Hidden},
+    timelines,
+};
 
 /// Memory for posts, about.
 const POSTS_BYTES_MAX: u64 = 32 * 1_024 * 1_024;
@@ -33,6 +39,8 @@ const READERS_MAX: usize = 16_384;
 const FOLLOWS_MAX: u32 = 2_000;
 /// Likes of one reader that are kept; of more, each answer asks.
 const LIKES_MAX: u32 = 500;
+/// Blocks and mutes of one reader that are kept; of more, each answer asks.
+const HIDDEN_MAX: u32 = 2_000;
 /// Readers whose first page of home is kept.
 const PAGES_MAX: usize = 16_384;
 /// Posts of a first page that is kept.
@@ -52,7 +60,7 @@ pub trait Shown: From<PostRow> + Send + Sync {
 pub struct Shared<T> {
     pub id: PostId,
     pub author: AccountId,
-    pub followers_only: bool,
+    pub audience: Audience,
     pub shown: T,
 }
 
@@ -75,6 +83,8 @@ pub enum Touch {
     Author(AccountId),
     Follows(AccountId),
     Likes(AccountId),
+    /// Whom the account blocks, is blocked by, or mutes.
+    Hidden(AccountId),
     Authored(AccountId),
     /// The lists that this account's event went into: its followers' and its
     /// own. To be told when it is fanned out; all others, when it is folded.
@@ -107,7 +117,19 @@ pub fn touches(aggregate: AggregateId, event: &Event) -> Vec<Touch> {
             post.into_iter().chain([Touch::Likes(account)]).collect()
         }
         Event::Follow(_) => vec![Touch::Follows(account), Touch::FannedOut(account)],
+        // Posts of who leaves or comes back go out of homes and come into them.
+        Event::Account(
+            AccountEvent::AccountDeactivated(_) | AccountEvent::AccountReactivated(_),
+        ) => vec![Touch::Author(account), Touch::FannedOut(account)],
         Event::Account(_) => vec![Touch::Author(account)],
+        Event::Block(_) => {
+            let blocked = member.map(|member| Touch::Hidden(AccountId(member)));
+            blocked
+                .into_iter()
+                .chain([Touch::Hidden(account)])
+                .collect()
+        }
+        Event::Mute(_) => vec![Touch::Hidden(account)],
         Event::Handle(_) | Event::Operation(_) => Vec::new(),
     }
 }
@@ -118,6 +140,8 @@ pub struct Hot<T> {
     posts: Cache<PostId, Arc<KeptPost<T>>, Weigh>,
     follows: Cache<AccountId, Arc<Kept<Follows>>>,
     likes: Cache<AccountId, Arc<Kept<Likes>>>,
+    /// None where there are too many.
+    hidden: Cache<AccountId, Arc<Kept<Option<Hidden>>>>,
     authored: Cache<AccountId, Arc<Kept<Authored>>>,
     pages: Cache<AccountId, Arc<Kept<FirstPage<T>>>>,
 }
@@ -174,6 +198,7 @@ impl<T: Shown> Default for Hot<T> {
             posts: Cache::with_weighter(posts, POSTS_BYTES_MAX, Weigh),
             follows: Cache::new(READERS_MAX),
             likes: Cache::new(READERS_MAX),
+            hidden: Cache::new(READERS_MAX),
             authored: Cache::new(READERS_MAX),
             pages: Cache::new(PAGES_MAX),
         }
@@ -204,14 +229,24 @@ impl<T: Shown> Hot<T> {
         told: bool,
     ) -> Result<Vec<Seen<T>>, ReadError> {
         let all = self.shared(pool, ids, told).await?;
+        let for_followers = |post: &Arc<Shared<T>>| post.audience == Audience::Followers;
         let follows = match reader {
-            Some(reader) if all.iter().any(|post| post.followers_only) => {
+            Some(reader) if all.iter().any(for_followers) => {
                 self.followed_of(pool, reader, &all, told).await?
             }
             Some(_) | None => BTreeSet::new(),
         };
+        let hidden = match reader {
+            Some(reader) => self.hidden_of(pool, reader, &all, told).await?,
+            None => Hidden::default(),
+        };
         let may_see = |post: &Arc<Shared<T>>| {
-            !post.followers_only || reader == Some(post.author) || follows.contains(&post.author)
+            let among = match post.audience {
+                Audience::Nobody => return false,
+                Audience::Everybody => true,
+                Audience::Followers => follows.contains(&post.author),
+            };
+            reader == Some(post.author) || (among && !hidden.blocked.contains(&post.author))
         };
         let visible = all.into_iter().filter(may_see).collect();
         self.seen(pool, reader, visible, told).await
@@ -250,6 +285,7 @@ impl<T: Shown> Hot<T> {
         let own = [
             Touch::Follows(reader),
             Touch::Likes(reader),
+            Touch::Hidden(reader),
             Touch::FannedOut(reader),
         ];
         let of_posts = posts.iter().map(|seen| Touch::Post(seen.post.id));
@@ -265,7 +301,8 @@ impl<T: Shown> Hot<T> {
     }
 
     /// Home posts of `ids`, in that order: those of oneself and of whom one
-    /// follows now. Followers-only posts need no other condition.
+    /// follows now, unless they are hidden. Posts for followers need no other
+    /// condition.
     pub(crate) async fn home(
         &self,
         pool: &PgPool,
@@ -275,8 +312,14 @@ impl<T: Shown> Hot<T> {
     ) -> Result<Vec<Seen<T>>, ReadError> {
         let all = self.shared(pool, ids, told).await?;
         let follows = self.followed_of(pool, reader, &all, told).await?;
-        let at_home =
-            |post: &Arc<Shared<T>>| post.author == reader || follows.contains(&post.author);
+        let hidden = self.hidden_of(pool, reader, &all, told).await?;
+        let at_home = |post: &Arc<Shared<T>>| {
+            let author = &post.author;
+            let by_another = follows.contains(author)
+                && !hidden.blocked.contains(author)
+                && !hidden.muted.contains(author);
+            post.audience != Audience::Nobody && (*author == reader || by_another)
+        };
         let visible = all.into_iter().filter(at_home).collect();
         self.seen(pool, Some(reader), visible, told).await
     }
@@ -395,6 +438,38 @@ impl<T: Shown> Hot<T> {
         self.followed(pool, reader, &others, told).await
     }
 
+    /// Who of the posts' authors is hidden from `reader`.
+    async fn hidden_of(
+        &self,
+        pool: &PgPool,
+        reader: AccountId,
+        posts: &[Arc<Shared<T>>],
+        told: bool,
+    ) -> Result<Hidden, ReadError> {
+        if posts.is_empty() {
+            return Ok(Hidden::default());
+        }
+        let kept = self.hidden.get(&reader);
+        let touch = Touch::Hidden(reader);
+        let kept = match kept.filter(|kept| told && self.counts(kept, &[touch])) {
+            Some(kept) => kept,
+            None => {
+                let read = self.stamps.now();
+                let hidden = relationships::hidden(pool, reader, HIDDEN_MAX).await?;
+                let kept = Arc::new(Kept::new(read, hidden));
+                self.hidden.insert(reader, kept.clone());
+                kept
+            }
+        };
+        match &kept.value {
+            Some(hidden) => Ok(hidden.clone()),
+            None => {
+                let authors = posts.iter().map(|post| post.author).collect();
+                relationships::hidden_among(pool, reader, &authors).await
+            }
+        }
+    }
+
     async fn seen(
         &self,
         pool: &PgPool,
@@ -459,7 +534,7 @@ impl<T: Shown> From<PostRow> for Shared<T> {
         Self {
             id: row.id,
             author: row.author.id,
-            followers_only: row.followers_only,
+            audience: row.audience,
             shown: T::from(row),
         }
     }

@@ -1,17 +1,21 @@
 #![doc = include_str!("../README.md")]
 
 pub mod accounts;
+pub mod blocks;
 pub mod checkpoints;
 pub mod comparing;
 mod database;
 pub mod dead_letters;
+mod edges;
 pub mod follows;
 pub mod generations;
 pub mod hot;
 pub mod leases;
 pub mod likes;
+pub mod mutes;
 pub mod posts;
 pub mod progress;
+pub mod relationships;
 pub mod social;
 pub mod timelines;
 

@@ -8,8 +8,11 @@ use kernel::{AccountId, Uuid};
 use sea_orm::sqlx::{self, PgPool, PgTransaction, Row};
 
 use crate::{
-    ReadError,
+    ReadError, accounts,
     accounts::AccountRow,
+    blocks::listed,
+    edges,
+    posts::viewer_id,
     social::{Counters, Happened, Tables},
 };
 
@@ -133,26 +136,31 @@ pub(crate) async fn liked_among(
         .collect()
 }
 
-/// Who liked `post`, the last first. `after` is the key of the last row seen.
+/// Who liked `post`, the last first, without those that the viewer blocks or is
+/// blocked by. `last` is the key of the last row seen.
 pub async fn likers(
     pool: &PgPool,
+    viewer: Option<AccountId>,
     post: PostId,
-    after: Option<(i64, AccountId)>,
+    last: Option<(i64, AccountId)>,
     limit: u32,
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
-    let (at, account) = after.map_or((i64::MAX, Uuid::max()), |(at, id)| (at, id.0));
-    let rows = sqlx::query(crate::accounts::select!(
+    let (at, account) = edges::after(last);
+    let rows = sqlx::query(accounts::select!(
         ", e.liked_at AS edge_at FROM likes AS e JOIN accounts AS a ON a.id = e.account_id",
-        "WHERE e.post_id = $1 AND (e.liked_at, e.account_id) < ($2, $3)
-         ORDER BY e.liked_at DESC, e.account_id DESC LIMIT $4"
+        concat!(
+            "WHERE ",
+            listed!(),
+            "AND e.post_id = $2 AND (e.liked_at, e.account_id) < ($3, $4)
+             ORDER BY e.liked_at DESC, e.account_id DESC LIMIT $5"
+        )
     ))
+    .bind(viewer_id(viewer))
     .bind(post.0)
     .bind(at)
     .bind(account)
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get("edge_at")?, AccountRow::read(row)?)))
-        .collect()
+    edges::read_all(&rows)
 }

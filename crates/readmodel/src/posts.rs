@@ -9,7 +9,7 @@ use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
 pub(crate) use fold::{Fold, count, forget};
 
-use crate::ReadError;
+use crate::{ReadError, mutes::unmuted};
 
 /// Ancestors shown above a post, at most: the nearest.
 pub const ANCESTORS_MAX: u32 = 100;
@@ -28,6 +28,7 @@ pub struct PostRow {
     pub metadata: Option<serde_json::Value>,
     pub language: Option<String>,
     pub followers_only: bool,
+    pub audience: Audience,
     pub parent_id: Option<PostId>,
     pub root_id: Option<PostId>,
     pub created_at: Timestamp,
@@ -37,6 +38,16 @@ pub struct PostRow {
     pub replies: i64,
     /// Whether the viewer likes it; false for nobody.
     pub liked: bool,
+}
+
+/// Who sees a post, beside its author, as it and its author are now. Blocks
+/// come on top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    Everybody,
+    Followers,
+    /// Its author's account is deactivated.
+    Nobody,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +79,8 @@ macro_rules! columns {
     ($liked:literal) => {
         concat!(
             "SELECT p.id, p.author_id, a.handle, a.display_name, p.text, p.hashtags, p.mentions,
-                    p.metadata, p.language, p.followers_only, p.parent_id, p.root_id,
+                    p.metadata, p.language, p.followers_only, a.private, a.deactivated,
+                    p.parent_id, p.root_id,
                     p.created_at, p.edited_at, p.version, coalesce(n.likes, 0) AS likes,
                     coalesce(n.replies, 0) AS replies, ",
             $liked,
@@ -78,19 +90,32 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
+/// Whether the viewer `$1` may see a post.
+macro_rules! visible {
+    () => {
+        "p.deleted_at IS NULL AND NOT a.deactivated
+         AND (NOT (p.followers_only OR a.private) OR p.author_id = $1 OR EXISTS (
+            SELECT 1 FROM follows AS f
+            WHERE f.follower_id = $1 AND f.followed_id = p.author_id))
+         AND NOT EXISTS (
+            SELECT 1 FROM blocks AS b WHERE b.blocker_id = $1 AND b.blocked_id = p.author_id)
+         AND NOT EXISTS (
+            SELECT 1 FROM blocks AS b WHERE b.blocker_id = p.author_id AND b.blocked_id = $1) "
+    };
+}
+pub(crate) use visible;
+
 /// The same with the viewer as `$1`, of what that viewer may see.
 macro_rules! select {
-    ($from:literal, $condition:literal, $order:literal) => {
+    ($from:literal, $condition:expr, $order:literal) => {
         concat!(
             $crate::posts::columns!("v.account_id IS NOT NULL"),
             $from,
             " JOIN accounts AS a ON a.id = p.author_id
              LEFT JOIN post_counters AS n ON n.post_id = p.id
              LEFT JOIN likes AS v ON v.account_id = $1 AND v.post_id = p.id
-             WHERE p.deleted_at IS NULL
-               AND (NOT p.followers_only OR p.author_id = $1 OR EXISTS (
-                    SELECT 1 FROM follows AS f
-                    WHERE f.follower_id = $1 AND f.followed_id = p.author_id)) ",
+             WHERE ",
+            $crate::posts::visible!(),
             $condition,
             $order
         )
@@ -102,6 +127,8 @@ impl PostRow {
     fn read(row: &PgRow) -> Result<Self, ReadError> {
         let at = |column| row.try_get::<Option<i64>, _>(column);
         let post = |column| row.try_get::<Option<Uuid>, _>(column);
+        let followers_only = row.try_get("followers_only")?;
+        let (private, deactivated) = (row.try_get("private")?, row.try_get("deactivated")?);
         Ok(Self {
             id: PostId(row.try_get("id")?),
             author: Author {
@@ -114,7 +141,12 @@ impl PostRow {
             mentions: row.try_get("mentions")?,
             metadata: row.try_get("metadata")?,
             language: row.try_get("language")?,
-            followers_only: row.try_get("followers_only")?,
+            followers_only,
+            audience: match (followers_only || private, deactivated) {
+                (_, true) => Audience::Nobody,
+                (true, false) => Audience::Followers,
+                (false, false) => Audience::Everybody,
+            },
             parent_id: post("parent_id")?.map(PostId),
             root_id: post("root_id")?.map(PostId),
             created_at: Timestamp(row.try_get("created_at")?),
@@ -170,7 +202,8 @@ pub async fn by_id(
     row.as_ref().map(PostRow::read).transpose()
 }
 
-/// Replies to `parent` itself, oldest first, after the id last seen.
+/// Replies to `parent` itself, oldest first, after the id last seen, without those
+/// of whom the viewer mutes.
 pub async fn replies(
     pool: &PgPool,
     viewer: Option<AccountId>,
@@ -180,7 +213,7 @@ pub async fn replies(
 ) -> Result<Vec<PostRow>, ReadError> {
     let rows = sqlx::query(select!(
         "FROM posts AS p",
-        "AND p.parent_id = $2 AND p.id > $3 ",
+        concat!(unmuted!(), "AND p.parent_id = $2 AND p.id > $3 "),
         "ORDER BY p.id LIMIT $4"
     ))
     .bind(viewer_id(viewer))
@@ -221,7 +254,8 @@ pub async fn ancestors(
 }
 
 /// Everything below `post`, nested replies too, in order of their ids, after
-/// the id last seen. Only replies of the thread that `post` is in.
+/// the id last seen, without those of whom the viewer mutes. Only replies of the
+/// thread that `post` is in.
 pub async fn descendants(
     pool: &PgPool,
     viewer: Option<AccountId>,
@@ -238,7 +272,7 @@ pub async fn descendants(
             )
             SELECT id FROM down WHERE id > $3
          ) AS d JOIN posts AS p ON p.id = d.id",
-        "",
+        unmuted!(),
         "ORDER BY p.id LIMIT $4"
     ))
     .bind(viewer_id(viewer))

@@ -7,7 +7,7 @@ use domain::{Event, kinds};
 use kernel::{AccountId, AggregateId, Position, Timestamp, Uuid};
 use sea_orm::sqlx::{AssertSqlSafe, PgTransaction};
 
-use crate::{ReadError, accounts, follows, likes, posts};
+use crate::{ReadError, accounts, blocks, follows, likes, mutes, posts};
 
 /// An event as folds see it: decoded, its personal fields opened.
 #[derive(Clone, Debug)]
@@ -47,12 +47,11 @@ impl Social {
         let mut posts = posts::Fold::default();
         let mut likes = likes::Fold::default();
         let mut follows = follows::Fold::default();
+        let mut blocks = blocks::Fold::default();
+        let mut mutes = mutes::Fold::default();
         let mut days = BTreeMap::new();
         for happened in batch {
-            // A handle is in a partition of its own; all else that an account
-            // does is in the account's, so that its row is in this one. Operators
-            // are no accounts.
-            if !matches!(happened.event, Event::Handle(_) | Event::Operation(_)) {
+            if is_activity(happened.aggregate, happened.actor) {
                 let day = happened
                     .recorded_at
                     .0
@@ -66,6 +65,8 @@ impl Social {
                 Event::Post(event) => posts.take(happened, event),
                 Event::Like(event) => likes.take(happened, event),
                 Event::Follow(event) => follows.take(happened, event),
+                Event::Block(event) => blocks.take(happened, event),
+                Event::Mute(event) => mutes.take(happened, event),
             }
         }
         let mut counters = Counters::default();
@@ -77,8 +78,22 @@ impl Social {
         posts.write(transaction, &tables, &mut counters).await?;
         likes.write(transaction, &tables, &mut counters).await?;
         follows.write(transaction, &tables, &mut counters).await?;
+        blocks.write(transaction, &tables).await?;
+        mutes.write(transaction, &tables).await?;
         accounts::count(transaction, &tables, &counters.accounts).await?;
         posts::count(transaction, &tables, &counters.posts).await
+    }
+}
+
+/// Whether an event of `aggregate` says that `actor` was active. Not those in
+/// another partition than the account's row is in: a handle has its own, and
+/// whoever answers a request or blocks a follower changes the follower's edge.
+/// Operators are no accounts.
+pub fn is_activity(aggregate: AggregateId, actor: AccountId) -> bool {
+    match aggregate.kind {
+        kinds::HANDLE | kinds::OPERATION => false,
+        kinds::FOLLOW => aggregate.id == actor.0,
+        _ => true,
     }
 }
 
@@ -102,6 +117,8 @@ impl Social {
             kinds::FOLLOW => {
                 follows::forget(transaction, &tables, id, member, &mut counters).await?;
             }
+            kinds::BLOCK => blocks::forget(transaction, &tables, id, member).await?,
+            kinds::MUTE => mutes::forget(transaction, &tables, id, member).await?,
             _ => {}
         }
         accounts::count(transaction, &tables, &counters.accounts).await?;

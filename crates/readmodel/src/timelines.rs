@@ -1,7 +1,9 @@
 //! Timelines: home, local, and an account's own. Home is: what is visible of
-//! oneself and of those that one follows now, newest id first. `home_ids` says
-//! so in one query; the lists in Redis only make it quicker, and a read gives
-//! exactly that, whichever path filled it.
+//! oneself and of those that one follows now and does not mute, newest id first.
+//! `home_ids` says so in one query; the lists in Redis only make it quicker, and
+//! a read gives exactly that, whichever path filled it. Lists hold what is muted,
+//! blocked or deactivated too: who is hidden changes more often than who is
+//! followed, and counts at once.
 
 mod fan_out;
 mod lists;
@@ -21,6 +23,7 @@ pub use lists::{
 use crate::{
     ReadError,
     hot::{Hot, Seen, Shown},
+    mutes::unmuted,
     posts::{PostRow, read_all, select, viewer_id},
 };
 use lists::Slice;
@@ -30,7 +33,8 @@ const SPARE_ROWS: u32 = 4;
 /// Ids looked at in one round while a page is refilled, at most.
 const ROUND_IDS_MAX: u32 = 800;
 
-/// Posts that everybody may see, newest id first, before the id last seen.
+/// Posts that everybody may see, newest id first, before the id last seen, without
+/// those of whom the viewer mutes.
 pub async fn local(
     pool: &PgPool,
     viewer: Option<AccountId>,
@@ -39,7 +43,10 @@ pub async fn local(
 ) -> Result<Vec<PostRow>, ReadError> {
     let rows = sqlx::query(select!(
         "FROM posts AS p",
-        "AND NOT p.followers_only AND p.id < $2 ",
+        concat!(
+            unmuted!(),
+            "AND NOT p.followers_only AND NOT a.private AND p.id < $2 "
+        ),
         "ORDER BY p.id DESC LIMIT $3"
     ))
     .bind(viewer_id(viewer))
@@ -72,6 +79,25 @@ pub async fn of_account(
     read_all(&rows)
 }
 
+/// `SELECT` of the newest ids below `$2` of whom `$1` follows and of oneself, as
+/// far as the condition on each author says.
+macro_rules! newest {
+    ($of_authors:literal, $of_oneself:literal) => {
+        concat!(
+            "SELECT p.id FROM (
+                SELECT s.followed_id AS author_id FROM follows AS s ",
+            $of_authors,
+            " UNION ALL SELECT a.id FROM accounts AS a WHERE a.id = $1 ",
+            $of_oneself,
+            ") AS s CROSS JOIN LATERAL (
+                SELECT q.id FROM posts AS q
+                WHERE q.author_id = s.author_id AND q.id < $2 AND q.deleted_at IS NULL
+                ORDER BY q.id DESC LIMIT $3
+             ) AS p ORDER BY p.id DESC LIMIT $3"
+        )
+    };
+}
+
 /// The oracle: the ids of home, newest first, before the id last seen.
 pub async fn home_ids(
     pool: &PgPool,
@@ -79,21 +105,44 @@ pub async fn home_ids(
     before: Option<PostId>,
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
-    let rows = sqlx::query(
-        "SELECT p.id FROM (
-            SELECT followed_id AS author_id FROM follows WHERE follower_id = $1
-            UNION ALL SELECT $1
-         ) AS s CROSS JOIN LATERAL (
-            SELECT q.id FROM posts AS q
-            WHERE q.author_id = s.author_id AND q.id < $2 AND q.deleted_at IS NULL
-            ORDER BY q.id DESC LIMIT $3
-         ) AS p ORDER BY p.id DESC LIMIT $3",
-    )
-    .bind(reader.0)
-    .bind(before.map_or(Uuid::max(), |id| id.0))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
+    let sql = newest!(
+        "JOIN accounts AS a ON a.id = s.followed_id
+         WHERE s.follower_id = $1 AND NOT a.deactivated
+           AND NOT EXISTS (SELECT 1 FROM mutes AS m
+                WHERE m.muter_id = $1 AND m.muted_id = s.followed_id)
+           AND NOT EXISTS (SELECT 1 FROM blocks AS b
+                WHERE b.blocker_id = $1 AND b.blocked_id = s.followed_id)
+           AND NOT EXISTS (SELECT 1 FROM blocks AS b
+                WHERE b.blocker_id = s.followed_id AND b.blocked_id = $1)",
+        "AND NOT a.deactivated"
+    );
+    ids(pool, sql, reader, before, limit).await
+}
+
+/// Home, and what is hidden of those that one follows.
+async fn followed_ids(
+    pool: &PgPool,
+    reader: AccountId,
+    before: Option<PostId>,
+    limit: u32,
+) -> Result<Vec<PostId>, ReadError> {
+    let sql = newest!("WHERE s.follower_id = $1", "");
+    ids(pool, sql, reader, before, limit).await
+}
+
+async fn ids(
+    pool: &PgPool,
+    sql: &'static str,
+    reader: AccountId,
+    before: Option<PostId>,
+    limit: u32,
+) -> Result<Vec<PostId>, ReadError> {
+    let rows = sqlx::query(sql)
+        .bind(reader.0)
+        .bind(before.map_or(Uuid::max(), |id| id.0))
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?;
     rows.iter()
         .map(|row| Ok(PostId(row.try_get("id")?)))
         .collect()
@@ -236,16 +285,16 @@ pub async fn fill(pool: &PgPool, lists: &Lists, reader: AccountId) -> Result<boo
     let Some(mark) = lists.begin(reader).await? else {
         return Ok(false);
     };
-    let ids = home_ids(pool, reader, None, TIMELINE_ENTRIES_MAX + 1).await?;
+    let ids = followed_ids(pool, reader, None, TIMELINE_ENTRIES_MAX + 1).await?;
     crash::point("timeline.fill");
     lists.finish(reader, &mark, &ids).await
 }
 
-/// Posts of home that should be in the reader's list: not of authors that are
-/// pulled. Some may be on their way, or below what the list keeps: see
+/// Posts of whom one follows that should be in the reader's list: not of authors
+/// that are pulled. Some may be on their way, or below what the list keeps: see
 /// `missing`.
 pub async fn listed_ids(pool: &PgPool, reader: AccountId) -> Result<Vec<PostId>, ReadError> {
-    let home = home_ids(pool, reader, None, TIMELINE_ENTRIES_MAX).await?;
+    let home = followed_ids(pool, reader, None, TIMELINE_ENTRIES_MAX).await?;
     let home: Vec<Uuid> = home.into_iter().map(|id| id.0).collect();
     let rows = sqlx::query(
         "SELECT id FROM posts WHERE id = ANY($1) AND (author_id = $2

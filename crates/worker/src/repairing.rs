@@ -7,7 +7,7 @@ use kernel::{AccountId, AggregateId, Partition, Position, Recorded, Timestamp};
 use readmodel::{
     Generation, Projection, ReadError, Social, checkpoints,
     dead_letters::{self, DeadLetter, Skip},
-    generations,
+    generations, social,
     timelines::FanOut,
 };
 use sea_orm::sqlx::PgTransaction;
@@ -198,7 +198,8 @@ impl Activity {
         let mut last = self.last;
         scan(parts, self.at, until, |recorded| {
             let envelope = &recorded.envelope;
-            if envelope.actor.0 == account.id && envelope.aggregate.kind != kinds::HANDLE {
+            let own = envelope.actor.0 == account.id;
+            if own && social::is_activity(envelope.aggregate, envelope.actor) {
                 last = last.max(Some(envelope.recorded_at));
             }
         })

@@ -18,13 +18,19 @@ enum Step {
     Update(UpdateProfile, Option<bool>),
     Pin(PinPost),
     Unpin(UnpinPost),
+    Deactivate(DeactivateAccount),
+    Reactivate(ReactivateAccount),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let post = (any::post(), any::post_state());
     let register = (any::account(), any::handle(), option::of(display_name()));
-    let texts = (option::of(display_name()), option::of(bio()));
-    let update = (any::account(), texts, option::of(any::<bool>()));
+    let fields = (
+        option::of(display_name()),
+        option::of(bio()),
+        option::of(any::<bool>()),
+    );
+    let update = (any::account(), fields, option::of(any::<bool>()));
     prop_oneof![
         post.prop_map(|(post, state)| Step::PostBecomes(post, state)),
         any::post().prop_map(Step::PostIsDamaged),
@@ -36,11 +42,12 @@ fn step() -> impl Strategy<Value = Step> {
             })
         }),
         any::account().prop_map(|account| Step::Abandon(AbandonRegistration { account })),
-        update.prop_map(|(account, (display_name, bio), expected)| {
+        update.prop_map(|(account, (display_name, bio, private), expected)| {
             let update = UpdateProfile {
                 account,
                 display_name,
                 bio,
+                private,
                 expected_version: None,
             };
             Step::Update(update, expected)
@@ -48,6 +55,8 @@ fn step() -> impl Strategy<Value = Step> {
         (any::account(), any::post())
             .prop_map(|(account, post)| Step::Pin(PinPost { account, post })),
         any::account().prop_map(|account| Step::Unpin(UnpinPost { account })),
+        any::account().prop_map(|account| Step::Deactivate(DeactivateAccount { account })),
+        any::account().prop_map(|account| Step::Reactivate(ReactivateAccount { account })),
     ]
 }
 
@@ -70,7 +79,9 @@ impl Known {
     fn registered(&self) -> Result<(), AccountError> {
         match self.state.standing {
             Standing::Registered => Ok(()),
-            Standing::Unknown | Standing::Abandoned => Err(AccountError::AccountNotFound),
+            Standing::Unknown | Standing::Abandoned | Standing::Deactivated => {
+                Err(AccountError::AccountNotFound)
+            }
         }
     }
 }
@@ -80,10 +91,13 @@ type Decided = Result<Vec<AccountEvent>, AccountError>;
 fn register(known: &mut Known, command: &RegisterAccount) -> Decided {
     match known.state.standing {
         Standing::Abandoned => return Err(AccountError::RegistrationAbandoned),
-        Standing::Registered if known.state.handle.as_ref() == Some(&command.handle) => {
-            return Ok(vec![]);
+        Standing::Registered | Standing::Deactivated => {
+            let same = known.state.handle.as_ref() == Some(&command.handle);
+            return match same {
+                true => Ok(vec![]),
+                false => Err(AccountError::AccountExists),
+            };
         }
-        Standing::Registered => return Err(AccountError::AccountExists),
         Standing::Unknown => {}
     }
     known.state.standing = Standing::Registered;
@@ -101,7 +115,7 @@ fn register(known: &mut Known, command: &RegisterAccount) -> Decided {
 
 fn abandon(known: &mut Known) -> Decided {
     match known.state.standing {
-        Standing::Registered => Err(AccountError::AccountExists),
+        Standing::Registered | Standing::Deactivated => Err(AccountError::AccountExists),
         Standing::Abandoned => Ok(vec![]),
         Standing::Unknown => {
             known.state.standing = Standing::Abandoned;
@@ -110,7 +124,7 @@ fn abandon(known: &mut Known) -> Decided {
     }
 }
 
-fn update(known: &Known, command: &UpdateProfile) -> Decided {
+fn update(known: &mut Known, command: &UpdateProfile) -> Decided {
     known.registered()?;
     match command.expected_version {
         Some(version) if version != known.version => {
@@ -123,10 +137,35 @@ fn update(known: &Known, command: &UpdateProfile) -> Decided {
         display_name: command.display_name.as_ref().map(|t| text(t.as_str())),
         bio: command.bio.as_ref().map(|t| text(t.as_str())),
     };
-    match (&updated.display_name, &updated.bio) {
-        (None, None) => Ok(vec![]),
-        _ => Ok(vec![updated.into()]),
+    let mut events: Vec<AccountEvent> = match (&updated.display_name, &updated.bio) {
+        (None, None) => vec![],
+        _ => vec![updated.into()],
+    };
+    let before = known.state.private;
+    known.state.private = command.private.unwrap_or(before);
+    match (before, known.state.private) {
+        (false, true) => events.push(AccountMadePrivate {}.into()),
+        (true, false) => events.push(AccountMadePublic {}.into()),
+        (false, false) | (true, true) => {}
     }
+    Ok(events)
+}
+
+fn deactivate(known: &mut Known) -> Decided {
+    if known.state.standing == Standing::Deactivated {
+        return Ok(vec![]);
+    }
+    known.registered()?;
+    known.state.standing = Standing::Deactivated;
+    Ok(vec![AccountDeactivated {}.into()])
+}
+
+fn reactivate(known: &mut Known) -> Decided {
+    if known.state.standing != Standing::Deactivated {
+        return known.registered().map(|()| vec![]);
+    }
+    known.state.standing = Standing::Registered;
+    Ok(vec![AccountReactivated {}.into()])
 }
 
 fn pin(known: &mut Known, command: &PinPost, post: &PostState) -> Decided {
@@ -196,6 +235,14 @@ proptest! {
                     let known = accounts.entry(command.account).or_default();
                     (command.account, memory.execute(&command)?, unpin(known))
                 }
+                Step::Deactivate(command) => {
+                    let known = accounts.entry(command.account).or_default();
+                    (command.account, memory.execute(&command)?, deactivate(known))
+                }
+                Step::Reactivate(command) => {
+                    let known = accounts.entry(command.account).or_default();
+                    (command.account, memory.execute(&command)?, reactivate(known))
+                }
             };
             prop_assert_eq!(&decided, &expected);
             let known = accounts.entry(account).or_default();
@@ -204,7 +251,7 @@ proptest! {
                 let found = memory.current::<Accounts>(Accounts::id(*account))?;
                 prop_assert_eq!((found.version, &found.state), (known.version, &known.state));
                 let state = &found.state;
-                let named = state.standing == Standing::Registered;
+                let named = matches!(state.standing, Standing::Registered | Standing::Deactivated);
                 prop_assert_eq!(state.handle.is_some(), named);
                 prop_assert!(named || state.pinned.is_none());
             }

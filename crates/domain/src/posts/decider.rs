@@ -9,7 +9,8 @@ use super::{
     Visibility,
 };
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, Standing},
+    blocks::Blocks,
     follows::Follows,
     handles::{Handle, Handles},
     kinds, text,
@@ -39,9 +40,8 @@ impl Posts {
     pub fn reads_to_see(found: &Facts, post: PostId, viewer: AccountId) -> Vec<Read> {
         let mut reads = vec![Self::read(post)];
         let state = found.of::<Self>(Self::id(post)).state;
-        if let (Some(author), Visibility::Followers) = (state.author, state.visibility)
-            && author != viewer
-        {
+        if let Some(author) = state.author.filter(|author| *author != viewer) {
+            reads.extend(Accounts::reads_to_find(author, viewer));
             reads.push(Follows::read(viewer, author));
         }
         reads
@@ -51,9 +51,12 @@ impl Posts {
     pub fn author_if_seen(facts: &Facts, post: PostId, viewer: AccountId) -> Option<AccountId> {
         let state = facts.of::<Self>(Self::id(post)).state;
         let author = state.author?;
-        let seen = match state.visibility {
-            Visibility::Public => true,
-            Visibility::Followers => author == viewer || Follows::holds(facts, viewer, author),
+        let seen = author == viewer || {
+            let by = facts.of::<Accounts>(Accounts::id(author)).state;
+            let for_all = state.visibility == Visibility::Public && !by.private;
+            by.standing == Standing::Registered
+                && Blocks::none_between(facts, author, viewer)
+                && (for_all || Follows::holds(facts, viewer, author))
         };
         (seen && !state.deleted).then_some(author)
     }
@@ -119,7 +122,7 @@ impl Command for PublishPost {
     }
 
     fn reads(&self, found: &Facts) -> Vec<Read> {
-        let mut reads = mention_reads(&self.text, found);
+        let mut reads = mention_reads(&self.text, self.author, found);
         reads.push(Accounts::read(self.author));
         if let Some(parent) = self.reply_to {
             reads.extend(Posts::reads_to_see(found, parent, self.author));
@@ -160,7 +163,7 @@ impl Command for PublishPost {
             metadata: self.metadata.as_ref().map(|m| Personal::plain(m.to_json())),
             language: self.language.clone(),
             visibility: self.visibility,
-            mentions: mentioned(&self.text, facts),
+            mentions: mentioned(&self.text, self.author, facts),
             reply,
         };
         Ok(vec![created.into()])
@@ -187,7 +190,7 @@ impl Command for EditPost {
     }
 
     fn reads(&self, found: &Facts) -> Vec<Read> {
-        let mut reads = mention_reads(&self.text, found);
+        let mut reads = mention_reads(&self.text, self.actor, found);
         reads.extend(Posts::reads_to_see(found, self.post, self.actor));
         reads
     }
@@ -206,7 +209,7 @@ impl Command for EditPost {
             hashtags: hashtags(&self.text),
             metadata: self.metadata.as_ref().map(|m| Personal::plain(m.to_json())),
             language: self.language.clone(),
-            mentions: mentioned(&self.text, facts),
+            mentions: mentioned(&self.text, self.actor, facts),
         };
         Ok(vec![edited.into()])
     }
@@ -270,23 +273,27 @@ fn hashtags(text: &Text) -> Option<Personal> {
     (!tags.is_empty()).then(|| Personal::plain(tags.join(" ")))
 }
 
-/// First who holds each handle, then whether that account is registered.
-fn mention_reads(text: &Text, found: &Facts) -> Vec<Read> {
+/// First who holds each handle, then whether that account is there, and neither
+/// blocks the other.
+fn mention_reads(text: &Text, author: AccountId, found: &Facts) -> Vec<Read> {
     let mut reads = Vec::new();
     for handle in text::mentions(text.as_str()) {
         reads.push(Read::of::<Handles>(handle.aggregate()));
         if let Some(account) = holder(&handle, found) {
-            reads.push(Accounts::read(account));
+            reads.extend(Accounts::reads_to_find(account, author));
         }
     }
     reads
 }
 
-fn mentioned(text: &Text, facts: &Facts) -> Vec<AccountId> {
+fn mentioned(text: &Text, author: AccountId, facts: &Facts) -> Vec<AccountId> {
+    let may_be_mentioned = |account: &AccountId| {
+        Accounts::exists(facts, *account) && Blocks::none_between(facts, author, *account)
+    };
     text::mentions(text.as_str())
         .iter()
         .filter_map(|handle| holder(handle, facts))
-        .filter(|account| Accounts::exists(facts, *account))
+        .filter(may_be_mentioned)
         .collect()
 }
 
@@ -299,7 +306,8 @@ fn holder(handle: &Handle, facts: &Facts) -> Option<AccountId> {
 mod tests {
     use super::*;
     use crate::{
-        accounts::{AccountState, Standing},
+        accounts::AccountState,
+        blocks::BlockState,
         follows::FollowState,
         handles::{HandleState, Holder},
     };
@@ -319,7 +327,9 @@ mod tests {
         };
         Facts::default()
             .with::<Accounts>(Accounts::id(ADA), 1, &state)?
-            .with::<Accounts>(Accounts::id(BOB), 1, &state)
+            .with::<Accounts>(Accounts::id(BOB), 1, &state)?
+            .with::<Blocks>(Blocks::id(ADA, BOB), 0, &BlockState(false))?
+            .with::<Blocks>(Blocks::id(BOB, ADA), 0, &BlockState(false))
     }
 
     fn publish(text: &str, reply_to: Option<PostId>) -> PublishPost {
@@ -370,7 +380,7 @@ mod tests {
             command.decide(&Versioned::default(), &facts),
             Err(PostError::ParentNotFound)
         );
-        let facts = facts.with::<Follows>(Follows::id(ADA, BOB), 1, &FollowState(true))?;
+        let facts = facts.with::<Follows>(Follows::id(ADA, BOB), 1, &FollowState::Following)?;
         assert!(command.decide(&Versioned::default(), &facts).is_ok());
         Ok(())
     }
@@ -472,6 +482,56 @@ mod tests {
             expected_version: None,
         };
         assert_eq!(edit.decide(&current, &facts), Err(PostError::PostNotFound));
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_private_account_publishes_is_for_followers() -> Result<(), CodecError> {
+        let private = AccountState {
+            standing: Standing::Registered,
+            private: true,
+            ..AccountState::default()
+        };
+        let facts = registered()?
+            .with::<Accounts>(Accounts::id(BOB), 2, &private)?
+            .with::<Posts>(Posts::id(PARENT), 1, &bobs(Visibility::Public, false))?;
+        assert_eq!(Posts::author_if_seen(&facts, PARENT, ADA), None);
+        assert_eq!(Posts::author_if_seen(&facts, PARENT, BOB), Some(BOB));
+        let following = FollowState::Following;
+        let facts = facts.with::<Follows>(Follows::id(ADA, BOB), 1, &following)?;
+        assert_eq!(Posts::author_if_seen(&facts, PARENT, ADA), Some(BOB));
+        Ok(())
+    }
+
+    #[test]
+    fn a_block_either_way_hides_posts_and_makes_no_mention() -> Result<(), CodecError> {
+        let held = HandleState {
+            holder: Some(Holder {
+                account: BOB,
+                attempt: Uuid::nil(),
+                reserved_at: Timestamp(0),
+            }),
+        };
+        let bob: Handle = "bob".parse().unwrap_or_else(|_| unreachable!());
+        let parent = bobs(Visibility::Public, false);
+        let facts = registered()?
+            .with::<Handles>(bob.aggregate(), 1, &held)?
+            .with::<Posts>(Posts::id(PARENT), 1, &parent)?;
+        let reply = publish("hi @bob", Some(PARENT));
+        assert!(reply.decide(&Versioned::default(), &facts).is_ok());
+        for (from, to) in [(ADA, BOB), (BOB, ADA)] {
+            let facts =
+                (facts.clone()).with::<Blocks>(Blocks::id(from, to), 1, &BlockState(true))?;
+            assert_eq!(
+                reply.decide(&Versioned::default(), &facts),
+                Err(PostError::ParentNotFound)
+            );
+            let events = publish("hi @bob", None).decide(&Versioned::default(), &facts);
+            let Ok([PostEvent::PostCreated(created)]) = events.as_deref() else {
+                unreachable!("{events:?}")
+            };
+            assert_eq!(created.mentions, []);
+        }
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use super::*;
 use crate::{
     accounts::{AccountState, Accounts, Standing},
     any,
+    blocks::{BlockState, Blocks},
     follows::{FollowState, Follows},
     handles::{Handle, HandleState, Handles, Holder},
     memory::Memory,
@@ -20,7 +21,8 @@ use crate::{
 
 #[derive(Clone, Debug)]
 enum Step {
-    AccountBecomes(AccountId, Standing),
+    AccountBecomes(AccountId, Standing, bool),
+    BlockBecomes(AccountId, AccountId, bool),
     HandleBecomes(Handle, Option<AccountId>),
     FollowBecomes(AccountId, AccountId, bool),
     Publish(PublishPost),
@@ -32,12 +34,14 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let standing = prop_oneof![4 => Just(Standing::Registered), 1 => any::standing()];
     let handle = (any::handle(), option::of(any::account()));
-    let follow = (any::account(), any::account(), any::<bool>());
+    let edge = || (any::account(), any::account(), any::<bool>());
+    let account = (any::account(), standing, prop::bool::weighted(0.2));
     let expected = || option::weighted(0.3, any::<bool>());
     prop_oneof![
-        2 => (any::account(), standing).prop_map(|(a, s)| Step::AccountBecomes(a, s)),
+        2 => account.prop_map(|(a, s, private)| Step::AccountBecomes(a, s, private)),
+        1 => edge().prop_map(|(a, b, held)| Step::BlockBecomes(a, b, held)),
         1 => handle.prop_map(|(handle, account)| Step::HandleBecomes(handle, account)),
-        2 => follow.prop_map(|(a, b, held)| Step::FollowBecomes(a, b, held)),
+        2 => edge().prop_map(|(a, b, held)| Step::FollowBecomes(a, b, held)),
         3 => publish().prop_map(Step::Publish),
         3 => (edit(), expected()).prop_map(|(edit, expected)| Step::Edit(edit, expected)),
         1 => (any::post(), any::account(), expected()).prop_map(|(post, actor, expected)| {
@@ -89,7 +93,9 @@ fn metadata() -> impl Strategy<Value = Metadata> {
 /// What the model knows.
 #[derive(Debug, Default)]
 struct Known {
-    registered: BTreeSet<AccountId>,
+    /// Whether each is private.
+    registered: BTreeMap<AccountId, bool>,
+    blocks: BTreeSet<(AccountId, AccountId)>,
     holders: BTreeMap<Handle, AccountId>,
     follows: BTreeSet<(AccountId, AccountId)>,
     posts: BTreeMap<PostId, (u64, PostState)>,
@@ -99,14 +105,25 @@ impl Known {
     fn seen(&self, post: PostId, viewer: AccountId) -> Option<&PostState> {
         let (_, state) = self.posts.get(&post)?;
         let author = state.author?;
-        let close = author == viewer || self.follows.contains(&(viewer, author));
-        (!state.deleted && (close || state.visibility == Visibility::Public)).then_some(state)
+        let for_all =
+            state.visibility == Visibility::Public && self.registered.get(&author) == Some(&false);
+        let by_another = self.registered.contains_key(&author)
+            && !self.blocked(author, viewer)
+            && (for_all || self.follows.contains(&(viewer, author)));
+        (!state.deleted && (author == viewer || by_another)).then_some(state)
     }
 
-    fn mentioned(&self, text: &Text) -> Vec<AccountId> {
+    /// Whether one of two others blocks the other.
+    fn blocked(&self, one: AccountId, other: AccountId) -> bool {
+        let blocks = |from, to| from != to && self.blocks.contains(&(from, to));
+        blocks(one, other) || blocks(other, one)
+    }
+
+    fn mentioned(&self, text: &Text, by: AccountId) -> Vec<AccountId> {
         let handles = text::mentions(text.as_str());
         let held = handles.iter().filter_map(|handle| self.holders.get(handle));
-        held.filter(|account| self.registered.contains(account))
+        held.filter(|account| self.registered.contains_key(account))
+            .filter(|account| !self.blocked(by, **account))
             .copied()
             .collect()
     }
@@ -117,7 +134,7 @@ impl Known {
             Some(_) => return Err(PostError::PostExists),
             None => {}
         }
-        if !self.registered.contains(&command.author) {
+        if !self.registered.contains_key(&command.author) {
             return Err(PostError::AccountNotFound);
         }
         let reply = match command.reply_to {
@@ -147,7 +164,7 @@ impl Known {
             metadata: command.metadata.as_ref().map(json),
             language: command.language.clone(),
             visibility: command.visibility,
-            mentions: self.mentioned(&command.text),
+            mentions: self.mentioned(&command.text, command.author),
             reply,
         };
         Ok(vec![created.into()])
@@ -160,7 +177,7 @@ impl Known {
             hashtags: tags(&command.text),
             metadata: command.metadata.as_ref().map(json),
             language: command.language.clone(),
-            mentions: self.mentioned(&command.text),
+            mentions: self.mentioned(&command.text, command.actor),
         };
         Ok(vec![edited.into()])
     }
@@ -220,12 +237,19 @@ proptest! {
         let mut known = Known::default();
         for step in steps {
             match step {
-                Step::AccountBecomes(account, standing) => {
-                    let state = AccountState { standing, ..AccountState::default() };
+                Step::AccountBecomes(account, standing, private) => {
+                    let state = AccountState { standing, private, ..AccountState::default() };
                     memory.set::<Accounts>(Accounts::id(account), &state)?;
-                    match standing {
-                        Standing::Registered => known.registered.insert(account),
-                        Standing::Unknown | Standing::Abandoned => known.registered.remove(&account),
+                    match standing == Standing::Registered {
+                        true => known.registered.insert(account, private),
+                        false => known.registered.remove(&account),
+                    };
+                }
+                Step::BlockBecomes(a, b, held) => {
+                    memory.set::<Blocks>(Blocks::id(a, b), &BlockState(held))?;
+                    match held {
+                        true => known.blocks.insert((a, b)),
+                        false => known.blocks.remove(&(a, b)),
                     };
                 }
                 Step::HandleBecomes(handle, account) => {
@@ -241,7 +265,8 @@ proptest! {
                     };
                 }
                 Step::FollowBecomes(a, b, held) => {
-                    memory.set::<Follows>(Follows::id(a, b), &FollowState(held))?;
+                    let state = if held { FollowState::Following } else { FollowState::None };
+                    memory.set::<Follows>(Follows::id(a, b), &state)?;
                     match held {
                         true => known.follows.insert((a, b)),
                         false => known.follows.remove(&(a, b)),

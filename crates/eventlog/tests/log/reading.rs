@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use eventlog::{EPOCH_STARTED, Gap, Intent, Log, LogError, check_contiguous};
-use kernel::{AccountId, Position, Recorded, Timestamp};
+use kernel::{AccountId, Position, Positions, Recorded, Timestamp};
 
 use super::{
     counter::{Increment, NoSealer, Reach, by, counter, events},
@@ -240,4 +240,39 @@ async fn a_log_of_another_number_of_partitions_is_refused() {
     let nobody = AccountId(super::counter::id(0));
     assert_eq!(log.last_position(nobody).await.unwrap(), None);
     Log::connect(&settings).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_changes_in_other_partitions_is_among_ones_last_positions() {
+    // Given an account in partition 1, and counters of others.
+    let log = log().await;
+    let (account, own) = counter(1);
+    let counters = [2, 3, 2].map(|route| counter(route).1);
+
+    // When
+    let first = log.execute(&Increment(own), &by(account), &NoSealer).await;
+    let mut wanted = Positions::from_iter(first.unwrap().position);
+    for counter in counters {
+        let done = log
+            .execute(&Increment(counter), &by(account), &NoSealer)
+            .await;
+        wanted.advance(done.unwrap().position.unwrap());
+        assert_eq!(log.last_positions(account).await.unwrap(), wanted);
+    }
+
+    // Then they stay when it goes on at home, and an earlier one changes nothing.
+    let next = log.execute(&Increment(own), &by(account), &NoSealer).await;
+    let next = next.unwrap().position.unwrap();
+    wanted.advance(next);
+    assert_eq!(log.last_positions(account).await.unwrap(), wanted);
+    assert_eq!(log.last_position(account).await.unwrap(), Some(next));
+    assert_eq!(wanted.iter().count(), 3);
+
+    // Somebody who only ever acts elsewhere has no position at home.
+    let (guest, _) = counter(0);
+    let elsewhere = Increment(counters[0]);
+    let done = log.execute(&elsewhere, &by(guest), &NoSealer).await;
+    let there = Positions::from_iter(done.unwrap().position);
+    assert_eq!(log.last_positions(guest).await.unwrap(), there);
+    assert_eq!(log.last_position(guest).await.unwrap(), None);
 }

@@ -35,7 +35,10 @@ struct Way {
 impl FanOut {
     /// Whether events of this name are of interest: others need not be decoded.
     pub fn wants(event_type: &str) -> bool {
-        matches!(event_type, "PostCreated" | "Followed")
+        matches!(
+            event_type,
+            "PostCreated" | "Followed" | "FollowRequestAccepted"
+        )
     }
 
     pub fn take(&mut self, aggregate: AggregateId, event: &Event) {
@@ -45,14 +48,23 @@ impl FanOut {
             }
             // Following merges the followed's posts into home: it is filled
             // anew. What is no longer followed, or deleted, reads leave out.
-            Event::Follow(FollowEvent::Followed(_)) => {
+            Event::Follow(FollowEvent::Followed(_) | FollowEvent::FollowRequestAccepted(_)) => {
                 self.refilled.insert(AccountId(aggregate.id));
             }
-            Event::Follow(FollowEvent::Unfollowed(_))
+            Event::Follow(
+                FollowEvent::Unfollowed(_)
+                | FollowEvent::FollowRequested(_)
+                | FollowEvent::FollowRequestWithdrawn(_)
+                | FollowEvent::FollowRequestRejected(_)
+                | FollowEvent::FollowerRemoved(_)
+                | FollowEvent::FollowSevered(_),
+            )
             | Event::Post(PostEvent::PostEdited(_) | PostEvent::PostDeleted(_))
             | Event::Account(_)
             | Event::Handle(_)
             | Event::Operation(_)
+            | Event::Block(_)
+            | Event::Mute(_)
             | Event::Like(_) => {}
         }
     }

@@ -4,7 +4,7 @@ use domain::posts::Visibility;
 use readmodel::Happened;
 
 use super::{
-    setting::{Setting, try_fold},
+    setting::{Setting, TABLES, try_fold},
     world::{PARTITIONS, Random, World, by_partition, cut, interleave},
 };
 
@@ -31,6 +31,7 @@ fn assert_same(seed: u64, way: &str, left: &[String], right: &[String]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_are_the_same_however_the_log_is_cut_and_its_partitions_interleave() {
     let setting = Setting::new().await;
+    let mut empty = TABLES.to_vec();
     for seed in SEEDS {
         let history = World::history(seed, STEPS);
         let mut random = Random(seed);
@@ -68,10 +69,15 @@ async fn rows_are_the_same_however_the_log_is_cut_and_its_partitions_interleave(
             }
         }
         let rows = first.unwrap();
-        for table in super::setting::TABLES {
-            assert!(rows.iter().any(|row| row.starts_with(table)), "no {table}");
-        }
+        let has_rows = |table: &&str| rows.iter().any(|row| row.starts_with(*table));
+        empty.retain(|table| !has_rows(table));
+        // Few block and mute at the end of every history.
+        assert!(
+            TABLES[..7].iter().all(has_rows),
+            "seed {seed} tells too little"
+        );
     }
+    assert!(empty.is_empty(), "no row of {empty:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

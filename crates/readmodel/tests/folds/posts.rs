@@ -248,6 +248,6 @@ async fn what_nobody_can_read_any_more_is_folded_as_nothing() {
         (row.text, row.metadata, row.hashtags.len()),
         (None, None, 0)
     );
-    let account = accounts::by_id(pool, author).await.unwrap().unwrap();
+    let account = accounts::by_id(pool, None, author).await.unwrap().unwrap();
     assert_eq!((account.display_name, account.bio), (None, None));
 }

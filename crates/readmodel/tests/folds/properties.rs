@@ -151,13 +151,13 @@ fn rows_are_the_same_for_any_commands_cuts_interleavings_and_redeliveries() {
 #[test]
 fn the_steps_make_every_event_that_is_folded() {
     let mut runner = TestRunner::deterministic();
-    let strategy = vec(vec(step(), STEPS_MAX), 40);
+    let strategy = vec(vec(step(), STEPS_MAX), 200);
     let logs = strategy.new_tree(&mut runner).unwrap().current();
     let events = logs.iter().flat_map(|steps| history(steps));
     let mut names: Vec<_> = events.map(|happened| name(&happened.event)).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 14, "{names:?}");
+    assert_eq!(names.len(), 28, "{names:?}");
 }
 
 fn name(event: &Event) -> &'static str {
@@ -168,5 +168,7 @@ fn name(event: &Event) -> &'static str {
         Event::Like(event) => event.event_type().0,
         Event::Follow(event) => event.event_type().0,
         Event::Operation(event) => event.event_type().0,
+        Event::Block(event) => event.event_type().0,
+        Event::Mute(event) => event.event_type().0,
     }
 }

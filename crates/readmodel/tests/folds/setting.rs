@@ -7,7 +7,7 @@ use readmodel::{
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use testkit::Servers;
 
-pub const TABLES: [&str; 7] = [
+pub const TABLES: [&str; 10] = [
     "accounts",
     "account_counters",
     "posts",
@@ -15,6 +15,9 @@ pub const TABLES: [&str; 7] = [
     "post_counters",
     "likes",
     "follows",
+    "follow_requests",
+    "blocks",
+    "mutes",
 ];
 
 pub struct Setting {

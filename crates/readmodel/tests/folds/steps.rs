@@ -4,12 +4,14 @@
 use domain::{
     Event,
     accounts::{
-        AbandonRegistration, Accounts, Bio, DisplayName, PinPost, RegisterAccount, Standing,
-        UnpinPost, UpdateProfile,
+        AbandonRegistration, Accounts, Bio, DeactivateAccount, DisplayName, PinPost,
+        ReactivateAccount, RegisterAccount, Standing, UnpinPost, UpdateProfile,
     },
-    follows::{FollowAccount, UnfollowAccount},
+    blocks::{BlockAccount, UnblockAccount},
+    follows::{AcceptFollower, FollowAccount, RemoveFollower, SeverFollow, UnfollowAccount},
     handles::{Handle, ReleaseHandle, ReserveHandle},
     likes::{LikePost, UnlikePost},
+    mutes::{MuteAccount, UnmuteAccount},
     posts::{DeletePost, EditPost, Language, Metadata, PostId, PublishPost, Text, Visibility},
 };
 use kernel::{AccountId, Route, Timestamp, compose_id};
@@ -37,7 +39,9 @@ enum Wish {
     Register(Option<DisplayName>),
     Release,
     Abandon,
-    Update(Option<DisplayName>, Option<Bio>),
+    Update(Option<DisplayName>, Option<Bio>, Option<bool>),
+    Deactivate,
+    Reactivate,
     Pin,
     Unpin,
     Publish(Words, Visibility, Option<u64>),
@@ -47,6 +51,12 @@ enum Wish {
     Unlike,
     Follow(u16),
     Unfollow(u16),
+    Accept(u16),
+    Remove(u16),
+    Block(u16),
+    Unblock(u16),
+    Mute(u16),
+    Unmute(u16),
 }
 
 #[derive(Clone, Debug)]
@@ -121,29 +131,41 @@ fn wish() -> impl Strategy<Value = Wish> {
         Visibility::Public,
         Visibility::Followers,
     ]);
-    let profile = (option::of(short()), option::of(short()));
+    let private = option::weighted(0.6, prop::bool::weighted(0.7));
+    let profile = (option::of(short()), option::of(short()), private);
+    // Mostly those who are there from the beginning, so that they meet.
+    let somebody = || prop_oneof![3 => 0..ACCOUNTS / 2, 1 => 0..ACCOUNTS];
     let publish = (words(), visibility, option::of(0..POSTS));
     prop_oneof![
         4 => option::of(short()).prop_map(Wish::Register),
         3 => Just(Wish::Release),
         3 => Just(Wish::Abandon),
-        3 => profile.prop_map(|(name, bio)| Wish::Update(name, bio)),
+        6 => profile.prop_map(|(name, bio, private)| Wish::Update(name, bio, private)),
+        1 => Just(Wish::Deactivate),
+        5 => Just(Wish::Reactivate),
         3 => Just(Wish::Pin),
-        2 => Just(Wish::Unpin),
+        5 => Just(Wish::Unpin),
         8 => publish.prop_map(|(words, seen, parent)| Wish::Publish(words, seen, parent)),
         6 => words().prop_map(Wish::Edit),
         2 => Just(Wish::Delete),
         8 => Just(Wish::Like),
         5 => Just(Wish::Unlike),
-        8 => (0..ACCOUNTS).prop_map(Wish::Follow),
-        4 => (0..ACCOUNTS).prop_map(Wish::Unfollow),
+        10 => somebody().prop_map(Wish::Follow),
+        6 => somebody().prop_map(Wish::Unfollow),
+        4 => somebody().prop_map(Wish::Accept),
+        5 => somebody().prop_map(Wish::Remove),
+        2 => somebody().prop_map(Wish::Block),
+        6 => somebody().prop_map(Wish::Unblock),
+        4 => somebody().prop_map(Wish::Mute),
+        4 => somebody().prop_map(Wish::Unmute),
     ]
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
     let seconds = prop_oneof![3 => 0..60_i64, 1 => 0..400_000_i64];
+    let account = prop_oneof![1 => 0..ACCOUNTS / 2, 1 => 0..ACCOUNTS];
     (
-        0..ACCOUNTS,
+        account,
         0..POSTS,
         seconds,
         prop::bool::weighted(0.1),
@@ -244,17 +266,30 @@ fn take(log: &mut Deciding, step: &Step) {
             };
             log.execute(asked, &release, Event::Handle);
         }
+        Wish::Reactivate => {
+            let back = ReactivateAccount {
+                account: account_id,
+            };
+            log.execute(asked, &back, Event::Account);
+        }
         // Nobody else can sign in.
         _ if !registered(log, account_id) || !registered(log, own.actor) => {}
         Wish::Release => {}
-        Wish::Update(display_name, bio) => {
+        Wish::Update(display_name, bio, private) => {
             let update = UpdateProfile {
                 account: account_id,
                 display_name,
                 bio,
+                private,
                 expected_version: None,
             };
             log.execute(asked, &update, Event::Account);
+        }
+        Wish::Deactivate => {
+            let leave = DeactivateAccount {
+                account: account_id,
+            };
+            log.execute(asked, &leave, Event::Account);
         }
         Wish::Pin => {
             let pin = PinPost {
@@ -327,6 +362,58 @@ fn take(log: &mut Deciding, step: &Step) {
                 target: account(other),
             };
             log.execute(asked, &unfollow, Event::Follow);
+        }
+        Wish::Accept(other) => {
+            let accept = AcceptFollower {
+                account: account_id,
+                follower: account(other),
+            };
+            log.execute(asked, &accept, Event::Follow);
+        }
+        Wish::Remove(other) => {
+            let remove = RemoveFollower {
+                account: account_id,
+                follower: account(other),
+            };
+            log.execute(asked, &remove, Event::Follow);
+        }
+        Wish::Block(other) => {
+            let target = account(other);
+            let block = BlockAccount {
+                account: account_id,
+                target,
+            };
+            if log.execute(asked, &block, Event::Block) {
+                for (follower, followed) in [(account_id, target), (target, account_id)] {
+                    let sever = SeverFollow {
+                        follower,
+                        followed,
+                        fence: true,
+                    };
+                    log.execute(asked, &sever, Event::Follow);
+                }
+            }
+        }
+        Wish::Unblock(other) => {
+            let unblock = UnblockAccount {
+                account: account_id,
+                target: account(other),
+            };
+            log.execute(asked, &unblock, Event::Block);
+        }
+        Wish::Mute(other) => {
+            let mute = MuteAccount {
+                account: account_id,
+                target: account(other),
+            };
+            log.execute(asked, &mute, Event::Mute);
+        }
+        Wish::Unmute(other) => {
+            let unmute = UnmuteAccount {
+                account: account_id,
+                target: account(other),
+            };
+            log.execute(asked, &unmute, Event::Mute);
         }
     }
 }

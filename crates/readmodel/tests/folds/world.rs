@@ -4,12 +4,18 @@
 use domain::{
     Event,
     accounts::{
-        AccountRegistered, Accounts, PostPinned, PostUnpinned, ProfileUpdated,
+        AccountDeactivated, AccountEvent, AccountMadePrivate, AccountMadePublic,
+        AccountReactivated, AccountRegistered, Accounts, PostPinned, PostUnpinned, ProfileUpdated,
         RegistrationAbandoned,
     },
-    follows::{Followed, Follows, Unfollowed},
+    blocks::{Blocked, Blocks, Unblocked},
+    follows::{
+        FollowRequestAccepted, FollowRequestRejected, FollowRequested, FollowSevered, Followed,
+        Follows, Unfollowed,
+    },
     handles::HandleReserved,
     likes::{Liked, Likes, Unliked},
+    mutes::{Muted, Mutes, Unmuted},
     posts::{PostCreated, PostDeleted, PostEdited, PostId, Posts, Reply, Visibility},
 };
 use kernel::{
@@ -58,6 +64,8 @@ pub struct World {
     pub now: i64,
     versions: BTreeMap<AggregateId, u64>,
     edges: BTreeMap<AggregateId, bool>,
+    /// Whether it is private, and whether it is away.
+    standing: BTreeMap<AccountId, (bool, bool)>,
     pinned: BTreeMap<AccountId, PostId>,
     ends: [u64; PARTITIONS as usize],
     made: Vec<Happened>,
@@ -72,6 +80,7 @@ impl World {
             now: BEGINNING,
             versions: BTreeMap::new(),
             edges: BTreeMap::new(),
+            standing: BTreeMap::new(),
             pinned: BTreeMap::new(),
             ends: [0; PARTITIONS as usize],
             made: Vec::new(),
@@ -284,6 +293,83 @@ impl World {
         self.happens(edge, follower, event);
     }
 
+    /// Asks to follow, and is let in or refused, where nobody follows.
+    fn request(&mut self, follower: AccountId, followed: AccountId) {
+        if follower == followed || self.follows(follower, followed) {
+            return;
+        }
+        let edge = Follows::id(follower, followed);
+        self.happens(edge, follower, Event::Follow(FollowRequested {}.into()));
+        match self.random.below(4) {
+            0 => {
+                self.edges.insert(edge, true);
+                let accepted = FollowRequestAccepted {};
+                self.happens(edge, followed, Event::Follow(accepted.into()));
+            }
+            1 => {
+                let rejected = FollowRequestRejected {};
+                self.happens(edge, followed, Event::Follow(rejected.into()));
+            }
+            // It waits.
+            _ => {}
+        }
+    }
+
+    /// Blocks whom it does not block, which ends follows, and unblocks whom it does.
+    pub fn toggle_block(&mut self, account: AccountId, other: AccountId) {
+        if account == other {
+            return;
+        }
+        let edge = Blocks::id(account, other);
+        let held = self.edges.entry(edge).or_default();
+        *held = !*held;
+        if !*held {
+            self.happens(edge, account, Event::Block(Unblocked {}.into()));
+            return;
+        }
+        self.happens(edge, account, Event::Block(Blocked {}.into()));
+        for edge in [Follows::id(account, other), Follows::id(other, account)] {
+            self.edges.insert(edge, false);
+            self.happens(edge, account, Event::Follow(FollowSevered {}.into()));
+        }
+    }
+
+    pub fn toggle_mute(&mut self, account: AccountId, other: AccountId) {
+        if account == other {
+            return;
+        }
+        let edge = Mutes::id(account, other);
+        let held = self.edges.entry(edge).or_default();
+        *held = !*held;
+        let event = match *held {
+            true => Event::Mute(Muted {}.into()),
+            false => Event::Mute(Unmuted {}.into()),
+        };
+        self.happens(edge, account, event);
+    }
+
+    /// Becomes private or public, or leaves or comes back.
+    fn toggle_standing(&mut self, account: AccountId, leaves: bool) {
+        let (private, away) = self.standing.entry(account).or_default();
+        let event: AccountEvent = match leaves {
+            true => {
+                *away = !*away;
+                match *away {
+                    true => AccountDeactivated {}.into(),
+                    false => AccountReactivated {}.into(),
+                }
+            }
+            false => {
+                *private = !*private;
+                match *private {
+                    true => AccountMadePrivate {}.into(),
+                    false => AccountMadePublic {}.into(),
+                }
+            }
+        };
+        self.happens(Accounts::id(account), account, Event::Account(event));
+    }
+
     pub fn visibility(&mut self) -> Visibility {
         match self.random.chance(25) {
             true => Visibility::Followers,
@@ -341,7 +427,17 @@ impl World {
                     self.delete(place);
                 }
             }
-            56..80 => {
+            56..63 => {
+                let other = self.somebody();
+                match self.random.below(9) {
+                    0..3 => self.toggle_block(account, other),
+                    3 | 4 => self.toggle_mute(account, other),
+                    5 | 6 => self.request(account, other),
+                    7 => self.toggle_standing(account, false),
+                    _ => self.toggle_standing(account, true),
+                }
+            }
+            63..80 => {
                 if let Some(place) = self.some_post() {
                     for _ in 0..=self.random.below(3) {
                         self.toggle_like(account, self.posts[place]);

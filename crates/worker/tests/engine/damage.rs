@@ -112,7 +112,7 @@ async fn an_event_of_an_unknown_type_parks_its_aggregate_alone() {
     };
     assert_eq!((&*first.0, &*second.0), ("PollClosed", "PollClosed"));
     assert!(first.1.as_ref().unwrap().contains("PollClosed"));
-    let shown = readmodel::accounts::by_id(setting.pool(), fine).await;
+    let shown = readmodel::accounts::by_id(setting.pool(), None, fine).await;
     assert!(shown.unwrap().is_some(), "what comes after is there");
 }
 

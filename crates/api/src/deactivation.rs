@@ -1,0 +1,66 @@
+//! Leaving for a time: everything stays, and nobody sees it until one signs in
+//! again. It refuses whoever only holds a token.
+
+use std::sync::Arc;
+
+use domain::accounts::DeactivateAccount;
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, types::Example};
+
+use crate::{
+    answers::Done, body::Input, identity::Authenticated, passwords, problem::Problem,
+    request::RequestId, services::Services, system::Tag,
+};
+
+/// Who leaves.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct Deactivation {
+    #[oai(validator(min_length = 1, max_length = 128))]
+    current_password: String,
+}
+
+impl Example for Deactivation {
+    fn example() -> Self {
+        Self {
+            current_password: "correct horse battery".into(),
+        }
+    }
+}
+
+pub struct DeactivationApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Accounts")]
+impl DeactivationApi {
+    /// Deactivate my account
+    ///
+    /// It and all that it published are hidden from everybody, and every session is
+    /// ended. Signing in again brings it back as it was.
+    #[oai(
+        path = "/accounts/me/deactivation",
+        method = "put",
+        operation_id = "deactivateAccount"
+    )]
+    async fn deactivate(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        body: Input<Deactivation>,
+    ) -> Result<Done, Problem> {
+        passwords::show(&services, me.account, body.0.current_password).await?;
+        let command = DeactivateAccount {
+            account: me.account,
+        };
+        let receipt = services
+            .execute_step(&command, me.account, request_id.0)
+            .await?;
+        // This one last: until then it can be asked again.
+        let others = services.vault.end_other_sessions(me.account, me.session);
+        services.ended.add(others.await?);
+        services.vault.end_session(me.account, me.session).await?;
+        services.ended.add([me.session]);
+        tracing::info!(account = %me.account, "the account was deactivated");
+        Ok(Done::at(receipt.position))
+    }
+}

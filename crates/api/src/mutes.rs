@@ -1,0 +1,123 @@
+//! Mutes: whose posts one does not want to come across.
+
+use std::sync::Arc;
+
+use domain::mutes::{MuteAccount, MuteError, UnmuteAccount};
+use kernel::{AccountId, Uuid};
+use poem::web::Data;
+use poem_openapi::{
+    OpenApi,
+    param::{Path, Query},
+};
+use readmodel::mutes;
+
+use crate::{
+    accounts::AccountPage,
+    answers::{Done, Found},
+    freshness::View,
+    identity::Authenticated,
+    pages,
+    paging::{Here, Limit},
+    preconditions::{Idempotency, MinPosition},
+    problem::{Code, Problem},
+    request::RequestId,
+    services::Services,
+    system::Tag,
+};
+
+pub struct MutesApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Blocks")]
+impl MutesApi {
+    /// Mute an account
+    ///
+    /// Its posts are gone from my timelines and from under what I read; I still find
+    /// them where I look for them. Nobody is told. Muting it again changes nothing.
+    #[oai(
+        path = "/accounts/:account_id/mute",
+        method = "put",
+        operation_id = "muteAccount"
+    )]
+    async fn mute(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        account_id: Path<Uuid>,
+    ) -> Result<Done, Problem> {
+        let command = MuteAccount {
+            account: me.account,
+            target: AccountId(account_id.0),
+        };
+        let receipt = services
+            .execute(&command, me.account, request_id.0, &idempotency)
+            .await?;
+        Ok(Done::at(receipt.position))
+    }
+
+    /// Unmute an account
+    ///
+    /// Its posts are where they were before. Where it is not muted, nothing changes.
+    #[oai(
+        path = "/accounts/:account_id/mute",
+        method = "delete",
+        operation_id = "unmuteAccount"
+    )]
+    async fn unmute(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        account_id: Path<Uuid>,
+    ) -> Result<Done, Problem> {
+        let command = UnmuteAccount {
+            account: me.account,
+            target: AccountId(account_id.0),
+        };
+        let receipt = services
+            .execute(&command, me.account, request_id.0, &idempotency)
+            .await?;
+        Ok(Done::at(receipt.position))
+    }
+
+    /// Whom I mute, the last first
+    ///
+    /// A page at a time; the cursor neither repeats nor loses one.
+    #[oai(
+        path = "/accounts/me/mutes",
+        method = "get",
+        operation_id = "listMutes"
+    )]
+    async fn list(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        min_position: MinPosition,
+        here: Here,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+    ) -> Result<Found<AccountPage>, Problem> {
+        let scope = format!("mutes:{}", me.account);
+        let last = pages::edge(&services.cursors, &scope, cursor.0.as_deref())?;
+        let observed = (services.freshness)
+            .wait(View::Social, Some(me.account), &min_position.0)
+            .await?;
+        let asked = pages::asked(limit.0);
+        let rows = mutes::list(services.pool(), me.account, last, asked).await?;
+        Ok(
+            pages::accounts(&services.cursors, &scope, rows, limit.0, &here)
+                .as_of(observed.header(View::Social)),
+        )
+    }
+}
+
+impl From<MuteError> for Problem {
+    fn from(error: MuteError) -> Self {
+        match error {
+            MuteError::SelfMute => Self::new(Code::Conflict, "Nobody can mute themselves."),
+            MuteError::AccountNotFound => Self::not_found("account"),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Relationships: what I have done to others, and they to me. It refuses to tell
+//! who blocks me: such an account is not found.
+
+use std::sync::Arc;
+
+use kernel::{AccountId, Uuid};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, param::Query, types::Example};
+use readmodel::relationships::{self, RelationshipRow};
+
+use crate::{
+    accounts::parse_ids, answers::Found, freshness::View, identity::Authenticated,
+    preconditions::MinPosition, problem::Problem, services::Services, sessions::Session,
+    system::Tag,
+};
+
+/// Between me and another account.
+#[derive(Object)]
+#[oai(example)]
+pub struct Relationship {
+    account_id: Uuid,
+    /// I follow it.
+    following: bool,
+    /// It follows me.
+    followed_by: bool,
+    /// I asked to follow it, and wait.
+    requested: bool,
+    /// It asked to follow me, and waits.
+    requested_by: bool,
+    /// I block it.
+    blocking: bool,
+    /// I mute it.
+    muting: bool,
+}
+
+impl Example for Relationship {
+    fn example() -> Self {
+        Self {
+            account_id: Session::example().account_id,
+            following: true,
+            followed_by: false,
+            requested: false,
+            requested_by: false,
+            blocking: false,
+            muting: false,
+        }
+    }
+}
+
+impl From<RelationshipRow> for Relationship {
+    fn from(row: RelationshipRow) -> Self {
+        Self {
+            account_id: row.account.0,
+            following: row.following,
+            followed_by: row.followed_by,
+            requested: row.requested,
+            requested_by: row.requested_by,
+            blocking: row.blocking,
+            muting: row.muting,
+        }
+    }
+}
+
+/// Relationships in the order of the accounts that were asked for.
+#[derive(Object)]
+#[oai(example)]
+pub struct RelationshipBatch {
+    items: Vec<Relationship>,
+}
+
+impl Example for RelationshipBatch {
+    fn example() -> Self {
+        Self {
+            items: vec![Relationship::example()],
+        }
+    }
+}
+
+pub struct RelationshipsApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Follows")]
+impl RelationshipsApi {
+    /// What is between me and others
+    ///
+    /// In the order that was asked for; accounts that are not found are left out.
+    #[oai(
+        path = "/relationships",
+        method = "get",
+        operation_id = "listRelationships"
+    )]
+    async fn batch(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        min_position: MinPosition,
+        /// 1 to 100 ids of accounts with commas between; those that are not found are
+        /// left out.
+        ids: Query<String>,
+    ) -> Result<Found<RelationshipBatch>, Problem> {
+        let ids: Vec<_> = parse_ids(&ids.0)?.into_iter().map(AccountId).collect();
+        let observed = (services.freshness)
+            .wait(View::Social, Some(me.account), &min_position.0)
+            .await?;
+        let rows = relationships::by_ids(services.pool(), me.account, &ids).await?;
+        let items = rows.into_iter().map(Relationship::from).collect();
+        Ok(Found::new(RelationshipBatch { items }).as_of(observed.header(View::Social)))
+    }
+}
