@@ -48,8 +48,9 @@ impl OperatorsApi {
             .log
             .state::<Accounts>(Accounts::id(account))
             .await?;
-        if state.state.standing != Standing::Registered {
-            return Err(Problem::not_found("account"));
+        match state.state.standing {
+            Standing::Registered | Standing::Deactivated => {}
+            Standing::Unknown | Standing::Abandoned => return Err(Problem::not_found("account")),
         }
         record(&services, me, "accounts sign-out", account, request_id).await?;
         let ended = services.vault.end_all_sessions(account).await?;
