@@ -12,7 +12,7 @@ use serde::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    contract_bounds,
+    contract_bounds, contract_links,
     contract_parts::{self, problem_reference},
     identity::BEARER,
     paging::CURSOR,
@@ -49,6 +49,7 @@ pub fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> Result<Value, Co
     contract_parts::add(&mut document["components"]);
     drop_unused(&mut document);
     contract_bounds::add(&mut document);
+    contract_links::add(&mut document);
     Ok(tidy(document))
 }
 
@@ -88,6 +89,9 @@ pub fn complaints(document: &Value) -> Vec<String> {
                     complain(&format!("has no example of {status}"));
                 }
                 let described = response["description"].as_str().unwrap_or_default();
+                if status == "201" && response["links"].is_null() {
+                    complain("does not say where what it made is read");
+                }
                 if described.is_empty() && response["$ref"].is_null() {
                     complain(&format!("does not describe {status}"));
                 }

@@ -31,6 +31,7 @@ mod causes;
 mod compression;
 pub mod contract;
 mod contract_bounds;
+mod contract_links;
 mod contract_parts;
 mod cors;
 mod docs;
