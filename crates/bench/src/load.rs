@@ -3,6 +3,7 @@
 //! their status.
 
 mod closed;
+mod half_open;
 mod latencies;
 mod open;
 mod wire;
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub use closed::closed;
+pub use half_open::{HalfOpen, Told};
 pub use latencies::Latencies;
 pub use open::open;
 pub use wire::{Answer, Wire, request};
@@ -46,6 +48,8 @@ pub struct Seen {
     pub latencies: Latencies,
     /// Of all answers that were measured.
     pub statuses: BTreeMap<u16, u64>,
+    /// Refused without a word on when to try again.
+    pub refused_for_ever: u64,
     /// One answer that was refused.
     pub example: Option<String>,
 }
@@ -85,6 +89,9 @@ impl Seen {
     fn count(&mut self, answer: &Answer<'_>) -> bool {
         *self.statuses.entry(answer.status).or_default() += 1;
         let good = is_good(answer.status);
+        if !good && answer.header("retry-after").is_none() {
+            self.refused_for_ever += 1;
+        }
         if !good && self.example.is_none() {
             self.example = Some(answer.text());
         }
@@ -93,6 +100,7 @@ impl Seen {
 
     fn add(&mut self, other: Self) {
         self.latencies.add(&other.latencies);
+        self.refused_for_ever += other.refused_for_ever;
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
