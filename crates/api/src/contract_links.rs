@@ -67,7 +67,10 @@ fn takes_a_position(document: &mut Value) -> Vec<String> {
         parameters.is_some_and(|all| all.iter().any(is_position))
     };
     let named = |operation: &mut Value| operation["operationId"].as_str().map(str::to_owned);
-    operations(document).filter(takes).filter_map(named).collect()
+    operations(document)
+        .filter(takes)
+        .filter_map(named)
+        .collect()
 }
 
 fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
