@@ -135,6 +135,13 @@ async fn whoever_is_blocked_finds_nothing_and_does_nothing() {
     let account = ada.client.get("/v1/accounts/me").await.expect(200);
     assert_eq!(account.number("/followers_count"), 1, "carl");
     assert_eq!(account.number("/following_count"), 0);
+    // Nor do they see each other in the lists of others.
+    bob.follow(&carl).await;
+    app.settle().await;
+    for (viewer, side) in [(&ada, "followers"), (&bob, "following")] {
+        let list = viewer.client.get(&on(&carl, side)).await.expect(200);
+        assert_eq!(list.ids(), [""; 0], "{side}");
+    }
     // Others see them as before.
     assert_eq!(
         carl.client

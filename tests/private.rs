@@ -186,6 +186,9 @@ async fn whoever_leaves_is_seen_by_nobody_until_they_are_back() {
     }
     all_of_the_app_is_as_the_log_says(&app).await;
 
+    // Read without her posts and kept in process, it must not stay so.
+    let home = fan.client.get("/v1/timelines/home").await.expect(200);
+    assert_eq!(home.ids(), [""; 0]);
     let login = json!({"login": ada.handle, "password": ada.password});
     app.client().post("/v1/sessions", login).await.expect(201);
     app.settle().await;
