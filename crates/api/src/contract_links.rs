@@ -4,9 +4,11 @@
 
 use serde_json::{Map, Value, json};
 
-/// What makes something, where its answer has the id, and what takes that id, as
-/// which parameter.
-const LINKS: &[(&str, &str, &[(&str, &str)])] = &[
+/// An operation that takes an id, and as which parameter.
+type Taker = (&'static str, &'static str);
+
+/// What makes something, where its answer has the id, and what takes that id.
+const LINKS: &[(&str, &str, &[Taker])] = &[
     (
         "registerAccount",
         "/id",
