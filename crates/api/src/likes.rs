@@ -49,9 +49,11 @@ impl LikesApi {
         idempotency: Idempotency,
         post_id: Path<Uuid>,
     ) -> Result<Done, Problem> {
+        let post = PostId(post_id.0);
         let command = LikePost {
             account: me.account,
-            post: PostId(post_id.0),
+            post,
+            likely_author: services.author(post).await?,
         };
         let receipt = services
             .execute(&command, me.account, request_id.0, &idempotency)
@@ -75,9 +77,11 @@ impl LikesApi {
         idempotency: Idempotency,
         post_id: Path<Uuid>,
     ) -> Result<Done, Problem> {
+        let post = PostId(post_id.0);
         let command = UnlikePost {
             account: me.account,
-            post: PostId(post_id.0),
+            post,
+            likely_author: services.author(post).await?,
         };
         let receipt = services
             .execute(&command, me.account, request_id.0, &idempotency)

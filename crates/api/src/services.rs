@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::blocks::Blocks;
+use domain::{
+    blocks::Blocks,
+    posts::{PostId, Posts},
+};
 use eventlog::{IdempotencyKey, Intent, Log, Receipt};
 use kernel::{AccountId, Command, Sealer, Spans, Timestamp, Uuid};
 use mail::Mailer;
+use quick_cache::sync::Cache;
 use readmodel::{DatabaseConnection, PgPool, hot::Hot, timelines::Lists};
 use tokio::sync::Semaphore;
 use vault::{PasswordHashes, Vault};
@@ -27,6 +31,8 @@ use crate::{
 
 /// Things that are done after their answer was sent.
 const BACKGROUND_MAX: usize = 64;
+/// Posts whose authors are kept; about 60 bytes each.
+const AUTHORS_MAX: usize = 65_536;
 
 pub struct Services {
     pub(crate) log: Log,
@@ -48,6 +54,8 @@ pub struct Services {
     pub(crate) proxies: Proxies,
     pub(crate) origins: Origins,
     pub(crate) spans: Option<Arc<dyn Spans>>,
+    /// Of posts that somebody liked here lately.
+    authors: Cache<PostId, AccountId>,
     pub(crate) cursors: Arc<Cursors>,
 }
 
@@ -102,6 +110,7 @@ impl Services {
             proxies: rooms.proxies,
             origins: rooms.origins,
             spans: rooms.spans,
+            authors: Cache::new(AUTHORS_MAX),
             tokens: Arc::new(Tokens::new(tokens)?),
             cursors: Arc::new(Cursors::new(cursor_secret.as_bytes())?),
         })
@@ -130,6 +139,19 @@ impl Services {
 
     pub(crate) fn pool(&self) -> &PgPool {
         self.database.get_postgres_connection_pool()
+    }
+
+    /// Who wrote `post`, which never changes; as the log has it. What is decided on
+    /// is read again.
+    pub(crate) async fn author(&self, post: PostId) -> Result<Option<AccountId>, Problem> {
+        if let Some(author) = self.authors.get(&post) {
+            return Ok(Some(author));
+        }
+        let author = self.log.state::<Posts>(Posts::id(post)).await?.state.author;
+        if let Some(author) = author {
+            self.authors.insert(post, author);
+        }
+        Ok(author)
     }
 
     /// Whether `account` blocks `target`, as the log has it.

@@ -68,6 +68,8 @@ pub enum LikeError {
 pub struct LikePost {
     pub account: AccountId,
     pub post: PostId,
+    /// Who wrote it, as far as the caller knows.
+    pub likely_author: Option<AccountId>,
 }
 
 impl Command for LikePost {
@@ -79,7 +81,7 @@ impl Command for LikePost {
     }
 
     fn reads(&self, found: &Facts) -> Vec<Read> {
-        Posts::reads_to_see(found, self.post, self.account)
+        Posts::reads_to_see(found, self.post, self.account, self.likely_author)
     }
 
     fn decide(
@@ -101,6 +103,8 @@ impl Command for LikePost {
 pub struct UnlikePost {
     pub account: AccountId,
     pub post: PostId,
+    /// Who wrote it, as far as the caller knows.
+    pub likely_author: Option<AccountId>,
 }
 
 impl Command for UnlikePost {
@@ -112,7 +116,7 @@ impl Command for UnlikePost {
     }
 
     fn reads(&self, found: &Facts) -> Vec<Read> {
-        Posts::reads_to_see(found, self.post, self.account)
+        Posts::reads_to_see(found, self.post, self.account, self.likely_author)
     }
 
     fn decide(
@@ -150,6 +154,7 @@ mod tests {
         LikePost {
             account: ADA,
             post: POST,
+            likely_author: None,
         }
     }
 
@@ -226,12 +231,16 @@ mod properties {
         AccountBecomes(AccountId, Standing, bool),
         FollowBecomes(AccountId, AccountId, bool),
         BlockBecomes(AccountId, AccountId, bool),
-        Like(AccountId, PostId),
-        Unlike(AccountId, PostId),
+        /// With a guess of who wrote it, right or not.
+        Like(AccountId, PostId, Option<AccountId>),
+        Unlike(AccountId, PostId, Option<AccountId>),
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let edge = || (any::account(), any::post());
+        let edge = || {
+            let guess = proptest::option::of(any::account());
+            (any::account(), any::post(), guess)
+        };
         let between = || (any::account(), any::account(), any::<bool>());
         let standing = prop_oneof![4 => Just(Standing::Registered), 1 => any::standing()];
         let account = (any::account(), standing, prop::bool::weighted(0.3));
@@ -241,8 +250,8 @@ mod properties {
             4 => account.prop_map(|(a, s, private)| Step::AccountBecomes(a, s, private)),
             3 => between().prop_map(|(a, b, held)| Step::FollowBecomes(a, b, held)),
             1 => between().prop_map(|(a, b, held)| Step::BlockBecomes(a, b, held)),
-            6 => edge().prop_map(|(account, post)| Step::Like(account, post)),
-            4 => edge().prop_map(|(account, post)| Step::Unlike(account, post)),
+            6 => edge().prop_map(|(account, post, guess)| Step::Like(account, post, guess)),
+            4 => edge().prop_map(|(account, post, guess)| Step::Unlike(account, post, guess)),
         ]
     }
 
@@ -292,7 +301,7 @@ mod properties {
                     Step::BlockBecomes(a, b, held) => {
                         memory.set::<Blocks>(Blocks::id(a, b), &BlockState(held))?;
                     }
-                    Step::Like(account, post) => {
+                    Step::Like(account, post, likely_author) => {
                         let expected = match seen(&memory, account, post)? {
                             None => Err(LikeError::PostNotFound),
                             Some(_) if liked.contains(&(account, post)) => Ok(vec![]),
@@ -301,15 +310,15 @@ mod properties {
                         if expected.is_ok() {
                             liked.insert((account, post));
                         }
-                        let command = LikePost { account, post };
+                        let command = LikePost { account, post, likely_author };
                         prop_assert_eq!(&memory.execute(&command)?, &expected);
                         let again = expected.map(|_| vec![]);
                         prop_assert_eq!(memory.execute(&command)?, again);
                     }
-                    Step::Unlike(account, post) => {
+                    Step::Unlike(account, post, likely_author) => {
                         let seen = seen(&memory, account, post)?;
                         let known = memory.current::<Posts>(Posts::id(post)).unwrap_or_default();
-                        let command = UnlikePost { account, post };
+                        let command = UnlikePost { account, post, likely_author };
                         let expected = match (liked.contains(&(account, post)), known.state.author) {
                             (true, Some(post_author)) => Ok(vec![Unliked { post_author }.into()]),
                             (true, None) => Err(LikeError::PostNotFound),

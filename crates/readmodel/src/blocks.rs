@@ -76,7 +76,8 @@ pub async fn list(
 macro_rules! found {
     () => {
         "NOT a.deactivated AND NOT EXISTS (
-            SELECT 1 FROM blocks AS b WHERE b.blocker_id = a.id AND b.blocked_id = $1) "
+            SELECT 1 FROM blocks AS b
+            WHERE b.blocker_id = a.id AND b.blocked_id = $1 OFFSET 0) "
     };
 }
 pub(crate) use found;
@@ -87,7 +88,8 @@ macro_rules! listed {
         concat!(
             $crate::blocks::found!(),
             "AND NOT EXISTS (
-                SELECT 1 FROM blocks AS b WHERE b.blocker_id = $1 AND b.blocked_id = a.id) "
+                SELECT 1 FROM blocks AS b
+                WHERE b.blocker_id = $1 AND b.blocked_id = a.id OFFSET 0) "
         )
     };
 }

@@ -80,7 +80,8 @@ pub async fn list(
 macro_rules! unmuted {
     () => {
         "AND NOT EXISTS (
-            SELECT 1 FROM mutes AS m WHERE m.muter_id = $1 AND m.muted_id = p.author_id) "
+            SELECT 1 FROM mutes AS m
+            WHERE m.muter_id = $1 AND m.muted_id = p.author_id OFFSET 0) "
     };
 }
 pub(crate) use unmuted;

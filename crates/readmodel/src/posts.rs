@@ -90,7 +90,8 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
-/// Whether the viewer `$1` may see a post.
+/// Whether the viewer `$1` may see a post. `OFFSET 0` keeps what is looked up for a
+/// row a look-up: as a join, the planner would read all posts for a page of them.
 macro_rules! visible {
     () => {
         "p.deleted_at IS NULL AND NOT a.deactivated
@@ -98,9 +99,11 @@ macro_rules! visible {
             SELECT 1 FROM follows AS f
             WHERE f.follower_id = $1 AND f.followed_id = p.author_id))
          AND NOT EXISTS (
-            SELECT 1 FROM blocks AS b WHERE b.blocker_id = $1 AND b.blocked_id = p.author_id)
+            SELECT 1 FROM blocks AS b
+            WHERE b.blocker_id = $1 AND b.blocked_id = p.author_id OFFSET 0)
          AND NOT EXISTS (
-            SELECT 1 FROM blocks AS b WHERE b.blocker_id = p.author_id AND b.blocked_id = $1) "
+            SELECT 1 FROM blocks AS b
+            WHERE b.blocker_id = p.author_id AND b.blocked_id = $1 OFFSET 0) "
     };
 }
 pub(crate) use visible;

@@ -218,7 +218,17 @@ async fn send(node: &Node, task: &Task) -> Result<bool, Refusal> {
         }
         Operation::Like { .. } => {
             let post = task.post.ok_or_else(|| unknown("the post"))?;
-            execute(node, account, task.correlation, &LikePost { account, post }).await
+            execute(
+                node,
+                account,
+                task.correlation,
+                &LikePost {
+                    account,
+                    post,
+                    likely_author: None,
+                },
+            )
+            .await
         }
         Operation::Post { text, .. } | Operation::Reply { text, .. } => {
             let is_reply = matches!(task.operation, Operation::Reply { .. });

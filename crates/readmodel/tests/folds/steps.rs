@@ -339,6 +339,7 @@ fn take(log: &mut Deciding, step: &Step) {
             let like = LikePost {
                 account: account_id,
                 post: post_id,
+                likely_author: None,
             };
             log.execute(asked, &like, Event::Like);
         }
@@ -346,6 +347,7 @@ fn take(log: &mut Deciding, step: &Step) {
             let unlike = UnlikePost {
                 account: account_id,
                 post: post_id,
+                likely_author: None,
             };
             log.execute(asked, &unlike, Event::Like);
         }

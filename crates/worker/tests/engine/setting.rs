@@ -169,6 +169,7 @@ impl Setting {
                     LikePost {
                         account: other,
                         post,
+                        likely_author: None,
                     },
                 )
                 .await;
