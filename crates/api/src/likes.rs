@@ -81,7 +81,6 @@ impl LikesApi {
         let command = UnlikePost {
             account: me.account,
             post,
-            likely_author: services.author(post).await?,
         };
         let receipt = services
             .execute(&command, me.account, request_id.0, &idempotency)

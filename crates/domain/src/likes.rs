@@ -103,8 +103,6 @@ impl Command for LikePost {
 pub struct UnlikePost {
     pub account: AccountId,
     pub post: PostId,
-    /// Who wrote it, as far as the caller knows.
-    pub likely_author: Option<AccountId>,
 }
 
 impl Command for UnlikePost {
@@ -115,8 +113,14 @@ impl Command for UnlikePost {
         Likes::id(self.account, self.post)
     }
 
+    /// Who may see the post is of interest only where there is no like.
     fn reads(&self, found: &Facts) -> Vec<Read> {
-        Posts::reads_to_see(found, self.post, self.account, self.likely_author)
+        match found.known::<Likes>(self.aggregate()) {
+            Some(like) if !like.state.0 => {
+                Posts::reads_to_see(found, self.post, self.account, None)
+            }
+            Some(_) | None => vec![Posts::read(self.post)],
+        }
     }
 
     fn decide(
@@ -233,7 +237,7 @@ mod properties {
         BlockBecomes(AccountId, AccountId, bool),
         /// With a guess of who wrote it, right or not.
         Like(AccountId, PostId, Option<AccountId>),
-        Unlike(AccountId, PostId, Option<AccountId>),
+        Unlike(AccountId, PostId),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -251,7 +255,7 @@ mod properties {
             3 => between().prop_map(|(a, b, held)| Step::FollowBecomes(a, b, held)),
             1 => between().prop_map(|(a, b, held)| Step::BlockBecomes(a, b, held)),
             6 => edge().prop_map(|(account, post, guess)| Step::Like(account, post, guess)),
-            4 => edge().prop_map(|(account, post, guess)| Step::Unlike(account, post, guess)),
+            4 => edge().prop_map(|(account, post, _)| Step::Unlike(account, post)),
         ]
     }
 
@@ -315,10 +319,10 @@ mod properties {
                         let again = expected.map(|_| vec![]);
                         prop_assert_eq!(memory.execute(&command)?, again);
                     }
-                    Step::Unlike(account, post, likely_author) => {
+                    Step::Unlike(account, post) => {
                         let seen = seen(&memory, account, post)?;
                         let known = memory.current::<Posts>(Posts::id(post)).unwrap_or_default();
-                        let command = UnlikePost { account, post, likely_author };
+                        let command = UnlikePost { account, post };
                         let expected = match (liked.contains(&(account, post)), known.state.author) {
                             (true, Some(post_author)) => Ok(vec![Unliked { post_author }.into()]),
                             (true, None) => Err(LikeError::PostNotFound),

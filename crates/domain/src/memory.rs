@@ -49,9 +49,15 @@ impl Memory {
         self.0.insert(aggregate, Snapshot { version: 1, state });
     }
 
-    /// What the command asks to look at, and nothing else.
+    /// Its own state, what the command asks to look at, and nothing else.
     pub fn facts<C: Command>(&self, command: &C) -> Result<Facts, TestCaseError> {
         let mut facts = Facts::default();
+        let own = command.aggregate();
+        let first = command.reads(&facts);
+        facts.insert(own, self.0.get(&own).cloned());
+        for read in first {
+            facts.insert(read.aggregate, self.0.get(&read.aggregate).cloned());
+        }
         for _ in 0..READ_ROUNDS_MAX {
             let mut reads = command.reads(&facts);
             reads.retain(|read| !facts.knows(&read.aggregate));

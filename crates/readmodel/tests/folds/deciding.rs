@@ -73,6 +73,8 @@ impl Deciding {
 
     fn facts<C: Command>(&self, command: &C) -> Facts {
         let mut facts = Facts::default();
+        let own = command.aggregate();
+        facts.insert(own, self.states.get(&own).cloned());
         for _ in 0..READ_ROUNDS_MAX {
             for read in command.reads(&facts) {
                 let found = self.states.get(&read.aggregate).cloned();

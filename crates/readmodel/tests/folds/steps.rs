@@ -347,7 +347,6 @@ fn take(log: &mut Deciding, step: &Step) {
             let unlike = UnlikePost {
                 account: account_id,
                 post: post_id,
-                likely_author: None,
             };
             log.execute(asked, &unlike, Event::Like);
         }
