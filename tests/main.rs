@@ -27,6 +27,7 @@ mod replay;
 mod secrecy;
 mod sessions;
 mod spans;
+mod suspensions;
 mod tail;
 mod timelines;
 mod up;

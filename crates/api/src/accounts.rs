@@ -409,10 +409,7 @@ impl AccountsApi {
             account: me.account,
             post: PostId(body.0.post_id),
         };
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
+        services.done(&command, me, request_id, &idempotency).await
     }
 
     /// Unpin
@@ -433,10 +430,7 @@ impl AccountsApi {
         let command = UnpinPost {
             account: me.account,
         };
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
+        services.done(&command, me, request_id, &idempotency).await
     }
 
     /// Accounts by their ids

@@ -19,9 +19,8 @@ use readmodel::blocks;
 use crate::{
     accounts::AccountPage,
     answers::{Done, Found},
-    freshness::View,
-    identity::Authenticated,
-    pages,
+    identity::{Authenticated, Viewer},
+    pages::EdgePage,
     paging::{Here, Limit},
     preconditions::{Idempotency, MinPosition},
     problem::{Code, Problem},
@@ -89,10 +88,7 @@ impl BlocksApi {
             account: me.account,
             target,
         };
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
+        services.done(&command, me, request_id, &idempotency).await
     }
 
     /// Whom I block, the last first
@@ -112,17 +108,12 @@ impl BlocksApi {
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
-        let scope = format!("blocks:{}", me.account);
-        let last = pages::edge(&services.cursors, &scope, cursor.0.as_deref())?;
-        let observed = (services.freshness)
-            .wait(View::Social, Some(me.account), &min_position.0)
-            .await?;
-        let asked = pages::asked(limit.0);
-        let rows = blocks::list(services.pool(), me.account, last, asked).await?;
-        Ok(
-            pages::accounts(&services.cursors, &scope, rows, limit.0, &here)
-                .as_of(observed.header(View::Social)),
-        )
+        let (viewer, scope) = (Viewer(Some(me)), format!("blocks:{}", me.account));
+        let cursor = cursor.0.as_deref();
+        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
+        let page = page.await?;
+        let rows = blocks::list(services.pool(), me.account, page.last, page.asked).await?;
+        Ok(page.answer(&services, rows, &here))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::AccountId;
+use kernel::{AccountId, Timestamp};
 use parking_lot::RwLock;
 use uuid::Uuid;
 use vault::{Vault, VaultError};
@@ -28,8 +28,9 @@ const LOOKS_PER_PURGE: u32 = 600;
 #[derive(Default)]
 pub struct EndedSessions {
     ended: RwLock<HashMap<Uuid, Instant>>,
-    /// When, in seconds: tools have tokens of no session.
-    barred: RwLock<HashMap<AccountId, i64>>,
+    /// Since when: tools have tokens of sessions that the vault does not know. Kept
+    /// for up to a second after a bar was lifted, so what begins after it counts.
+    barred: RwLock<HashMap<AccountId, Timestamp>>,
 }
 
 impl EndedSessions {
@@ -63,8 +64,8 @@ impl EndedSessions {
     /// Whether a token that says this counts no more.
     pub fn has(&self, claims: &Claims) -> bool {
         let barred = self.barred.read().get(&claims.account).copied();
-        barred.is_some_and(|at| claims.issued_at_seconds <= at)
-            || self.ended.read().contains_key(&claims.session)
+        let began = kernel::made_at(claims.session).unwrap_or_default();
+        barred.is_some_and(|at| began <= at) || self.ended.read().contains_key(&claims.session)
     }
 
     /// For the process that ended them, at once.
@@ -90,9 +91,7 @@ impl EndedSessions {
         let (found, barred) = looked.map_err(|_| VaultError::Slow)??;
         // All that count: a bar that was lifted is gone.
         let barred = barred.into_iter();
-        *self.barred.write() = barred
-            .map(|(account, at)| (account, at.unix_timestamp()))
-            .collect();
+        *self.barred.write() = barred.map(|(account, at)| (account, at.into())).collect();
         if !found.is_empty() {
             let now = Instant::now();
             let mut all = self.ended.write();
@@ -108,4 +107,34 @@ impl EndedSessions {
 /// How long an access token may count after its session has ended.
 fn lifetime() -> Duration {
     Duration::from_secs(ACCESS_TOKEN_SECONDS.unsigned_abs()) + OVERLAP
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel::{Route, Uuid, compose_id};
+
+    use super::*;
+
+    fn claims(account: AccountId, session: Uuid) -> Claims {
+        Claims {
+            account,
+            session,
+            expires_at_seconds: i64::MAX,
+        }
+    }
+
+    #[test]
+    fn a_bar_ends_what_began_before_it_and_nothing_that_begins_after_it_was_lifted() {
+        let session = |milliseconds| compose_id(milliseconds, [7; 8], Route(0));
+        let (ada, bob) = (AccountId(session(1)), AccountId(session(2)));
+        let ended = EndedSessions::default();
+        ended.barred.write().insert(ada, Timestamp(5_400));
+        assert!(ended.has(&claims(ada, session(5_399))));
+        assert!(ended.has(&claims(ada, session(5_400))));
+        // A session whose id tells no time.
+        assert!(ended.has(&claims(ada, Uuid::nil())));
+        // In the same second, and before this process looked again.
+        assert!(!ended.has(&claims(ada, session(5_401))));
+        assert!(!ended.has(&claims(bob, session(5_399))));
+    }
 }

@@ -20,9 +20,8 @@ use readmodel::{
 use crate::{
     accounts::{self, AccountPage},
     answers::{Done, Found},
-    freshness::View,
     identity::{Authenticated, Viewer},
-    pages,
+    pages::EdgePage,
     paging::{Here, Limit},
     preconditions::{Idempotency, MinPosition},
     problem::{Code, Problem},
@@ -57,10 +56,7 @@ impl FollowsApi {
             account: me.account,
             target: AccountId(account_id.0),
         };
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
+        services.done(&command, me, request_id, &idempotency).await
     }
 
     /// Unfollow an account
@@ -84,10 +80,7 @@ impl FollowsApi {
             account: me.account,
             target: AccountId(account_id.0),
         };
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
+        services.done(&command, me, request_id, &idempotency).await
     }
 
     /// Who asked to follow me, the last first
@@ -108,17 +101,12 @@ impl FollowsApi {
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
-        let scope = format!("requests:{}", me.account);
-        let last = pages::edge(&services.cursors, &scope, cursor.0.as_deref())?;
-        let observed = (services.freshness)
-            .wait(View::Social, Some(me.account), &min_position.0)
-            .await?;
-        let asked = pages::asked(limit.0);
-        let rows = follows::requests(services.pool(), me.account, last, asked).await?;
-        Ok(
-            pages::accounts(&services.cursors, &scope, rows, limit.0, &here)
-                .as_of(observed.header(View::Social)),
-        )
+        let (viewer, scope) = (Viewer(Some(me)), format!("requests:{}", me.account));
+        let cursor = cursor.0.as_deref();
+        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
+        let page = page.await?;
+        let rows = follows::requests(services.pool(), me.account, page.last, page.asked).await?;
+        Ok(page.answer(&services, rows, &here))
     }
 
     /// Let a follower in
@@ -142,10 +130,7 @@ impl FollowsApi {
             account: me.account,
             follower: AccountId(account_id.0),
         };
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
+        services.done(&command, me, request_id, &idempotency).await
     }
 
     /// Remove a follower, or refuse who asked to be one
@@ -168,10 +153,7 @@ impl FollowsApi {
             account: me.account,
             follower: AccountId(account_id.0),
         };
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
+        services.done(&command, me, request_id, &idempotency).await
     }
 
     /// Who follows an account, the last first
@@ -252,26 +234,21 @@ async fn list(
         Side::Following => "following",
     };
     let scope = format!("{side}:{}", asked.account);
-    let after = pages::edge(&services.cursors, &scope, asked.cursor.as_deref())?;
-    let observed = (services.freshness)
-        .wait(View::Social, viewer.account(), &min_position.0)
-        .await?;
+    let cursor = asked.cursor.as_deref();
+    let page = EdgePage::begin(services, viewer, min_position, scope, asked.limit, cursor);
+    let page = page.await?;
     let account = accounts::find(services, viewer, asked.account).await?;
     refuse_private(services, viewer, &account).await?;
-    let limit = asked.limit;
     let rows = follows::list(
         services.pool(),
         viewer.account(),
         account.id,
         asked.side,
-        after,
-        pages::asked(limit),
+        page.last,
+        page.asked,
     )
     .await?;
-    Ok(
-        pages::accounts(&services.cursors, &scope, rows, limit, here)
-            .as_of(observed.header(View::Social)),
-    )
+    Ok(page.answer(services, rows, here))
 }
 
 /// A private account's lists are for itself and its followers.

@@ -17,9 +17,8 @@ use readmodel::likes;
 use crate::{
     accounts::AccountPage,
     answers::{Done, Found},
-    freshness::View,
     identity::{Authenticated, Viewer},
-    pages,
+    pages::EdgePage,
     paging::{Here, Limit},
     posts,
     preconditions::{Idempotency, MinPosition},
@@ -55,10 +54,7 @@ impl LikesApi {
             post,
             likely_author: services.author(post).await?,
         };
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
+        services.done(&command, me, request_id, &idempotency).await
     }
 
     /// Take a like back
@@ -82,10 +78,7 @@ impl LikesApi {
             account: me.account,
             post,
         };
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
+        services.done(&command, me, request_id, &idempotency).await
     }
 
     /// Who liked a post, the last first
@@ -108,18 +101,14 @@ impl LikesApi {
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let scope = format!("likes:{}", post_id.0);
-        let after = pages::edge(&services.cursors, &scope, cursor.0.as_deref())?;
-        let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
-            .await?;
-        observed.refuse_parked(post_id.0)?;
+        let cursor = cursor.0.as_deref();
+        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
+        let page = page.await?;
+        page.observed.refuse_parked(post_id.0)?;
         let post = posts::find(&services, viewer, PostId(post_id.0)).await?.id;
-        let asked = pages::asked(limit.0);
-        let rows = likes::likers(services.pool(), viewer.account(), post, after, asked).await?;
-        Ok(
-            pages::accounts(&services.cursors, &scope, rows, limit.0, &here)
-                .as_of(observed.header(View::Social)),
-        )
+        let (pool, account) = (services.pool(), viewer.account());
+        let rows = likes::likers(pool, account, post, page.last, page.asked).await?;
+        Ok(page.answer(&services, rows, &here))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Pages of the features: which key a cursor holds, where a page is cut.
 
+use std::sync::Arc;
+
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid};
-use readmodel::{accounts::AccountRow, posts::PostRow};
+use readmodel::{accounts::AccountRow, hot::Seen, posts::PostRow};
 
 use crate::{
     accounts::{Account, AccountPage},
@@ -11,7 +13,10 @@ use crate::{
     identity::Viewer,
     paging::{Cursors, Here, Limit},
     posts::{Post, PostPage},
+    preconditions::MinPosition,
     problem::Problem,
+    services::Services,
+    shown::{self, ShownPost},
 };
 
 /// One row more than a page has tells whether there is another page.
@@ -30,22 +35,6 @@ pub(crate) fn post(
     };
     let key = cursors.open(scope, cursor)?;
     Ok(Uuid::from_slice(&key).ok().map(PostId))
-}
-
-/// The time and the account of the edge that the page before ended with.
-pub(crate) fn edge(
-    cursors: &Cursors,
-    scope: &str,
-    cursor: Option<&str>,
-) -> Result<Option<(i64, AccountId)>, Problem> {
-    let Some(cursor) = cursor else {
-        return Ok(None);
-    };
-    let key = cursors.open(scope, cursor)?;
-    let (at, id) = key.split_first_chunk::<8>().unzip();
-    let at = at.map(|at| i64::from_be_bytes(*at));
-    let id = id.and_then(|id| Uuid::from_slice(id).ok());
-    Ok(at.zip(id.map(AccountId)))
 }
 
 /// The rows of the page, and the cursor of the next one. Posts that wait for an
@@ -82,23 +71,90 @@ pub(crate) fn posts(
         .as_of(observed.header(View::Social))
 }
 
-pub(crate) fn accounts(
+/// The page of what is kept in process, as `viewer` sees it.
+pub(crate) fn seen(
     cursors: &Cursors,
+    (observed, view): (&Observed, View),
     scope: &str,
-    mut rows: Vec<(i64, AccountRow)>,
+    posts: &[Seen<ShownPost>],
     limit: Limit,
+    viewer: Viewer,
     here: &Here,
-) -> Found<AccountPage> {
-    let more = rows.len() > limit.get();
-    rows.truncate(limit.get());
-    let next_cursor = rows.last().filter(|_| more).map(|(at, row)| {
-        let key = [at.to_be_bytes().as_slice(), row.id.0.as_bytes()].concat();
-        cursors.seal(scope, &key)
-    });
-    let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
-    let items = rows
-        .into_iter()
-        .map(|(_, row)| Account::from(row))
-        .collect();
-    Found::new(AccountPage { items, next_cursor }).next(link.as_deref())
+) -> Found<PostPage> {
+    let more = posts.len() > limit.get();
+    let posts = &posts[..posts.len().min(limit.get())];
+    let mut bytes = shown::write_items(posts, observed, viewer);
+    let last = posts.last().filter(|_| more);
+    let next = last.map(|seen| cursors.seal(scope, seen.post.id.0.as_bytes()));
+    if let Some(cursor) = &next {
+        bytes.extend_from_slice(br#","next_cursor":""#);
+        bytes.extend_from_slice(cursor.as_bytes());
+        bytes.push(b'"');
+    }
+    bytes.push(b'}');
+    let link = next.map(|cursor| here.next(&cursor));
+    let found = Found::written(bytes).as_of(observed.header(view));
+    found.next(link.as_deref())
+}
+
+/// A page of accounts that edges lead to, the last edge first.
+pub(crate) struct EdgePage {
+    pub observed: Arc<Observed>,
+    /// The key of the last row seen: the time of its edge, and its account.
+    pub last: Option<(i64, AccountId)>,
+    /// How many rows to read.
+    pub asked: u32,
+    limit: Limit,
+    scope: String,
+}
+
+impl EdgePage {
+    /// Waits for what `viewer` may ask to see. `scope` is what the cursor is bound to.
+    pub async fn begin(
+        services: &Services,
+        viewer: Viewer,
+        min_position: &MinPosition,
+        scope: String,
+        limit: Limit,
+        cursor: Option<&str>,
+    ) -> Result<Self, Problem> {
+        let key = cursor.map(|cursor| services.cursors.open(&scope, cursor));
+        let last = key.transpose()?.and_then(|key| {
+            let (at, id) = key.split_first_chunk::<8>()?;
+            let id = Uuid::from_slice(id).ok()?;
+            Some((i64::from_be_bytes(*at), AccountId(id)))
+        });
+        let observed = (services.freshness)
+            .wait(View::Social, viewer.account(), &min_position.0)
+            .await?;
+        Ok(Self {
+            observed,
+            last,
+            asked: asked(limit),
+            limit,
+            scope,
+        })
+    }
+
+    pub fn answer(
+        self,
+        services: &Services,
+        mut rows: Vec<(i64, AccountRow)>,
+        here: &Here,
+    ) -> Found<AccountPage> {
+        let more = rows.len() > self.limit.get();
+        rows.truncate(self.limit.get());
+        let next_cursor = rows.last().filter(|_| more).map(|(at, row)| {
+            let key = [at.to_be_bytes().as_slice(), row.id.0.as_bytes()].concat();
+            services.cursors.seal(&self.scope, &key)
+        });
+        let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
+        let items = rows
+            .into_iter()
+            .map(|(_, row)| Account::from(row))
+            .collect();
+        Found::new(AccountPage { items, next_cursor })
+            .next(link.as_deref())
+            .as_of(self.observed.header(View::Social))
+    }
 }

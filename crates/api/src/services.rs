@@ -15,15 +15,17 @@ use tokio::sync::Semaphore;
 use vault::{PasswordHashes, Vault};
 
 use crate::{
+    answers::Done,
     caller::Proxies,
     cors::Origins,
     ended::EndedSessions,
     freshness::Freshness,
-    identity::now,
+    identity::{Authenticated, now},
     limits::Limiting,
     paging::{CursorSecretError, Cursors},
     preconditions::Idempotency,
     problem::Problem,
+    request::RequestId,
     shown::ShownPost,
     tokens::{TokenSettings, TokenSettingsError, Tokens},
     trace_context::{Appending, TraceContext},
@@ -116,10 +118,10 @@ impl Services {
         })
     }
 
-    /// An access token of no session: for tools that act for an account, until
-    /// it expires.
+    /// An access token of a session that the vault does not know: for tools that act
+    /// for an account, until it expires.
     pub fn issue_token(&self, account: AccountId) -> Result<String, Problem> {
-        Ok(self.tokens.issue(account, random_id()?, now())?)
+        Ok(self.tokens.issue(account, Uuid::now_v7(), now())?)
     }
 
     pub(crate) fn session_token(
@@ -144,7 +146,8 @@ impl Services {
     /// Who wrote `post`, which never changes; as the log has it. What is decided on
     /// is read again.
     pub(crate) async fn author(&self, post: PostId) -> Result<Option<AccountId>, Problem> {
-        if let Some(author) = self.authors.get(&post) {
+        let known = self.authors.get(&post);
+        if let Some(author) = known.or_else(|| self.hot.author(post)) {
             return Ok(Some(author));
         }
         let author = self.log.state::<Posts>(Posts::id(post)).await?.state.author;
@@ -178,6 +181,25 @@ impl Services {
     {
         let intent = intent(actor, correlation, idempotency.of(actor));
         self.append(command, intent).await
+    }
+
+    /// Sends a command of whose outcome there is nothing more to tell than where it
+    /// stands.
+    pub(crate) async fn done<C>(
+        &self,
+        command: &C,
+        me: Authenticated,
+        request: RequestId,
+        idempotency: &Idempotency,
+    ) -> Result<Done, Problem>
+    where
+        C: Command,
+        Problem: From<C::Error>,
+    {
+        let receipt = self
+            .execute(command, me.account, request.0, idempotency)
+            .await?;
+        Ok(Done::at(receipt.position))
     }
 
     /// Sends a command of a process that may be repeated whole: no key tells

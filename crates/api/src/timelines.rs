@@ -8,7 +8,7 @@ use poem_openapi::{
     OpenApi,
     param::{Path, Query},
 };
-use readmodel::timelines::{self, Home};
+use readmodel::timelines::{self, Home, Local};
 
 use crate::{
     accounts,
@@ -21,7 +21,6 @@ use crate::{
     preconditions::MinPosition,
     problem::Problem,
     services::Services,
-    shown,
     system::Tag,
 };
 
@@ -70,21 +69,15 @@ impl TimelinesApi {
             reader: me.account,
         };
         let posts = home.page(before, pages::asked(limit.0)).await?;
-        let more = posts.len() > limit.0.get();
-        let posts = &posts[..posts.len().min(limit.0.get())];
-        let viewer = Viewer(Some(me));
-        let mut bytes = shown::write_items(posts, &observed, viewer);
-        let last = posts.last().filter(|_| more);
-        let next = last.map(|seen| services.cursors.seal(&scope, seen.post.id.0.as_bytes()));
-        if let Some(cursor) = &next {
-            bytes.extend_from_slice(br#","next_cursor":""#);
-            bytes.extend_from_slice(cursor.as_bytes());
-            bytes.push(b'"');
-        }
-        bytes.push(b'}');
-        let link = next.map(|cursor| here.next(&cursor));
-        let found = Found::written(bytes).as_of(observed.header(view));
-        Ok(found.next(link.as_deref()))
+        Ok(pages::seen(
+            &services.cursors,
+            (&observed, view),
+            &scope,
+            &posts,
+            limit.0,
+            Viewer(Some(me)),
+            &here,
+        ))
     }
 
     /// Everything public, newest first
@@ -109,13 +102,18 @@ impl TimelinesApi {
         let observed = (services.freshness)
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
-        let asked = pages::asked(limit.0);
-        let rows = timelines::local(services.pool(), viewer.account(), before, asked).await?;
-        Ok(pages::posts(
+        let local = Local {
+            pool: services.pool(),
+            hot: &services.hot,
+            told: observed.told,
+            viewer: viewer.account(),
+        };
+        let posts = local.page(before, pages::asked(limit.0)).await?;
+        Ok(pages::seen(
             &services.cursors,
-            &observed,
+            (&observed, View::Social),
             "local",
-            rows,
+            &posts,
             limit.0,
             viewer,
             &here,

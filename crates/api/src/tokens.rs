@@ -58,7 +58,6 @@ pub enum TokenSettingsError {
 pub struct Claims {
     pub account: AccountId,
     pub session: Uuid,
-    pub issued_at_seconds: i64,
     pub expires_at_seconds: i64,
 }
 
@@ -177,7 +176,6 @@ impl Tokens {
         Ok(Claims {
             account: AccountId(payload.sub),
             session: payload.sid,
-            issued_at_seconds: payload.iat,
             expires_at_seconds: payload.exp,
         })
     }

@@ -1,22 +1,22 @@
 //! Accounts: registering, the profile, who is private, the pinned post, leaving
 //! for a time. It refuses e-mail addresses and passwords: they are the vault's.
 
+mod profile;
 #[cfg(test)]
 mod properties;
+mod registration;
+mod standing;
 
 use std::str::FromStr;
 
-use kernel::{AccountId, AggregateId, Command, Decider, Facts, Kind, Personal, Read, Versioned};
+use kernel::{AccountId, AggregateId, Decider, Facts, Kind, Personal, Read, Versioned};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    PersonalFields,
-    blocks::Blocks,
-    event::events,
-    handles::Handle,
-    kinds,
-    posts::{PostId, Posts, Visibility},
-};
+use crate::{PersonalFields, blocks::Blocks, event::events, handles::Handle, kinds, posts::PostId};
+
+pub use profile::{PinPost, UnpinPost, UpdateProfile};
+pub use registration::{AbandonRegistration, RegisterAccount};
+pub use standing::{DeactivateAccount, ReactivateAccount};
 
 pub const DISPLAY_NAME_CHARACTERS_MAX: usize = 50;
 pub const BIO_CHARACTERS_MAX: usize = 500;
@@ -255,234 +255,6 @@ pub enum AccountError {
     PostNotOwn,
 }
 
-#[derive(Clone, Debug)]
-pub struct RegisterAccount {
-    pub account: AccountId,
-    pub handle: Handle,
-    pub display_name: Option<DisplayName>,
-}
-
-impl Command for RegisterAccount {
-    type Decider = Accounts;
-    type Error = AccountError;
-
-    fn aggregate(&self) -> AggregateId {
-        Accounts::id(self.account)
-    }
-
-    fn decide(
-        &self,
-        current: &Versioned<AccountState>,
-        _: &Facts,
-    ) -> Result<Vec<AccountEvent>, AccountError> {
-        match current.state.standing {
-            Standing::Unknown => {}
-            Standing::Abandoned => return Err(AccountError::RegistrationAbandoned),
-            Standing::Registered | Standing::Deactivated
-                if current.state.handle.as_ref() == Some(&self.handle) =>
-            {
-                return Ok(Vec::new());
-            }
-            Standing::Registered | Standing::Deactivated => {
-                return Err(AccountError::AccountExists);
-            }
-        }
-        let name = self.display_name.as_ref().map(DisplayName::as_str);
-        let registered = AccountRegistered {
-            handle: self.handle.clone(),
-            display_name: name.filter(|name| !name.is_empty()).map(Personal::plain),
-        };
-        Ok(vec![registered.into()])
-    }
-}
-
-/// End a registration that died; nothing to do where it ended well.
-#[derive(Clone, Debug)]
-pub struct AbandonRegistration {
-    pub account: AccountId,
-}
-
-impl Command for AbandonRegistration {
-    type Decider = Accounts;
-    type Error = AccountError;
-
-    fn aggregate(&self) -> AggregateId {
-        Accounts::id(self.account)
-    }
-
-    fn decide(
-        &self,
-        current: &Versioned<AccountState>,
-        _: &Facts,
-    ) -> Result<Vec<AccountEvent>, AccountError> {
-        match current.state.standing {
-            Standing::Unknown => Ok(vec![RegistrationAbandoned {}.into()]),
-            Standing::Abandoned => Ok(Vec::new()),
-            Standing::Registered | Standing::Deactivated => Err(AccountError::AccountExists),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct UpdateProfile {
-    pub account: AccountId,
-    pub display_name: Option<DisplayName>,
-    pub bio: Option<Bio>,
-    pub private: Option<bool>,
-    pub expected_version: Option<u64>,
-}
-
-impl Command for UpdateProfile {
-    type Decider = Accounts;
-    type Error = AccountError;
-
-    fn aggregate(&self) -> AggregateId {
-        Accounts::id(self.account)
-    }
-
-    fn decide(
-        &self,
-        current: &Versioned<AccountState>,
-        _: &Facts,
-    ) -> Result<Vec<AccountEvent>, AccountError> {
-        require_registered(current)?;
-        if self.expected_version.is_some_and(|v| v != current.version) {
-            return Err(AccountError::VersionMismatch(current.version));
-        }
-        let mut events = Vec::new();
-        if self.display_name.is_some() || self.bio.is_some() {
-            let updated = ProfileUpdated {
-                display_name: self.display_name.as_ref().map(|n| Personal::plain(&n.0)),
-                bio: self.bio.as_ref().map(|bio| Personal::plain(&bio.0)),
-            };
-            events.push(updated.into());
-        }
-        match self.private {
-            Some(true) if !current.state.private => events.push(AccountMadePrivate {}.into()),
-            Some(false) if current.state.private => events.push(AccountMadePublic {}.into()),
-            Some(_) | None => {}
-        }
-        Ok(events)
-    }
-}
-
-/// Leave for a time: everything stays, and nobody sees it.
-#[derive(Clone, Debug)]
-pub struct DeactivateAccount {
-    pub account: AccountId,
-}
-
-impl Command for DeactivateAccount {
-    type Decider = Accounts;
-    type Error = AccountError;
-
-    fn aggregate(&self) -> AggregateId {
-        Accounts::id(self.account)
-    }
-
-    fn decide(
-        &self,
-        current: &Versioned<AccountState>,
-        _: &Facts,
-    ) -> Result<Vec<AccountEvent>, AccountError> {
-        match current.state.standing {
-            Standing::Registered => Ok(vec![AccountDeactivated {}.into()]),
-            Standing::Deactivated => Ok(Vec::new()),
-            Standing::Unknown | Standing::Abandoned => Err(AccountError::AccountNotFound),
-        }
-    }
-}
-
-/// Come back; nothing to do for who is here.
-#[derive(Clone, Debug)]
-pub struct ReactivateAccount {
-    pub account: AccountId,
-}
-
-impl Command for ReactivateAccount {
-    type Decider = Accounts;
-    type Error = AccountError;
-
-    fn aggregate(&self) -> AggregateId {
-        Accounts::id(self.account)
-    }
-
-    fn decide(
-        &self,
-        current: &Versioned<AccountState>,
-        _: &Facts,
-    ) -> Result<Vec<AccountEvent>, AccountError> {
-        match current.state.standing {
-            Standing::Registered => Ok(Vec::new()),
-            Standing::Deactivated => Ok(vec![AccountReactivated {}.into()]),
-            Standing::Unknown | Standing::Abandoned => Err(AccountError::AccountNotFound),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct PinPost {
-    pub account: AccountId,
-    pub post: PostId,
-}
-
-impl Command for PinPost {
-    type Decider = Accounts;
-    type Error = AccountError;
-
-    fn aggregate(&self) -> AggregateId {
-        Accounts::id(self.account)
-    }
-
-    fn reads(&self, _: &Facts) -> Vec<Read> {
-        vec![Posts::read(self.post)]
-    }
-
-    fn decide(
-        &self,
-        current: &Versioned<AccountState>,
-        facts: &Facts,
-    ) -> Result<Vec<AccountEvent>, AccountError> {
-        require_registered(current)?;
-        let post = facts.of::<Posts>(Posts::id(self.post)).state;
-        let public = post.visibility == Visibility::Public;
-        if post.author != Some(self.account) || post.deleted || !public {
-            return Err(AccountError::PostNotOwn);
-        }
-        if current.state.pinned == Some(self.post) {
-            return Ok(Vec::new());
-        }
-        Ok(vec![PostPinned { post: self.post }.into()])
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct UnpinPost {
-    pub account: AccountId,
-}
-
-impl Command for UnpinPost {
-    type Decider = Accounts;
-    type Error = AccountError;
-
-    fn aggregate(&self) -> AggregateId {
-        Accounts::id(self.account)
-    }
-
-    fn decide(
-        &self,
-        current: &Versioned<AccountState>,
-        _: &Facts,
-    ) -> Result<Vec<AccountEvent>, AccountError> {
-        require_registered(current)?;
-        let unpinned = current
-            .state
-            .pinned
-            .map(|post| PostUnpinned { post }.into());
-        Ok(unpinned.into_iter().collect())
-    }
-}
-
 fn require_registered(current: &Versioned<AccountState>) -> Result<(), AccountError> {
     match current.state.standing {
         Standing::Registered => Ok(()),
@@ -495,6 +267,7 @@ fn require_registered(current: &Versioned<AccountState>) -> Result<(), AccountEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernel::Command;
     use uuid::Uuid;
 
     const ADA: AccountId = AccountId(Uuid::from_u128(1));

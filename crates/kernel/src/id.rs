@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
-use crate::Partition;
+use crate::{Partition, Timestamp};
 
 /// The 16 routing bits of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,13 @@ pub fn compose_id(unix_milliseconds: u64, random: [u8; 8], route: Route) -> Uuid
     tail[..8].copy_from_slice(&random);
     tail[8..].copy_from_slice(&route.0.to_be_bytes());
     Builder::from_unix_timestamp_millis(unix_milliseconds, &tail).into_uuid()
+}
+
+/// When a UUIDv7 was made, as its maker's clock had it; none of other ids.
+pub fn made_at(id: Uuid) -> Option<Timestamp> {
+    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+    let milliseconds = seconds * 1_000 + u64::from(nanoseconds) / 1_000_000;
+    milliseconds.try_into().ok().map(Timestamp)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -155,8 +162,8 @@ mod tests {
         let id = compose_id(1_700_000_000_123, [0xff; 8], Route(0xbeef));
         assert_eq!(id.get_version_num(), 7);
         assert_eq!(Route::of(id), Route(0xbeef));
-        let (seconds, nanoseconds) = id.get_timestamp().map(|t| t.to_unix()).unwrap_or_default();
-        assert_eq!((seconds, nanoseconds / 1_000_000), (1_700_000_000, 123));
+        assert_eq!(made_at(id), Some(Timestamp(1_700_000_000_123)));
+        assert_eq!(made_at(Uuid::nil()), None);
         assert!(compose_id(1_700_000_000_124, [0; 8], Route(0)) > id);
     }
 

@@ -23,10 +23,14 @@ impl Timestamp {
 
     /// From RFC 3339 text such as `2026-01-31T12:00:00Z`.
     pub fn parse(text: &str) -> Option<Self> {
-        let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000))
-            .ok()
-            .map(Self)
+        OffsetDateTime::parse(text, &Rfc3339).ok().map(Self::from)
+    }
+}
+
+impl From<OffsetDateTime> for Timestamp {
+    /// Without what is below a millisecond.
+    fn from(at: OffsetDateTime) -> Self {
+        Self(at.unix_timestamp() * 1_000 + i64::from(at.millisecond()))
     }
 }
 

@@ -219,6 +219,12 @@ impl<T: Shown> Hot<T> {
         self.stamps.touch_all();
     }
 
+    /// Who wrote `post`, where it was read lately: that never changes.
+    pub fn author(&self, post: PostId) -> Option<AccountId> {
+        let kept = self.posts.get(&post)?;
+        kept.value.as_ref().map(|post| post.author)
+    }
+
     /// The posts that the reader may see, in the order of `ids`. Entries are
     /// taken where `told`: all that is folded was told with `touch`.
     pub async fn posts(
@@ -315,13 +321,29 @@ impl<T: Shown> Hot<T> {
         let hidden = self.hidden_of(pool, reader, &all, told).await?;
         let at_home = |post: &Arc<Shared<T>>| {
             let author = &post.author;
-            let by_another = follows.contains(author)
-                && !hidden.blocked.contains(author)
-                && !hidden.muted.contains(author);
+            let by_another = follows.contains(author) && !hidden.has(author);
             post.audience != Audience::Nobody && (*author == reader || by_another)
         };
         let visible = all.into_iter().filter(at_home).collect();
         self.seen(pool, Some(reader), visible, told).await
+    }
+
+    /// Posts of `ids` that everybody may see, in that order, without those of whom
+    /// the reader mutes, blocks or is blocked by.
+    pub(crate) async fn public(
+        &self,
+        pool: &PgPool,
+        reader: Option<AccountId>,
+        ids: &[PostId],
+        told: bool,
+    ) -> Result<Vec<Seen<T>>, ReadError> {
+        let mut all = self.shared(pool, ids, told).await?;
+        all.retain(|post| post.audience == Audience::Everybody);
+        if let Some(reader) = reader {
+            let hidden = self.hidden_of(pool, reader, &all, told).await?;
+            all.retain(|post| !hidden.has(&post.author));
+        }
+        self.seen(pool, reader, all, told).await
     }
 
     /// Whom `reader` follows of `authors`.

@@ -76,6 +76,11 @@ pub(crate) struct Hidden {
 }
 
 impl Hidden {
+    /// From what one comes across.
+    pub fn has(&self, account: &AccountId) -> bool {
+        self.blocked.contains(account) || self.muted.contains(account)
+    }
+
     fn read(rows: &[PgRow]) -> Result<Self, ReadError> {
         let (mut blocked, mut muted) = (BTreeSet::new(), BTreeSet::new());
         for row in rows {

@@ -7,23 +7,24 @@
 
 mod fan_out;
 mod lists;
+mod local;
 mod views;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid, crash};
-use sea_orm::sqlx::{self, PgPool, Row};
+use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
 pub use fan_out::{FOLLOWERS_CHUNK, FanOut};
 pub use lists::{
     Lists, TIMELINE_ENTRIES_MAX, TIMELINE_SECONDS_DEFAULT, TimelineSettings, ViewsUrl,
 };
+pub use local::Local;
 
 use crate::{
     ReadError,
     hot::{Hot, Seen, Shown},
-    mutes::unmuted,
     posts::{PostRow, read_all, select, viewer_id},
 };
 use lists::Slice;
@@ -32,30 +33,6 @@ use lists::Slice;
 const SPARE_ROWS: u32 = 4;
 /// Ids looked at in one round while a page is refilled, at most.
 const ROUND_IDS_MAX: u32 = 800;
-
-/// Posts that everybody may see, newest id first, before the id last seen, without
-/// those of whom the viewer mutes.
-pub async fn local(
-    pool: &PgPool,
-    viewer: Option<AccountId>,
-    before: Option<PostId>,
-    limit: u32,
-) -> Result<Vec<PostRow>, ReadError> {
-    let rows = sqlx::query(select!(
-        "FROM posts AS p",
-        concat!(
-            unmuted!(),
-            "AND NOT p.followers_only AND NOT a.private AND p.id < $2 "
-        ),
-        "ORDER BY p.id DESC LIMIT $3"
-    ))
-    .bind(viewer_id(viewer))
-    .bind(before.map_or(Uuid::max(), |id| id.0))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    read_all(&rows)
-}
 
 /// An account's posts and replies that the viewer may see, newest id first.
 pub async fn of_account(
@@ -143,9 +120,7 @@ async fn ids(
         .bind(i64::from(limit))
         .fetch_all(pool)
         .await?;
-    rows.iter()
-        .map(|row| Ok(PostId(row.try_get("id")?)))
-        .collect()
+    post_ids(&rows)
 }
 
 /// Ids of an author's posts, newest first, before the id last seen.
@@ -164,9 +139,7 @@ pub(crate) async fn authored_ids(
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    rows.iter()
-        .map(|row| Ok(PostId(row.try_get("id")?)))
-        .collect()
+    post_ids(&rows)
 }
 
 /// Authors whose posts are pulled when read, instead of pushed.
@@ -176,6 +149,42 @@ pub async fn pulled_authors(pool: &PgPool) -> Result<BTreeSet<AccountId>, ReadEr
     rows.iter()
         .map(|row| Ok(AccountId(row.try_get("account_id")?)))
         .collect()
+}
+
+/// Posts in an order, some of which are hidden from the one who looks.
+trait Timeline<T> {
+    /// The next `count` ids below `before` or a superset of them, newest first; fewer
+    /// only where there are no more.
+    fn candidates(
+        &self,
+        before: Option<PostId>,
+        count: u32,
+    ) -> impl Future<Output = Result<Vec<PostId>, ReadError>> + Send;
+
+    /// Those of `ids` that are not hidden, in that order.
+    fn seen(&self, ids: &[PostId]) -> impl Future<Output = Result<Vec<Seen<T>>, ReadError>> + Send;
+}
+
+/// Up to `limit` posts before the id last seen: what is hidden is refilled.
+async fn refilled<T>(
+    timeline: &impl Timeline<T>,
+    before: Option<PostId>,
+    limit: u32,
+) -> Result<Vec<Seen<T>>, ReadError> {
+    let mut page = Vec::new();
+    let mut cursor = before;
+    let mut round_ids = limit + SPARE_ROWS;
+    loop {
+        let ids = timeline.candidates(cursor, round_ids).await?;
+        let exhausted = ids.len() < round_ids as usize;
+        cursor = ids.last().copied().or(cursor);
+        page.extend(timeline.seen(&ids).await?);
+        if exhausted || page.len() >= limit as usize {
+            page.truncate(limit as usize);
+            return Ok(page);
+        }
+        round_ids = (round_ids * 2).min(ROUND_IDS_MAX);
+    }
 }
 
 /// What a page of home is put together from.
@@ -198,43 +207,20 @@ impl<T: Shown> Home<'_, T> {
         limit: u32,
     ) -> Result<Arc<[Seen<T>]>, ReadError> {
         if before.is_some() || !self.told || self.lists.is_none() {
-            return Ok(self.put_together(before, limit).await?.into());
+            return Ok(refilled(self, before, limit).await?.into());
         }
         if let Some(page) = self.hot.first_page(self.reader, limit) {
             return Ok(page);
         }
         let begun = self.hot.begin_page();
-        let page = self.put_together(before, limit).await?.into();
+        let page = refilled(self, before, limit).await?.into();
         self.hot.keep_page(begun, self.reader, limit, &page);
         Ok(page)
     }
+}
 
-    /// Candidates come from the reader's list as far as it reaches, below it
-    /// from the query; what a rule hides is refilled.
-    async fn put_together(
-        &self,
-        before: Option<PostId>,
-        limit: u32,
-    ) -> Result<Vec<Seen<T>>, ReadError> {
-        let mut page = Vec::new();
-        let mut cursor = before;
-        let mut round_ids = limit + SPARE_ROWS;
-        loop {
-            let ids = self.candidates(cursor, round_ids).await?;
-            let exhausted = ids.len() < round_ids as usize;
-            cursor = ids.last().copied().or(cursor);
-            let posts = self.hot.home(self.pool, self.reader, &ids, self.told);
-            page.extend(posts.await?);
-            if exhausted || page.len() >= limit as usize {
-                page.truncate(limit as usize);
-                return Ok(page);
-            }
-            round_ids = (round_ids * 2).min(ROUND_IDS_MAX);
-        }
-    }
-
-    /// The next `count` ids of home or a superset of them, newest first; fewer
-    /// only where there are no more.
+impl<T: Shown> Timeline<T> for Home<'_, T> {
+    /// From the reader's list as far as it reaches, below it from the query.
     async fn candidates(
         &self,
         before: Option<PostId>,
@@ -276,6 +262,10 @@ impl<T: Shown> Home<'_, T> {
         ids.truncate(wanted);
         Ok(ids)
     }
+
+    async fn seen(&self, ids: &[PostId]) -> Result<Vec<Seen<T>>, ReadError> {
+        self.hot.home(self.pool, self.reader, ids, self.told).await
+    }
 }
 
 /// Fills the reader's list where there is none, and nobody else is filling it.
@@ -304,9 +294,7 @@ pub async fn listed_ids(pool: &PgPool, reader: AccountId) -> Result<Vec<PostId>,
     .bind(reader.0)
     .fetch_all(pool)
     .await?;
-    rows.iter()
-        .map(|row| Ok(PostId(row.try_get("id")?)))
-        .collect()
+    post_ids(&rows)
 }
 
 /// Those of `wanted` that the reader's list lacks; none where there is no list.
@@ -338,4 +326,9 @@ async fn slice(
     }
     fill(pool, lists, reader).await?;
     lists.read(reader, before, count).await
+}
+
+fn post_ids(rows: &[PgRow]) -> Result<Vec<PostId>, ReadError> {
+    let ids = rows.iter().map(|row| Ok(PostId(row.try_get("id")?)));
+    ids.collect()
 }

@@ -1,4 +1,4 @@
-//! Home as the API puts it together, without HTTP.
+//! Home and local as the API puts them together, without HTTP.
 
 use domain::posts::PostId;
 use kernel::AccountId;
@@ -6,7 +6,7 @@ use readmodel::{
     PgPool, ReadError,
     hot::{Hot, Shown},
     posts::PostRow,
-    timelines::{Home, Lists, pulled_authors},
+    timelines::{Home, Lists, Local, pulled_authors},
 };
 
 /// A row shown as it is.
@@ -41,5 +41,22 @@ pub async fn home(
         reader,
     };
     let page = home.page(before, limit).await?;
+    Ok(page.iter().map(|seen| seen.post.id).collect())
+}
+
+/// A page of local by a process that knows nothing yet.
+pub async fn local(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    before: Option<PostId>,
+    limit: u32,
+) -> Result<Vec<PostId>, ReadError> {
+    let local = Local {
+        pool,
+        hot: &Hot::<Row>::default(),
+        told: false,
+        viewer,
+    };
+    let page = local.page(before, limit).await?;
     Ok(page.iter().map(|seen| seen.post.id).collect())
 }

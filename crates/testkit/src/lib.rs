@@ -10,6 +10,6 @@ mod watch;
 
 pub use app::App;
 pub use client::{Answer, Client, Person, ids};
-pub use home::{Row, home};
+pub use home::{Row, home, local};
 pub use servers::{Servers, until};
 pub use watch::Watch;

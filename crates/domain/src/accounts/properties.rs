@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
-use crate::{any, memory::Memory, posts::PostState};
+use crate::{
+    any,
+    memory::Memory,
+    posts::{PostState, Posts, Visibility},
+};
 
 #[derive(Clone, Debug)]
 enum Step {

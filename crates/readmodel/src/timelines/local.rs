@@ -1,0 +1,67 @@
+//! The local timeline: what everybody may see, newest id first. The database tells
+//! which posts there are; who may see them, and whom the one who looks hides, is known
+//! in process. It refuses to look anything up for each row.
+
+use domain::posts::PostId;
+use kernel::{AccountId, Uuid};
+use sea_orm::sqlx::{self, PgPool};
+
+use super::{Timeline, post_ids, refilled};
+use crate::{
+    ReadError,
+    hot::{Hot, Seen, Shown},
+};
+
+/// What a page of it is put together from.
+pub struct Local<'a, T> {
+    pub pool: &'a PgPool,
+    pub hot: &'a Hot<T>,
+    /// Whether `hot` was told all that is folded.
+    pub told: bool,
+    pub viewer: Option<AccountId>,
+}
+
+impl<T: Shown> Local<'_, T> {
+    /// Up to `limit` posts before the id last seen.
+    pub async fn page(
+        &self,
+        before: Option<PostId>,
+        limit: u32,
+    ) -> Result<Vec<Seen<T>>, ReadError> {
+        refilled(self, before, limit).await
+    }
+}
+
+impl<T: Shown> Timeline<T> for Local<'_, T> {
+    async fn candidates(
+        &self,
+        before: Option<PostId>,
+        count: u32,
+    ) -> Result<Vec<PostId>, ReadError> {
+        public_ids(self.pool, before, count).await
+    }
+
+    async fn seen(&self, ids: &[PostId]) -> Result<Vec<Seen<T>>, ReadError> {
+        (self.hot)
+            .public(self.pool, self.viewer, ids, self.told)
+            .await
+    }
+}
+
+/// Ids of posts that are for everybody, newest first, before the id last seen. Those
+/// of private and deactivated accounts are among them.
+async fn public_ids(
+    pool: &PgPool,
+    before: Option<PostId>,
+    limit: u32,
+) -> Result<Vec<PostId>, ReadError> {
+    let rows = sqlx::query(
+        "SELECT id FROM posts WHERE id < $1 AND deleted_at IS NULL AND NOT followers_only
+         ORDER BY id DESC LIMIT $2",
+    )
+    .bind(before.map_or(Uuid::max(), |id| id.0))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    post_ids(&rows)
+}

@@ -1,0 +1,208 @@
+//! What operators do to those who sign in: end their sessions, suspend accounts and
+//! restore them.
+
+use serde_json::{Value, json};
+use testkit::{Answer, App, secrets, until};
+
+use crate::{
+    process::{environment, run},
+    sessions::{FINAL_SECONDS, client, refresh, sign_in},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_sign_accounts_out_on_every_process() {
+    let app = App::start().await;
+    let other = App::on(app.servers.clone()).await;
+    let (ada, bob, eve) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+        app.client().register("eve").await,
+    );
+    let vault = vault::Vault::new(app.database.clone());
+    let operator = kernel::AccountId(eve.id.parse().unwrap());
+    let granted = vault.grant(operator, vault::Role::Operator, "a test").await;
+    assert!(granted.unwrap());
+    let everywhere_out = async |sessions: &[&Answer]| {
+        for session in sessions {
+            for app in [&app, &other] {
+                let client = client(app, session);
+                until("every process knows", FINAL_SECONDS, || async {
+                    let answer = client.get("/v1/sessions").await;
+                    answer.status == 401 && answer.body["code"] == "session_ended"
+                })
+                .await;
+            }
+            refresh(&other, &session.text("/refresh_token"))
+                .await
+                .problem(401, "session_ended");
+        }
+    };
+
+    // Over the API: at once where it was asked.
+    let (one, two) = (
+        sign_in(&app, &ada, "one").await,
+        sign_in(&other, &ada, "two").await,
+    );
+    let path = format!("/v1/operations/accounts/{}/sessions", ada.id);
+    eve.client.delete(&path).await.expect(204);
+    let ended = client(&app, &one).get("/v1/sessions").await;
+    ended.problem(401, "session_ended");
+    everywhere_out(&[&one, &two]).await;
+    let nobody = format!(
+        "/v1/operations/accounts/{}/sessions",
+        crate::accounts::uuid()
+    );
+    eve.client.delete(&nobody).await.problem(404, "not_found");
+
+    // From the command line.
+    let again = sign_in(&app, &ada, "again").await;
+    let (settings, folder) = (environment(&app.servers), tempfile::tempdir().unwrap());
+    let arguments = [
+        "accounts",
+        "sign-out",
+        &ada.handle,
+        "--reason",
+        "a stolen telephone",
+    ];
+    let done = run(&arguments, &settings, folder.path()).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    assert!(
+        done.err.contains("signed out of 1 sessions"),
+        "{}",
+        done.err
+    );
+    everywhere_out(&[&again]).await;
+
+    // Nobody else is, and the owner may come back.
+    bob.client.get("/v1/sessions").await.expect(200);
+    let back = sign_in(&app, &ada, "back").await;
+    client(&other, &back).get("/v1/sessions").await.expect(200);
+    // Who did it, and to whom, stands in the log.
+    let arguments = ["tail", "-o", "start", "-e", "-t", "OperatorActed"];
+    let told = run(&arguments, &settings, folder.path()).await.out;
+    let told: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for event in &told {
+        assert_eq!(event["data"]["action"], "accounts sign-out");
+        assert_eq!(event["data"]["target"], ada.id);
+    }
+    assert_eq!(told[0]["data"]["operator"], eve.id);
+    assert_eq!(told[1]["data"]["reason"], "a stolen telephone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_in_to_a_suspended_account_until_it_is_restored() {
+    let app = App::start().await;
+    let other = App::on(app.servers.clone()).await;
+    let ada = app.client().register("ada").await;
+    let bob = app.client().register("bob").await;
+    app.mailed_code(&ada.email).await;
+    let session = sign_in(&app, &ada, "one").await;
+    // A code for another password, drawn before, and a tool's token of no session.
+    let forgotten = json!({"email": ada.email});
+    let stranger = app.client();
+    let asked = stranger.post("/v1/password-resets", forgotten.clone());
+    asked.await.expect(204);
+    let code = app.mailed_code(&ada.email).await;
+    let (settings, folder) = (environment(&app.servers), tempfile::tempdir().unwrap());
+    let headwater = async |arguments: &[&str]| run(arguments, &settings, folder.path()).await;
+    let tool = headwater(&["token", &ada.handle]).await;
+    let tool = other.client().with_token(tool.out.trim().to_owned());
+    tool.get("/v1/sessions").await.expect(200);
+    let attempt = async |password: &str| {
+        let body = json!({"login": ada.handle, "password": password});
+        app.client().post("/v1/sessions", body).await
+    };
+    let without_id = |answer: Answer| {
+        let mut body = answer.problem(401, "invalid_credentials").body;
+        body.as_object_mut().unwrap().remove("request_id");
+        body
+    };
+    let wrong_before = without_id(attempt("a wrong one").await);
+
+    let reason = "sends advertisements";
+    let done = headwater(&["accounts", "suspend", &ada.handle, "--reason", reason]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    // Registering was a session too.
+    assert!(
+        done.err.contains("signed out of 2 sessions"),
+        "{}",
+        done.err
+    );
+    let devices = [client(&app, &session), client(&other, &session), tool];
+    for device in &devices {
+        until("every process knows", FINAL_SECONDS, || async {
+            let answer = device.get("/v1/sessions").await;
+            answer.status == 401 && answer.body["code"] == "session_ended"
+        })
+        .await;
+    }
+    refresh(&other, &session.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+    attempt(&ada.password)
+        .await
+        .problem(403, "account_suspended");
+    // Whoever does not know the password learns nothing.
+    assert_eq!(without_id(attempt("a wrong one").await), wrong_before);
+    let new = secrets::password("another one");
+    let reset = json!({"email": ada.email, "one_time_code": code, "new_password": new});
+    let reset = stranger.post("/v1/password-resets/completion", reset);
+    reset.await.problem(403, "invalid_code");
+    let asked = stranger.post("/v1/password-resets", forgotten);
+    asked.await.expect(204);
+    let token = headwater(&["token", &ada.handle]).await;
+    assert_eq!(token.status, 1);
+    assert!(token.err.contains(reason), "{}", token.err);
+    let again = headwater(&["accounts", "suspend", &ada.handle, "--reason", "again"]).await;
+    assert!(again.err.contains("already"), "{}", again.err);
+    bob.client.get("/v1/sessions").await.expect(200);
+
+    let done = headwater(&["accounts", "restore", &ada.handle]).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    let back = sign_in(&app, &ada, "back").await;
+    client(&app, &back).get("/v1/sessions").await.expect(200);
+    // What was ended stays so.
+    refresh(&app, &session.text("/refresh_token"))
+        .await
+        .problem(401, "session_ended");
+    let old = client(&other, &session).get("/v1/sessions").await;
+    old.problem(401, "session_ended");
+    let told = headwater(&["tail", "-o", "start", "-e", "-t", "OperatorActed"]).await;
+    let told: Vec<Value> = told
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let actions: Vec<_> = told.iter().map(|event| &event["data"]["action"]).collect();
+    assert_eq!(
+        actions,
+        ["accounts suspend", "accounts suspend", "accounts restore"]
+    );
+    assert_eq!(told[0]["data"]["target"], ada.id);
+    assert_eq!(told[0]["data"]["reason"], reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_begins_while_its_account_is_barred_does_not() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let account = kernel::AccountId(ada.id.parse().unwrap());
+    let (vault, device) = (
+        vault::Vault::new(app.database.clone()),
+        vault::Device::default(),
+    );
+    // The password was right a moment ago.
+    let begin = || vault.begin_session(account, &device, None, false);
+    let (barred, racing) = tokio::join!(vault.bar(account, "a test"), begin());
+    racing.unwrap();
+    assert!(barred.unwrap().is_some());
+    assert!(begin().await.unwrap().is_none());
+    assert!(vault.sessions(account).await.unwrap().is_empty());
+    assert!(vault.unbar(account).await.unwrap());
+    assert!(!vault.unbar(account).await.unwrap());
+    assert!(begin().await.unwrap().is_some());
+}
