@@ -20,6 +20,8 @@ use crate::preconditions::{IfNoneMatch, etag, representation_etag};
 
 pub const EVENT_POSITION: HeaderName = HeaderName::from_static("event-position");
 pub const AS_OF: HeaderName = HeaderName::from_static("as-of");
+/// Of an answer, about: its own, and what every answer wears.
+const HEADERS: usize = 16;
 
 /// An answer to a read: 200, or 304 where the reader has this version.
 pub struct Found<T> {
@@ -66,8 +68,8 @@ impl<T> Found<T> {
     }
 
     #[must_use]
-    pub(crate) fn tag(mut self, tag: &str) -> Self {
-        self.headers.put(ETAG, tag);
+    pub(crate) fn tag(mut self, tag: Option<HeaderValue>) -> Self {
+        self.headers.0.extend(tag.map(|tag| (ETAG, tag)));
         self
     }
 
@@ -174,16 +176,18 @@ impl Headers {
     }
 
     fn respond(self, status: StatusCode, body: Option<Vec<u8>>) -> Response {
+        let has_body = body.is_some();
         let mut response = match body {
-            None => Response::builder().status(status).finish(),
-            Some(bytes) => {
-                let mut response = Response::builder().status(status).body(bytes);
-                let json = HeaderValue::from_static("application/json");
-                response.headers_mut().insert(CONTENT_TYPE, json);
-                response
-            }
+            None => Response::builder().finish(),
+            Some(bytes) => Response::builder().body(bytes),
         };
-        response.headers_mut().extend(self.0);
+        response.set_status(status);
+        let headers = response.headers_mut();
+        headers.reserve(HEADERS);
+        if has_body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        headers.extend(self.0);
         response
     }
 }

@@ -19,11 +19,12 @@ use uuid::Uuid;
 
 use crate::{
     compression::Wanted,
-    cors, identity,
+    cors,
+    header_text::HeaderText,
+    identity,
     limits::Metered,
-    paging::Here,
     problem::{Code, Problem},
-    request::{RequestId, X_REQUEST_ID},
+    request::{Head, RequestId, X_REQUEST_ID},
     seen::Seen,
     services::Services,
     surface::{Found, Operation, Surface},
@@ -31,8 +32,6 @@ use crate::{
 };
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-/// Of an answer, about.
-const HEADERS: usize = 13;
 
 pub(crate) struct Asked {
     pub id: RequestId,
@@ -58,9 +57,6 @@ impl Asked {
     pub async fn look(request: &mut Request, surface: &Surface) -> Self {
         let started = Instant::now();
         let id = RequestId::draw();
-        request.extensions_mut().insert(id);
-        let here = Here::of(request.uri());
-        request.extensions_mut().insert(here);
         let method = request.method().clone();
         let (mut operation, mut allow) = (None, None);
         match surface.find(&method, request.uri().path()) {
@@ -68,31 +64,39 @@ impl Asked {
             Found::Path(methods) => allow = Some(methods),
             Found::Nothing => {}
         }
-        identity::look(request);
+        let asker = identity::look(request);
+        let account = asker.account();
         let services = request.data::<Arc<Services>>();
         let spans = services.and_then(|services| services.spans.clone());
         let preflight = match &allow {
             Some(methods) if cors::is_preflight(request) => Some(cors::preflight(methods)),
             _ => None,
         };
-        Self {
+        let asked = Self {
             id,
             started,
             trace: TraceContext::of(request.headers(), id.0, spans.as_deref()),
-            account: identity::account_of(request),
+            account,
             granted: services.and_then(|services| services.origins.grant(request)),
             wanted: Wanted::of(&method, request.headers()),
             metered: match preflight {
                 // Nothing is done, and nothing is spent.
                 Some(_) => None,
-                None => Metered::spend(request).await,
+                None => Metered::spend(request, account).await,
             },
             preflight,
             method,
-            operation,
+            operation: operation.clone(),
             allow,
             spans,
-        }
+        };
+        let head = Head {
+            id,
+            asker,
+            operation,
+        };
+        request.extensions_mut().insert(head);
+        asked
     }
 
     /// Whether they have not asked for too much.
@@ -101,7 +105,7 @@ impl Asked {
     }
 
     /// Puts on what every answer wears, and tells the log and the trace of it.
-    pub async fn dress(self, answered: Result<Response, Problem>) -> Response {
+    pub async fn dress(&mut self, answered: Result<Response, Problem>) -> Response {
         let (mut response, problem) = match answered {
             Ok(response) => (response, None),
             Err(mut problem) => {
@@ -111,41 +115,41 @@ impl Asked {
                 (problem.respond(Some(self.id.0)), Some(problem))
             }
         };
-        if let Some(wanted) = self.wanted {
+        if let Some(wanted) = self.wanted.take() {
             wanted.apply(&mut response).await;
         }
-        dress(&mut response, &self.method, self.id, self.started);
+        let took = self.started.elapsed();
+        dress(&mut response, &self.method, self.id, took);
         let headers = response.headers_mut();
         if let Some(trace) = self.trace.header() {
             headers.insert(TRACERESPONSE, trace);
         }
-        if let Some(metered) = self.metered {
+        if let Some(metered) = &self.metered {
             metered.dress(headers);
         }
-        if let Some(granted) = self.granted {
+        if let Some(granted) = self.granted.take() {
             cors::dress(headers, granted);
         }
         let seen = Seen {
-            method: self.method,
+            method: &self.method,
             route: self.operation.as_ref().map(|o| o.path.as_str()),
             status: response.status(),
-            took: self.started.elapsed(),
+            took,
             request_id: self.id.0,
             trace: self.trace,
             account: self.account.map(|account| account.0),
             problem,
         };
         seen.report();
-        if let Some(spans) = self.spans.filter(|_| self.trace.sampled) {
+        if let Some(spans) = self.spans.as_ref().filter(|_| self.trace.sampled) {
             spans.record(seen.span());
         }
         response
     }
 }
 
-fn dress(response: &mut Response, method: &Method, id: RequestId, started: Instant) {
+fn dress(response: &mut Response, method: &Method, id: RequestId, took: Duration) {
     let headers = response.headers_mut();
-    headers.reserve(HEADERS);
     let mut text = Uuid::encode_buffer();
     if let Ok(id) = HeaderValue::from_str(id.0.hyphenated().encode_lower(&mut text)) {
         headers.insert(X_REQUEST_ID, id);
@@ -154,7 +158,7 @@ fn dress(response: &mut Response, method: &Method, id: RequestId, started: Insta
     headers.insert(X_CONTENT_TYPE_OPTIONS, set("nosniff"));
     headers.insert(REFERRER_POLICY, set("no-referrer"));
     headers.insert(VARY, set("Authorization, Origin, Accept-Encoding"));
-    if let Ok(timing) = HeaderValue::try_from(server_timing(started.elapsed())) {
+    if let Some(timing) = server_timing(took).value() {
         headers.insert(SERVER_TIMING, timing);
     }
     // What is read and has a tag may be kept, and is asked for again each time.
@@ -167,7 +171,8 @@ fn dress(response: &mut Response, method: &Method, id: RequestId, started: Insta
 }
 
 /// Milliseconds, as <https://www.w3.org/TR/server-timing/> has it.
-fn server_timing(took: Duration) -> String {
-    let micros = took.as_micros();
-    format!("total;dur={}.{:03}", micros / 1_000, micros % 1_000)
+fn server_timing(took: Duration) -> HeaderText<36> {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let text = HeaderText::new("total;dur=").number(micros / 1_000);
+    text.text(".").digits(micros % 1_000, 3)
 }

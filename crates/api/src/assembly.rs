@@ -39,7 +39,7 @@ pub fn document<A: OpenApi>(features: A) -> std::result::Result<Value, ContractE
 }
 
 /// Everything that is served. Wrap it with the data that extractors want:
-/// `Arc<Tokens>`, `Arc<Cursors>`, and the features' own.
+/// `Arc<Checks>`, and the features' own.
 pub fn assemble<A: OpenApi + 'static>(
     features: A,
 ) -> std::result::Result<Edge<impl Endpoint<Output = Response>>, ContractError> {

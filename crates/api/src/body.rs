@@ -20,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
 use crate::{
     problem::{Code, Problem},
+    request::Head,
     schema,
-    surface::Operation,
 };
 
 /// A longest post with every character escaped is well below it.
@@ -178,7 +178,8 @@ impl<T: ParseFromJSON> ParsePayload for Input<T> {
                 Problem::new(Code::MalformedRequest, detail)
             })?
         };
-        if let Some(operation) = request.data::<Arc<Operation>>() {
+        let head = request.data::<Head>();
+        if let Some(operation) = head.and_then(|head| head.operation.as_ref()) {
             let wrong = schema::check_body(operation, &value);
             if !wrong.is_empty() {
                 let problem = Problem::new(Code::InvalidField, "Correct the listed fields.");

@@ -24,7 +24,7 @@ const LOOK_SECONDS_MAX: u64 = 1;
 /// Looks after which those that are over for long are deleted.
 const LOOKS_PER_PURGE: u32 = 600;
 
-/// Shared as `Arc<EndedSessions>` in the requests' data.
+/// Shared in `Checks`.
 #[derive(Default)]
 pub struct EndedSessions {
     ended: RwLock<HashMap<Uuid, Instant>>,

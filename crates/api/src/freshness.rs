@@ -98,6 +98,14 @@ impl Observed {
         both.all(|(now, then)| now.reached.positions == then.reached.positions)
     }
 
+    /// Whether what it tells is recent at `now`, and `view` has all that is wanted.
+    fn shows(&self, view: View, wanted: &Positions, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.at);
+        age <= Duration::from_millis(OBSERVED_MILLISECONDS_MAX)
+            && self.failed.is_none()
+            && self.views[view as usize].reached.positions.reach(wanted)
+    }
+
     /// The generation of the view that is read.
     pub fn generation(&self, view: View) -> i32 {
         self.views[view as usize].reached.generation.max(1)
@@ -163,6 +171,9 @@ impl Freshness {
         reader: Option<AccountId>,
         asked_for: &Positions,
     ) -> Result<Positions, Problem> {
+        if reader.is_none() && asked_for.is_empty() {
+            return Ok(Positions::default());
+        }
         let known = self.log.partitions().count();
         if let Some(position) = asked_for
             .iter()
@@ -186,8 +197,9 @@ impl Freshness {
     /// tell.
     async fn refuse_beyond(&self, asked_for: &Positions) -> Result<(), Problem> {
         let social = View::Social as usize;
-        let reached = self.observed.borrow().views[social].reached.clone();
-        if reached.positions.reach(asked_for) {
+        let reached =
+            |observed: &Observed| observed.views[social].reached.positions.reach(asked_for);
+        if reached(&self.observed.borrow()) {
             return Ok(());
         }
         let patience = Duration::from_millis(LOG_MILLISECONDS_MAX);
@@ -237,19 +249,24 @@ impl Freshness {
             View::Timelines => WAIT_FOR_LISTS_MILLISECONDS_MAX,
         });
         let started = Instant::now();
+        {
+            let observed = self.observed.borrow();
+            if observed.shows(view, wanted, started) {
+                return Ok(observed.clone());
+            }
+        }
         let mut looks = self.observed.clone();
         let mut place = None;
         loop {
             let observed = looks.borrow_and_update().clone();
             let reached = &observed.views[view as usize].reached;
             let age = observed.at.saturating_duration_since(started);
-            let recent = observed.at.elapsed() <= Duration::from_millis(OBSERVED_MILLISECONDS_MAX);
             let looked = age > Duration::ZERO;
             if let Some(reason) = observed.failed.as_ref().filter(|_| looked) {
                 let detail = "The read model does not answer. Try again shortly.";
                 return Err(Problem::new(Code::Unavailable, detail).caused_by(reason.to_string()));
             }
-            if recent && observed.failed.is_none() && reached.positions.reach(wanted) {
+            if observed.shows(view, wanted, Instant::now()) {
                 return Ok(observed);
             }
             let waited_for = |p: &&(Partition, String)| wanted.get(p.0).is_some();

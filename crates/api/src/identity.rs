@@ -15,10 +15,19 @@ use vault::{Role, Scope, ServiceToken};
 
 use crate::{
     ended::EndedSessions,
+    paging::Cursors,
     problem::{Code, Problem},
+    request::Head,
     services::Services,
     tokens::{SigningFailed, TokenError, Tokens},
 };
+
+/// What requests are checked with, in their data as `Arc<Checks>`.
+pub struct Checks {
+    pub tokens: Arc<Tokens>,
+    pub ended: Arc<EndedSessions>,
+    pub cursors: Arc<Cursors>,
+}
 
 /// The name of the security scheme in the contract.
 pub const BEARER: &str = "bearer";
@@ -81,82 +90,75 @@ pub fn now() -> Timestamp {
 
 /// Who asks, looked at once for each request: strangers, somebody, or a refusal.
 #[derive(Clone)]
-enum Looked {
+pub(crate) enum Asker {
     Nobody,
     Somebody(Authenticated),
     Service(ServiceToken),
     Refused(Code, &'static str),
 }
 
-/// Looks who asks, before anything is done.
-pub(crate) fn look(request: &mut Request) {
-    let looked = look_at(request);
-    request.extensions_mut().insert(looked);
+impl Asker {
+    /// The account of a token that counts; refusing others is for handlers.
+    pub fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Somebody(somebody) => Some(somebody.account),
+            Self::Nobody | Self::Service(_) | Self::Refused(..) => None,
+        }
+    }
 }
 
-fn look_at(request: &Request) -> Looked {
+/// Looks who asks, before anything is done.
+pub(crate) fn look(request: &Request) -> Asker {
     let mut headers = request.headers().get_all(AUTHORIZATION).iter();
     let Some(header) = headers.next() else {
-        return Looked::Nobody;
+        return Asker::Nobody;
     };
     if headers.next().is_some() {
-        return Looked::Refused(Code::InvalidToken, "Send one Authorization header.");
+        return Asker::Refused(Code::InvalidToken, "Send one Authorization header.");
     }
     let Some(token) = header.to_str().ok().and_then(bearer) else {
         let detail = "Send Authorization: Bearer, a space, and an access token.";
-        return Looked::Refused(Code::InvalidToken, detail);
+        return Asker::Refused(Code::InvalidToken, detail);
     };
     if let Some(token) = ServiceToken::parse(token) {
-        return Looked::Service(token);
+        return Asker::Service(token);
     }
-    let (tokens, ended) = (
-        request.data::<Arc<Tokens>>(),
-        request.data::<Arc<EndedSessions>>(),
-    );
-    let (Some(tokens), Some(ended)) = (tokens, ended) else {
-        return Looked::Refused(Code::Internal, "No Tokens or EndedSessions.");
+    let Some(Checks { tokens, ended, .. }) = request.data::<Arc<Checks>>().map(Arc::as_ref) else {
+        return Asker::Refused(Code::Internal, "No Checks in the requests' data.");
     };
     match tokens.verify(token, now()) {
         Err(TokenError::Expired) => {
-            Looked::Refused(Code::TokenExpired, "Refresh it: POST /v1/sessions/refresh.")
+            Asker::Refused(Code::TokenExpired, "Refresh it: POST /v1/sessions/refresh.")
         }
-        Err(TokenError::Invalid) => Looked::Refused(Code::InvalidToken, "Sign in again."),
-        Ok(claims) if ended.has(&claims) => Looked::Refused(Code::SessionEnded, "Sign in again."),
-        Ok(claims) => Looked::Somebody(Authenticated {
+        Err(TokenError::Invalid) => Asker::Refused(Code::InvalidToken, "Sign in again."),
+        Ok(claims) if ended.has(&claims) => Asker::Refused(Code::SessionEnded, "Sign in again."),
+        Ok(claims) => Asker::Somebody(Authenticated {
             account: claims.account,
             session: claims.session,
         }),
     }
 }
 
-fn looked(request: &Request) -> Looked {
-    let looked = request.extensions().get::<Looked>();
-    looked.cloned().unwrap_or_else(|| look_at(request))
+fn looked(request: &Request) -> Asker {
+    let head = request.data::<Head>();
+    head.map_or_else(|| look(request), |head| head.asker.clone())
 }
 
 fn authenticate(request: &Request) -> Result<Option<Authenticated>, Problem> {
     match looked(request) {
-        Looked::Nobody => Ok(None),
-        Looked::Somebody(somebody) => Ok(Some(somebody)),
-        Looked::Service(_) => {
+        Asker::Nobody => Ok(None),
+        Asker::Somebody(somebody) => Ok(Some(somebody)),
+        Asker::Service(_) => {
             let detail = "A service's token acts for nobody: it counts only where it has a scope.";
             Err(Problem::new(Code::InvalidToken, detail))
         }
-        Looked::Refused(code, detail) => Err(Problem::new(code, detail)),
+        Asker::Refused(code, detail) => Err(Problem::new(code, detail)),
     }
 }
 
 fn stranger() -> Problem {
     let detail = "Send an access token: Authorization: Bearer.";
     Problem::new(Code::Unauthenticated, detail)
-}
-
-/// The account of a token that counts; refusing others is for handlers.
-pub(crate) fn account_of(request: &Request) -> Option<AccountId> {
-    match request.extensions().get::<Looked>()? {
-        Looked::Somebody(somebody) => Some(somebody.account),
-        Looked::Nobody | Looked::Service(_) | Looked::Refused(..) => None,
-    }
 }
 
 /// The token in `Bearer <token>`; the scheme's case does not matter.
@@ -225,7 +227,7 @@ asks!(Authenticated, or_nobody: false, |request| {
 });
 
 asks!(Privileged, or_nobody: false, |request| match looked(request) {
-    Looked::Service(token) => Ok(Self::Service(token)),
+    Asker::Service(token) => Ok(Self::Service(token)),
     _ => Ok(Self::Account(authenticate(request)?.ok_or_else(stranger)?)),
 });
 

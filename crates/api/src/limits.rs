@@ -2,8 +2,12 @@
 //! more, counted by account or, for strangers, by address. Each answer says how
 //! many are left (draft-ietf-httpapi-ratelimit-headers-10).
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
+use kernel::AccountId;
 use poem::{
     Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method},
@@ -14,7 +18,7 @@ use vault::{Budget, Limits, Spend, Standing, Whose};
 
 use crate::{
     caller::{Caller, network},
-    identity,
+    header_text::HeaderText,
     problem::{Code, Problem},
     services::Services,
     system::Tag,
@@ -22,6 +26,8 @@ use crate::{
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// The name of a policy and two numbers.
+const RATE_LIMIT_CHARACTERS: usize = 64;
 /// Points that a request spends which changes something.
 pub(crate) const WRITE_POINTS: i32 = 5;
 const READ_POINTS: i32 = 1;
@@ -109,7 +115,8 @@ impl Policed {
         Self {
             name,
             budget,
-            header: HeaderValue::from_str(&told).ok(),
+            // Lives as long as the process, so that no answer counts who holds it.
+            header: Some(HeaderValue::from_static(told.leak())),
         }
     }
 }
@@ -125,7 +132,7 @@ impl Limiting {
     }
 }
 
-/// What a request spent.
+/// What a request of `account` spent.
 pub(crate) struct Metered {
     policy: &'static str,
     header: Option<HeaderValue>,
@@ -134,18 +141,18 @@ pub(crate) struct Metered {
 
 impl Metered {
     /// None where nothing is limited.
-    pub async fn spend(request: &Request) -> Option<Self> {
+    pub async fn spend(request: &Request, account: Option<AccountId>) -> Option<Self> {
         let path = request.uri().path();
         if always_answered(path) {
             return None;
         }
         let limiting = &request.data::<Arc<Services>>()?.limits;
-        let (policed, whose) = match identity::account_of(request) {
+        let (policed, whose) = match account {
             Some(account) => (&limiting.account, Whose::Account(account)),
             None => {
                 let address = Caller::address_of(request).map(network);
-                let address = address.map_or_else(String::new, |address| address.to_string());
-                (&limiting.anonymous, Whose::Named(address))
+                let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+                (&limiting.anonymous, Whose::Address(address))
             }
         };
         let budget = policed.budget;
@@ -179,14 +186,16 @@ impl Metered {
         }
     }
 
-    pub fn dress(self, headers: &mut HeaderMap) {
+    pub fn dress(&self, headers: &mut HeaderMap) {
         let Standing {
             remaining, full_in, ..
         } = self.standing;
-        let seconds = full_in.as_millis().div_ceil(1_000);
-        let now = format!("\"{}\";r={remaining};t={seconds}", self.policy);
-        let now = HeaderValue::try_from(now).ok();
-        for (name, value) in [(RATE_LIMIT_POLICY, self.header), (RATE_LIMIT, now)] {
+        let seconds = full_in.as_secs() + u64::from(full_in.subsec_nanos() > 0);
+        let now = HeaderText::<RATE_LIMIT_CHARACTERS>::new("\"").text(self.policy);
+        let now = now.text("\";r=").number(remaining.into());
+        let now = now.text(";t=").number(seconds);
+        let policy = self.header.clone();
+        for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, now.value())] {
             if let Some(value) = value {
                 headers.insert(name, value);
             }

@@ -25,7 +25,7 @@ const SIGNATURE_BYTES: usize = 16;
 /// Keys are a position or an id with a rank; a longer cursor is not ours.
 const CURSOR_CHARACTERS_MAX: usize = 512;
 
-/// Signs cursors; shared as `Arc<Cursors>` in the requests' data.
+/// Signs cursors; shared in `Checks`.
 pub struct Cursors(Hmac<Sha256>);
 
 #[derive(Debug, thiserror::Error)]
@@ -155,33 +155,18 @@ impl ToJSON for Limit {
     }
 }
 
-/// Where the request went, to link to its next page. The edge notes it down,
-/// because routers cut the path.
+/// Where the request went, to link to its next page.
 #[derive(Clone, Debug)]
-pub struct Here {
-    path: String,
-    query: String,
-}
+pub struct Here(Uri);
 
 impl Here {
-    pub(crate) fn of(uri: &Uri) -> Self {
-        Self {
-            path: uri.path().to_owned(),
-            query: uri.query().unwrap_or_default().to_owned(),
-        }
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// The value of `Link` (RFC 8288) for the page at `cursor`.
     pub fn next(&self, cursor: &str) -> String {
         let prefix = format!("{CURSOR}=");
-        let kept = self.query.split('&');
+        let kept = self.0.query().unwrap_or_default().split('&');
         // `part.is_empty()` would be `Type`'s, which says false.
         let kept = kept.filter(|part| !str::is_empty(part) && !part.starts_with(&prefix));
-        let mut target = format!("{}?", self.path);
+        let mut target = format!("{}?", self.0.path());
         for part in kept {
             target.push_str(part);
             target.push('&');
@@ -192,8 +177,8 @@ impl Here {
 
 impl<'a> FromRequest<'a> for Here {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let here = request.data::<Self>().cloned();
-        Ok(here.unwrap_or_else(|| Self::of(request.original_uri())))
+        // Routers cut the other one.
+        Ok(Self(request.original_uri().clone()))
     }
 }
 
@@ -236,24 +221,20 @@ mod tests {
 
     #[test]
     fn the_next_page_keeps_the_query() {
-        let here = Here {
-            path: "/v1/posts".into(),
-            query: "limit=2&cursor=old&tag=a%26b".into(),
-        };
+        let here = Here(Uri::from_static("/v1/posts?limit=2&cursor=old&tag=a%26b"));
         let wanted = "</v1/posts?limit=2&tag=a%26b&cursor=new>; rel=\"next\"";
         assert_eq!(here.next("new"), wanted);
     }
 
     #[test]
-    fn the_page_after_one_without_a_query_has_a_cursor_alone() {
+    fn the_page_after_one_without_a_query_has_a_cursor_alone()
+    -> Result<(), poem::http::uri::InvalidUri> {
         for query in ["", "&", "cursor=old", "&cursor=old&"] {
-            let here = Here {
-                path: "/v1/posts".into(),
-                query: query.into(),
-            };
+            let here = Here(format!("/v1/posts?{query}").parse()?);
             let wanted = "</v1/posts?cursor=new>; rel=\"next\"";
             assert_eq!(here.next("new"), wanted, "{query}");
         }
+        Ok(())
     }
 }
 
@@ -371,7 +352,7 @@ mod properties {
             parts in vec("(limit|cursor|cursors|tag|a)(=[a-z0-9%]{0,4})?", 0..6),
             next in "[A-Za-z0-9_-]{1,20}",
         ) {
-            let here = Here { path: "/v1/posts".into(), query: parts.join("&") };
+            let here = Here(format!("/v1/posts?{}", parts.join("&")).parse()?);
             let link = here.next(&next);
             let target = link.strip_prefix("</v1/posts?").and_then(|l| l.strip_suffix(">; rel=\"next\""));
             let Some(target) = target else {

@@ -130,15 +130,11 @@ impl PostsApi {
             .await?;
         let seen = posts.first().ok_or_else(|| Problem::not_found("post"))?;
         let tag = shown::etag(seen, viewer);
-        let found = match known.has(&tag) {
+        let found = match known.has(tag.as_str()) {
             true => Found::known(),
-            false => {
-                let mut bytes = Vec::new();
-                shown::write(seen, viewer, &mut bytes);
-                Found::written(bytes)
-            }
+            false => Found::written(shown::written(seen, viewer)),
         };
-        Ok(found.tag(&tag).as_of(observed.header(View::Social)))
+        Ok(found.tag(tag.value()).as_of(observed.header(View::Social)))
     }
 
     /// Edit a post of mine

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use eventlog::IdempotencyKey;
 use kernel::{AccountId, Positions};
-use poem::{Request, RequestBody, Result, http::Method};
+use poem::{
+    Request, RequestBody, Result,
+    http::{HeaderName, Method, header},
+};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use sha2::{Digest as _, Sha256};
@@ -16,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     body::RawBody,
     compression,
-    paging::{Cursors, Here},
+    identity::Checks,
     problem::{Code, Problem},
 };
 
@@ -24,6 +27,8 @@ pub const IF_MATCH: &str = "If-Match";
 pub const IF_NONE_MATCH: &str = "If-None-Match";
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub const MIN_POSITION: &str = "Min-Position";
+const IDEMPOTENCY_KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+const MIN_POSITION_HEADER: HeaderName = HeaderName::from_static("min-position");
 const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
 /// An extractor can tell the document of a security scheme and of nothing
 /// else; `contract` turns names with this prefix into header parameters.
@@ -49,7 +54,7 @@ pub(crate) fn representation_digest(bytes: &[u8]) -> Digest {
 
 /// The first bytes of a SHA-256, shown in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Digest(u64);
+pub(crate) struct Digest(pub u64);
 
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -71,7 +76,7 @@ impl IfMatch {
     }
 
     fn parse(request: &Request) -> Result<Self, Problem> {
-        match only(request, IF_MATCH)? {
+        match only(request, IF_MATCH, &header::IF_MATCH)? {
             None | Some("*") => Ok(Self(None)),
             Some(tag) => match version(&compression::untagged(tag)) {
                 Some(version) => Ok(Self(Some(version))),
@@ -96,7 +101,7 @@ impl IfNoneMatch {
     /// A tag that is not ours matches nothing, as RFC 9110 has it; a cache on
     /// the way may have made it weak.
     fn parse(request: &Request) -> Result<Self, Problem> {
-        let text = match only(request, IF_NONE_MATCH)? {
+        let text = match only(request, IF_NONE_MATCH, &header::IF_NONE_MATCH)? {
             Some("*") => {
                 return Ok(Self {
                     any: true,
@@ -131,10 +136,14 @@ fn tags(mut text: &str) -> Option<Vec<String>> {
     }
 }
 
-/// The key of a write that may be sent again, and what it is of.
+/// The key of a write that may be sent again, and what it is of; none where the
+/// client gave none.
 #[derive(Clone)]
-pub struct Idempotency {
-    key: Option<String>,
+pub struct Idempotency(Option<Given>);
+
+#[derive(Clone)]
+struct Given {
+    key: String,
     method: Method,
     path: String,
     /// Keyed: a body may hold a password, and fingerprints are kept.
@@ -144,40 +153,32 @@ pub struct Idempotency {
 impl Idempotency {
     /// The log's key in `account`'s scope; none where the client gave none.
     pub fn of(&self, account: AccountId) -> Option<IdempotencyKey> {
-        let key = self.key.as_ref()?;
-        let method = self.method.as_str();
-        let (path, body) = (&self.path, &self.body_digest);
+        let given = self.0.as_ref()?;
+        let (method, path) = (given.method.as_str(), &given.path);
+        let (key, body) = (&given.key, &given.body_digest);
         Some(IdempotencyKey::given(account, method, path, key, body))
     }
 
     fn parse(request: &Request) -> Result<Self, Problem> {
-        let key = only(request, IDEMPOTENCY_KEY)?;
-        let fits = |key: &str| {
-            (1..=IDEMPOTENCY_KEY_CHARACTERS_MAX).contains(&key.len())
-                && key.bytes().all(|byte| byte.is_ascii_graphic())
+        let Some(key) = only(request, IDEMPOTENCY_KEY, &IDEMPOTENCY_KEY_HEADER)? else {
+            return Ok(Self(None));
         };
-        if !key.is_none_or(fits) {
+        let fits = (1..=IDEMPOTENCY_KEY_CHARACTERS_MAX).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if !fits {
             let max = IDEMPOTENCY_KEY_CHARACTERS_MAX;
             let detail = format!("Use 1 to {max} visible ASCII characters, such as a UUID.");
             return Err(malformed(IDEMPOTENCY_KEY, detail));
         }
-        let body_digest = match key {
-            None => [0; 32],
-            Some(_) => {
-                let cursors = request.data::<Arc<Cursors>>();
-                let cursors =
-                    cursors.ok_or_else(|| Problem::internal("no Cursors in the requests' data"))?;
-                cursors.digest(&request.data::<RawBody>().cloned().unwrap_or_default().0)
-            }
-        };
-        let path = request.data::<Here>();
-        let path = path.map_or_else(|| request.original_uri().path(), Here::path);
-        Ok(Self {
-            key: key.map(str::to_owned),
+        let checks = request.data::<Arc<Checks>>();
+        let checks = checks.ok_or_else(|| Problem::internal("no Checks in the requests' data"))?;
+        let body = request.data::<RawBody>().cloned().unwrap_or_default();
+        Ok(Self(Some(Given {
+            key: key.to_owned(),
             method: request.method().clone(),
-            path: canonical(path),
-            body_digest,
-        })
+            path: canonical(request.original_uri().path()),
+            body_digest: checks.cursors.digest(&body.0),
+        })))
     }
 }
 
@@ -197,7 +198,7 @@ pub struct MinPosition(pub Positions);
 
 impl MinPosition {
     fn parse(request: &Request) -> Result<Self, Problem> {
-        let Some(text) = only(request, MIN_POSITION)? else {
+        let Some(text) = only(request, MIN_POSITION, &MIN_POSITION_HEADER)? else {
             return Ok(Self::default());
         };
         let detail = "Send the Event-Position of a write, or several with commas: 3:1-4711,0:1-9.";
@@ -209,8 +210,12 @@ impl MinPosition {
 }
 
 /// The header's value; refused where there are two, or where it is no text.
-fn only<'a>(request: &'a Request, name: &'static str) -> Result<Option<&'a str>, Problem> {
-    let mut values = request.headers().get_all(name).iter();
+fn only<'a>(
+    request: &'a Request,
+    name: &'static str,
+    header: &HeaderName,
+) -> Result<Option<&'a str>, Problem> {
+    let mut values = request.headers().get_all(header).iter();
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
         return Err(malformed(name, "Send this header once."));
@@ -265,6 +270,10 @@ header_extractors! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        paging::Cursors,
+        tokens::{SigningKey, TokenSettings, Tokens},
+    };
 
     fn request(name: &str, value: &str) -> Request {
         Request::builder().header(name, value).finish()
@@ -315,10 +324,20 @@ mod tests {
     fn a_key_is_visible_and_bounded() -> Result<(), Problem> {
         let ada = AccountId(uuid::Uuid::from_u128(1));
         let cursors = Cursors::new(b"a secret of this test, long enough");
-        let cursors = Arc::new(cursors.map_err(Problem::internal)?);
+        let tokens = Tokens::new(TokenSettings {
+            issuer: "headwater".into(),
+            audience: "headwater".into(),
+            signing: SigningKey::Secret(vec![7; 32]),
+            accepted: Vec::new(),
+        });
+        let checks = Arc::new(Checks {
+            tokens: Arc::new(tokens.map_err(Problem::internal)?),
+            ended: Arc::default(),
+            cursors: Arc::new(cursors.map_err(Problem::internal)?),
+        });
         let parse = |key: &str| {
             let mut request = request(IDEMPOTENCY_KEY, key);
-            request.set_data(cursors.clone());
+            request.set_data(checks.clone());
             Idempotency::parse(&request)
         };
         assert!(parse("a-key")?.of(ada).is_some());

@@ -11,7 +11,7 @@ use crate::{
     admission::Admission,
     asked::Asked,
     body,
-    identity::now,
+    identity::{Asker, now},
     limits,
     problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
     surface::{Operation, Surface},
@@ -37,9 +37,18 @@ impl RequestId {
 
 impl<'a> poem::FromRequest<'a> for RequestId {
     async fn from_request(request: &'a Request, _: &mut poem::RequestBody) -> Result<Self> {
-        let id = request.data::<Self>().copied();
-        Ok(id.ok_or_else(|| Problem::internal("no request id in the request's data"))?)
+        let head = request.data::<Head>();
+        let head = head.ok_or_else(|| Problem::internal("no head in the request's data"))?;
+        Ok(head.id)
     }
+}
+
+/// What the edge found out about a request, in its data.
+#[derive(Clone)]
+pub(crate) struct Head {
+    pub id: RequestId,
+    pub asker: Asker,
+    pub operation: Option<Arc<Operation>>,
 }
 
 /// The outermost layer but for the requests' data.
@@ -84,21 +93,18 @@ impl<E: Endpoint> Edge<E> {
             true => None,
             false => Some(self.admission.enter().await?),
         };
-        self.handle(request, asked.operation.as_ref()).await
+        self.handle(request, asked.operation.as_deref()).await
     }
 
     async fn handle(
         &self,
-        mut request: Request,
-        operation: Option<&Arc<Operation>>,
+        request: Request,
+        operation: Option<&Operation>,
     ) -> Result<Response, Problem> {
-        if let Some(operation) = operation {
-            request.extensions_mut().insert(operation.clone());
-        }
         let answered = self.inner.call(request).await;
         let response = match answered {
             Ok(response) => response.into_response(),
-            Err(error) => return Err(named(error, operation.map(Arc::as_ref))),
+            Err(error) => return Err(named(error, operation)),
         };
         let status = response.status();
         let refused = status.is_client_error() || status.is_server_error();

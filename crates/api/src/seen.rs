@@ -27,7 +27,7 @@ const METHODS: [Method; 9] = [
 ];
 
 pub(crate) struct Seen<'a> {
-    pub method: Method,
+    pub method: &'a Method,
     /// The template of the path, where there is one.
     pub route: Option<&'a str>,
     pub status: StatusCode,
@@ -72,7 +72,7 @@ impl Seen<'_> {
     /// By the semantic conventions for HTTP servers. Whose request it was is for
     /// the log alone.
     pub fn span(&self) -> Span {
-        let known = METHODS.iter().find(|known| **known == self.method);
+        let known = METHODS.iter().find(|known| *known == self.method);
         let method = known.map(|method| method.as_str().to_owned());
         let name = match (&method, self.route) {
             (Some(method), Some(route)) => Cow::from(format!("{method} {route}")),
@@ -129,7 +129,7 @@ mod tests {
         ] {
             let id = Uuid::from_u128(0x11);
             let seen = Seen {
-                method,
+                method: &method,
                 route,
                 status: StatusCode::NOT_FOUND,
                 took: Duration::ZERO,

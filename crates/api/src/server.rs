@@ -11,10 +11,11 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     accounts::AccountsApi, assembly, blocks::BlocksApi, deactivation::DeactivationApi,
-    emails::EmailsApi, follows::FollowsApi, health::HealthApi, likes::LikesApi, limits::LimitsApi,
-    mutes::MutesApi, operations::OperationsApi, operators::OperatorsApi, passwords::PasswordsApi,
-    posts::PostsApi, relationships::RelationshipsApi, second_factors::SecondFactorsApi,
-    services::Services, sessions::SessionsApi, timelines::TimelinesApi,
+    emails::EmailsApi, follows::FollowsApi, health::HealthApi, identity::Checks, likes::LikesApi,
+    limits::LimitsApi, mutes::MutesApi, operations::OperationsApi, operators::OperatorsApi,
+    passwords::PasswordsApi, posts::PostsApi, relationships::RelationshipsApi,
+    second_factors::SecondFactorsApi, services::Services, sessions::SessionsApi,
+    timelines::TimelinesApi,
 };
 
 /// Whom there is, and how they sign in.
@@ -78,10 +79,13 @@ pub async fn serve(
     services: Arc<Services>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let (tokens, cursors) = (services.tokens.clone(), services.cursors.clone());
-    let ended = services.ended.clone();
+    let checks = Arc::new(Checks {
+        tokens: services.tokens.clone(),
+        ended: services.ended.clone(),
+        cursors: services.cursors.clone(),
+    });
     let edge = assembly::assemble(features()).map_err(io::Error::other)?;
-    let endpoint = edge.data(tokens).data(ended).data(cursors).data(services);
+    let endpoint = edge.data(checks).data(services);
     accept_until(listener, Arc::new(endpoint), stop).await;
     Ok(())
 }

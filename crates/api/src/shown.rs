@@ -10,6 +10,7 @@ use readmodel::{
 
 use crate::{
     freshness::Observed,
+    header_text::HeaderText,
     identity::Viewer,
     posts::Post,
     preconditions::{Digest, representation_digest},
@@ -42,8 +43,18 @@ impl Shown for ShownPost {
     }
 }
 
-/// Writes the post as `viewer` sees it.
-pub(crate) fn write(seen: &Seen<ShownPost>, viewer: Viewer, bytes: &mut Vec<u8>) {
+/// What stands behind a post, at most: a comma or a bracket, and what the one who
+/// looks has done.
+const OTHER_BYTES: usize = 32;
+
+/// The post as `viewer` sees it.
+pub(crate) fn written(seen: &Seen<ShownPost>, viewer: Viewer) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(seen.post.shown.open.len() + OTHER_BYTES);
+    write(seen, viewer, &mut bytes);
+    bytes
+}
+
+fn write(seen: &Seen<ShownPost>, viewer: Viewer, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&seen.post.shown.open);
     let end: &[u8] = match (viewer.account(), seen.liked) {
         (None, _) => b"}",
@@ -53,8 +64,8 @@ pub(crate) fn write(seen: &Seen<ShownPost>, viewer: Viewer, bytes: &mut Vec<u8>)
     bytes.extend_from_slice(end);
 }
 
-/// What `write` would write, for one who knows it by its tag.
-pub(crate) fn etag(seen: &Seen<ShownPost>, viewer: Viewer) -> String {
+/// What `written` would be, for one who knows it by its tag.
+pub(crate) fn etag(seen: &Seen<ShownPost>, viewer: Viewer) -> HeaderText<48> {
     let ShownPost {
         version, digest, ..
     } = &seen.post.shown;
@@ -63,7 +74,8 @@ pub(crate) fn etag(seen: &Seen<ShownPost>, viewer: Viewer) -> String {
         (Some(_), true) => "-liked",
         (Some(_), false) => "-seen",
     };
-    format!("\"{version}-{digest}{end}\"")
+    let text = HeaderText::new("\"").number(*version).text("-");
+    text.hexadecimal(digest.0).text(end).text("\"")
 }
 
 /// `{"items":[…]` of the posts, left open for what follows, without those that
@@ -73,7 +85,6 @@ pub(crate) fn write_items(
     observed: &Observed,
     viewer: Viewer,
 ) -> Vec<u8> {
-    const OTHER_BYTES: usize = 32;
     let posts_bytes = posts
         .iter()
         .map(|seen| seen.post.shown.open.len() + OTHER_BYTES);

@@ -12,7 +12,7 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 
-use crate::tokens::Tokens;
+use crate::identity::Checks;
 
 /// One a feature.
 #[derive(Tags)]
@@ -117,9 +117,9 @@ impl System {
         method = "get",
         operation_id = "getTokenKeys"
     )]
-    async fn token_keys(&self, tokens: Data<&Arc<Tokens>>) -> Json<TokenKeys> {
+    async fn token_keys(&self, checks: Data<&Arc<Checks>>) -> Json<TokenKeys> {
         Json(TokenKeys {
-            keys: tokens.public_keys().map(Any).collect(),
+            keys: checks.tokens.public_keys().map(Any).collect(),
         })
     }
 }

@@ -11,12 +11,13 @@ use kernel::{Span, SpanContext, SpanKind, Spans};
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use crate::problem::Problem;
+use crate::{header_text::HeaderText, problem::Problem};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 const VERSION_INVALID: u8 = 0xff;
 const SAMPLED: u8 = 0x01;
+const TRACEPARENT_CHARACTERS: usize = 55;
 
 tokio::task_local! {
     /// Of the request that the task answers.
@@ -66,12 +67,18 @@ impl TraceContext {
     }
 
     pub(crate) fn header(&self) -> Option<HeaderValue> {
-        HeaderValue::try_from(self.span().traceparent(self.sampled)).ok()
+        let flags = if self.sampled { "-01" } else { "-00" };
+        // The same as `SpanContext::traceparent`.
+        let text = HeaderText::<TRACEPARENT_CHARACTERS>::new("00-").simple(self.trace);
+        text.text("-").hexadecimal(self.span).text(flags).value()
     }
 
-    /// Lets what `answer` appends be part of this trace.
-    pub(crate) fn around<F: Future>(self, answer: F) -> impl Future<Output = F::Output> {
-        CURRENT.scope(self, answer)
+    /// Lets what `answer` appends be part of this trace, where it is recorded.
+    pub(crate) async fn around<F: Future>(self, answer: F) -> F::Output {
+        match self.sampled {
+            true => CURRENT.scope(self, answer).await,
+            false => answer.await,
+        }
     }
 
     /// Of the request that this task answers, where its trace is recorded.
@@ -159,7 +166,13 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_static(text));
         let request = Uuid::from_u128(0x11);
-        let header = TraceContext::of(&headers, request, spans).header();
+        let trace = TraceContext::of(&headers, request, spans);
+        let header = trace.header();
+        let told = trace.span().traceparent(trace.sampled);
+        assert_eq!(
+            header.as_ref().map(HeaderValue::as_bytes),
+            Some(told.as_bytes())
+        );
         let header = header.map(|header| header.to_str().map(str::to_owned));
         header.and_then(Result::ok).unwrap_or_default()
     }

@@ -3,9 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use api::{
-    Authenticated, Created, Cursors, EndedSessions, Found, Here, Idempotency, IfNoneMatch, Input,
-    Limit, MinPosition, Problem, SigningKey, Tag, TokenSettings, Tokens, Viewer, assemble,
-    contract,
+    Authenticated, Checks, Created, Cursors, Found, Here, Idempotency, IfNoneMatch, Input, Limit,
+    MinPosition, Problem, SigningKey, Tag, TokenSettings, Tokens, Viewer, assemble, contract,
 };
 use kernel::{AccountId, Partition, Position, Timestamp};
 use poem::{
@@ -99,15 +98,18 @@ impl Notes {
         known: IfNoneMatch,
         min_position: MinPosition,
         here: Here,
-        cursors: Data<&Arc<Cursors>>,
+        checks: Data<&Arc<Checks>>,
     ) -> Result<Found<NotePage>, Problem> {
         let scope = format!("notes:{}", account_id.0);
-        let after = cursor.0.as_deref().map(|text| cursors.open(&scope, text));
+        let after = cursor
+            .0
+            .as_deref()
+            .map(|text| checks.cursors.open(&scope, text));
         let after = after.transpose()?;
         let items = (0..limit.0.get()).map(|_| Note::example()).collect();
         let next = after
             .is_none()
-            .then(|| here.next(&cursors.seal(&scope, b"after")));
+            .then(|| here.next(&checks.cursors.seal(&scope, b"after")));
         let version = viewer.account().map_or(7, |_| 8);
         let positions = min_position.0.to_string();
         Ok(Found::new(NotePage { items })
@@ -178,10 +180,11 @@ fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Er
     })?);
     let cursors = Arc::new(Cursors::new(b"a secret of this test")?);
     let edge = assemble((Notes, MoreNotes))?.with_deadline(Duration::from_millis(200));
-    let endpoint = edge
-        .data(tokens.clone())
-        .data(Arc::new(EndedSessions::default()))
-        .data(cursors);
+    let endpoint = edge.data(Arc::new(Checks {
+        tokens: tokens.clone(),
+        ended: Arc::default(),
+        cursors,
+    }));
     Ok(App { endpoint, tokens })
 }
 

@@ -56,6 +56,13 @@ impl Append {
         let events: usize = self.events.iter().map(Vec::len).sum();
         APPEND_BYTES + self.state.len() + events
     }
+
+    fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let receipt = self.receipt.as_ref().map(|receipt| &receipt.key);
+        std::iter::once(&self.states_key)
+            .chain(&self.last_key)
+            .chain(receipt)
+    }
 }
 
 #[derive(Debug)]
@@ -184,40 +191,35 @@ async fn call(connection: &Connection, keys: &Keys, partition: Partition, waitin
 
 /// The layout is told at `headwater_append` in `headwater.lua`.
 fn command(keys: &Keys, partition: Partition, waiting: &[Waiting]) -> redis::Cmd {
-    let mut declared = vec![keys.events(partition), keys.meta(partition)];
-    let mut arguments: Vec<Vec<u8>> = vec![number(waiting.len() as u64)];
-    let mut declare = |key: &Vec<u8>| {
-        declared.push(key.clone());
-        number(declared.len() as u64)
-    };
-    for Waiting { append, .. } in waiting {
-        arguments.push(declare(&append.states_key));
-        arguments.push(append.field.clone());
-        arguments.push(number(append.expected_version));
-        arguments.push(append.state.clone());
-        arguments.push(append.last_key.as_ref().map_or(number(0), &mut declare));
+    let appends = || waiting.iter().map(|waiting| &waiting.append);
+    let own = [keys.events(partition), keys.meta(partition)];
+    let declared = own.len() + appends().flat_map(Append::keys).count();
+    let mut command = redis::cmd("FCALL");
+    command.arg("headwater_append").arg(declared).arg(&own);
+    for key in appends().flat_map(Append::keys) {
+        command.arg(key);
+    }
+    command.arg(waiting.len());
+    // In the order of `Append::keys`, from 1.
+    let mut indexes = own.len() + 1..;
+    let mut key = || indexes.next().unwrap_or_default();
+    for append in appends() {
+        command.arg(key()).arg(&append.field);
+        command.arg(append.expected_version).arg(&append.state);
+        let last_key = append.last_key.as_ref().map_or(0, |_| key());
+        command.arg(last_key);
         match &append.receipt {
-            None => arguments.push(number(0)),
+            None => command.arg(0),
             Some(receipt) => {
-                arguments.push(declare(&receipt.key));
                 let lifetime = receipt.lifetime.as_millis();
                 let lifetime = lifetime.clamp(1, LIFETIME_MILLISECONDS_MAX) as u64;
-                arguments.push(number(receipt.fingerprint));
-                arguments.push(number(lifetime));
-                arguments.push(receipt.payload.clone());
+                command.arg(key()).arg(receipt.fingerprint);
+                command.arg(lifetime).arg(&receipt.payload)
             }
-        }
-        arguments.push(number(append.events.len() as u64));
-        arguments.extend(append.events.iter().cloned());
+        };
+        command.arg(append.events.len()).arg(&append.events);
     }
-    let mut command = redis::cmd("FCALL");
-    command.arg("headwater_append").arg(declared.len());
-    command.arg(declared).arg(arguments);
     command
-}
-
-fn number(n: u64) -> Vec<u8> {
-    n.to_string().into_bytes()
 }
 
 fn outcome(reply: Vec<Value>, partition: Partition, fingerprint: u64) -> Result<Outcome, LogError> {

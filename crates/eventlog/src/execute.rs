@@ -476,9 +476,11 @@ fn parse_state(value: Option<Vec<u8>>) -> Result<Option<Snapshot>, LogError> {
     let (Some(space), Some(version)) = (space, version) else {
         return Err(LogError::Damaged("a state has no version".into()));
     };
-    let state = bytes.split_off(space + 1);
+    bytes.drain(..=space);
+    let state = bytes;
     Ok(Some(Snapshot { version, state }))
 }
+
 /// A log that was there when we connected.
 fn gone() -> LogError {
     LogError::Unavailable("the log is not there any more: it must be restored".into())

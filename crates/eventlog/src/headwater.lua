@@ -7,7 +7,11 @@
 -- (empty where it has none), then ` partition:id` for each other partition in
 -- which it changed something, the last noted last.
 local function split(positions)
-  return string.match(positions or '', '^([^ ]*)(.*)$')
+  local space = positions and string.find(positions, ' ', 1, true)
+  if not space then
+    return positions or '', ''
+  end
+  return string.sub(positions, 1, space - 1), string.sub(positions, space)
 end
 
 -- headwater_create: make one partition of a log, unless it is there.

@@ -1,7 +1,7 @@
 //! Every key of the log, declared once. All keys of a partition carry its hash
 //! tag, so that one function call stays inside one Redis Cluster slot.
 
-use kernel::{AccountId, AggregateId, Partition};
+use kernel::{AccountId, AggregateId, Partition, Uuid};
 
 /// Partitions of a log that is made anew.
 pub const PARTITIONS_DEFAULT: u16 = 8;
@@ -34,8 +34,20 @@ impl Keys {
         rest.get(end + 2).copied()
     }
 
+    /// Several for each command: each is one allocation.
     fn of(&self, partition: Partition, rest: &[&[u8]]) -> Vec<u8> {
-        let mut key = format!("{}:{{p{:02}}}:", self.prefix, partition.0).into_bytes();
+        const TAG_BYTES_MAX: usize = ":{p65535}:".len();
+        let length = rest.iter().map(|part| part.len()).sum::<usize>();
+        let mut key = Vec::with_capacity(self.prefix.len() + TAG_BYTES_MAX + length);
+        key.extend_from_slice(self.prefix.as_bytes());
+        key.extend_from_slice(b":{p");
+        // At least two digits.
+        for place in [10_000, 1_000, 100, 10, 1] {
+            if place <= 10 || partition.0 >= place {
+                key.push(b'0' + (partition.0 / place % 10) as u8);
+            }
+        }
+        key.extend_from_slice(b"}:");
         rest.iter().for_each(|part| key.extend_from_slice(part));
         key
     }
@@ -84,7 +96,8 @@ fn escaped(text: &[u8]) -> Vec<u8> {
 
 /// The field of one state inside its hash: the kind, and an edge's far end.
 pub(crate) fn state_field(aggregate: &AggregateId) -> Vec<u8> {
-    let mut field = vec![aggregate.kind.0];
+    let mut field = Vec::with_capacity(1 + size_of::<Uuid>());
+    field.push(aggregate.kind.0);
     if let Some(member) = aggregate.member {
         field.extend_from_slice(member.as_bytes());
     }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::RedisResult;
+use redis::{Cmd, RedisResult};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
@@ -25,6 +25,22 @@ const LOAD_MILLISECONDS_MAX: u64 = RESPONSE_MILLISECONDS_MAX + 500;
 pub(crate) enum Get {
     Field { key: Vec<u8>, field: Vec<u8> },
     Key(Vec<u8>),
+}
+
+impl Get {
+    fn command(&self) -> Cmd {
+        let (name, key, field) = match self {
+            Self::Field { key, field } => ("HGET", key, Some(field)),
+            Self::Key(key) => ("GET", key, None),
+        };
+        let length = name.len() + key.len() + field.map_or(0, Vec::len);
+        let mut command = Cmd::with_capacity(3, length);
+        command.arg(name).arg(key);
+        if let Some(field) = field {
+            command.arg(field);
+        }
+        command
+    }
 }
 
 struct Load {
@@ -93,10 +109,7 @@ async fn call(connection: &Connection, loads: Vec<Load>) {
     // A key that cannot be read must not fail those who asked for others.
     pipeline.ignore_errors();
     for get in loads.iter().flat_map(|load| &load.gets) {
-        match get {
-            Get::Field { key, field } => pipeline.cmd("HGET").arg(key).arg(field),
-            Get::Key(key) => pipeline.cmd("GET").arg(key),
-        };
+        pipeline.add_command(get.command());
     }
     let values: RedisResult<Vec<RedisResult<Option<Vec<u8>>>>> = connection.read(&pipeline).await;
     match values {

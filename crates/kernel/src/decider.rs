@@ -3,8 +3,6 @@
 //! what the events add up to. Pure: what a decision needs arrives with it.
 //! (The pattern is Jérémie Chassaing's "Functional Event Sourcing Decider".)
 
-use std::collections::HashMap;
-
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{AggregateId, CodecError, Kind, Personal};
@@ -103,18 +101,26 @@ impl Snapshot {
     }
 }
 
-/// What was read of other aggregates.
+/// What was read of other aggregates: so few that a list is quicker than a map.
 #[derive(Clone, Debug, Default)]
-pub struct Facts(HashMap<AggregateId, Option<Snapshot>>);
+pub struct Facts(Vec<(AggregateId, Option<Snapshot>)>);
 
 impl Facts {
     pub fn insert(&mut self, aggregate: AggregateId, snapshot: Option<Snapshot>) {
-        self.0.insert(aggregate, snapshot);
+        match self.0.iter_mut().find(|(known, _)| *known == aggregate) {
+            Some((_, known)) => *known = snapshot,
+            None => self.0.push((aggregate, snapshot)),
+        }
     }
 
     /// Whether `aggregate` was looked for, found or not.
     pub fn knows(&self, aggregate: &AggregateId) -> bool {
-        self.0.contains_key(aggregate)
+        self.get(aggregate).is_some()
+    }
+
+    fn get(&self, aggregate: &AggregateId) -> Option<Option<&Snapshot>> {
+        let known = self.0.iter().find(|(known, _)| known == aggregate);
+        known.map(|(_, snapshot)| snapshot.as_ref())
     }
 
     /// A state as if it had been read: for tests of deciders.
@@ -132,15 +138,13 @@ impl Facts {
     /// The state of `aggregate` where it was read and can be: for decisions that
     /// must not take what nobody knows for nothing.
     pub fn known<D: Decider>(&self, aggregate: AggregateId) -> Option<Versioned<D::State>> {
-        let snapshot = self.0.get(&aggregate)?;
-        Snapshot::decode::<D>(snapshot.as_ref()).ok()
+        Snapshot::decode::<D>(self.get(&aggregate)?).ok()
     }
 
     /// The state of `aggregate`, at version 0 where it has no events. One that
     /// was not read, or cannot be read, counts as having none: decisions fail
     /// closed.
     pub fn of<D: Decider>(&self, aggregate: AggregateId) -> Versioned<D::State> {
-        let snapshot = self.0.get(&aggregate).and_then(Option::as_ref);
-        Snapshot::decode::<D>(snapshot).unwrap_or_default()
+        Snapshot::decode::<D>(self.get(&aggregate).flatten()).unwrap_or_default()
     }
 }

@@ -262,7 +262,7 @@ impl<T: Shown> Hot<T> {
     pub(crate) fn first_page(&self, reader: AccountId, limit: u32) -> Option<Arc<[Seen<T>]>> {
         let kept = self.pages.get(&reader)?;
         let counts = kept.value.limit == limit
-            && kept.at.elapsed() < Duration::from_secs(ENTRY_SECONDS_MAX)
+            && kept.is_young(Instant::now())
             && self.stamps.all_count(kept.read, &kept.value.depends_on);
         counts.then(|| kept.value.posts.clone())
     }
@@ -281,7 +281,8 @@ impl<T: Shown> Hot<T> {
         posts: &Arc<[Seen<T>]>,
     ) {
         let follows = self.follows.get(&reader);
-        let follows = follows.filter(|kept| self.counts(kept, &[Touch::Follows(reader)]));
+        let follows =
+            follows.filter(|kept| self.counts(kept, Instant::now(), &[Touch::Follows(reader)]));
         let Some(Follows::All(followed)) = follows.as_ref().map(|kept| &kept.value) else {
             return;
         };
@@ -356,7 +357,7 @@ impl<T: Shown> Hot<T> {
     ) -> Result<BTreeSet<AccountId>, ReadError> {
         let kept = self.follows.get(&reader);
         let touch = Touch::Follows(reader);
-        let kept = match kept.filter(|kept| told && self.counts(kept, &[touch])) {
+        let kept = match kept.filter(|kept| told && self.counts(kept, Instant::now(), &[touch])) {
             Some(kept) => kept,
             None => {
                 let read = self.stamps.now();
@@ -390,7 +391,7 @@ impl<T: Shown> Hot<T> {
     ) -> Result<Vec<PostId>, ReadError> {
         let touch = Touch::Authored(author);
         let kept = self.authored.get(&author);
-        let kept = match kept.filter(|kept| told && self.counts(kept, &[touch])) {
+        let kept = match kept.filter(|kept| told && self.counts(kept, Instant::now(), &[touch])) {
             Some(kept) => kept,
             None => {
                 let read = self.stamps.now();
@@ -417,11 +418,12 @@ impl<T: Shown> Hot<T> {
         ids: &[PostId],
         told: bool,
     ) -> Result<Vec<Arc<Shared<T>>>, ReadError> {
+        let now = Instant::now();
         let known = |id: &PostId| {
             let kept = self.posts.get(id).filter(|_| told)?;
             let author = kept.value.as_ref().map(|post| Touch::Author(post.author));
-            let counts = self.counts(&kept, &[Touch::Post(*id)])
-                && author.is_none_or(|author| self.counts(&kept, &[author]));
+            let counts = self.counts(&kept, now, &[Touch::Post(*id)])
+                && author.is_none_or(|author| self.stamps.count(kept.read, &author));
             counts.then(|| kept.value.clone())
         };
         let mut found: Vec<_> = ids.iter().map(known).collect();
@@ -473,7 +475,7 @@ impl<T: Shown> Hot<T> {
         }
         let kept = self.hidden.get(&reader);
         let touch = Touch::Hidden(reader);
-        let kept = match kept.filter(|kept| told && self.counts(kept, &[touch])) {
+        let kept = match kept.filter(|kept| told && self.counts(kept, Instant::now(), &[touch])) {
             Some(kept) => kept,
             None => {
                 let read = self.stamps.now();
@@ -520,7 +522,8 @@ impl<T: Shown> Hot<T> {
         let ids: Vec<PostId> = posts.iter().map(|post| post.id).collect();
         let oldest = ids.iter().min().copied().unwrap_or(PostId(Uuid::nil()));
         let kept = self.likes.get(&reader).filter(|kept| {
-            told && kept.value.since <= oldest && self.counts(kept, &[Touch::Likes(reader)])
+            told && kept.value.since <= oldest
+                && self.counts(kept, Instant::now(), &[Touch::Likes(reader)])
         });
         let kept = match kept {
             Some(kept) => kept,
@@ -543,8 +546,9 @@ impl<T: Shown> Hot<T> {
         }
     }
 
-    fn counts<V>(&self, kept: &Kept<V>, touches: &[Touch]) -> bool {
-        kept.at.elapsed() < Duration::from_secs(ENTRY_SECONDS_MAX)
+    /// Whether an entry counts at `now`.
+    fn counts<V>(&self, kept: &Kept<V>, now: Instant, touches: &[Touch]) -> bool {
+        kept.is_young(now)
             && touches
                 .iter()
                 .all(|touch| self.stamps.count(kept.read, touch))
@@ -567,5 +571,9 @@ impl<V> Kept<V> {
     fn new(read: Stamp, value: V) -> Self {
         let at = Instant::now();
         Self { read, at, value }
+    }
+
+    fn is_young(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < Duration::from_secs(ENTRY_SECONDS_MAX)
     }
 }

@@ -8,7 +8,9 @@
 //! server. All together spend at most a twentieth more for each process.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
+    net::IpAddr,
     str::FromStr,
     sync::{
         Arc,
@@ -96,7 +98,8 @@ impl Budget {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Whose {
     Account(AccountId),
-    /// An address or a login.
+    Address(IpAddr),
+    /// A login, or an address as text.
     Named(String),
 }
 
@@ -345,8 +348,9 @@ impl Spend {
             .chain_update(self.purpose)
             .chain_update([0])
             .chain_update(match &self.whose {
-                Whose::Account(account) => account.0.as_bytes(),
-                Whose::Named(name) => name.as_bytes(),
+                Whose::Account(account) => Cow::from(account.0.as_bytes().as_slice()),
+                Whose::Address(address) => Cow::from(address.to_string().into_bytes()),
+                Whose::Named(name) => Cow::from(name.as_bytes()),
             })
             .finalize();
         let mut key = [0; 16];

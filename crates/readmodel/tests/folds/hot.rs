@@ -1,11 +1,13 @@
 //! Posts kept in process are what the tables say, event after event.
 
-use kernel::AccountId;
+use domain::posts::PostId;
+use kernel::{AccountId, Uuid};
 use readmodel::{
     hot::{Hot, Touch, touches},
     posts,
-    timelines::{Home, home_ids},
+    timelines::{Home, Local, home_ids},
 };
+use sea_orm::sqlx::{self, Row as _, postgres::PgRow};
 use testkit::Row;
 
 use super::{setting::Setting, world::World};
@@ -21,6 +23,24 @@ async fn tell(setting: &Setting, hot: &Hot<Row>, batch: &[readmodel::Happened]) 
             hot.touch([touch]);
         }
     }
+}
+
+/// The oracle: what everybody may see, but of those who are hidden from the viewer.
+async fn local_ids(setting: &Setting, viewer: Option<AccountId>) -> Vec<PostId> {
+    let rows = sqlx::query(
+        "SELECT p.id FROM posts AS p JOIN accounts AS a ON a.id = p.author_id
+         WHERE p.deleted_at IS NULL AND NOT p.followers_only
+           AND NOT a.private AND NOT a.deactivated
+           AND p.author_id NOT IN (
+                SELECT muted_id FROM mutes WHERE muter_id = $1
+                UNION SELECT blocked_id FROM blocks WHERE blocker_id = $1
+                UNION SELECT blocker_id FROM blocks WHERE blocked_id = $1)
+         ORDER BY p.id DESC",
+    );
+    let viewer = viewer.map_or(Uuid::nil(), |viewer| viewer.0);
+    let rows = rows.bind(viewer).fetch_all(setting.pool()).await.unwrap();
+    let id = |row: &PgRow| PostId(row.try_get("id").unwrap());
+    rows.iter().map(id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,6 +91,25 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
             }
             let oracle = home_ids(setting.pool(), *reader, None, 1_000).await;
             assert_eq!(shown, oracle.unwrap(), "round {round}, home of {reader}");
+        }
+        for viewer in readers.iter().map(|reader| Some(*reader)).chain([None]) {
+            let local = Local {
+                pool: setting.pool(),
+                hot: &hot,
+                told: true,
+                viewer,
+            };
+            let mut shown = Vec::new();
+            loop {
+                let page = local.page(shown.last().copied(), 3).await.unwrap();
+                let ended = page.len() < 3;
+                shown.extend(page.iter().map(|seen| seen.post.id));
+                if ended {
+                    break;
+                }
+            }
+            let oracle = local_ids(&setting, viewer).await;
+            assert_eq!(shown, oracle, "round {round}, local for {viewer:?}");
         }
     }
 }
