@@ -14,6 +14,20 @@ local function split(positions)
   return string.sub(positions, 1, space - 1), string.sub(positions, space)
 end
 
+-- Puts the entry id in its own partition, and keeps the others: few accounts have
+-- any, so that most take one call. What was no string is none.
+local function advance(key, last)
+  local before = redis.pcall('SET', key, last, 'GET')
+  if type(before) == 'table' then
+    redis.call('SET', key, last)
+    return
+  end
+  local _, elsewhere = split(before)
+  if elsewhere ~= '' then
+    redis.call('SET', key, last .. elsewhere)
+  end
+end
+
 -- headwater_create: make one partition of a log, unless it is there.
 -- KEYS: events, meta. ARGV: partitions of the log, the EpochStarted entry, the
 -- epoch.
@@ -90,13 +104,13 @@ local function append(keys, args)
     if version ~= expected then
       return { 'conflict', version }
     end
-    local last, elsewhere = '', ''
-    if last_index > 0 then
+    local last = ''
+    if count == 0 and last_index > 0 then
       local before = redis.pcall('GET', keys[last_index])
       if type(before) == 'table' then
         return { 'failed', before.err }
       end
-      last, elsewhere = split(before)
+      last = split(before)
     end
 
     local first = ''
@@ -117,7 +131,7 @@ local function append(keys, args)
     if count > 0 then
       redis.call('HSET', states, field, string.format('%d ', expected + count) .. state)
       if last_index > 0 then
-        redis.call('SET', keys[last_index], last .. elsewhere)
+        advance(keys[last_index], last)
       end
     end
     if receipt_index > 0 then

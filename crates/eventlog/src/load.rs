@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Cmd, RedisResult};
+use redis::{Cmd, RedisResult, Value, from_redis_value};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     connection::{Connection, RESPONSE_MILLISECONDS_MAX},
-    log::LogError,
+    log::{LogError, damaged},
 };
 
 const WAITING_MAX: usize = 4_096;
@@ -27,19 +27,55 @@ pub(crate) enum Get {
     Key(Vec<u8>),
 }
 
-impl Get {
-    fn command(&self) -> Cmd {
-        let (name, key, field) = match self {
-            Self::Field { key, field } => ("HGET", key, Some(field)),
-            Self::Key(key) => ("GET", key, None),
+/// Those of a load's gets that one command answers: fields of one hash, or a key.
+struct Group(Vec<usize>);
+
+/// Edges share the hash of the account that they start from, so that some of what a
+/// command reads stands together.
+fn groups(gets: &[Get]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::with_capacity(gets.len());
+    for (index, get) in gets.iter().enumerate() {
+        let shares = |group: &&mut Group| match (get, &gets[group.0[0]]) {
+            (Get::Field { key, .. }, Get::Field { key: other, .. }) => key == other,
+            (Get::Field { .. } | Get::Key(_), _) => false,
         };
-        let length = name.len() + key.len() + field.map_or(0, Vec::len);
-        let mut command = Cmd::with_capacity(3, length);
-        command.arg(name).arg(key);
-        if let Some(field) = field {
-            command.arg(field);
+        match groups.iter_mut().find(shares) {
+            Some(Group(members)) => members.push(index),
+            None => groups.push(Group(vec![index])),
+        }
+    }
+    groups
+}
+
+impl Group {
+    fn command(&self, gets: &[Get]) -> Cmd {
+        let Self(members) = self;
+        let mut command = Cmd::new();
+        match &gets[members[0]] {
+            Get::Key(key) => command.arg("GET").arg(key),
+            Get::Field { key, .. } if members.len() == 1 => command.arg("HGET").arg(key),
+            Get::Field { key, .. } => command.arg("HMGET").arg(key),
+        };
+        for member in members {
+            if let Get::Field { field, .. } = &gets[*member] {
+                command.arg(field);
+            }
         }
         command
+    }
+
+    /// Puts what was answered where it belongs.
+    fn place(&self, reply: Value, values: &mut [Option<Vec<u8>>]) -> Result<(), LogError> {
+        let Self(members) = self;
+        if let [member] = members[..] {
+            values[member] = from_redis_value(reply).map_err(damaged)?;
+            return Ok(());
+        }
+        let found: Vec<Option<Vec<u8>>> = from_redis_value(reply).map_err(damaged)?;
+        for (member, value) in members.iter().zip(found) {
+            values[*member] = value;
+        }
+        Ok(())
     }
 }
 
@@ -108,20 +144,22 @@ async fn call(connection: &Connection, loads: Vec<Load>) {
     let mut pipeline = redis::pipe();
     // A key that cannot be read must not fail those who asked for others.
     pipeline.ignore_errors();
-    for get in loads.iter().flat_map(|load| &load.gets) {
-        pipeline.add_command(get.command());
+    let groups: Vec<_> = loads.iter().map(|load| groups(&load.gets)).collect();
+    for (load, groups) in loads.iter().zip(&groups) {
+        for group in groups {
+            pipeline.add_command(group.command(&load.gets));
+        }
     }
-    let values: RedisResult<Vec<RedisResult<Option<Vec<u8>>>>> = connection.read(&pipeline).await;
-    match values {
-        Ok(values) => {
-            let mut values = values.into_iter();
-            for load in loads {
-                // Every value is taken, whatever the first error: the next
-                // load's stand behind.
-                let own: Vec<_> = values.by_ref().take(load.gets.len()).collect();
-                let own: RedisResult<Vec<_>> = own.into_iter().collect();
+    let replies: RedisResult<Vec<RedisResult<Value>>> = connection.read(&pipeline).await;
+    match replies {
+        Ok(replies) => {
+            let mut replies = replies.into_iter();
+            for (load, groups) in loads.into_iter().zip(groups) {
+                // Every reply is taken, whatever the first error: the next load's
+                // stand behind.
+                let own = replies.by_ref().take(groups.len()).collect();
                 // Whoever asked may have gone; nothing depends on the answer.
-                let _ = load.reply.send(own.map_err(LogError::from));
+                let _ = load.reply.send(values(&groups, own, load.gets.len()));
             }
         }
         Err(error) => {
@@ -130,5 +168,65 @@ async fn call(connection: &Connection, loads: Vec<Load>) {
                 let _ = load.reply.send(Err(error.clone()));
             }
         }
+    }
+}
+
+fn values(
+    groups: &[Group],
+    replies: Vec<RedisResult<Value>>,
+    gets: usize,
+) -> Result<Vec<Option<Vec<u8>>>, LogError> {
+    let mut values = vec![None; gets];
+    for (group, reply) in groups.iter().zip(replies) {
+        group.place(reply?, &mut values)?;
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(key: &str, field: &str) -> Get {
+        let (key, field) = (key.into(), field.into());
+        Get::Field { key, field }
+    }
+
+    #[test]
+    fn what_stands_in_one_hash_is_asked_for_at_once_and_put_where_it_belongs()
+    -> Result<(), LogError> {
+        let key = |key: &str| Get::Key(key.into());
+        let gets = [
+            field("a", "1"),
+            key("k"),
+            field("b", "1"),
+            field("a", "2"),
+            key("k"),
+        ];
+        let groups = groups(&gets);
+        let members: Vec<_> = groups.iter().map(|group| group.0.as_slice()).collect();
+        assert_eq!(members, [&[0, 3][..], &[1], &[2], &[4]]);
+        let packed: Vec<_> = groups
+            .iter()
+            .map(|group| {
+                String::from_utf8_lossy(&group.command(&gets).get_packed_command()).into_owned()
+            })
+            .collect();
+        assert_eq!(
+            packed[0],
+            "*4\r\n$5\r\nHMGET\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\n2\r\n"
+        );
+        assert_eq!(packed[2], "*3\r\n$4\r\nHGET\r\n$1\r\nb\r\n$1\r\n1\r\n");
+        let text = |text: &str| Value::BulkString(text.into());
+        let replies = [
+            Value::Array(vec![text("a1"), Value::Nil]),
+            text("k"),
+            text("b1"),
+            Value::Nil,
+        ];
+        let values = values(&groups, replies.into_iter().map(Ok).collect(), gets.len())?;
+        let some = |text: &str| Some(text.as_bytes().to_vec());
+        assert_eq!(values, [some("a1"), some("k"), some("b1"), None, None]);
+        Ok(())
     }
 }
