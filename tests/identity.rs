@@ -141,6 +141,47 @@ async fn a_forgotten_password_is_replaced_by_whoever_reads_the_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_leaked_elsewhere_is_refused() {
+    const LEAKED: &str = "leaked elsewhere long ago";
+    const ITS_HASH: &str = "677875CED5C4EA6180DFA80C2A681F103A6322B8";
+    let (servers, folder) = (Servers::shared().await, tempdir().unwrap());
+    let (first, last) = ("0".repeat(40), "F".repeat(40));
+    let list = folder.path().join("list");
+    std::fs::write(&list, format!("{first}:1\r\n{ITS_HASH}:21\r\n{last}:3\r\n")).unwrap();
+    let mut environment = process::environment(&servers);
+    environment.push(("BREACHED_PASSWORDS", list.display().to_string()));
+    let serve = Running::start(&["serve"], &environment, folder.path(), "documentation").await;
+    let client = Client::new(serve.api.clone());
+    let ada = client.register("ada").await;
+    let register = |password: &str| {
+        let email = secrets::email("eve");
+        let body = json!({"handle": "eve_again", "email": email, "password": password});
+        client.post("/v1/accounts", body)
+    };
+    let change = |new: &str| {
+        let body = json!({"current_password": ada.password, "new_password": new});
+        put(&ada.client, "/v1/accounts/me/password", body)
+    };
+    for refused in [register(LEAKED).await, change(LEAKED).await] {
+        let detail = refused
+            .problem(422, "invalid_field")
+            .text("/errors/0/detail");
+        assert!(detail.contains("leaked elsewhere"), "{detail}");
+    }
+    change(&secrets::password("never leaked")).await.expect(204);
+
+    // What is no such list is no list.
+    std::fs::write(&list, "password\n").unwrap();
+    let refused = process::run(&["serve"], &environment, folder.path()).await;
+    assert_ne!(refused.status, 0);
+    assert!(
+        refused.err.contains("BREACHED_PASSWORDS"),
+        "{}",
+        refused.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_is_little_more_than_a_name_is_refused() {
     let app = App::start().await;
     let stranger = app.client();

@@ -73,7 +73,9 @@ impl From<VaultError> for Problem {
                 "Too many are signing in at once. Try again shortly.",
             )
             .caused_by(error),
-            VaultError::Database(_) | VaultError::Slow => vault_unavailable(error),
+            VaultError::Database(_) | VaultError::Slow | VaultError::Breached(_) => {
+                vault_unavailable(error)
+            }
             _ => Self::internal(error),
         }
     }

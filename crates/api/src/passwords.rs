@@ -30,8 +30,8 @@ const PRODUCT: &str = "headwater";
 pub struct PasswordChange {
     #[oai(validator(min_length = 1, max_length = 128))]
     current_password: String,
-    /// Not one that many have, and more than the service's name, the handle or the
-    /// e-mail address.
+    /// Not one that many have or that leaked, and more than the service's name, the
+    /// handle or the e-mail address.
     #[oai(validator(min_length = 8, max_length = 128))]
     new_password: String,
 }
@@ -69,8 +69,8 @@ pub struct PasswordReset {
     email: String,
     #[oai(validator(min_length = 6, max_length = 32))]
     one_time_code: String,
-    /// Not one that many have, and more than the service's name, the handle or the
-    /// e-mail address.
+    /// Not one that many have or that leaked, and more than the service's name, the
+    /// handle or the e-mail address.
     #[oai(validator(min_length = 8, max_length = 128))]
     new_password: String,
 }
@@ -105,9 +105,8 @@ impl PasswordsApi {
     ) -> Result<Done, Problem> {
         let new = new_password(&body.0.new_password)?;
         let old = show(&services, me.account, body.0.current_password).await?;
-        Context::of_account(&services, me.account)
-            .await?
-            .check(&new)?;
+        let context = Context::of_account(&services, me.account).await?;
+        context.check(&services, &new).await?;
         let hash = services.passwords.hash(new).await?;
         let changed = services
             .vault
@@ -183,7 +182,7 @@ impl PasswordsApi {
         let holder = holder.map_or(AccountId(Uuid::nil()), |holder| holder.account);
         let mut context = Context::of_account(&services, holder).await?;
         context.email = Some(email.clone());
-        let fits = context.check(&new);
+        let fits = context.check(&services, &new).await;
         let hash = services.passwords.hash(new).await?;
         let code = &body.0.one_time_code;
         let hash = fits.is_ok().then_some(hash.as_str());
@@ -228,13 +227,23 @@ impl Context {
         })
     }
 
-    pub(crate) fn check(&self, password: &Password) -> Result<(), Problem> {
+    pub(crate) async fn check(
+        &self,
+        services: &Services,
+        password: &Password,
+    ) -> Result<(), Problem> {
         let handle = self.handle.as_ref().map_or("", Handle::as_str);
         let name = self.email.as_ref().map_or("", Email::local_part);
         let wrong =
             |error: InvalidPassword| Problem::invalid_field(self.pointer, error.to_string());
         let context = [PRODUCT, &self.service, handle, name];
-        password.check_context(&context).map_err(wrong)
+        password.check_context(&context).map_err(wrong)?;
+        if let Some(list) = &services.breached
+            && list.has(password).await?
+        {
+            return Err(wrong(InvalidPassword::Breached));
+        }
+        Ok(())
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) async fn register(
         email: Some(wanted.email.clone()),
         pointer: "/password",
     };
-    context.check(&wanted.password)?;
+    context.check(services, &wanted.password).await?;
     // Nobody is signed in: keys are scoped by nobody, and the key's hash routes
     // the account, so that a retry meets its receipt.
     let key = idempotency.of(AccountId(Uuid::nil()));

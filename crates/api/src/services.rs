@@ -12,7 +12,7 @@ use mail::Mailer;
 use quick_cache::sync::Cache;
 use readmodel::{DatabaseConnection, PgPool, hot::Hot, timelines::Lists};
 use tokio::sync::Semaphore;
-use vault::{PasswordHashes, Vault};
+use vault::{BreachedPasswords, PasswordHashes, Vault};
 
 use crate::{
     answers::Done,
@@ -43,6 +43,7 @@ pub struct Services {
     pub(crate) vault: Vault,
     pub(crate) lists: Lists,
     pub(crate) passwords: PasswordHashes,
+    pub(crate) breached: Option<BreachedPasswords>,
     pub(crate) mailer: Mailer,
     /// What is done after the answer, at most so much at once.
     pub(crate) background: Arc<Semaphore>,
@@ -77,6 +78,8 @@ pub struct Rooms {
     pub vault: Vault,
     pub lists: Lists,
     pub passwords: PasswordHashes,
+    /// Passwords that nobody may choose, beside the common ones.
+    pub breached: Option<BreachedPasswords>,
     pub mailer: Mailer,
     pub limits: Limiting,
     /// Who may say for whom they ask.
@@ -105,6 +108,7 @@ impl Services {
             vault: rooms.vault,
             lists: rooms.lists,
             passwords: rooms.passwords,
+            breached: rooms.breached,
             mailer: rooms.mailer,
             background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
             issuer: tokens.issuer.clone(),

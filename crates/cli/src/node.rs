@@ -12,7 +12,7 @@ use mail::Mailer;
 use readmodel::timelines::{Lists, TimelineSettings, ViewsUrl};
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
-use vault::{KeySealer, Limits, PasswordHashes, Vault};
+use vault::{BreachedPasswords, KeySealer, Limits, PasswordHashes, Vault};
 use worker::{Engine, Parts};
 
 use crate::{
@@ -234,6 +234,7 @@ impl Node {
             vault: self.vault.clone(),
             lists: self.lists.clone(),
             passwords: PasswordHashes::new(settings.password_hashes_at_once)?,
+            breached: breached_passwords(settings)?,
             mailer: Mailer::open(&settings.mail_url, &settings.mail_from)
                 .context("mail cannot be sent; check MAIL_URL and MAIL_FROM")?,
             limits: Limiting::new(
@@ -246,6 +247,12 @@ impl Node {
         };
         Ok(Services::new(rooms, tokens, &settings.cursor_secret)?)
     }
+}
+
+fn breached_passwords(settings: &Settings) -> anyhow::Result<Option<BreachedPasswords>> {
+    let path = settings.breached_passwords.as_deref();
+    let list = path.map(BreachedPasswords::open).transpose();
+    list.context("passwords cannot be checked; see BREACHED_PASSWORDS")
 }
 
 fn signing_key(key: &TokenKey) -> SigningKey {

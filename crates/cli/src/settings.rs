@@ -1,7 +1,7 @@
 //! Every setting, declared once: its name, what it means, its default, whether
 //! it is secret. It refuses to use any: `node.rs` does.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use api::{LimitSettings, Origins, Proxies};
 use eventlog::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
@@ -57,6 +57,7 @@ const LOG_ALLOW_UNSAFE: &str = "LOG_ALLOW_UNSAFE";
 const KEY_PREFIX: &str = "KEY_PREFIX";
 const DATABASE_CONNECTIONS: &str = "DATABASE_CONNECTIONS";
 const PASSWORD_HASHES_AT_ONCE: &str = "PASSWORD_HASHES_AT_ONCE";
+const BREACHED_PASSWORDS: &str = "BREACHED_PASSWORDS";
 const TIMELINE_SECONDS: &str = "TIMELINE_SECONDS";
 pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
 const ARCHIVE_HOT_EVENTS: &str = "ARCHIVE_HOT_EVENTS";
@@ -175,6 +176,12 @@ pub fn all() -> Vec<Setting> {
             "2",
         ),
         setting(
+            BREACHED_PASSWORDS,
+            "file of SHA-1 hashes of passwords that nobody may choose, sorted, a line each, \
+             as Pwned Passwords has them; unset: the common ones alone",
+            "",
+        ),
+        setting(
             TIMELINE_SECONDS,
             "how long a home timeline in Redis outlives its last read",
             &TIMELINE_SECONDS_DEFAULT.to_string(),
@@ -271,6 +278,7 @@ pub struct Settings {
     pub key_prefix: String,
     pub database_connections: u32,
     pub password_hashes_at_once: usize,
+    pub breached_passwords: Option<PathBuf>,
     pub timeline_seconds: u64,
     pub push_followers_max: i64,
     pub limits: LimitSettings,
@@ -370,6 +378,7 @@ impl Values {
             key_prefix: self.text(KEY_PREFIX, &mut bad),
             database_connections: self.between(DATABASE_CONNECTIONS, &mut bad, 4, 1_000),
             password_hashes_at_once: self.between(PASSWORD_HASHES_AT_ONCE, &mut bad, 1, 64),
+            breached_passwords: self.get(BREACHED_PASSWORDS).0.map(PathBuf::from),
             timeline_seconds: self.between(TIMELINE_SECONDS, &mut bad, 1, 365 * 24 * 60 * 60),
             push_followers_max: self.between(PUSH_FOLLOWERS_MAX, &mut bad, 0, i64::MAX),
             limits: LimitSettings {

@@ -69,6 +69,7 @@ impl App {
             vault: Vault::new(database.clone()),
             lists: lists.clone(),
             passwords: PasswordHashes::new(2).unwrap(),
+            breached: None,
             mailer: Mailer::open(&format!("file://{}", mail.path().display()), SENDER).unwrap(),
             limits: Limiting::new(
                 limits,

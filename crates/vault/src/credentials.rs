@@ -46,6 +46,8 @@ pub enum VaultError {
     Slow,
     #[error("a password could not be hashed")]
     Hashing,
+    #[error("the list of breached passwords cannot be read: {0}")]
+    Breached(#[source] std::io::Error),
     #[error("the vault's database does not answer as it should: {0}")]
     Database(#[from] DbErr),
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bars;
+mod breached;
 mod codes;
 mod credentials;
 mod limits;
@@ -11,6 +12,7 @@ mod second_factors;
 mod service_tokens;
 mod sessions;
 
+pub use breached::{BreachedPasswords, UnusableList};
 pub use codes::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS, Reset};
 pub use credentials::{Credentials, Email, InvalidEmail, NewCredentials, Vault, VaultError};
 pub use limits::{Budget, InvalidBudget, Limits, Spend, Standing, Whose};

@@ -51,6 +51,8 @@ pub enum InvalidPassword {
     Length,
     #[error("many have this password, and it is guessed first: choose another one")]
     Common,
+    #[error("it was found among passwords that leaked elsewhere: choose another one")]
+    Breached,
     #[error(
         "it is little more than this service's name, the handle or the e-mail address, which are \
          guessed first: choose another one"
@@ -84,6 +86,10 @@ impl FromStr for Password {
 }
 
 impl Password {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Refuses what is little more than words of its context: without them it must
     /// still be a password. A long one may hold them.
     pub fn check_context(&self, context: &[&str]) -> Result<(), InvalidPassword> {
