@@ -44,7 +44,7 @@ async fn each_answer_tells_what_is_left_and_a_write_spends_more() {
 
     let read = ada.client.get(LOCAL).await.expect(200);
     assert_eq!(read.header("ratelimit-policy"), "\"account\";q=20;w=60");
-    assert!(read.header("ratelimit").contains("r=19;"));
+    assert_eq!(read.header("ratelimit"), "\"account\";r=19;t=3");
     let body = || json!({"text": "five points"});
     let wrote = ada.client.post("/v1/posts", body()).await.expect(201);
     assert!(wrote.header("ratelimit").contains("r=14;"));

@@ -101,7 +101,7 @@ async fn nobody_signs_in_to_a_suspended_account_until_it_is_restored() {
     let bob = app.client().register("bob").await;
     app.mailed_code(&ada.email).await;
     let session = sign_in(&app, &ada, "one").await;
-    // A code for another password, drawn before, and a tool's token of no session.
+    // A code for another password, drawn before, and a tool's token of a session that nobody knows.
     let forgotten = json!({"email": ada.email});
     let stranger = app.client();
     let asked = stranger.post("/v1/password-resets", forgotten.clone());

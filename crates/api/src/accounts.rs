@@ -283,9 +283,10 @@ impl AccountsApi {
                 .map_err(|e: vault::InvalidPassword| wrong("password", e.to_string()))?,
             display_name: body.display_name.as_deref().map(display_name).transpose()?,
         };
-        services.passwords.check_room()?;
+        let place = services.passwords.place()?;
         let attempt = Try::to_register(&services, &caller).await?;
-        let done = registration::register(&services, wanted, &idempotency, request_id.0).await;
+        let done =
+            registration::register(&services, wanted, place, &idempotency, request_id.0).await;
         let ours = |problem: &Problem| problem.code().status().is_server_error();
         if done
             .as_ref()

@@ -176,3 +176,20 @@ fn server_timing(took: Duration) -> HeaderText<36> {
     let text = HeaderText::new("total;dur=").number(micros / 1_000);
     text.text(".").digits(micros % 1_000, 3)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_told_in_milliseconds() {
+        for (micros, told) in [
+            (0, "total;dur=0.000"),
+            (1_042, "total;dur=1.042"),
+            (30_000_007, "total;dur=30000.007"),
+        ] {
+            let timing = server_timing(Duration::from_micros(micros));
+            assert_eq!(timing.as_str(), told);
+        }
+    }
+}

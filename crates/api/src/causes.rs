@@ -73,8 +73,10 @@ impl From<VaultError> for Problem {
                 "Too many are signing in at once. Try again shortly.",
             )
             .caused_by(error),
-            VaultError::Database(_) | VaultError::Slow | VaultError::Breached(_) => {
-                vault_unavailable(error)
+            VaultError::Database(_) | VaultError::Slow => vault_unavailable(error),
+            VaultError::Breached(_) => {
+                let detail = "The list of breached passwords cannot be read. Try again shortly.";
+                Self::new(Code::Unavailable, detail).caused_by(error)
             }
             _ => Self::internal(error),
         }

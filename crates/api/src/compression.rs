@@ -193,11 +193,11 @@ fn tagged(headers: &HeaderMap, encoding: Encoding) -> Option<HeaderValue> {
 
 /// The tag of what is shown, whatever it was encoded with.
 pub(crate) fn untagged(tag: &str) -> String {
-    let names = Encoding::ALL.map(|encoding| format!(".{}\"", encoding.name()));
-    let plain = names
-        .iter()
-        .find_map(|name| tag.strip_suffix(name.as_str()));
-    plain.map_or_else(|| tag.to_owned(), |plain| format!("{plain}\""))
+    let encoded = |encoding: Encoding| tag.strip_suffix('"')?.strip_suffix(encoding.name());
+    let plain = Encoding::ALL
+        .into_iter()
+        .find_map(|encoding| encoded(encoding)?.strip_suffix('.'));
+    plain.map_or_else(|| tag.to_owned(), |plain| [plain, "\""].concat())
 }
 
 fn is_text(headers: &HeaderMap) -> bool {

@@ -29,7 +29,7 @@ const LOOKS_PER_PURGE: u32 = 600;
 pub struct EndedSessions {
     ended: RwLock<HashMap<Uuid, Instant>>,
     /// Since when: tools have tokens of sessions that the vault does not know. Kept
-    /// for up to a second after a bar was lifted, so what begins after it counts.
+    /// until the next look after a bar was lifted, so what begins after it counts.
     barred: RwLock<HashMap<AccountId, Timestamp>>,
 }
 

@@ -8,7 +8,7 @@ use domain::{accounts::Accounts, handles::Handle};
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
-use vault::{Email, InvalidEmail, InvalidPassword, Password, Purpose, Reset, Verdict};
+use vault::{Email, InvalidEmail, InvalidPassword, Password, Place, Purpose, Reset, Verdict};
 
 use crate::{
     answers::Done,
@@ -107,7 +107,8 @@ impl PasswordsApi {
         let old = show(&services, me.account, body.0.current_password).await?;
         let context = Context::of_account(&services, me.account).await?;
         context.check(&services, &new).await?;
-        let hash = services.passwords.hash(new).await?;
+        let place = services.passwords.place()?;
+        let hash = services.passwords.hash(new, place).await?;
         let changed = services
             .vault
             .change_password(me.account, &old, &hash, me.session)
@@ -172,7 +173,7 @@ impl PasswordsApi {
         caller: Caller,
         body: Input<PasswordReset>,
     ) -> Result<Done, Problem> {
-        services.passwords.check_room()?;
+        let place = services.passwords.place()?;
         let email = address(&body.0.email)?;
         let new = new_password(&body.0.new_password)?;
         let attempt = Try::to_use_codes(&services, &caller).await?;
@@ -183,7 +184,7 @@ impl PasswordsApi {
         let mut context = Context::of_account(&services, holder).await?;
         context.email = Some(email.clone());
         let fits = context.check(&services, &new).await;
-        let hash = services.passwords.hash(new).await?;
+        let hash = services.passwords.hash(new, place).await?;
         let code = &body.0.one_time_code;
         let hash = fits.is_ok().then_some(hash.as_str());
         let ended = match services.vault.reset_password(&email, code, hash).await? {
@@ -236,14 +237,17 @@ impl Context {
         let name = self.email.as_ref().map_or("", Email::local_part);
         let wrong =
             |error: InvalidPassword| Problem::invalid_field(self.pointer, error.to_string());
+        // Always: how long it takes must not tell what the context is.
+        let leaked = match &services.breached {
+            Some(list) => list.has(password).await?,
+            None => false,
+        };
         let context = [PRODUCT, &self.service, handle, name];
         password.check_context(&context).map_err(wrong)?;
-        if let Some(list) = &services.breached
-            && list.has(password).await?
-        {
-            return Err(wrong(InvalidPassword::Breached));
+        match leaked {
+            true => Err(wrong(InvalidPassword::Breached)),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -270,8 +274,9 @@ pub(crate) async fn show(
     account: AccountId,
     password: String,
 ) -> Result<String, Problem> {
+    let place = services.passwords.place()?;
     let attempt = Try::to_show_password(services, account).await?;
-    let right = look_at(services, account, password).await;
+    let right = look_at(services, account, password, place).await;
     if !matches!(right, Ok(None)) {
         attempt.give_back().await;
     }
@@ -289,10 +294,14 @@ pub(crate) async fn look_at(
     services: &Services,
     account: AccountId,
     password: String,
+    place: Place,
 ) -> Result<Option<(String, Option<String>)>, Problem> {
     let credentials = services.vault.by_account(account).await?;
     let stored = credentials.and_then(|credentials| credentials.password_hash);
-    let verdict = services.passwords.verify(password, stored.clone()).await?;
+    let verdict = services
+        .passwords
+        .verify(password, stored.clone(), place)
+        .await?;
     Ok(match verdict {
         Verdict::Wrong => None,
         Verdict::Right => stored.map(|stored| (stored, None)),

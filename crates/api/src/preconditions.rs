@@ -127,7 +127,7 @@ fn tags(mut text: &str) -> Option<Vec<String>> {
         let strong = text.strip_prefix("W/").unwrap_or(text);
         let (inner, rest) = strong.strip_prefix('"')?.split_once('"')?;
         inner.bytes().all(|byte| byte > b' ').then_some(())?;
-        tags.push(compression::untagged(&format!("\"{inner}\"")));
+        tags.push(compression::untagged(&strong[..inner.len() + 2]));
         let rest = rest.trim_start();
         if rest.is_empty() {
             return Some(tags);

@@ -11,7 +11,7 @@ use domain::{
 };
 use eventlog::{IdempotencyKey, Receipt};
 use kernel::{AccountId, Route, Timestamp, Uuid, compose_id, crash};
-use vault::{Email, NewCredentials, Password, VaultError};
+use vault::{Email, NewCredentials, Password, Place, VaultError};
 
 use crate::{
     identity::now,
@@ -42,16 +42,10 @@ struct Attempt {
 pub(crate) async fn register(
     services: &Services,
     wanted: Wanted,
+    place: Place,
     idempotency: &Idempotency,
     correlation: Uuid,
 ) -> Result<(Handle, Receipt), Problem> {
-    let context = Context {
-        service: services.issuer.clone(),
-        handle: wanted.handle.clone(),
-        email: Some(wanted.email.clone()),
-        pointer: "/password",
-    };
-    context.check(services, &wanted.password).await?;
     // Nobody is signed in: keys are scoped by nobody, and the key's hash routes
     // the account, so that a retry meets its receipt.
     let key = idempotency.of(AccountId(Uuid::nil()));
@@ -66,7 +60,14 @@ pub(crate) async fn register(
     if let Some(done) = attempt.done_before(services).await? {
         return Ok(done);
     }
-    let password_hash = services.passwords.hash(wanted.password).await?;
+    let context = Context {
+        service: services.issuer.clone(),
+        handle: wanted.handle.clone(),
+        email: Some(wanted.email.clone()),
+        pointer: "/password",
+    };
+    context.check(services, &wanted.password).await?;
+    let password_hash = services.passwords.hash(wanted.password, place).await?;
     let handle = match wanted.handle {
         Some(handle) => handle,
         None => attempt.made_up_handle()?,

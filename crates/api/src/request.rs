@@ -2,7 +2,7 @@
 //! deadline, and a problem document for every refusal. It refuses to dress the
 //! answer: that is `asked`'s.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use poem::{Endpoint, IntoResponse, Request, Response, Result, http::HeaderName};
 use uuid::{Builder, Uuid};
@@ -121,14 +121,17 @@ impl<E: Endpoint> Endpoint for Edge<E> {
     async fn call(&self, mut request: Request) -> Result<Response> {
         let mut asked = Asked::look(&mut request, &self.surface).await;
         let trace = asked.trace;
-        let answer = trace.around(self.answer(request, &mut asked));
-        let answered = match tokio::time::timeout(self.deadline, answer).await {
-            Ok(answered) => answered,
-            Err(_) => Err(Problem::new(
+        let answered = {
+            // Stays where it is: it is large, and would be copied into each that waits.
+            let answer = pin!(self.answer(request, &mut asked));
+            tokio::time::timeout(self.deadline, trace.around(answer)).await
+        };
+        let answered = answered.unwrap_or_else(|_| {
+            Err(Problem::new(
                 Code::DeadlineExceeded,
                 "Try again, with the same Idempotency-Key: it may have been done.",
-            )),
-        };
+            ))
+        });
         Ok(asked.dress(answered).await)
     }
 }

@@ -3,15 +3,20 @@
 
 use std::{
     borrow::Cow,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use kernel::{Span, SpanKind};
+use parking_lot::Mutex;
 use poem::http::{Method, StatusCode};
 use uuid::Uuid;
 
-use crate::{problem::Problem, trace_context::TraceContext};
+use crate::{
+    problem::{Code, Problem},
+    trace_context::TraceContext,
+};
 
+const OVERLOADS_TOLD_EVERY: Duration = Duration::from_secs(1);
 const NO_TEMPLATE: &str = "(no such path)";
 /// Those of RFC 9110 and RFC 5789: any other one is what the client made up.
 const METHODS: [Method; 9] = [
@@ -25,6 +30,24 @@ const METHODS: [Method; 9] = [
     Method::CONNECT,
     Method::TRACE,
 ];
+
+/// Refusals for overload since they were told of last.
+struct Overloads(Mutex<(u64, Option<Instant>)>);
+
+static OVERLOADS: Overloads = Overloads(Mutex::new((0, None)));
+
+impl Overloads {
+    /// How many there were, where that is to be told: the first, and once a second.
+    fn one_more(&self) -> Option<u64> {
+        let (count, told) = &mut *self.0.lock();
+        *count += 1;
+        if told.is_some_and(|told| told.elapsed() < OVERLOADS_TOLD_EVERY) {
+            return None;
+        }
+        *told = Some(Instant::now());
+        Some(std::mem::take(count))
+    }
+}
 
 pub(crate) struct Seen<'a> {
     pub method: &'a Method,
@@ -50,7 +73,14 @@ impl Seen<'_> {
         let milliseconds = self.took.as_micros() as f64 / 1_000.0;
         let (status, trace_id) = (self.status.as_u16(), self.trace.trace.simple());
         let code = self.code().unwrap_or_default();
+        let overloaded = self.problem.as_ref().map(Problem::code) == Some(Code::Overloaded);
         match self.problem.as_ref().and_then(Problem::cause) {
+            // A line for each would make it more than it is.
+            _ if overloaded => {
+                if let Some(refused) = OVERLOADS.one_more() {
+                    tracing::warn!(%method, path, refused, "too much is going on");
+                }
+            }
             Some(cause) if status >= 500 => tracing::error!(
                 %method, path, status, code, milliseconds, %request_id, %trace_id, %cause,
                 "request failed"
@@ -118,6 +148,17 @@ mod tests {
     use poem::http::HeaderMap;
 
     use super::*;
+
+    #[test]
+    fn refusals_for_overload_are_told_of_once_a_second() {
+        let overloads = Overloads(Mutex::new((0, None)));
+        assert_eq!(overloads.one_more(), Some(1));
+        assert_eq!(overloads.one_more(), None);
+        assert_eq!(overloads.one_more(), None);
+        overloads.0.lock().1 = Instant::now().checked_sub(OVERLOADS_TOLD_EVERY);
+        assert_eq!(overloads.one_more(), Some(3));
+        assert_eq!(overloads.one_more(), None);
+    }
 
     #[test]
     fn a_span_names_no_method_that_a_client_made_up() {

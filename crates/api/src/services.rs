@@ -51,7 +51,7 @@ pub struct Services {
     pub(crate) issuer: String,
     pub(crate) freshness: Freshness,
     pub(crate) hot: Arc<Hot<ShownPost>>,
-    pub(crate) tokens: Arc<Tokens>,
+    pub tokens: Arc<Tokens>,
     pub(crate) ended: Arc<EndedSessions>,
     pub(crate) limits: Limiting,
     pub(crate) proxies: Proxies,
@@ -122,12 +122,6 @@ impl Services {
         })
     }
 
-    /// An access token of a session that the vault does not know: for tools that act
-    /// for an account, until it expires.
-    pub fn issue_token(&self, account: AccountId) -> Result<String, Problem> {
-        Ok(self.tokens.issue(account, Uuid::now_v7(), now())?)
-    }
-
     pub(crate) fn session_token(
         &self,
         account: AccountId,
@@ -147,8 +141,8 @@ impl Services {
         self.database.get_postgres_connection_pool()
     }
 
-    /// Who wrote `post`, which never changes; as the log has it. What is decided on
-    /// is read again.
+    /// Who wrote `post`, which never changes, wherever that is known first. What is
+    /// decided on is read again.
     pub(crate) async fn author(&self, post: PostId) -> Result<Option<AccountId>, Problem> {
         let known = self.authors.get(&post);
         if let Some(author) = known.or_else(|| self.hot.author(post)) {

@@ -11,7 +11,7 @@ use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, types::Example};
 use time::OffsetDateTime;
-use vault::{Email, RefreshToken, Refreshed, SESSION_DAYS};
+use vault::{Email, Place, RefreshToken, Refreshed, SESSION_DAYS};
 
 use crate::{
     answers::{Changed, Created, Done, Found},
@@ -205,11 +205,11 @@ impl SessionsApi {
         caller: Caller,
         body: Input<SignIn>,
     ) -> Result<Created<Session>, Problem> {
-        services.passwords.check_room()?;
+        let place = services.passwords.place()?;
         let login = Login::from(body.0.login.as_str());
         let account = login.find(&services).await?;
         let attempt = Try::to_sign_in(&services, &login, account, &caller).await?;
-        let signed_in = sign_in(&services, account, body.0, &caller, request_id.0).await;
+        let signed_in = sign_in(&services, account, body.0, place, &caller, request_id.0).await;
         let guessed = |problem: &Problem| problem.code() == Code::InvalidCredentials;
         if !signed_in.as_ref().is_err_and(guessed) {
             attempt.give_back().await;
@@ -392,6 +392,7 @@ async fn sign_in(
     services: &Services,
     account: Option<AccountId>,
     shown: SignIn,
+    place: Place,
     caller: &Caller,
     request_id: Uuid,
 ) -> Result<Session, Problem> {
@@ -400,7 +401,7 @@ async fn sign_in(
         Problem::new(Code::InvalidCredentials, detail)
     };
     let id = account.unwrap_or(AccountId(Uuid::nil()));
-    let right = passwords::look_at(services, id, shown.password).await?;
+    let right = passwords::look_at(services, id, shown.password, place).await?;
     let (old, todays) = right.ok_or_else(wrong)?;
     let state = services.log.state::<Accounts>(Accounts::id(id)).await?;
     match state.state.standing {

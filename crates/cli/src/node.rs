@@ -34,8 +34,15 @@ pub struct Node {
     pub spans: Option<Arc<dyn Spans>>,
 }
 
+/// One in so many of a process's database connections is the vault's.
+const VAULTS_SHARE: u32 = 4;
+
 pub async fn connect_database(settings: &Settings) -> anyhow::Result<DatabaseConnection> {
-    readmodel::connect(&settings.database_url, settings.database_connections)
+    connect(settings, settings.database_connections).await
+}
+
+async fn connect(settings: &Settings, connections: u32) -> anyhow::Result<DatabaseConnection> {
+    readmodel::connect(&settings.database_url, connections)
         .await
         .context("PostgreSQL does not take our connection; check DATABASE_URL")
 }
@@ -115,7 +122,10 @@ pub fn log_settings(settings: &Settings) -> LogSettings {
 
 impl Node {
     pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
-        let database = connect_database(&settings).await?;
+        // Sign-ins wait for the disk, and reads must not wait for them.
+        let vaults = settings.database_connections / VAULTS_SHARE;
+        let database = connect(&settings, settings.database_connections - vaults).await?;
+        let vault = Vault::new(connect(&settings, vaults).await?);
         let missing = migrations::missing(&database).await?;
         if !missing.is_empty() {
             anyhow::bail!(
@@ -139,7 +149,7 @@ impl Node {
         .context("the views server's address cannot be used; check REDIS_VIEWS_URL")?;
         Ok(Self {
             sealer: Arc::new(KeySealer::new(database.clone())),
-            vault: Vault::new(database.clone()),
+            vault,
             settings,
             database,
             log,
@@ -215,9 +225,9 @@ impl Node {
         }
     }
 
-    pub fn services(&self) -> anyhow::Result<Services> {
+    pub fn token_settings(&self) -> TokenSettings {
         let settings = &self.settings;
-        let tokens = TokenSettings {
+        TokenSettings {
             issuer: settings.token_issuer.clone(),
             audience: settings.token_audience.clone(),
             signing: signing_key(&settings.token_key),
@@ -226,7 +236,11 @@ impl Node {
                 .iter()
                 .map(signing_key)
                 .collect(),
-        };
+        }
+    }
+
+    pub fn services(&self) -> anyhow::Result<Services> {
+        let settings = &self.settings;
         let rooms = Rooms {
             log: self.log.clone(),
             database: self.database.clone(),
@@ -245,7 +259,8 @@ impl Node {
             origins: settings.cors_origins.clone(),
             spans: self.spans.clone(),
         };
-        Ok(Services::new(rooms, tokens, &settings.cursor_secret)?)
+        let secret = &settings.cursor_secret;
+        Ok(Services::new(rooms, self.token_settings(), secret)?)
     }
 }
 

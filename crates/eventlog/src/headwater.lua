@@ -15,7 +15,8 @@ local function split(positions)
 end
 
 -- Puts the entry id in its own partition, and keeps the others: few accounts have
--- any, so that most take one call. What was no string is none.
+-- any, so that most take one call. The events are written already: what is no string
+-- tells nothing, and is replaced.
 local function advance(key, last)
   local before = redis.pcall('SET', key, last, 'GET')
   if type(before) == 'table' then

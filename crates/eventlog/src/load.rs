@@ -72,6 +72,9 @@ impl Group {
             return Ok(());
         }
         let found: Vec<Option<Vec<u8>>> = from_redis_value(reply).map_err(damaged)?;
+        if found.len() != members.len() {
+            return Err(damaged("a reply is cut"));
+        }
         for (member, value) in members.iter().zip(found) {
             values[*member] = value;
         }

@@ -36,7 +36,8 @@ pub fn compose_id(unix_milliseconds: u64, random: [u8; 8], route: Route) -> Uuid
 
 /// When a UUIDv7 was made, as its maker's clock had it; none of other ids.
 pub fn made_at(id: Uuid) -> Option<Timestamp> {
-    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+    let timestamp = (id.get_version_num() == 7).then(|| id.get_timestamp())?;
+    let (seconds, nanoseconds) = timestamp?.to_unix();
     let milliseconds = seconds * 1_000 + u64::from(nanoseconds) / 1_000_000;
     milliseconds.try_into().ok().map(Timestamp)
 }
@@ -163,7 +164,10 @@ mod tests {
         assert_eq!(id.get_version_num(), 7);
         assert_eq!(Route::of(id), Route(0xbeef));
         assert_eq!(made_at(id), Some(Timestamp(1_700_000_000_123)));
-        assert_eq!(made_at(Uuid::nil()), None);
+        for version in [0, 1, 4, 6] {
+            let other = id.as_u128() & !(0xf << 76) | version << 76;
+            assert_eq!(made_at(Uuid::from_u128(other)), None, "{version}");
+        }
         assert!(compose_id(1_700_000_000_124, [0; 8], Route(0)) > id);
     }
 

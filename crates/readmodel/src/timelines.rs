@@ -1,9 +1,9 @@
 //! Timelines: home, local, and an account's own. Home is: what is visible of
 //! oneself and of those that one follows now and does not mute, newest id first.
-//! `home_ids` says so in one query; the lists in Redis only make it quicker, and
-//! a read gives exactly that, whichever path filled it. Lists hold what is muted,
-//! blocked or deactivated too: who is hidden changes more often than who is
-//! followed, and counts at once.
+//! `home_ids` says so in one query, for tests; the lists in Redis only make it
+//! quicker, and a read gives exactly that, whichever path filled it. Lists, and the
+//! query that stands in for them, hold what is muted, blocked or deactivated too: who
+//! is hidden changes more often than who is followed, and counts at once.
 
 mod fan_out;
 mod lists;
@@ -228,7 +228,7 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
     ) -> Result<Vec<PostId>, ReadError> {
         let (pool, reader) = (self.pool, self.reader);
         let Some((lists, pulled)) = self.lists else {
-            return home_ids(pool, reader, before, count).await;
+            return followed_ids(pool, reader, before, count).await;
         };
         let slice = slice(pool, lists, reader, before, count).await;
         let slice = slice.unwrap_or_else(|error| {
@@ -236,7 +236,7 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
             None
         });
         let Some(Slice { mut ids, floor }) = slice else {
-            return home_ids(pool, reader, before, count).await;
+            return followed_ids(pool, reader, before, count).await;
         };
         let wanted = count as usize;
         if let Some(floor) = floor
@@ -244,7 +244,7 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
         {
             // The list ends here; the query goes on, pulled authors included.
             let below = before.map_or(floor, |before| before.min(floor));
-            ids.extend(home_ids(pool, reader, Some(below), count).await?);
+            ids.extend(followed_ids(pool, reader, Some(below), count).await?);
         }
         let mut pulled_ids = Vec::new();
         if !pulled.is_empty() {

@@ -119,8 +119,12 @@ impl App {
 
     /// A client signed in as `account`, without asking the API.
     pub fn client_of(&self, account: AccountId) -> Client {
-        self.client()
-            .with_token(self.services.issue_token(account).unwrap())
+        self.client().with_token(
+            self.services
+                .tokens
+                .issue_for_tool(account, api::now())
+                .unwrap(),
+        )
     }
 
     pub fn engine(&self) -> Engine {

@@ -9,15 +9,23 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use sha1::{Digest, Sha1};
+use tokio::sync::Semaphore;
 
 use crate::{Password, VaultError};
 
 /// A hash, and how often it leaked: 40 digits, a colon, up to 20 more, and the end.
 const LINE_BYTES_MAX: usize = 64;
 const HASH_DIGITS: usize = 40;
+/// Lines that are looked at when the file is opened: one in another order would be
+/// searched in vain, and in silence.
+const PROBES: u64 = 256;
+/// Looks at once; a disk that does not answer must not hold more threads.
+const LOOKS_MAX: usize = 8;
+const LOOK_MILLISECONDS_MAX: u64 = 2_000;
 
 /// Hashes in their order, a line each: `SHA-1:count`, as the Pwned Passwords
 /// downloader writes them into one file; the count may be missing. Cheap to clone.
@@ -28,6 +36,7 @@ pub struct BreachedPasswords(Arc<Hashes>);
 struct Hashes {
     file: File,
     length: u64,
+    looks: Arc<Semaphore>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +50,7 @@ pub struct UnusableList {
 }
 
 impl BreachedPasswords {
-    /// Looks at the first line and the last.
+    /// Looks at some lines, from the first to the last.
     pub fn open(path: &Path) -> Result<Self, UnusableList> {
         let unusable = |reason| UnusableList {
             path: path.to_owned(),
@@ -55,8 +64,19 @@ impl BreachedPasswords {
     pub async fn has(&self, password: &Password) -> Result<bool, VaultError> {
         let hash = hex::encode(Sha1::digest(password.as_bytes()));
         let hashes = self.0.clone();
-        let looked = tokio::task::spawn_blocking(move || hashes.has(hash.as_bytes())).await;
-        let looked = looked.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let look = async move {
+            let turn = hashes.looks.clone().acquire_owned().await;
+            let turn = turn.map_err(io::Error::other)?;
+            let look = move || {
+                let _turn = turn;
+                hashes.has(hash.as_bytes())
+            };
+            let looked = tokio::task::spawn_blocking(look).await;
+            looked.unwrap_or_else(|error| Err(io::Error::other(error)))
+        };
+        let patience = Duration::from_millis(LOOK_MILLISECONDS_MAX);
+        let looked = tokio::time::timeout(patience, look).await;
+        let looked = looked.unwrap_or_else(|late| Err(late.into()));
         looked.map_err(VaultError::Breached)
     }
 }
@@ -65,12 +85,21 @@ impl Hashes {
     fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        let hashes = Self { file, length };
-        let last = hashes.line_at(length.saturating_sub(1))?;
-        match hashes.line_at(0)?.hash <= last.hash {
-            true => Ok(hashes),
-            false => Err(damaged("its last hash should not stand before its first")),
+        let hashes = Self {
+            file,
+            length,
+            looks: Arc::new(Semaphore::new(LOOKS_MAX)),
+        };
+        let mut before = hashes.line_at(0)?;
+        for probe in 1..=PROBES {
+            let at = length.saturating_sub(1).saturating_mul(probe) / PROBES;
+            let line = hashes.line_at(at)?;
+            if line.begins != before.begins && line.hash <= before.hash {
+                return Err(damaged("its hashes are not in their order"));
+            }
+            before = line;
         }
+        Ok(hashes)
     }
 
     /// `wanted` is in lower case.
@@ -101,7 +130,9 @@ impl Hashes {
         let hash = block[first..next].first_chunk::<HASH_DIGITS>();
         let hash = hash.filter(|hash| hash.iter().all(u8::is_ascii_hexdigit));
         let behind = block[first..next].get(HASH_DIGITS).unwrap_or(&b'\n');
-        let whole = next - first <= LINE_BYTES_MAX && matches!(behind, b':' | b'\r' | b'\n');
+        let ended = after.is_some() || end == self.length;
+        let whole =
+            ended && next - first <= LINE_BYTES_MAX && matches!(behind, b':' | b'\r' | b'\n');
         let hash = hash.filter(|_| whole);
         let hash = hash.ok_or_else(|| damaged("it has a line that is none of hashes"))?;
         Ok(Line {
@@ -167,6 +198,9 @@ mod tests {
     #[tokio::test]
     async fn a_file_of_something_else_is_refused() {
         let (low, high) = ("0".repeat(40), "f".repeat(40));
+        // By how often they leaked: the first and the last say nothing.
+        let middle: Vec<_> = (0..100).map(digest).collect();
+        let unsorted = format!("{low}\n{}\n{high}\n", middle.join("\n"));
         for text in [
             String::new(),
             "password\n12345678\n".into(),
@@ -174,6 +208,8 @@ mod tests {
             format!("{low}{high}\n"),
             format!("{low}\n\n"),
             format!("{low}:{}\n", "1".repeat(60)),
+            format!("{low}:{}\n{high}\n", "1".repeat(30)),
+            unsorted,
         ] {
             assert!(list(&text).is_err(), "{text:?}");
         }

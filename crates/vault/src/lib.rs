@@ -18,7 +18,7 @@ pub use credentials::{Credentials, Email, InvalidEmail, NewCredentials, Vault, V
 pub use limits::{Budget, InvalidBudget, Limits, Spend, Standing, Whose};
 pub use passwords::{
     InvalidPassword, PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, Password, PasswordHashes,
-    Verdict,
+    Place, Verdict,
 };
 pub use roles::Role;
 pub use sealer::KeySealer;

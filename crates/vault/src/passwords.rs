@@ -141,6 +141,9 @@ impl fmt::Debug for Verdict {
     }
 }
 
+/// Among those who wait for a turn, until it is dropped.
+pub struct Place(#[allow(dead_code)] OwnedSemaphorePermit);
+
 /// Hashes and checks; cheap to clone.
 #[derive(Clone)]
 pub struct PasswordHashes {
@@ -168,27 +171,22 @@ impl PasswordHashes {
         })
     }
 
-    /// Whether a turn would come soon: to be asked before anything else is done
-    /// for whoever needs one.
-    pub fn check_room(&self) -> Result<(), VaultError> {
+    /// A place among those who wait, where their turn comes soon: to be taken before
+    /// anything else is done for whoever needs one, so that a rush is refused before
+    /// it has looked anything up.
+    pub fn place(&self) -> Result<Place, VaultError> {
         let before = WAITING_MAX - self.waiting.available_permits();
         let rounds = (before / self.turns) as u64;
         let expected = rounds * self.expected_micros.load(Ordering::Relaxed);
         if expected > WAITING_MILLISECONDS_MAX * 1_000 {
             return Err(VaultError::Busy);
         }
-        Ok(())
-    }
-
-    /// A place among those who wait, where their turn comes soon.
-    fn queue(&self) -> Result<OwnedSemaphorePermit, VaultError> {
-        self.check_room()?;
         let place = self.waiting.clone().try_acquire_owned();
-        place.map_err(|_| VaultError::Busy)
+        place.map(Place).map_err(|_| VaultError::Busy)
     }
 
-    pub async fn hash(&self, password: Password) -> Result<String, VaultError> {
-        self.compute(move || hash(&password.0)).await
+    pub async fn hash(&self, password: Password, place: Place) -> Result<String, VaultError> {
+        self.compute(place, move || hash(&password.0)).await
     }
 
     /// `hash` is the stored one; without one this takes as long and is wrong.
@@ -196,10 +194,11 @@ impl PasswordHashes {
         &self,
         password: String,
         stored: Option<String>,
+        place: Place,
     ) -> Result<Verdict, VaultError> {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.decoy.to_string());
-        self.compute(move || {
+        self.compute(place, move || {
             let parsed = phc::PasswordHash::new(&stored).map_err(|_| VaultError::Hashing)?;
             let right = hasher()?
                 .verify_password(password.as_bytes(), &parsed)
@@ -218,9 +217,9 @@ impl PasswordHashes {
 
     async fn compute<T: Send + 'static>(
         &self,
+        place: Place,
         work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, VaultError> {
-        let place = self.queue()?;
         let (reply, answer) = oneshot::channel();
         let expected = self.expected_micros.clone();
         let job = move || {
@@ -342,7 +341,7 @@ mod tests {
         };
         hashes.expected_micros.store(300_000, Ordering::Relaxed);
         let started = Instant::now();
-        let ask = || hashes.compute(slow);
+        let ask = async || hashes.compute(hashes.place()?, slow).await;
         let all = tokio::join!(ask(), ask(), ask(), ask(), ask());
         // The fourth waits for 900 ms, and the fifth would for 1.2 s.
         assert!(matches!(
@@ -357,11 +356,13 @@ mod tests {
     async fn a_password_is_checked_and_an_old_hash_made_new() -> Result<(), VaultError> {
         let hashes = PasswordHashes::new(2)?;
         let password = "correct horse";
-        let stored = hashes
-            .hash(password.parse().map_err(|_| VaultError::Hashing)?)
-            .await?;
+        let parsed = password.parse().map_err(|_| VaultError::Hashing)?;
+        let stored = hashes.hash(parsed, hashes.place()?).await?;
         assert!(stored.starts_with("$argon2id$"), "{stored}");
-        let check = |password: &str, stored| hashes.verify(password.to_owned(), stored);
+        let check = async |password: &str, stored| {
+            let place = hashes.place()?;
+            hashes.verify(password.to_owned(), stored, place).await
+        };
         assert_eq!(check(password, Some(stored.clone())).await?, Verdict::Right);
         assert_eq!(check("wrong horse", Some(stored)).await?, Verdict::Wrong);
         assert_eq!(

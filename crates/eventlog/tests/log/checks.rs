@@ -97,6 +97,22 @@ async fn a_receipt_that_cannot_be_read_fails_its_command_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn last_positions_that_cannot_be_read_are_written_anew() {
+    let spoiled = one_partition().await;
+    let account = AccountId(id(0));
+    let last = spoiled.key("l:", account.0.as_bytes());
+    spoiled.spoil(&last).await;
+    let before = spoiled.entries().await;
+    let counter = AggregateId::single(Counter::KIND, account.0);
+    let (command, intent) = (Increment(counter), by(account));
+    let done = spoiled.log.execute(&command, &intent, &NoSealer);
+    let position = done.await.unwrap().position;
+    assert!(position.is_some());
+    assert_eq!(spoiled.log.last_position(account).await.unwrap(), position);
+    assert_eq!(spoiled.entries().await, before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_spoiled_after_it_was_looked_up_fails_its_command_alone() {
     // Given: the key of an internal resend, which only the append looks at.
     use sha2::{Digest, Sha256};

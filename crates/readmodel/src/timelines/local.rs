@@ -1,6 +1,6 @@
 //! The local timeline: what everybody may see, newest id first. The database tells
-//! which posts there are; who may see them, and whom the one who looks hides, is known
-//! in process. It refuses to look anything up for each row.
+//! which those are; what they say, and whom the one who looks hides, is known in
+//! process. It refuses to look up for each row who hides whom.
 
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid};
@@ -48,16 +48,18 @@ impl<T: Shown> Timeline<T> for Local<'_, T> {
     }
 }
 
-/// Ids of posts that are for everybody, newest first, before the id last seen. Those
-/// of private and deactivated accounts are among them.
+/// Ids of posts that everybody may see, newest first, before the id last seen: whole
+/// posts are read of these alone.
 async fn public_ids(
     pool: &PgPool,
     before: Option<PostId>,
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
     let rows = sqlx::query(
-        "SELECT id FROM posts WHERE id < $1 AND deleted_at IS NULL AND NOT followers_only
-         ORDER BY id DESC LIMIT $2",
+        "SELECT p.id FROM posts AS p JOIN accounts AS a ON a.id = p.author_id
+         WHERE p.id < $1 AND p.deleted_at IS NULL AND NOT p.followers_only
+           AND NOT a.private AND NOT a.deactivated
+         ORDER BY p.id DESC LIMIT $2",
     )
     .bind(before.map_or(Uuid::max(), |id| id.0))
     .bind(i64::from(limit))

@@ -1,6 +1,10 @@
 //! Posts kept in process are what the tables say, event after event.
 
-use domain::posts::PostId;
+use domain::{
+    Event,
+    mutes::{Muted, Mutes},
+    posts::{PostId, Visibility},
+};
 use kernel::{AccountId, Uuid};
 use readmodel::{
     hot::{Hot, Touch, touches},
@@ -111,5 +115,39 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
             let oracle = local_ids(&setting, viewer).await;
             assert_eq!(shown, oracle, "round {round}, local for {viewer:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_local_is_full_however_much_of_it_is_muted() {
+    let (setting, mut world) = (Setting::new().await, World::new(31));
+    let [reader, loud, quiet] = [(); 3].map(|()| world.register());
+    let mut heard = Vec::new();
+    for number in 0..300 {
+        let author = if number % 30 == 7 { quiet } else { loud };
+        let at = world.now + number;
+        let post = world.publish(author, at, Visibility::Public, None);
+        heard.extend((author == quiet).then_some(post));
+    }
+    heard.reverse();
+    world.happens(
+        Mutes::id(reader, loud),
+        reader,
+        Event::Mute(Muted {}.into()),
+    );
+    setting.settle(&world.take(), 4).await;
+    for told in [true, false] {
+        let local = Local {
+            pool: setting.pool(),
+            hot: &Hot::<Row>::default(),
+            told,
+            viewer: Some(reader),
+        };
+        let first = local.page(None, 4).await.unwrap();
+        let first: Vec<_> = first.iter().map(|seen| seen.post.id).collect();
+        assert_eq!(first, heard[..4]);
+        let rest = local.page(first.last().copied(), 100).await.unwrap();
+        let rest: Vec<_> = rest.iter().map(|seen| seen.post.id).collect();
+        assert_eq!(rest, heard[4..]);
     }
 }
