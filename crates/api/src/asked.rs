@@ -93,6 +93,7 @@ impl Asked {
         let head = Head {
             id,
             asker,
+            uri: request.uri().clone(),
             operation,
         };
         request.extensions_mut().insert(head);

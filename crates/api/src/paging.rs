@@ -14,7 +14,10 @@ use poem_openapi::{
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::problem::{Code, Problem};
+use crate::{
+    problem::{Code, Problem},
+    request::Head,
+};
 
 pub const LIMIT_MAX: u16 = 100;
 pub const LIMIT_DEFAULT: u16 = 20;
@@ -177,8 +180,9 @@ impl Here {
 
 impl<'a> FromRequest<'a> for Here {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        // Routers cut the other one.
-        Ok(Self(request.original_uri().clone()))
+        let head = request.data::<Head>();
+        let uri = head.map_or_else(|| request.uri(), |head| &head.uri);
+        Ok(Self(uri.clone()))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     compression,
     identity::Checks,
     problem::{Code, Problem},
+    request::Head,
 };
 
 pub const IF_MATCH: &str = "If-Match";
@@ -173,10 +174,12 @@ impl Idempotency {
         let checks = request.data::<Arc<Checks>>();
         let checks = checks.ok_or_else(|| Problem::internal("no Checks in the requests' data"))?;
         let body = request.data::<RawBody>().cloned().unwrap_or_default();
+        let head = request.data::<Head>();
+        let uri = head.map_or_else(|| request.uri(), |head| &head.uri);
         Ok(Self(Some(Given {
             key: key.to_owned(),
             method: request.method().clone(),
-            path: canonical(request.original_uri().path()),
+            path: canonical(uri.path()),
             body_digest: checks.cursors.digest(&body.0),
         })))
     }

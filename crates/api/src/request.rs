@@ -4,7 +4,10 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use poem::{Endpoint, IntoResponse, Request, Response, Result, http::HeaderName};
+use poem::{
+    Endpoint, IntoResponse, Request, Response, Result,
+    http::{HeaderName, Uri},
+};
 use uuid::{Builder, Uuid};
 
 use crate::{
@@ -48,6 +51,8 @@ impl<'a> poem::FromRequest<'a> for RequestId {
 pub(crate) struct Head {
     pub id: RequestId,
     pub asker: Asker,
+    /// As it came: routers cut the request's own.
+    pub uri: Uri,
     pub operation: Option<Arc<Operation>>,
 }
 

@@ -19,6 +19,9 @@ const PAIRS: usize = 5;
 struct Ratios {
     name: String,
     values: Vec<f64>,
+    /// The same of what each reached of its own run's ceiling: the machine may have
+    /// changed between the two.
+    of_ceilings: Vec<f64>,
     p99: Vec<f64>,
 }
 
@@ -62,27 +65,35 @@ pub async fn run(
 fn print(json: bool, ratios: &BTreeMap<String, Ratios>) {
     if !json {
         println!(
-            "{:40} {:>12} {:>12} {:>20}",
-            "own / other, medians", "value", "p99", "values from … to"
+            "{:40} {:>8} {:>11} {:>16} {:>8}",
+            "own / other, medians", "value", "of ceiling", "from … to", "p99"
         );
     }
     for (key, ratios) in ratios {
         let (value, p99) = (median(&ratios.values), median(&ratios.p99));
+        let of_ceiling = median(&ratios.of_ceilings);
         if json {
             println!(
                 "{}",
-                serde_json::json!({"figure": key, "value": value, "p99": p99, "values": ratios.values})
+                serde_json::json!({
+                    "figure": key, "value": value, "of_ceiling": of_ceiling, "p99": p99,
+                    "values": ratios.values, "of_ceilings": ratios.of_ceilings,
+                })
             );
             continue;
         }
         let text = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
-        let least = ratios.values.iter().copied().reduce(f64::min);
-        let most = ratios.values.iter().copied().reduce(f64::max);
-        let range = format!("{} … {}", text(least), text(most));
+        let least = ratios.of_ceilings.iter().copied().reduce(f64::min);
+        let most = ratios.of_ceilings.iter().copied().reduce(f64::max);
+        let range = match of_ceiling {
+            Some(_) => format!("{} … {}", text(least), text(most)),
+            None => String::new(),
+        };
         println!(
-            "{:40} {:>12} {:>12} {range:>20}",
+            "{:40} {:>8} {:>11} {range:>16} {:>8}",
             ratios.name,
             text(value),
+            text(of_ceiling),
             text(p99)
         );
     }
@@ -93,6 +104,11 @@ impl Ratios {
         self.name.clone_from(&own.name);
         if other.value > 0.0 {
             self.values.push(own.value / other.value);
+        }
+        if let (Some(own), Some(other)) = (own.ratio(), other.ratio())
+            && other > 0.0
+        {
+            self.of_ceilings.push(own / other);
         }
         if let (Some(own), Some(other)) = (own.p99_milliseconds, other.p99_milliseconds)
             && other > 0.0

@@ -214,8 +214,13 @@ mod tests {
             assert!(list(&text).is_err(), "{text:?}");
         }
         assert!(BreachedPasswords::open(Path::new("/no/such/file")).is_err());
-        // Found only when it is come across: nobody is let through by it.
-        let (list, _file) = list(&format!("{low}\nnonsense\n{high}\n")).unwrap();
+        // Damaged after it was opened: nobody is let through by it.
+        let (list, file) = list(&format!("{low}\n{high}\n")).unwrap();
+        assert_eq!(
+            list.has(&"correct horse".parse().unwrap()).await.ok(),
+            Some(false)
+        );
+        std::fs::write(file.path(), "nonsense".repeat(20)).unwrap();
         assert!(list.has(&"correct horse".parse().unwrap()).await.is_err());
     }
 }
