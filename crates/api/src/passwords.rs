@@ -104,10 +104,11 @@ impl PasswordsApi {
         body: Input<PasswordChange>,
     ) -> Result<Done, Problem> {
         let new = new_password(&body.0.new_password)?;
+        // For the new one: who shows the old one takes another.
+        let place = services.passwords.place()?;
         let old = show(&services, me.account, body.0.current_password).await?;
         let context = Context::of_account(&services, me.account).await?;
         context.check(&services, &new).await?;
-        let place = services.passwords.place()?;
         let hash = services.passwords.hash(new, place).await?;
         let changed = services
             .vault

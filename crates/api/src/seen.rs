@@ -31,21 +31,23 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// Refusals for overload since they were told of last.
+/// Refusals for overload, and when they were told of last.
 struct Overloads(Mutex<(u64, Option<Instant>)>);
 
 static OVERLOADS: Overloads = Overloads(Mutex::new((0, None)));
 
 impl Overloads {
-    /// How many there were, where that is to be told: the first, and once a second.
-    fn one_more(&self) -> Option<u64> {
+    /// How many there were since they were told of last, and how long ago that was;
+    /// where that is to be told: the first, and then once a second.
+    fn one_more(&self) -> Option<(u64, Option<Duration>)> {
         let (count, told) = &mut *self.0.lock();
         *count += 1;
-        if told.is_some_and(|told| told.elapsed() < OVERLOADS_TOLD_EVERY) {
+        let since = told.map(|told| told.elapsed());
+        if since.is_some_and(|since| since < OVERLOADS_TOLD_EVERY) {
             return None;
         }
         *told = Some(Instant::now());
-        Some(std::mem::take(count))
+        Some((std::mem::take(count), since))
     }
 }
 
@@ -75,11 +77,17 @@ impl Seen<'_> {
         let code = self.code().unwrap_or_default();
         let overloaded = self.problem.as_ref().map(Problem::code) == Some(Code::Overloaded);
         match self.problem.as_ref().and_then(Problem::cause) {
-            // A line for each would make it more than it is.
-            _ if overloaded => {
-                if let Some(refused) = OVERLOADS.one_more() {
-                    tracing::warn!(%method, path, refused, "too much is going on");
+            // Lines for each would make it more than it is.
+            cause if overloaded => {
+                if let Some((refused, since)) = OVERLOADS.one_more() {
+                    let seconds = since.map(|since| since.as_secs());
+                    tracing::warn!(refused, seconds, "refused, since too much is going on");
                 }
+                let cause = cause.map(ToString::to_string);
+                tracing::debug!(
+                    %method, path, status, code, milliseconds, %request_id, %trace_id, cause,
+                    "too much is going on"
+                );
             }
             Some(cause) if status >= 500 => tracing::error!(
                 %method, path, status, code, milliseconds, %request_id, %trace_id, %cause,
@@ -152,11 +160,12 @@ mod tests {
     #[test]
     fn refusals_for_overload_are_told_of_once_a_second() {
         let overloads = Overloads(Mutex::new((0, None)));
-        assert_eq!(overloads.one_more(), Some(1));
+        assert_eq!(overloads.one_more(), Some((1, None)));
         assert_eq!(overloads.one_more(), None);
         assert_eq!(overloads.one_more(), None);
         overloads.0.lock().1 = Instant::now().checked_sub(OVERLOADS_TOLD_EVERY);
-        assert_eq!(overloads.one_more(), Some(3));
+        let told = overloads.one_more();
+        assert!(told.is_some_and(|(refused, since)| refused == 3 && since.is_some()));
         assert_eq!(overloads.one_more(), None);
     }
 

@@ -100,7 +100,8 @@ impl Services {
         let hot = Arc::new(Hot::default());
         Ok(Self {
             freshness: Freshness::start(rooms.log.clone(), rooms.database.clone(), hot.clone()),
-            ended: EndedSessions::start(rooms.vault.clone()),
+            // Not behind those who sign in.
+            ended: EndedSessions::start(Vault::new(rooms.database.clone())),
             hot,
             log: rooms.log,
             database: rooms.database,

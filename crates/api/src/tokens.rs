@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
-/// Clocks of two machines differ by less, and no transaction takes longer.
-const TOOL_MILLISECONDS_OLD: i64 = 10_000;
+/// More than clocks of two machines differ by, and than a statement may take.
+const TOOL_MILLISECONDS_OLD: i64 = 60_000;
 /// Ours have about 350; a longer one is not read.
 const TOKEN_BYTES_MAX: usize = 1_024;
 /// RFC 7518 wants a key at least as long as the hash.

@@ -83,12 +83,13 @@ fn print(json: bool, ratios: &BTreeMap<String, Ratios>) {
             continue;
         }
         let text = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
-        let least = ratios.of_ceilings.iter().copied().reduce(f64::min);
-        let most = ratios.of_ceilings.iter().copied().reduce(f64::max);
-        let range = match of_ceiling {
-            Some(_) => format!("{} … {}", text(least), text(most)),
-            None => String::new(),
+        let all = match of_ceiling {
+            Some(_) => &ratios.of_ceilings,
+            None => &ratios.values,
         };
+        let least = all.iter().copied().reduce(f64::min);
+        let most = all.iter().copied().reduce(f64::max);
+        let range = format!("{} … {}", text(least), text(most));
         println!(
             "{:40} {:>8} {:>11} {range:>16} {:>8}",
             ratios.name,

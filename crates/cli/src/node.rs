@@ -34,8 +34,10 @@ pub struct Node {
     pub spans: Option<Arc<dyn Spans>>,
 }
 
-/// One in so many of a process's database connections is the vault's.
+/// For each so many database connections, a process that serves has one more, for who
+/// signs in.
 const VAULTS_SHARE: u32 = 4;
+const VAULTS_MIN: u32 = 2;
 
 pub async fn connect_database(settings: &Settings) -> anyhow::Result<DatabaseConnection> {
     connect(settings, settings.database_connections).await
@@ -122,10 +124,7 @@ pub fn log_settings(settings: &Settings) -> LogSettings {
 
 impl Node {
     pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
-        // Sign-ins wait for the disk, and reads must not wait for them.
-        let vaults = settings.database_connections / VAULTS_SHARE;
-        let database = connect(&settings, settings.database_connections - vaults).await?;
-        let vault = Vault::new(connect(&settings, vaults).await?);
+        let database = connect_database(&settings).await?;
         let missing = migrations::missing(&database).await?;
         if !missing.is_empty() {
             anyhow::bail!(
@@ -149,7 +148,7 @@ impl Node {
         .context("the views server's address cannot be used; check REDIS_VIEWS_URL")?;
         Ok(Self {
             sealer: Arc::new(KeySealer::new(database.clone())),
-            vault,
+            vault: Vault::new(database.clone()),
             settings,
             database,
             log,
@@ -239,13 +238,16 @@ impl Node {
         }
     }
 
-    pub fn services(&self) -> anyhow::Result<Services> {
+    pub async fn services(&self) -> anyhow::Result<Services> {
         let settings = &self.settings;
+        // Sign-ins wait for the disk, and reads must not wait for them.
+        let vaults = settings.database_connections.div_ceil(VAULTS_SHARE);
+        let vault = Vault::new(connect(settings, vaults.max(VAULTS_MIN)).await?);
         let rooms = Rooms {
             log: self.log.clone(),
             database: self.database.clone(),
             sealer: self.sealer.clone(),
-            vault: self.vault.clone(),
+            vault,
             lists: self.lists.clone(),
             passwords: PasswordHashes::new(settings.password_hashes_at_once)?,
             breached: breached_passwords(settings)?,

@@ -11,7 +11,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     node.metrics(stopped.clone()).await?;
     eprintln!("API            http://{address}/v1");
     eprintln!("documentation  http://{address}/docs");
-    api::serve(listener, std::sync::Arc::new(node.services()?), stopped).await?;
+    let services = std::sync::Arc::new(node.services().await?);
+    api::serve(listener, services, stopped).await?;
     exporter.end().await;
     kernel::crash::point("shutdown.served");
     Ok(())

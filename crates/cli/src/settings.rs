@@ -167,7 +167,7 @@ pub fn all() -> Vec<Setting> {
         setting(KEY_PREFIX, "before every Redis key", "hw"),
         setting(
             DATABASE_CONNECTIONS,
-            "database connections of one process, at most; a quarter of them is for signing in",
+            "database connections of one process, at most; to serve takes a quarter more, to sign in",
             &DATABASE_CONNECTIONS_DEFAULT.to_string(),
         ),
         setting(

@@ -93,7 +93,7 @@ async fn serve_and_work(
         // their leases to end.
         readmodel::leases::clear(node.database.get_postgres_connection_pool()).await?;
     }
-    let services = std::sync::Arc::new(node.services()?);
+    let services = std::sync::Arc::new(node.services().await?);
     let working = (node.clone(), stopped.clone());
     let work = tokio::spawn(async move { working.0.work(working.1).await });
     node.metrics(stopped.clone()).await?;

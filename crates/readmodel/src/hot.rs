@@ -473,25 +473,33 @@ impl<T: Shown> Hot<T> {
         if posts.is_empty() {
             return Ok(Hidden::default());
         }
-        let kept = self.hidden.get(&reader);
-        let touch = Touch::Hidden(reader);
-        let kept = match kept.filter(|kept| told && self.counts(kept, Instant::now(), &[touch])) {
-            Some(kept) => kept,
-            None => {
-                let read = self.stamps.now();
-                let hidden = relationships::hidden(pool, reader, HIDDEN_MAX).await?;
-                let kept = Arc::new(Kept::new(read, hidden));
-                self.hidden.insert(reader, kept.clone());
-                kept
-            }
-        };
-        match &kept.value {
-            Some(hidden) => Ok(hidden.clone()),
+        match self.hidden(pool, reader, told).await? {
+            Some(hidden) => Ok(hidden),
             None => {
                 let authors = posts.iter().map(|post| post.author).collect();
                 relationships::hidden_among(pool, reader, &authors).await
             }
         }
+    }
+
+    /// All who are hidden from `reader`; none where they are too many.
+    pub(crate) async fn hidden(
+        &self,
+        pool: &PgPool,
+        reader: AccountId,
+        told: bool,
+    ) -> Result<Option<Hidden>, ReadError> {
+        let kept = self.hidden.get(&reader);
+        let touch = Touch::Hidden(reader);
+        if let Some(kept) = kept.filter(|kept| told && self.counts(kept, Instant::now(), &[touch]))
+        {
+            return Ok(kept.value.clone());
+        }
+        let read = self.stamps.now();
+        let hidden = relationships::hidden(pool, reader, HIDDEN_MAX).await?;
+        let kept = Kept::new(read, hidden.clone());
+        self.hidden.insert(reader, Arc::new(kept));
+        Ok(hidden)
     }
 
     async fn seen(

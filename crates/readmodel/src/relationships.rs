@@ -81,6 +81,12 @@ impl Hidden {
         self.blocked.contains(account) || self.muted.contains(account)
     }
 
+    /// As a query parameter.
+    pub fn ids(&self) -> Vec<Uuid> {
+        let all = self.blocked.iter().chain(self.muted.iter());
+        all.map(|account| account.0).collect()
+    }
+
     fn read(rows: &[PgRow]) -> Result<Self, ReadError> {
         let (mut blocked, mut muted) = (BTreeSet::new(), BTreeSet::new());
         for row in rows {

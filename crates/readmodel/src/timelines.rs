@@ -1,9 +1,9 @@
 //! Timelines: home, local, and an account's own. Home is: what is visible of
 //! oneself and of those that one follows now and does not mute, newest id first.
-//! `home_ids` says so in one query, for tests; the lists in Redis only make it
-//! quicker, and a read gives exactly that, whichever path filled it. Lists, and the
-//! query that stands in for them, hold what is muted, blocked or deactivated too: who
-//! is hidden changes more often than who is followed, and counts at once.
+//! `home_ids` says so in one query; the lists in Redis only make it quicker, and a read
+//! gives exactly that, whichever path filled it. Lists hold what is muted, blocked or
+//! deactivated too: who is hidden changes more often than who is followed, and counts
+//! at once.
 
 mod fan_out;
 mod lists;
@@ -93,31 +93,29 @@ pub async fn home_ids(
                 WHERE b.blocker_id = s.followed_id AND b.blocked_id = $1)",
         "AND NOT a.deactivated"
     );
-    ids(pool, sql, reader, before, limit).await
-}
-
-/// Home, and what is hidden of those that one follows.
-async fn followed_ids(
-    pool: &PgPool,
-    reader: AccountId,
-    before: Option<PostId>,
-    limit: u32,
-) -> Result<Vec<PostId>, ReadError> {
-    let sql = newest!("WHERE s.follower_id = $1", "");
-    ids(pool, sql, reader, before, limit).await
-}
-
-async fn ids(
-    pool: &PgPool,
-    sql: &'static str,
-    reader: AccountId,
-    before: Option<PostId>,
-    limit: u32,
-) -> Result<Vec<PostId>, ReadError> {
     let rows = sqlx::query(sql)
         .bind(reader.0)
         .bind(before.map_or(Uuid::max(), |id| id.0))
         .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?;
+    post_ids(&rows)
+}
+
+/// Home, and what is hidden of those that one follows but of `without`.
+async fn followed_ids(
+    pool: &PgPool,
+    reader: AccountId,
+    without: &[Uuid],
+    before: Option<PostId>,
+    limit: u32,
+) -> Result<Vec<PostId>, ReadError> {
+    let sql = newest!("WHERE s.follower_id = $1 AND s.followed_id <> ALL($4)", "");
+    let rows = sqlx::query(sql)
+        .bind(reader.0)
+        .bind(before.map_or(Uuid::max(), |id| id.0))
+        .bind(i64::from(limit))
+        .bind(without)
         .fetch_all(pool)
         .await?;
     post_ids(&rows)
@@ -217,6 +215,16 @@ impl<T: Shown> Home<'_, T> {
         self.hot.keep_page(begun, self.reader, limit, &page);
         Ok(page)
     }
+
+    /// Without those who are hidden: there may be much of them, and nothing is to be
+    /// read of it.
+    async fn queried(&self, before: Option<PostId>, count: u32) -> Result<Vec<PostId>, ReadError> {
+        let Self { pool, reader, .. } = *self;
+        match self.hot.hidden(pool, reader, self.told).await? {
+            Some(hidden) => followed_ids(pool, reader, &hidden.ids(), before, count).await,
+            None => home_ids(pool, reader, before, count).await,
+        }
+    }
 }
 
 impl<T: Shown> Timeline<T> for Home<'_, T> {
@@ -228,7 +236,7 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
     ) -> Result<Vec<PostId>, ReadError> {
         let (pool, reader) = (self.pool, self.reader);
         let Some((lists, pulled)) = self.lists else {
-            return followed_ids(pool, reader, before, count).await;
+            return self.queried(before, count).await;
         };
         let slice = slice(pool, lists, reader, before, count).await;
         let slice = slice.unwrap_or_else(|error| {
@@ -236,7 +244,7 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
             None
         });
         let Some(Slice { mut ids, floor }) = slice else {
-            return followed_ids(pool, reader, before, count).await;
+            return self.queried(before, count).await;
         };
         let wanted = count as usize;
         if let Some(floor) = floor
@@ -244,7 +252,7 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
         {
             // The list ends here; the query goes on, pulled authors included.
             let below = before.map_or(floor, |before| before.min(floor));
-            ids.extend(followed_ids(pool, reader, Some(below), count).await?);
+            ids.extend(self.queried(Some(below), count).await?);
         }
         let mut pulled_ids = Vec::new();
         if !pulled.is_empty() {
@@ -275,7 +283,7 @@ pub async fn fill(pool: &PgPool, lists: &Lists, reader: AccountId) -> Result<boo
     let Some(mark) = lists.begin(reader).await? else {
         return Ok(false);
     };
-    let ids = followed_ids(pool, reader, None, TIMELINE_ENTRIES_MAX + 1).await?;
+    let ids = followed_ids(pool, reader, &[], None, TIMELINE_ENTRIES_MAX + 1).await?;
     crash::point("timeline.fill");
     lists.finish(reader, &mark, &ids).await
 }
@@ -284,7 +292,7 @@ pub async fn fill(pool: &PgPool, lists: &Lists, reader: AccountId) -> Result<boo
 /// that are pulled. Some may be on their way, or below what the list keeps: see
 /// `missing`.
 pub async fn listed_ids(pool: &PgPool, reader: AccountId) -> Result<Vec<PostId>, ReadError> {
-    let home = followed_ids(pool, reader, None, TIMELINE_ENTRIES_MAX).await?;
+    let home = followed_ids(pool, reader, &[], None, TIMELINE_ENTRIES_MAX).await?;
     let home: Vec<Uuid> = home.into_iter().map(|id| id.0).collect();
     let rows = sqlx::query(
         "SELECT id FROM posts WHERE id = ANY($1) AND (author_id = $2

@@ -38,7 +38,13 @@ impl<T: Shown> Timeline<T> for Local<'_, T> {
         before: Option<PostId>,
         count: u32,
     ) -> Result<Vec<PostId>, ReadError> {
-        public_ids(self.pool, before, count).await
+        let hidden = match self.viewer {
+            Some(viewer) => self.hot.hidden(self.pool, viewer, self.told).await?,
+            None => None,
+        };
+        // Of more than are known here, `seen` leaves out what is hidden.
+        let without = hidden.map_or_else(Vec::new, |hidden| hidden.ids());
+        public_ids(self.pool, &without, before, count).await
     }
 
     async fn seen(&self, ids: &[PostId]) -> Result<Vec<Seen<T>>, ReadError> {
@@ -52,17 +58,19 @@ impl<T: Shown> Timeline<T> for Local<'_, T> {
 /// posts are read of these alone.
 async fn public_ids(
     pool: &PgPool,
+    without: &[Uuid],
     before: Option<PostId>,
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
     let rows = sqlx::query(
         "SELECT p.id FROM posts AS p JOIN accounts AS a ON a.id = p.author_id
          WHERE p.id < $1 AND p.deleted_at IS NULL AND NOT p.followers_only
-           AND NOT a.private AND NOT a.deactivated
+           AND NOT a.private AND NOT a.deactivated AND p.author_id <> ALL($3)
          ORDER BY p.id DESC LIMIT $2",
     )
     .bind(before.map_or(Uuid::max(), |id| id.0))
     .bind(i64::from(limit))
+    .bind(without)
     .fetch_all(pool)
     .await?;
     post_ids(&rows)

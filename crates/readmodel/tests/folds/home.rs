@@ -1,6 +1,10 @@
 //! Home is what one query says, whichever path filled it.
 
-use domain::posts::{PostId, Visibility};
+use domain::{
+    Event,
+    mutes::{Muted, Mutes, Unmuted},
+    posts::{PostId, Visibility},
+};
 use kernel::AccountId;
 use readmodel::timelines::{FOLLOWERS_CHUNK, FanOut, Lists, TIMELINE_ENTRIES_MAX, home_ids};
 use redis::AsyncCommands;
@@ -53,6 +57,9 @@ async fn compare(setting: &Setting, reader: AccountId, limits: &[u32], case: &st
     for limit in limits {
         let home = pages(setting, Some(&setting.lists), reader, *limit).await;
         assert_is(&home, &oracle, &format!("{case}, {reader}, {limit} a page"));
+        let home = pages(setting, None, reader, *limit).await;
+        let case = format!("{case}, {reader}, {limit} a page, without lists");
+        assert_is(&home, &oracle, &case);
     }
 }
 
@@ -154,6 +161,13 @@ async fn home_goes_on_below_what_the_list_keeps() {
         entries(&setting, reader).await,
         TIMELINE_ENTRIES_MAX as usize
     );
+
+    // Half of it and more is muted, above the floor and below it.
+    let mute = Mutes::id(reader, author);
+    world.happens(mute, reader, Event::Mute(Muted {}.into()));
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    compare(&setting, reader, &[7, 100], "with a muted author").await;
+    world.happens(mute, reader, Event::Mute(Unmuted {}.into()));
 
     // Holes longer than a page, longer than the list.
     for place in 300..1_250 {
