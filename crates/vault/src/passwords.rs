@@ -142,7 +142,9 @@ impl fmt::Debug for Verdict {
 }
 
 /// Among those who wait for a turn, until it is dropped.
-pub struct Place(#[allow(dead_code)] OwnedSemaphorePermit);
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// Hashes and checks; cheap to clone.
 #[derive(Clone)]
@@ -181,8 +183,9 @@ impl PasswordHashes {
         if expected > WAITING_MILLISECONDS_MAX * 1_000 {
             return Err(VaultError::Busy);
         }
-        let place = self.waiting.clone().try_acquire_owned();
-        place.map(Place).map_err(|_| VaultError::Busy)
+        let permit = self.waiting.clone().try_acquire_owned();
+        let _permit = permit.map_err(|_| VaultError::Busy)?;
+        Ok(Place { _permit })
     }
 
     pub async fn hash(&self, password: Password, place: Place) -> Result<String, VaultError> {
