@@ -1,6 +1,6 @@
 //! The ceiling of the fan-out: the timelines' own insert function, called bare,
-//! pipelined on one connection, with chunks of followers as the fan-out has
-//! them. Whoever changes that function's call changes it here.
+//! pipelined on one connection, with as many deliveries a call as the fan-out
+//! makes. Whoever changes that function's call changes it here.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,9 @@ use crate::{
     servers::home_key,
 };
 
-const READERS_PER_CALL: usize = 1_000;
+/// An author's in a batch of a backlog, about.
+const POSTS_PER_CALL: usize = 16;
+const READERS_PER_CALL: usize = 1_000 / POSTS_PER_CALL;
 const CALLS_PER_PIPELINE: usize = 8;
 const ENTRIES_MAX: u32 = 800;
 
@@ -24,15 +26,18 @@ pub async fn measure(bench: &Bench, lasting: Duration) -> anyhow::Result<Line> {
     while began.elapsed() < lasting {
         let mut pipe = redis::pipe();
         for readers in chunks.by_ref().take(CALLS_PER_PIPELINE) {
-            // Newer than any: this is what arrives in order costs.
-            number += 1;
-            let mut id = [0xff; 16];
-            id[8..].copy_from_slice(&number.to_be_bytes());
-            pipe.cmd("FCALL").arg("headwater_push").arg(readers.len());
+            pipe.cmd("FCALL").arg("headwater_insert").arg(readers.len());
             for reader in readers {
                 pipe.arg(home_key(*reader));
             }
-            pipe.arg(&id).arg(ENTRIES_MAX);
+            pipe.arg(ENTRIES_MAX);
+            // Newer than any: this is what arrives in order costs.
+            for _ in 0..POSTS_PER_CALL {
+                number += 1;
+                let mut id = [0xff; 16];
+                id[8..].copy_from_slice(&number.to_be_bytes());
+                pipe.arg(&id);
+            }
         }
         let taken: Vec<u64> = pipe.query_async(&mut views).await?;
         inserted += taken.iter().sum::<u64>();

@@ -1,6 +1,6 @@
 //! Fan-out: puts new posts into the timelines of those who follow their
 //! author. It comes after the rows of the same events are committed, takes
-//! turns between posts, and may be repeated: an insert is idempotent. It
+//! turns between authors, and may be repeated: an insert is idempotent. It
 //! refuses to decide what a reader may see: reads do.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,23 +12,26 @@ use sea_orm::sqlx::{self, PgConnection, Row};
 use super::Lists;
 use crate::ReadError;
 
-/// Followers that one post is pushed to in one turn.
+/// Followers that one author's posts are pushed to in one turn.
 pub const FOLLOWERS_CHUNK: i64 = 1_000;
-/// Followers that all posts of a turn are pushed to, which are in memory at
-/// once; every post gets its share.
-const TURN_FOLLOWERS_MAX: i64 = 50_000;
+/// Times that a post is put into a timeline in one call, for which the views
+/// server does nothing else.
+const CALL_DELIVERIES_MAX: usize = 1_000;
+/// The same in a turn of all authors; every author gets a share.
+const TURN_DELIVERIES_MAX: usize = 50_000;
 
 /// What a batch of events asks of the timelines.
 #[derive(Debug, Default)]
 pub struct FanOut {
-    posts: Vec<(PostId, AccountId)>,
+    posts: BTreeMap<AccountId, BTreeSet<PostId>>,
     refilled: BTreeSet<AccountId>,
 }
 
-/// A post on its way, and the follower that it reached last.
+/// An author's posts on their way, and the follower that they reached last.
+/// They go together: a timeline takes many at once for little more than one.
 struct Way {
-    post: PostId,
     author: AccountId,
+    posts: BTreeSet<PostId>,
     reached: (i64, Uuid),
 }
 
@@ -44,7 +47,8 @@ impl FanOut {
     pub fn take(&mut self, aggregate: AggregateId, event: &Event) {
         match event {
             Event::Post(PostEvent::PostCreated(created)) => {
-                self.posts.push((PostId(aggregate.id), created.author));
+                let posts = self.posts.entry(created.author).or_default();
+                posts.insert(PostId(aggregate.id));
             }
             // Following merges the followed's posts into home: it is filled
             // anew. What is no longer followed, or deleted, reads leave out.
@@ -85,16 +89,16 @@ impl FanOut {
         if self.posts.is_empty() {
             return Ok(());
         }
-        let authors: BTreeSet<Uuid> = self.posts.iter().map(|(_, author)| author.0).collect();
+        let authors: Vec<Uuid> = self.posts.keys().map(|author| author.0).collect();
         let pulled = pulled(connection, &authors, push_followers_max).await?;
         let mut ways = Vec::new();
-        for (post, author) in self.posts {
-            lists.push(post, &[author]).await?;
+        for (author, posts) in self.posts {
+            lists.insert(&posts, &[author]).await?;
             if !pulled.contains(&author.0) {
                 let reached = (i64::MAX, Uuid::max());
                 ways.push(Way {
-                    post,
                     author,
+                    posts,
                     reached,
                 });
             }
@@ -110,37 +114,36 @@ impl FanOut {
 /// become so, for ever, before anything is left unpushed.
 async fn pulled(
     connection: &mut PgConnection,
-    authors: &BTreeSet<Uuid>,
+    authors: &[Uuid],
     push_followers_max: i64,
 ) -> Result<BTreeSet<Uuid>, ReadError> {
-    let authors: Vec<Uuid> = authors.iter().copied().collect();
     sqlx::query(
         "INSERT INTO projections.pulled_authors (account_id)
          SELECT account_id FROM account_counters
          WHERE account_id = ANY($1) AND followers > $2
          ORDER BY account_id ON CONFLICT DO NOTHING",
     )
-    .bind(&authors)
+    .bind(authors)
     .bind(push_followers_max)
     .execute(&mut *connection)
     .await?;
     let sql = "SELECT account_id FROM projections.pulled_authors WHERE account_id = ANY($1)";
-    let rows = sqlx::query(sql)
-        .bind(&authors)
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query(sql).bind(authors).fetch_all(connection).await?;
     rows.iter()
         .map(|row| Ok(row.try_get("account_id")?))
         .collect()
 }
 
-/// Pushes every post one chunk further, and returns those that are not done.
+/// Pushes every author's posts one chunk further, and returns those that are
+/// not done.
 async fn turn(
     connection: &mut PgConnection,
     lists: &Lists,
     ways: Vec<Way>,
 ) -> Result<Vec<Way>, ReadError> {
-    let share = (TURN_FOLLOWERS_MAX / ways.len() as i64).clamp(1, FOLLOWERS_CHUNK);
+    let posts: usize = ways.iter().map(|way| way.posts.len()).sum();
+    let share = (TURN_DELIVERIES_MAX / posts) as i64;
+    let share = share.clamp(1, FOLLOWERS_CHUNK);
     let rows = sqlx::query(
         "SELECT w.place, f.followed_at, f.follower_id
          FROM unnest($1::uuid[], $2::bigint[], $3::uuid[])
@@ -170,8 +173,11 @@ async fn turn(
         };
         chunk.sort_unstable_by(|a, b| b.cmp(a));
         let readers: Vec<_> = chunk.iter().map(|(_, id)| AccountId(*id)).collect();
-        lists.push(way.post, &readers).await?;
-        crash::point("fan_out.chunk");
+        let together = (CALL_DELIVERIES_MAX / way.posts.len()).max(1);
+        for readers in readers.chunks(together) {
+            lists.insert(&way.posts, readers).await?;
+            crash::point("fan_out.chunk");
+        }
         if let Some(last) = chunk.last()
             && chunk.len() as i64 == share
         {

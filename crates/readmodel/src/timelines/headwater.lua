@@ -23,66 +23,91 @@ local function before(id, entry)
   return #entry == 17 or newer(id, entry)
 end
 
--- The entry that id goes before, which is not the head; nothing where id is
--- there already, or is below the floor. Posts arrive nearly in order, so it
--- looks at few entries first, and at four times as many each time.
-local function place(key, id)
-  local from, count, last = 1, 16, nil
+-- The entries from the head on that are newer than id, and the one after them.
+-- The last entry is never among the former, so that a timeline is never empty,
+-- which would end its lifetime: where it too is newer, id is below the floor.
+-- Posts arrive nearly in order, so it looks at few entries first, and at four
+-- times as many each time.
+local function above(key, id)
+  local entries, from, count = {}, 0, 16
   while true do
-    local entries = redis.call('LRANGE', key, from, from + count - 1)
-    if #entries == 0 or last == id then
-      return nil
+    local more = redis.call('LRANGE', key, from, from + count - 1)
+    local low, high = 1, #more + 1
+    if #more > 0 and not before(id, more[#more]) and more[#more] ~= id then
+      low = high
     end
-    last = entries[#entries]
-    if before(id, last) then
-      local low, high = 1, #entries
-      while low < high do
-        local middle = math.floor((low + high) / 2)
-        if before(id, entries[middle]) then
-          high = middle
-        else
-          low = middle + 1
-        end
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      if more[middle] == id or before(id, more[middle]) then
+        high = middle
+      else
+        low = middle + 1
       end
-      if entries[low - 1] == id then
-        return nil
-      end
-      return entries[low]
+    end
+    for at = 1, low - 1 do
+      entries[#entries + 1] = more[at]
+    end
+    if low <= #more then
+      return entries, more[low]
+    end
+    if #more < count then
+      return entries, table.remove(entries)
     end
     from, count = from + count, count * 4
   end
 end
 
-local function insert(key, id, entries_max)
-  local head = redis.call('LINDEX', key, 0)
-  if not head then
+-- What is newer than the oldest of ids is taken off, and put back with them.
+local function insert(key, ids, entries_max)
+  local entries, stays = {}, redis.call('LINDEX', key, 0)
+  if not stays then
     return 0
   end
-  if #head == 17 or newer(id, head) then
-    redis.call('LPUSH', key, id)
-  elseif id == head then
-    return 0
-  else
-    local next = place(key, id)
-    if not next then
-      return 0
+  if not before(ids[1], stays) then
+    entries, stays = above(key, ids[1])
+  end
+  local united, taken, e = {}, 0, #entries
+  for _, id in ipairs(ids) do
+    while e > 0 and newer(id, entries[e]) do
+      united[#united + 1] = entries[e]
+      e = e - 1
     end
-    redis.call('LINSERT', key, 'BEFORE', next, id)
+    if entries[e] ~= id and before(id, stays) then
+      united[#united + 1] = id
+      taken = taken + 1
+    end
+  end
+  if taken == 0 then
+    return 0
+  end
+  for at = e, 1, -1 do
+    united[#united + 1] = entries[at]
+  end
+  if #entries > 0 then
+    redis.call('LTRIM', key, #entries, -1)
+  end
+  for at = 1, #united, 500 do
+    redis.call('LPUSH', key, unpack(united, at, math.min(at + 499, #united)))
   end
   local tail = redis.call('LINDEX', key, -1)
   local length = redis.call('LLEN', key)
   if #tail == 16 and length > entries_max then
     redis.call('LTRIM', key, 0, entries_max - 1)
   end
-  return 1
+  return taken
 end
 
--- headwater_push: put one post into the timelines that exist.
--- KEYS: timelines. ARGV: post id, entries at most. Returns how many took it.
-local function push(keys, args)
-  local taken, entries_max = 0, tonumber(args[2])
+-- headwater_insert: put posts into the timelines that exist.
+-- KEYS: timelines. ARGV: entries at most, the post ids (oldest first, none
+-- twice). Returns how many were not there already, over all timelines.
+local function insert_all(keys, args)
+  local taken, entries_max = 0, tonumber(args[1])
+  local ids = {}
+  for at = 2, #args do
+    ids[at - 1] = args[at]
+  end
   for _, key in ipairs(keys) do
-    taken = taken + insert(key, args[1], entries_max)
+    taken = taken + insert(key, ids, entries_max)
   end
   return taken
 end
@@ -180,7 +205,7 @@ local function slice(keys, args)
   return { floor, table.concat(entries) }
 end
 
-redis.register_function('headwater_push', push)
+redis.register_function('headwater_insert', insert_all)
 redis.register_function('headwater_begin', begin)
 redis.register_function('headwater_finish', finish)
 redis.register_function('headwater_slice', slice)

@@ -2,9 +2,12 @@
 //! while posts keep arriving, is told in `headwater.lua`. It refuses to be
 //! needed: every caller can do without.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use domain::posts::PostId;
@@ -126,14 +129,22 @@ impl Lists {
         Ok((readers, (next != 0).then_some(next)))
     }
 
-    /// Puts `post` into those of the readers' timelines that exist.
-    pub(super) async fn push(&self, post: PostId, readers: &[AccountId]) -> Result<u64, ReadError> {
+    /// Puts `posts` into those of the readers' timelines that exist; returns how
+    /// many were not there already, over all of them.
+    pub(super) async fn insert(
+        &self,
+        posts: &BTreeSet<PostId>,
+        readers: &[AccountId],
+    ) -> Result<u64, ReadError> {
         let mut command = redis::cmd("FCALL");
-        command.arg("headwater_push").arg(readers.len());
+        command.arg("headwater_insert").arg(readers.len());
         for reader in readers {
             command.arg(self.key(*reader));
         }
-        command.arg(post.0.as_bytes()).arg(TIMELINE_ENTRIES_MAX);
+        command.arg(TIMELINE_ENTRIES_MAX);
+        for post in posts {
+            command.arg(post.0.as_bytes());
+        }
         self.call(command).await
     }
 
@@ -230,6 +241,11 @@ fn post_id(bytes: &[u8]) -> Option<PostId> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use devservices::{Programs, RedisOptions, RedisRole, RedisServer};
+    use proptest::{
+        collection::{btree_set, vec},
+        strategy::{Strategy, ValueTree},
+        test_runner::TestRunner,
+    };
 
     use super::*;
 
@@ -262,17 +278,22 @@ mod tests {
         assert!(lists.finish(READER, &mark, ids).await.unwrap());
     }
 
+    async fn insert(lists: &Lists, numbers: impl IntoIterator<Item = u128>) -> u64 {
+        let posts = numbers.into_iter().map(post).collect();
+        lists.insert(&posts, &[READER]).await.unwrap()
+    }
+
     async fn all(lists: &Lists) -> (Vec<PostId>, Option<PostId>) {
         let slice = lists.read(READER, None, 10_000).await.unwrap().unwrap();
         (slice.ids, slice.floor)
     }
 
     #[tokio::test]
-    async fn what_is_pushed_while_a_timeline_is_filled_is_not_lost() {
+    async fn what_is_inserted_while_a_timeline_is_filled_is_not_lost() {
         let (_server, lists) = lists().await;
         let mark = lists.begin(READER).await.unwrap().unwrap();
         for number in [30, 5, 17, 30, 40, 17] {
-            lists.push(post(number), &[READER]).await.unwrap();
+            insert(&lists, [number]).await;
         }
         assert!(lists.read(READER, None, 9).await.unwrap().is_none());
         let again = lists.begin(READER).await.unwrap();
@@ -303,12 +324,12 @@ mod tests {
         assert!(lists.finish(READER, &newer, &[post(2)]).await.unwrap());
         assert_eq!(all(&lists).await, (vec![post(2)], None));
         lists.drop(&[READER]).await.unwrap();
-        assert_eq!(lists.push(post(3), &[READER]).await.unwrap(), 0);
+        assert_eq!(insert(&lists, [3]).await, 0);
         assert!(lists.read(READER, None, 9).await.unwrap().is_none());
     }
 
     #[tokio::test]
-    async fn pushes_are_idempotent_and_ordered() {
+    async fn inserts_are_idempotent_and_ordered() {
         let (_server, lists) = lists().await;
         fill(&lists, &[]).await;
         assert_eq!(all(&lists).await, (vec![], None));
@@ -318,10 +339,7 @@ mod tests {
             .collect();
         ids.extend((1..100).map(|n| post(n * 37 % 100)));
         for id in ids.iter().chain(&ids) {
-            lists
-                .push(*id, &[READER, AccountId(Uuid::nil())])
-                .await
-                .unwrap();
+            insert(&lists, [id.0.as_u128()]).await;
         }
         ids.sort_unstable_by(|a, b| b.cmp(a));
         ids.dedup();
@@ -338,6 +356,73 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn many_at_once_are_inserted_as_one_by_one() {
+        let (_server, lists) = lists().await;
+        let mut runner = TestRunner::deterministic();
+        let inserts = vec(btree_set(0..3_000_u128, 1..60), 1..40);
+        for there in [0, 1, 15, 16, 17, 300, MAX, MAX + 1] {
+            let there: Vec<_> = (0..there as u128).map(|n| 1_000 + 2 * n).collect();
+            for filled_last in [false, true] {
+                let inserts = inserts.new_tree(&mut runner).unwrap().current();
+                lists.drop(&[READER]).await.unwrap();
+                let found = posts(there.iter().copied());
+                let mark = lists.begin(READER).await.unwrap().unwrap();
+                let mut model = Model::default();
+                if !filled_last {
+                    assert!(lists.finish(READER, &mark, &found).await.unwrap());
+                    model.insert(there.iter().copied());
+                    model.floor = (there.len() > MAX).then(|| model.cut());
+                }
+                for numbers in &inserts {
+                    let posts = numbers.iter().copied().map(post).collect();
+                    let nobody = AccountId(Uuid::nil());
+                    let taken = lists.insert(&posts, &[nobody, READER]).await.unwrap();
+                    assert_eq!(taken, model.insert(numbers.iter().copied()));
+                    let entries = model.ids.len() + usize::from(model.floor.is_none());
+                    if taken > 0 && !filled_last && entries > MAX {
+                        model.floor = Some(model.cut());
+                    }
+                }
+                if filled_last {
+                    assert!(lists.finish(READER, &mark, &found).await.unwrap());
+                    model.insert(there.iter().copied());
+                    let floored = found.len() > MAX || model.ids.len() > MAX;
+                    model.floor = floored.then(|| model.cut());
+                }
+                let kept = posts(model.ids.into_iter());
+                assert_eq!(all(&lists).await, (kept, model.floor.map(post)));
+                let mut lifetime = redis::cmd("PTTL");
+                lifetime.arg(lists.key(READER));
+                let left: i64 = lists.views.query(&lifetime).await.unwrap();
+                assert!(left > 0, "it lives for {left} ms");
+            }
+        }
+    }
+
+    #[derive(Default)]
+    struct Model {
+        ids: BTreeSet<u128>,
+        floor: Option<u128>,
+    }
+
+    impl Model {
+        fn insert(&mut self, numbers: impl Iterator<Item = u128>) -> u64 {
+            let floor = self.floor.unwrap_or_default();
+            numbers
+                .filter(|number| *number >= floor && self.ids.insert(*number))
+                .count() as u64
+        }
+
+        /// Leaves the newest; returns the oldest of them.
+        fn cut(&mut self) -> u128 {
+            while self.ids.len() > MAX {
+                self.ids.pop_first();
+            }
+            *self.ids.first().unwrap()
+        }
+    }
+
+    #[tokio::test]
     async fn a_list_is_capped_and_knows_down_to_where_nothing_is_missing() {
         let (_server, lists) = lists().await;
         let first = 10_000;
@@ -346,18 +431,18 @@ mod tests {
         assert_eq!((ids.len(), floor), (MAX, None), "all there is");
 
         // The first post above drops the end: from now on there is a floor.
-        assert_eq!(lists.push(post(20_000), &[READER]).await.unwrap(), 1);
+        assert_eq!(insert(&lists, [20_000]).await, 1);
         let (ids, floor) = all(&lists).await;
         assert_eq!((ids.len(), floor), (MAX, Some(post(first + 1))));
         assert_eq!(ids.last().copied(), floor);
         // What is below the floor is not the list's.
-        assert_eq!(lists.push(post(first), &[READER]).await.unwrap(), 0);
+        assert_eq!(insert(&lists, [first]).await, 0);
         assert_eq!(all(&lists).await.0, ids);
         // In the middle it goes in, and the floor goes up.
         lists.drop(&[READER]).await.unwrap();
         fill(&lists, &posts((0..=MAX as u128).map(|n| first + n * 2))).await;
         assert_eq!(all(&lists).await.1, Some(post(first + 2)));
-        assert_eq!(lists.push(post(first + 101), &[READER]).await.unwrap(), 1);
+        assert_eq!(insert(&lists, [first + 101]).await, 1);
         let (ids, floor) = all(&lists).await;
         assert_eq!((ids.len(), floor), (MAX, Some(post(first + 4))));
         assert!(ids.is_sorted_by(|a, b| a > b) && ids.contains(&post(first + 101)));
@@ -365,7 +450,7 @@ mod tests {
         // What arrives during a fill makes a timeline longer than it keeps.
         lists.drop(&[READER]).await.unwrap();
         let mark = lists.begin(READER).await.unwrap().unwrap();
-        lists.push(post(30_000), &[READER]).await.unwrap();
+        insert(&lists, [30_000]).await;
         let found = posts(first..first + MAX as u128);
         assert!(lists.finish(READER, &mark, &found).await.unwrap());
         let (ids, floor) = all(&lists).await;
