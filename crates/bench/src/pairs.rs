@@ -57,47 +57,62 @@ pub async fn run(
         for (own, other) in own.iter().zip(&other) {
             ratios.entry(own.key.clone()).or_default().add(own, other);
         }
+        // Who ends it early keeps what was seen.
+        if pair + 1 < PAIRS {
+            eprint!("after {} of {PAIRS} pairs:\n{}", pair + 1, table(&ratios));
+        }
     }
-    print(arguments.json, &ratios);
+    match arguments.json {
+        true => print_json(&ratios),
+        false => print!("{}", table(&ratios)),
+    }
     Ok(())
 }
 
-fn print(json: bool, ratios: &BTreeMap<String, Ratios>) {
-    if !json {
+fn print_json(ratios: &BTreeMap<String, Ratios>) {
+    for (key, ratios) in ratios {
         println!(
-            "{:40} {:>8} {:>11} {:>16} {:>8}",
-            "own / other, medians", "value", "of ceiling", "from … to", "p99"
+            "{}",
+            serde_json::json!({
+                "figure": key,
+                "value": median(&ratios.values),
+                "of_ceiling": median(&ratios.of_ceilings),
+                "p99": median(&ratios.p99),
+                "values": ratios.values,
+                "of_ceilings": ratios.of_ceilings,
+            })
         );
     }
-    for (key, ratios) in ratios {
-        let (value, p99) = (median(&ratios.values), median(&ratios.p99));
-        let of_ceiling = median(&ratios.of_ceilings);
-        if json {
-            println!(
-                "{}",
-                serde_json::json!({
-                    "figure": key, "value": value, "of_ceiling": of_ceiling, "p99": p99,
-                    "values": ratios.values, "of_ceilings": ratios.of_ceilings,
-                })
-            );
-            continue;
-        }
-        let text = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
-        let all = match of_ceiling {
-            Some(_) => &ratios.of_ceilings,
-            None => &ratios.values,
+}
+
+fn table(ratios: &BTreeMap<String, Ratios>) -> String {
+    let line = |name: &str, value: &str, of_ceiling: &str, range: &str, p99: &str| {
+        format!("{name:40} {value:>8} {of_ceiling:>11} {range:>16} {p99:>8}\n")
+    };
+    let text = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
+    let mut table = line(
+        "own / other, medians",
+        "value",
+        "of ceiling",
+        "from … to",
+        "p99",
+    );
+    for ratios in ratios.values() {
+        let all = match ratios.of_ceilings.is_empty() {
+            true => &ratios.values,
+            false => &ratios.of_ceilings,
         };
         let least = all.iter().copied().reduce(f64::min);
         let most = all.iter().copied().reduce(f64::max);
-        let range = format!("{} … {}", text(least), text(most));
-        println!(
-            "{:40} {:>8} {:>11} {range:>16} {:>8}",
-            ratios.name,
-            text(value),
-            text(of_ceiling),
-            text(p99)
+        table += &line(
+            &ratios.name,
+            &text(median(&ratios.values)),
+            &text(median(&ratios.of_ceilings)),
+            &format!("{} … {}", text(least), text(most)),
+            &text(median(&ratios.p99)),
         );
     }
+    table
 }
 
 impl Ratios {
