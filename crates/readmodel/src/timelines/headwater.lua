@@ -33,15 +33,12 @@ local function above(key, id)
   while true do
     local more = redis.call('LRANGE', key, from, from + count - 1)
     local low, high = 1, #more + 1
-    if #more > 0 and not before(id, more[#more]) and more[#more] ~= id then
-      low = high
-    end
     while low < high do
       local middle = math.floor((low + high) / 2)
-      if more[middle] == id or before(id, more[middle]) then
-        high = middle
-      else
+      if #more[middle] == 16 and newer(more[middle], id) then
         low = middle + 1
+      else
+        high = middle
       end
     end
     for at = 1, low - 1 do
