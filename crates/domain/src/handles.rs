@@ -95,6 +95,8 @@ pub struct Holder {
 impl Decider for Handles {
     const KIND: Kind = kinds::HANDLE;
     const SHAPE: u8 = 1;
+    /// An account's own events say which handle it has.
+    const SHOWN: bool = false;
     type State = HandleState;
     type Event = HandleEvent;
 

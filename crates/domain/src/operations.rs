@@ -33,6 +33,7 @@ pub struct OperationState(pub bool);
 impl Decider for Operations {
     const KIND: Kind = kinds::OPERATION;
     const SHAPE: u8 = 1;
+    const SHOWN: bool = false;
     type State = OperationState;
     type Event = OperationEvent;
 

@@ -109,8 +109,10 @@ impl Log {
         let done = self.until_done(command, intent, sealer, deadline, &mut lost);
         match timeout_at(deadline, done).await {
             Ok(Ok(receipt)) => {
-                self.note_elsewhere(&receipt, intent.actor, deadline)
-                    .await?;
+                if C::Decider::SHOWN {
+                    let noted = self.note_elsewhere(&receipt, intent.actor, deadline);
+                    noted.await?;
+                }
                 Ok(receipt)
             }
             Ok(refused) => refused,

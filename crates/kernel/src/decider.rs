@@ -13,6 +13,9 @@ pub trait Decider: Send + Sync + 'static {
     /// The shape of the stored state: raise it when `State` changes so that
     /// old bytes can't be read; the state is then rebuilt from the log.
     const SHAPE: u8;
+    /// Whether any projection shows what these events did: whoever does something
+    /// that is shown reads it next, wherever it stands.
+    const SHOWN: bool = true;
     type State: Default + Clone + Serialize + DeserializeOwned + Send + Sync;
     type Event: EventPayload;
 

@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     fanning::{self, Fanning},
     folding::{self, Folding},
+    front::Front,
     leases, reading,
     spans::Telling,
 };
@@ -226,7 +227,7 @@ impl Engine {
 struct Work {
     partition: Partition,
     /// How far the live tables are, for the fan-out.
-    folded: watch::Sender<Position>,
+    folded: watch::Sender<Front>,
     /// A loop has seen that its generation is not live any more.
     swapped: Arc<Notify>,
     running: BTreeMap<Generation, watch::Sender<bool>>,
@@ -237,7 +238,7 @@ impl Work {
         Self {
             swapped,
             partition,
-            folded: watch::channel(Log::beginning(partition)).0,
+            folded: watch::channel(Front::at(Log::beginning(partition))).0,
             running: BTreeMap::new(),
         }
     }
@@ -324,7 +325,7 @@ async fn work(
     telling: &Telling,
     generation: Generation,
     partition: Partition,
-    folded: &watch::Sender<Position>,
+    folded: &watch::Sender<Front>,
     swapped: &Notify,
     ended: &watch::Receiver<bool>,
 ) {
@@ -393,17 +394,18 @@ async fn fold_until(
     telling: &Telling,
     generation: Generation,
     partition: Partition,
-    folded: &watch::Sender<Position>,
+    folded: &watch::Sender<Front>,
     swapped: &Notify,
     ended: &watch::Receiver<bool>,
 ) -> Result<(), WorkError> {
     let (folding, mut standing) = Folding::begin(parts, generation, partition).await?;
     let patience = Duration::from_millis(TAIL_MILLISECONDS);
     let mut verified = Instant::now();
+    let mut front = Front::at(standing.at);
     loop {
         let at = standing.at;
         if standing.live {
-            folded.send_replace(at);
+            folded.send_replace(front.clone());
         }
         let events = tokio::select! {
             biased;
@@ -422,6 +424,7 @@ async fn fold_until(
             if standing.live && !moved.live {
                 swapped.notify_one();
             }
+            front = Front::new(at, moved.at, events);
             standing = moved;
         } else if verified.elapsed() > Duration::from_millis(VERIFY_MILLISECONDS) {
             standing = verify(parts, generation, at).await?;
@@ -449,7 +452,7 @@ async fn fan_out_until(
     telling: &Telling,
     generation: Generation,
     partition: Partition,
-    folded: &watch::Receiver<Position>,
+    folded: &watch::Receiver<Front>,
     ended: &watch::Receiver<bool>,
 ) -> Result<(), WorkError> {
     tokio::select! {
@@ -465,18 +468,25 @@ async fn fan_out_after(
     telling: &Telling,
     generation: Generation,
     partition: Partition,
-    mut folded: watch::Receiver<Position>,
+    mut folded: watch::Receiver<Front>,
 ) -> Result<(), WorkError> {
     let (fanning, standing) = Fanning::begin(parts, generation, partition).await?;
     let mut at = standing.at;
     let mut verified = Instant::now();
     loop {
-        let reached = *folded.borrow_and_update();
-        if at < reached {
-            let events = fanning::read_folded(parts, at, reached).await?;
+        let front = folded.borrow_and_update().clone();
+        if at < front.at {
+            let read;
+            let events = match front.after(at) {
+                Some(events) => &events[..events.len().min(fanning::BATCH_EVENTS_MAX)],
+                None => {
+                    read = fanning::read_folded(parts, at, front.at).await?;
+                    &read[..]
+                }
+            };
             let started = SystemTime::now();
-            if let Some(moved) = fanning.fan_out(parts, at, &events).await? {
-                telling.tell("fan out", generation, started, &events, &moved);
+            if let Some(moved) = fanning.fan_out(parts, at, events).await? {
+                telling.tell("fan out", generation, started, events, &moved);
                 at = moved.standing.at;
             }
             verified = Instant::now();

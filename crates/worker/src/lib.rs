@@ -3,6 +3,7 @@
 mod engine;
 mod fanning;
 mod folding;
+mod front;
 mod leases;
 mod parking;
 mod reading;

@@ -91,6 +91,36 @@ impl<F: Fn() + Send + Sync> Command for Disturbed<F> {
     }
 }
 
+/// A counter that no projection shows.
+pub struct Unseen;
+
+impl Decider for Unseen {
+    const KIND: Kind = Kind(3);
+    const SHAPE: u8 = 1;
+    const SHOWN: bool = false;
+    type State = u64;
+    type Event = Incremented;
+
+    fn evolve(count: u64, _: &Incremented) -> u64 {
+        count + 1
+    }
+}
+
+pub struct IncrementUnseen(pub AggregateId);
+
+impl Command for IncrementUnseen {
+    type Decider = Unseen;
+    type Error = Infallible;
+
+    fn aggregate(&self) -> AggregateId {
+        self.0
+    }
+
+    fn decide(&self, _: &Versioned<u64>, _: &Facts) -> Result<Vec<Incremented>, Infallible> {
+        Ok(vec![Incremented])
+    }
+}
+
 pub struct Edge;
 
 #[derive(Clone, Default, Serialize, Deserialize)]

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use eventlog::{EPOCH_STARTED, Gap, IdempotencyKey, Intent, Log, LogError, check_contiguous};
-use kernel::{AccountId, Position, Positions, Recorded, Timestamp};
+use kernel::{AccountId, AggregateId, Decider, Position, Positions, Recorded, Timestamp};
 
 use super::{
-    counter::{Increment, NoSealer, Reach, by, counter, events},
+    counter::{Increment, IncrementUnseen, NoSealer, Reach, Unseen, by, counter, events},
     setting::{log, settings},
 };
 
@@ -288,4 +288,27 @@ async fn what_one_changes_in_other_partitions_is_among_ones_last_positions() {
     let there = Positions::from_iter(done.unwrap().position);
     assert_eq!(log.last_positions(guest).await.unwrap(), there);
     assert_eq!(log.last_position(guest).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nothing_shows_is_a_last_position_at_home_alone() {
+    // Given
+    let log = log().await;
+    let (account, own) = counter(1);
+    let unseen = |route| AggregateId::single(Unseen::KIND, counter(route).0.0);
+
+    // When
+    let elsewhere = IncrementUnseen(unseen(2));
+    let done = log.execute(&elsewhere, &by(account), &NoSealer).await;
+    done.unwrap().position.unwrap();
+
+    // Then nobody waits for it, and what follows is written once.
+    assert!(log.last_positions(account).await.unwrap().is_empty());
+    let next = log.execute(&Increment(own), &by(account), &NoSealer).await;
+    let next = Positions::from_iter(next.unwrap().position);
+    assert_eq!(log.last_positions(account).await.unwrap(), next);
+    let at_home = IncrementUnseen(unseen(1));
+    let done = log.execute(&at_home, &by(account), &NoSealer).await;
+    let at_home = Positions::from_iter(done.unwrap().position);
+    assert_eq!(log.last_positions(account).await.unwrap(), at_home);
 }
