@@ -34,6 +34,9 @@ const TAIL_MILLISECONDS: u64 = 500;
 const BUSY_EVENTS: usize = 6;
 const GATHER_MILLISECONDS_MIN: u64 = 25;
 const GATHER_MILLISECONDS_MAX: u64 = 100;
+/// How long the checkpoint of timelines rests over events that ask nothing of them:
+/// no read waits for it.
+const REST_MILLISECONDS: u64 = 50;
 /// How often a loop that has nothing to do looks whether the database still
 /// knows what was done: one that crashed forgets its last moments.
 const VERIFY_MILLISECONDS: u64 = 1_000;
@@ -308,13 +311,7 @@ async fn drain(parts: &Parts, plan: &Plan, partition: Partition) -> Result<(), W
     let Some(folded) = folded else { return Ok(()) };
     for generation in of(Projection::Timelines) {
         let (fanning, standing) = Fanning::begin(parts, generation, partition).await?;
-        let mut at = standing.at;
-        while at < folded {
-            let events = fanning::read_folded(parts, at, folded).await?;
-            if let Some(folded) = fanning.fan_out(parts, at, &events).await? {
-                at = folded.standing.at;
-            }
-        }
+        fanning.fan_out_to(parts, standing.at, folded).await?;
     }
     Ok(())
 }
@@ -472,24 +469,35 @@ async fn fan_out_after(
 ) -> Result<(), WorkError> {
     let (fanning, standing) = Fanning::begin(parts, generation, partition).await?;
     let mut at = standing.at;
-    let mut verified = Instant::now();
+    // Up to where it is known that events ask nothing of the timelines.
+    let mut looked = at;
+    let mut hand = Front::at(at);
+    let (mut verified, mut moved) = (Instant::now(), Instant::now());
     loop {
         let front = folded.borrow_and_update().clone();
         if at < front.at {
-            let read;
-            let events = match front.after(at) {
-                Some(events) => &events[..events.len().min(fanning::BATCH_EVENTS_MAX)],
-                None => {
-                    read = fanning::read_folded(parts, at, front.at).await?;
-                    &read[..]
+            let rest = Duration::from_millis(REST_MILLISECONDS).saturating_sub(moved.elapsed());
+            if !rest.is_zero() && !front.asks_after(at.max(looked)) {
+                // The checkpoint takes along what comes meanwhile.
+                looked = front.at;
+                match tokio::time::timeout(rest, folded.changed()).await {
+                    Ok(Err(_)) => return Ok(()),
+                    Ok(Ok(())) | Err(_) => continue,
                 }
-            };
-            let started = SystemTime::now();
-            if let Some(moved) = fanning.fan_out(parts, at, events).await? {
-                telling.tell("fan out", generation, started, events, &moved);
-                at = moved.standing.at;
             }
-            verified = Instant::now();
+            if hand.after(at).is_none() {
+                hand = match front.after(at) {
+                    Some(_) => front,
+                    None => fanning::read_folded(parts, at, front.at).await?,
+                };
+            }
+            let events = fanning::batch(hand.after(at).unwrap_or_default());
+            let started = SystemTime::now();
+            if let Some(fanned) = fanning.fan_out(parts, at, events).await? {
+                telling.tell("fan out", generation, started, events, &fanned);
+                at = fanned.standing.at;
+            }
+            (verified, moved) = (Instant::now(), Instant::now());
             continue;
         }
         if verified.elapsed() > Duration::from_millis(VERIFY_MILLISECONDS) {

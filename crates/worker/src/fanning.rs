@@ -16,11 +16,12 @@ use readmodel::{
 use crate::{
     engine::{Parts, WorkError},
     folding::{self, Folded},
+    front::Front,
     parking, reading,
 };
 
 /// Events whose posts are on their way together.
-pub(crate) const BATCH_EVENTS_MAX: usize = 500;
+const BATCH_EVENTS_MAX: usize = 500;
 
 /// One partition of a generation of `timelines`.
 #[derive(Clone)]
@@ -72,6 +73,24 @@ impl Fanning {
         }
     }
 
+    /// Fans out all that comes after `from` up to `aim`, which was folded.
+    pub async fn fan_out_to(
+        &self,
+        parts: &Parts,
+        from: Position,
+        aim: Position,
+    ) -> Result<(), WorkError> {
+        let mut at = from;
+        while at < aim {
+            let hand = read_folded(parts, at, aim).await?;
+            let events = batch(hand.after(at).unwrap_or_default());
+            if let Some(fanned) = self.fan_out(parts, at, events).await? {
+                at = fanned.standing.at;
+            }
+        }
+        Ok(())
+    }
+
     async fn fan_out_all(
         &self,
         parts: &Parts,
@@ -107,23 +126,40 @@ impl Fanning {
     }
 }
 
-/// At most a batch of what comes after `at` and was folded. There is at least
-/// one event, or the log has lost what was folded.
+/// What comes after `at` and was folded, as much as a fold takes at once. There is
+/// at least one event, or the log has lost what was folded.
 pub(crate) async fn read_folded(
     parts: &Parts,
     at: Position,
     folded: Position,
-) -> Result<Vec<Recorded>, WorkError> {
-    let mut events = reading::read(parts, at, BATCH_EVENTS_MAX).await?;
-    events.retain(|event| event.position <= folded);
-    if events.is_empty() {
+) -> Result<Front, WorkError> {
+    let events = reading::read(parts, at, folding::BATCH_EVENTS_MAX).await?;
+    let front = Front::new(at, folded, events);
+    if front.after(at).is_none() {
         let gap = Gap::Missing {
             after: at,
             found: folded,
         };
         return Err(gap.into());
     }
-    Ok(events)
+    Ok(front)
+}
+
+/// Those of `events` that go out together: any number that ask nothing of the
+/// timelines, and a batch that does.
+pub(crate) fn batch(events: &[Recorded]) -> &[Recorded] {
+    let asks = |(_, event): &(usize, &Recorded)| asks(event);
+    let last = events
+        .iter()
+        .enumerate()
+        .filter(asks)
+        .nth(BATCH_EVENTS_MAX - 1);
+    last.map_or(events, |(last, _)| &events[..=last])
+}
+
+/// Whether an event asks anything of the timelines.
+pub(crate) fn asks(recorded: &Recorded) -> bool {
+    FanOut::wants(&recorded.envelope.event_type)
 }
 
 /// Adds what an event asks of the timelines.
@@ -133,7 +169,7 @@ pub(crate) fn take(
     skipped: &BTreeSet<Position>,
 ) -> Result<(), WorkError> {
     let envelope = &recorded.envelope;
-    if !FanOut::wants(&envelope.event_type) || skipped.contains(&recorded.position) {
+    if !asks(recorded) || skipped.contains(&recorded.position) {
         return Ok(());
     }
     let event = Event::decode(envelope).map_err(|source| WorkError::Unreadable {

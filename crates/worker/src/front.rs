@@ -1,9 +1,12 @@
-//! How far the fold of a partition is, and the events that it folded last: the
-//! fan-out that keeps up takes them from its hands, and does not read them again.
+//! How far the fold of a partition is, and events up to there: those that it folded
+//! last, which the fan-out that keeps up takes from its hands and does not read again,
+//! or what the fan-out has read of the log.
 
 use std::sync::Arc;
 
 use kernel::{Position, Recorded};
+
+use crate::fanning;
 
 /// Cheap to clone. Holds one batch at most.
 #[derive(Clone)]
@@ -31,6 +34,15 @@ impl Front {
         let events = self.events.get(up_to(at)..up_to(self.at))?;
         (self.from <= at && !events.is_empty()).then_some(events)
     }
+
+    /// Whether anything that was folded after `at` asks something of the timelines,
+    /// or may: what is not in hand may be anything.
+    pub fn asks_after(&self, at: Position) -> bool {
+        match self.after(at) {
+            Some(events) => events.iter().any(fanning::asks),
+            None => at < self.at,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -48,10 +60,14 @@ mod tests {
     }
 
     fn event(seq: u64) -> Recorded {
+        event_of("Liked", seq)
+    }
+
+    fn event_of(event_type: &str, seq: u64) -> Recorded {
         Recorded {
             position: position(seq),
             envelope: Envelope {
-                event_type: "Liked".into(),
+                event_type: event_type.into(),
                 event_version: 1,
                 aggregate: AggregateId::single(Kind(4), Uuid::nil()),
                 version: 1,
@@ -82,5 +98,37 @@ mod tests {
             assert_eq!(after(nothing), None, "{nothing}");
         }
         assert!(Front::at(position(4)).after(position(2)).is_none());
+    }
+
+    #[test]
+    fn what_is_not_in_hand_may_ask_anything() {
+        let mut events: Vec<_> = (5..=9).map(event).collect();
+        let asks = |events: &[Recorded], after| {
+            let front = Front::new(position(4), position(8), events.to_vec());
+            front.asks_after(position(after))
+        };
+        assert!(!asks(&events, 4));
+        // 4 may be anything.
+        assert!(asks(&events, 3));
+        events[2] = event_of("PostCreated", 7);
+        assert!(asks(&events, 4));
+        assert!(asks(&events, 6));
+        assert!(!asks(&events, 7));
+        // It is not folded yet.
+        events[2] = event(7);
+        events[4] = event_of("PostCreated", 9);
+        assert!(!asks(&events, 4));
+        assert!(!asks(&events, 8));
+    }
+
+    #[test]
+    fn likes_go_out_with_a_batch_of_posts_and_make_none() {
+        let likes: Vec<_> = (0..3_000).map(event).collect();
+        assert_eq!(fanning::batch(&likes).len(), 3_000);
+        // Every second one is a post.
+        let kind = |seq| ["Liked", "PostCreated"][seq as usize % 2];
+        let mixed: Vec<_> = (0..3_000).map(|seq| event_of(kind(seq), seq)).collect();
+        assert_eq!(fanning::batch(&mixed).len(), 1_000);
+        assert_eq!(fanning::batch(&[]).len(), 0);
     }
 }

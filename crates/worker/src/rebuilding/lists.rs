@@ -13,10 +13,7 @@ use readmodel::{
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{Pace, RebuildError, Reports, aim, distance, live, tell, told_more};
-use crate::{
-    engine::Parts,
-    fanning::{self, Fanning},
-};
+use crate::{engine::Parts, fanning::Fanning};
 
 const FILLS_AT_ONCE: usize = 4;
 /// The live generation is held only when so few events are left to fan out.
@@ -284,12 +281,6 @@ async fn fan_out_to(
     aim: Position,
 ) -> Result<(), RebuildError> {
     let (fanning, standing) = Fanning::begin(parts, generation, aim.partition).await?;
-    let mut at = standing.at;
-    while at < aim {
-        let events = fanning::read_folded(parts, at, aim).await?;
-        if let Some(folded) = fanning.fan_out(parts, at, &events).await? {
-            at = folded.standing.at;
-        }
-    }
+    fanning.fan_out_to(parts, standing.at, aim).await?;
     Ok(())
 }
