@@ -37,9 +37,12 @@ pub struct Arguments {
     /// Write this run down as the accepted one
     #[arg(long)]
     pub accept: bool,
-    /// Alternate with another build of `headwater`, and print medians
+    /// Take turns with another build of `headwater`, and print medians
     #[arg(long, value_name = "BINARY")]
     pub pairs: Option<PathBuf>,
+    /// How many pairs of each figure
+    #[arg(long, default_value_t = 5, requires = "pairs", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub rounds: u8,
     /// The build that is measured; by default it is built now
     #[arg(long, value_name = "BINARY")]
     pub headwater: Option<PathBuf>,

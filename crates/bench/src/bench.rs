@@ -132,6 +132,14 @@ impl Bench {
         self.servers.settle().await
     }
 
+    /// A worker that runs has nothing left to do.
+    pub async fn finish(&self) -> anyhow::Result<()> {
+        match self.work {
+            Some(_) => self.servers.settle().await,
+            None => Ok(()),
+        }
+    }
+
     /// Starts the worker, and does not wait for what it does.
     pub async fn start_worker(&mut self, settings: &[(&str, &str)]) -> anyhow::Result<()> {
         self.work = Some(self.launcher.work(settings).await?);

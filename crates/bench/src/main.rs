@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     arguments::{Arguments, Command},
@@ -47,7 +48,7 @@ async fn main() -> ExitCode {
     let done = tokio::select! {
         done = run(Arguments::parse().settled()) => done,
         // What was started ends with it.
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        told = end() => Err(told.map_or_else(Into::into, |()| anyhow::anyhow!("interrupted"))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,6 +57,15 @@ async fn main() -> ExitCode {
             eprintln!("bench: {}", causes.join(": "));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Waits until a signal says that this is enough.
+async fn end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        told = tokio::signal::ctrl_c() => told,
+        _ = terminate.recv() => Ok(()),
     }
 }
 

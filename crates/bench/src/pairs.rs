@@ -1,26 +1,24 @@
-//! Two builds, in turns: single runs differ by 10 to 40 % here, so that only
-//! the median of several pairs says anything. Each build gets data that it has
-//! loaded itself.
+//! Two builds, in turns: runs a few minutes apart differ by 10 to 80 % here, so
+//! both stand side by side on data that each has loaded itself, and take turns
+//! figure by figure. Only the median of several such pairs says anything.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    OWN_BUILD, arguments::Arguments, bench::Bench, figures::Figure, line::Line, measure,
-    table::Table,
+    OWN_BUILD, arguments::Arguments, bench::Bench, figures::Figure, line::Line, progress::Progress,
 };
-
-const PAIRS: usize = 5;
 
 /// Of every pair, own over other.
 #[derive(Default)]
 struct Ratios {
     name: String,
+    /// What was measured of the own build, in the figure's unit.
+    own: Vec<f64>,
     values: Vec<f64>,
-    /// The same of what each reached of its own run's ceiling: the machine may have
-    /// changed between the two.
+    /// The same of what each reached of its own ceiling.
     of_ceilings: Vec<f64>,
     p99: Vec<f64>,
 }
@@ -34,39 +32,85 @@ pub async fn run(
     let bytes = fs::read(other).with_context(|| other.display().to_string())?;
     let other_build = hex::encode(&Sha256::digest(&bytes)[..8]);
     let other = other.canonicalize()?;
+    // One after the other: each may have to load its data.
+    let mut benches = [
+        Bench::start(arguments, own, OWN_BUILD).await?,
+        Bench::start(arguments, &other, &other_build).await?,
+    ];
     let mut ratios: BTreeMap<String, Ratios> = BTreeMap::new();
-    for pair in 0..PAIRS {
-        let mut lines = [Vec::new(), Vec::new()];
-        // Who comes first changes: the second finds a warmer machine.
-        for turn in 0..2 {
-            let which = (pair + turn) % 2;
-            let (binary, build) = match which {
-                0 => (own, OWN_BUILD),
-                _ => (other.as_path(), other_build.as_str()),
-            };
-            eprintln!("pair {} of {PAIRS}: {}", pair + 1, binary.display());
-            let again = Arguments {
-                // Once is enough.
-                fresh: arguments.fresh && pair == 0,
-                ..arguments.clone()
-            };
-            let bench = Bench::start(&again, binary, build).await?;
-            lines[which] = measure(bench, figures, &Table::silent()).await?;
+    let mut failed = Vec::new();
+    let rounds = usize::from(arguments.rounds);
+    for round in 0..rounds {
+        let progress = Progress::start(figures.len() + 1);
+        progress.begin("hello");
+        for [own, other] in in_turns(&mut benches, round, None).await? {
+            keep(&mut ratios, &own, &other);
         }
-        let [own, other] = lines;
-        for (own, other) in own.iter().zip(&other) {
-            ratios.entry(own.key.clone()).or_default().add(own, other);
+        for figure in figures {
+            progress.begin(figure.name());
+            match in_turns(&mut benches, round, Some(*figure)).await {
+                Ok(pairs) => pairs
+                    .iter()
+                    .for_each(|[own, other]| keep(&mut ratios, own, other)),
+                Err(error) => {
+                    progress.aside(|| eprintln!("{}: {error:#}", figure.name()));
+                    failed.push(figure.name());
+                }
+            }
         }
+        progress.end();
         // Who ends it early keeps what was seen.
-        if pair + 1 < PAIRS {
-            eprint!("after {} of {PAIRS} pairs:\n{}", pair + 1, table(&ratios));
+        if round + 1 < rounds {
+            eprint!(
+                "after {} of {rounds} rounds:\n{}",
+                round + 1,
+                table(&ratios)
+            );
         }
+    }
+    for bench in benches {
+        bench.stop().await?;
     }
     match arguments.json {
         true => print_json(&ratios),
         false => print!("{}", table(&ratios)),
     }
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
+}
+
+/// The lines of a figure (of the bare program where there is none) of both. Who
+/// comes first changes: the second finds a warmer machine.
+async fn in_turns(
+    benches: &mut [Bench; 2],
+    round: usize,
+    figure: Option<Figure>,
+) -> anyhow::Result<Vec<[Line; 2]>> {
+    let mut lines = [Vec::new(), Vec::new()];
+    for turn in 0..2 {
+        let which = (round + turn) % 2;
+        let bench = &mut benches[which];
+        lines[which] = match figure {
+            None => vec![bench.measure_hello().await?],
+            Some(figure) => {
+                bench.world.refresh_tokens()?;
+                let lines = figure.measure(bench).await?;
+                // What is left to do would be done beside the other.
+                bench.finish().await?;
+                lines
+            }
+        };
+    }
+    let [own, other] = lines;
+    Ok(own
+        .into_iter()
+        .zip(other)
+        .map(|(own, other)| [own, other])
+        .collect())
+}
+
+fn keep(ratios: &mut BTreeMap<String, Ratios>, own: &Line, other: &Line) {
+    ratios.entry(own.key.clone()).or_default().add(own, other);
 }
 
 fn print_json(ratios: &BTreeMap<String, Ratios>) {
@@ -75,6 +119,7 @@ fn print_json(ratios: &BTreeMap<String, Ratios>) {
             "{}",
             serde_json::json!({
                 "figure": key,
+                "own": ratios.own,
                 "value": median(&ratios.values),
                 "of_ceiling": median(&ratios.of_ceilings),
                 "p99": median(&ratios.p99),
@@ -118,6 +163,7 @@ fn table(ratios: &BTreeMap<String, Ratios>) -> String {
 impl Ratios {
     fn add(&mut self, own: &Line, other: &Line) {
         self.name.clone_from(&own.name);
+        self.own.push(own.value);
         if other.value > 0.0 {
             self.values.push(own.value / other.value);
         }

@@ -67,7 +67,7 @@ pub async fn copy(
         forget_old(&results)?;
         load(binary, wanted, &results, &kept).await?;
     }
-    let run = Folder(results.join(format!("run-{}", std::process::id())));
+    let run = Folder(results.join(format!("run-{}-{build}", std::process::id())));
     let _ = fs::remove_dir_all(&run.0);
     let copied = Command::new("cp")
         .args(["--archive", "--reflink=auto"])

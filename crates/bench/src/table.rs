@@ -6,35 +6,19 @@ use crate::{
 };
 
 /// How lines are shown.
-#[derive(Default)]
 pub struct Table {
     json: bool,
-    silent: bool,
     /// Changes are shown against this.
     baseline: Option<Baseline>,
 }
 
 impl Table {
     pub fn new(json: bool, baseline: Option<Baseline>) -> Self {
-        let silent = false;
-        Self {
-            json,
-            silent,
-            baseline,
-        }
-    }
-
-    /// Shows nothing.
-    pub fn silent() -> Self {
-        let silent = true;
-        Self {
-            silent,
-            ..Self::default()
-        }
+        Self { json, baseline }
     }
 
     pub fn print_header(&self) {
-        if !self.json && !self.silent {
+        if !self.json {
             println!(
                 "{:37} {:>11} {:>7} {:>7} {:>8} {:>5}  target",
                 "figure", "value", "p50 ms", "p99 ms", "ceiling", "ratio"
@@ -43,9 +27,6 @@ impl Table {
     }
 
     pub fn print(&self, line: &Line) {
-        if self.silent {
-            return;
-        }
         let change = self.baseline.as_ref().and_then(|b| b.change(line));
         if self.json {
             let mut object = line.json();
