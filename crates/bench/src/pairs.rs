@@ -1,8 +1,14 @@
 //! Two builds, in turns: runs a few minutes apart differ by 10 to 80 % here, so
 //! both stand side by side on data that each has loaded itself, and take turns
-//! figure by figure. Only the median of several such pairs says anything.
+//! figure by figure. Only the median of several such pairs says anything. Each
+//! round begins with fresh copies: a figure may leave data that it would not find
+//! new again.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
@@ -32,15 +38,19 @@ pub async fn run(
     let bytes = fs::read(other).with_context(|| other.display().to_string())?;
     let other_build = hex::encode(&Sha256::digest(&bytes)[..8]);
     let other = other.canonicalize()?;
-    // One after the other: each may have to load its data.
-    let mut benches = [
-        Bench::start(arguments, own, OWN_BUILD).await?,
-        Bench::start(arguments, &other, &other_build).await?,
-    ];
     let mut ratios: BTreeMap<String, Ratios> = BTreeMap::new();
-    let mut failed = Vec::new();
+    let mut failed = BTreeSet::new();
     let rounds = usize::from(arguments.rounds);
     for round in 0..rounds {
+        let again = Arguments {
+            // Once is enough.
+            fresh: arguments.fresh && round == 0,
+            ..arguments.clone()
+        };
+        let mut benches = [
+            Bench::start(&again, own, OWN_BUILD).await?,
+            Bench::start(&again, &other, &other_build).await?,
+        ];
         let progress = Progress::start(figures.len() + 1);
         progress.begin("hello");
         for [own, other] in in_turns(&mut benches, round, None).await? {
@@ -54,11 +64,14 @@ pub async fn run(
                     .for_each(|[own, other]| keep(&mut ratios, own, other)),
                 Err(error) => {
                     progress.aside(|| eprintln!("{}: {error:#}", figure.name()));
-                    failed.push(figure.name());
+                    failed.insert(figure.name());
                 }
             }
         }
         progress.end();
+        for bench in benches {
+            bench.stop().await?;
+        }
         // Who ends it early keeps what was seen.
         if round + 1 < rounds {
             eprint!(
@@ -68,14 +81,16 @@ pub async fn run(
             );
         }
     }
-    for bench in benches {
-        bench.stop().await?;
-    }
     match arguments.json {
         true => print_json(&ratios),
         false => print!("{}", table(&ratios)),
     }
-    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
+    let failed: Vec<_> = failed.into_iter().collect();
+    ensure!(
+        failed.is_empty(),
+        "not measured in every round: {}",
+        failed.join(", ")
+    );
     Ok(())
 }
 
@@ -94,7 +109,8 @@ async fn in_turns(
             None => vec![bench.measure_hello().await?],
             Some(figure) => {
                 bench.world.refresh_tokens()?;
-                let lines = figure.measure(bench).await?;
+                let lines = figure.measure(bench).await;
+                let lines = lines.with_context(|| bench.launcher.binary.display().to_string())?;
                 // What is left to do would be done beside the other.
                 bench.finish().await?;
                 lines
@@ -143,12 +159,8 @@ fn table(ratios: &BTreeMap<String, Ratios>) -> String {
         "p99",
     );
     for ratios in ratios.values() {
-        let all = match ratios.of_ceilings.is_empty() {
-            true => &ratios.values,
-            false => &ratios.of_ceilings,
-        };
-        let least = all.iter().copied().reduce(f64::min);
-        let most = all.iter().copied().reduce(f64::max);
+        let all = ratios.values.iter().copied();
+        let (least, most) = (all.clone().reduce(f64::min), all.reduce(f64::max));
         table += &line(
             &ratios.name,
             &text(median(&ratios.values)),
