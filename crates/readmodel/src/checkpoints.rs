@@ -14,6 +14,9 @@ use crate::{
 
 /// What happened longer ago counts little in a rate.
 pub(crate) const RATE_SECONDS: f64 = 10.0;
+/// So many times `RATE_SECONDS` ago counts nothing. PostgreSQL refuses the exponential
+/// of what is much further: after two hours without an event.
+pub(crate) const RATE_TIMES_MAX: f64 = 50.0;
 
 /// A checkpoint with what whoever moves it must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub async fn advance(
              mark = $9, mark_epoch = $6, mark_seq = $7,
              stopped_because = NULL, diverged = false, moved_at = clock_timestamp(),
              rate = (SELECT rate * w + greatest($7 - seq, 0) / t * (1 - w)
-                     FROM (SELECT t, exp(-t / $8) AS w FROM (SELECT greatest(0.001,
+                     FROM (SELECT t, exp(-least(t / $8, $10)) AS w FROM (SELECT greatest(0.001,
                          extract(epoch FROM clock_timestamp() - moved_at)::float8) AS t)
                          AS passed) AS weighed)
          WHERE projection = $1 AND generation = $2 AND partition = $3
@@ -118,6 +121,7 @@ pub async fn advance(
     .bind(to.seq as i64)
     .bind(RATE_SECONDS)
     .bind(mark)
+    .bind(RATE_TIMES_MAX)
     .fetch_optional(&mut **transaction)
     .await?;
     standing(&moved.ok_or(ReadError::CheckpointMoved)?)

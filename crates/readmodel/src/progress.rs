@@ -40,7 +40,7 @@ pub async fn checkpoints(pool: &PgPool) -> Result<Vec<Checkpoint>, ReadError> {
     let rows = sqlx::query(
         "SELECT c.projection, c.generation, c.partition, c.epoch, c.seq,
              c.stopped_because, c.diverged, passed.seconds,
-             c.rate * exp(-passed.seconds / $1) AS rate,
+             c.rate * exp(-least(passed.seconds / $1, $2)) AS rate,
              coalesce(nullif(w.name, ''), w.owner::text) AS owner,
              coalesce(g.role, 'live') AS role, p.reason AS paused_because, c.parked,
              CASE WHEN c.parked > 0 THEN coalesce((
@@ -59,6 +59,7 @@ pub async fn checkpoints(pool: &PgPool) -> Result<Vec<Checkpoint>, ReadError> {
          ORDER BY c.projection, c.generation, c.partition",
     )
     .bind(checkpoints::RATE_SECONDS)
+    .bind(checkpoints::RATE_TIMES_MAX)
     .fetch_all(pool)
     .await?;
     let row = |row| -> Result<Checkpoint, ReadError> {

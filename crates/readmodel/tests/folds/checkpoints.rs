@@ -8,7 +8,7 @@ use std::{
 
 use domain::posts::Visibility;
 use kernel::{Partition, Position, Uuid};
-use readmodel::{Generation, Happened, Projection, ReadError, checkpoints, leases};
+use readmodel::{Generation, Happened, Projection, ReadError, checkpoints, leases, progress};
 
 use sea_orm::sqlx::{self, PgPool, Postgres, pool::PoolConnection};
 
@@ -102,6 +102,25 @@ async fn why_a_partition_stands_still_is_told_until_it_goes_on() {
     let now = live().await;
     assert_eq!(now.positions.get(Partition(2)), Some(to));
     assert!(now.stopped.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_moves_on_after_years_without_an_event() {
+    let setting = Setting::new().await;
+    let pool = setting.pool();
+    let from = checkpoints::load(pool, SOCIAL, Partition(0)).await;
+    let from = from.unwrap().at;
+    let (_, to) = batch(1);
+    let long_ago = "UPDATE projections.checkpoints
+        SET rate = 1000, moved_at = now() - interval '3 years'";
+    sqlx::query(long_ago).execute(pool).await.unwrap();
+    let known = progress::checkpoints(pool).await.unwrap();
+    assert!(known.iter().all(|one| one.rate < 1e-6), "{known:?}");
+    assert!(!known.is_empty());
+    let mut transaction = pool.begin().await.unwrap();
+    let moved = checkpoints::advance(&mut transaction, SOCIAL, from, to, None).await;
+    assert_eq!(moved.unwrap().at, to);
+    transaction.commit().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
