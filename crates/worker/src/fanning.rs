@@ -80,9 +80,11 @@ impl Fanning {
         from: Position,
         aim: Position,
     ) -> Result<(), WorkError> {
-        let mut at = from;
+        let (mut at, mut hand) = (from, Front::at(from));
         while at < aim {
-            let hand = read_folded(parts, at, aim).await?;
+            if hand.after(at).is_none() {
+                hand = read_folded(parts, at, aim).await?;
+            }
             let events = batch(hand.after(at).unwrap_or_default());
             if let Some(fanned) = self.fan_out(parts, at, events).await? {
                 at = fanned.standing.at;
