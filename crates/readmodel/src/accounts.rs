@@ -8,14 +8,11 @@ use kernel::{AccountId, Timestamp, Uuid};
 use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
 
 use crate::{
-    ReadError,
+    ReadError, activity,
     blocks::found,
     posts::viewer_id,
     social::{AccountCounts, Happened, Tables},
 };
-
-/// Milliseconds of a day.
-pub(crate) const DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
@@ -147,28 +144,6 @@ pub(crate) async fn forget(
     Ok(())
 }
 
-/// Notes the day of each account's last activity, in days since 1970-01-01.
-pub(crate) async fn touch(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    days: &BTreeMap<Uuid, i64>,
-) -> Result<(), ReadError> {
-    if days.is_empty() {
-        return Ok(());
-    }
-    let sql = tables.sql(
-        "UPDATE {s}.accounts AS a SET active_on = c.active_on
-         FROM unnest($1::uuid[], $2::bigint[]) AS c (id, active_on)
-         WHERE a.id = c.id AND a.active_on < c.active_on",
-    );
-    sqlx::query(sql)
-        .bind(days.keys().copied().collect::<Vec<_>>())
-        .bind(days.values().copied().collect::<Vec<_>>())
-        .execute(&mut **transaction)
-        .await?;
-    Ok(())
-}
-
 /// Adds to the counters of many accounts, keys sorted. Counters that are back
 /// at nothing go: whether they were ever written depends on how the log was cut.
 pub(crate) async fn count(
@@ -264,7 +239,7 @@ impl AccountRow {
             bio: row.try_get("bio")?,
             pinned_post_id: row.try_get("pinned_post_id")?,
             registered_at: Timestamp(row.try_get("registered_at")?),
-            active_on: Timestamp(row.try_get::<i64, _>("active_on")? * DAY_MILLISECONDS),
+            active_on: activity::beginning_of(row.try_get("active_on")?),
             version: row.try_get::<i64, _>("version")? as u64,
             private: row.try_get("private")?,
             followers: row.try_get("followers")?,

@@ -96,10 +96,8 @@ pub async fn advance(
     to: Position,
     mark: Option<Uuid>,
 ) -> Result<Standing, ReadError> {
-    sqlx::query("SET LOCAL synchronous_commit = off")
-        .execute(&mut **transaction)
-        .await?;
-    // The rate is an exponentially weighted mean over about ten seconds.
+    // The rate is an exponentially weighted mean over about ten seconds. The setting
+    // is the transaction's own, as by SET LOCAL, without a journey for it.
     let moved = sqlx::query(
         "UPDATE projections.checkpoints SET epoch = $6, seq = $7,
              mark = $9, mark_epoch = $6, mark_seq = $7,
@@ -110,7 +108,8 @@ pub async fn advance(
                          AS passed) AS weighed)
          WHERE projection = $1 AND generation = $2 AND partition = $3
            AND epoch = $4 AND seq = $5
-         RETURNING partition, epoch, seq, mark, live, parked",
+         RETURNING partition, epoch, seq, mark, live, parked,
+             set_config('synchronous_commit', 'off', true)",
     )
     .bind(generation.projection.name())
     .bind(generation.number)

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod accounts;
+pub mod activity;
 pub mod blocks;
 pub mod checkpoints;
 pub mod comparing;

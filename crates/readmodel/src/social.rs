@@ -7,7 +7,7 @@ use domain::{Event, kinds};
 use kernel::{AccountId, AggregateId, Position, Timestamp, Uuid};
 use sea_orm::sqlx::{AssertSqlSafe, PgTransaction};
 
-use crate::{ReadError, accounts, blocks, follows, likes, mutes, posts};
+use crate::{ReadError, accounts, activity::Days, blocks, follows, likes, mutes, posts};
 
 /// An event as folds see it: decoded, its personal fields opened.
 #[derive(Clone, Debug)]
@@ -37,11 +37,13 @@ impl Social {
     /// Folds a batch in memory to one change per key, and writes one statement
     /// per table. Tables come in a fixed order, and the keys of those that
     /// several partitions share (the counters) are sorted, or two partitions'
-    /// transactions would wait for each other.
+    /// transactions would wait for each other. `days`: of the batch, or what is
+    /// news of them.
     pub async fn write(
         &self,
         transaction: &mut PgTransaction<'_>,
         batch: &[Happened],
+        days: &Days,
     ) -> Result<(), ReadError> {
         let mut accounts = accounts::Fold::default();
         let mut posts = posts::Fold::default();
@@ -49,16 +51,7 @@ impl Social {
         let mut follows = follows::Fold::default();
         let mut blocks = blocks::Fold::default();
         let mut mutes = mutes::Fold::default();
-        let mut days = BTreeMap::new();
         for happened in batch {
-            if is_activity(happened.aggregate, happened.actor) {
-                let day = happened
-                    .recorded_at
-                    .0
-                    .div_euclid(accounts::DAY_MILLISECONDS);
-                let last = days.entry(happened.actor.0).or_insert(day);
-                *last = day.max(*last);
-            }
             match &happened.event {
                 Event::Account(event) => accounts.take(happened, event),
                 Event::Handle(_) | Event::Operation(_) => {}
@@ -74,7 +67,7 @@ impl Social {
             schema: &self.schema,
         };
         accounts.write(transaction, &tables).await?;
-        accounts::touch(transaction, &tables, &days).await?;
+        days.write(transaction, &tables).await?;
         posts.write(transaction, &tables, &mut counters).await?;
         likes.write(transaction, &tables, &mut counters).await?;
         follows.write(transaction, &tables, &mut counters).await?;
@@ -83,21 +76,7 @@ impl Social {
         accounts::count(transaction, &tables, &counters.accounts).await?;
         posts::count(transaction, &tables, &counters.posts).await
     }
-}
 
-/// Whether an event of `aggregate` says that `actor` was active. Not those in
-/// another partition than the account's row is in: a handle has its own, and
-/// whoever answers a request or blocks a follower changes the follower's edge.
-/// Operators are no accounts.
-pub fn is_activity(aggregate: AggregateId, actor: AccountId) -> bool {
-    match aggregate.kind {
-        kinds::HANDLE | kinds::OPERATION => false,
-        kinds::FOLLOW => aggregate.id == actor.0,
-        _ => true,
-    }
-}
-
-impl Social {
     /// Takes all rows of one aggregate back, as if it had never been; for
     /// whoever folds its events again.
     pub async fn forget(
@@ -136,8 +115,7 @@ impl Social {
         let tables = Tables {
             schema: &self.schema,
         };
-        let day = at.0.div_euclid(accounts::DAY_MILLISECONDS);
-        accounts::touch(transaction, &tables, &BTreeMap::from([(account.0, day)])).await
+        Days::of_one(account, at).write(transaction, &tables).await
     }
 }
 

@@ -295,7 +295,7 @@ async fn drain(parts: &Parts, plan: &Plan, partition: Partition) -> Result<(), W
     let live = plan.of(Projection::Social, Role::Live);
     let mut folded = None;
     for generation in of(Projection::Social) {
-        let (folding, standing) = Folding::begin(parts, generation, partition).await?;
+        let (mut folding, standing) = Folding::begin(parts, generation, partition).await?;
         let mut at = standing.at;
         loop {
             let events = reading::read(parts, at, folding::BATCH_EVENTS_MAX).await?;
@@ -395,7 +395,7 @@ async fn fold_until(
     swapped: &Notify,
     ended: &watch::Receiver<bool>,
 ) -> Result<(), WorkError> {
-    let (folding, mut standing) = Folding::begin(parts, generation, partition).await?;
+    let (mut folding, mut standing) = Folding::begin(parts, generation, partition).await?;
     let patience = Duration::from_millis(TAIL_MILLISECONDS);
     let mut verified = Instant::now();
     let mut front = Front::at(standing.at);

@@ -9,6 +9,7 @@ use domain::Event;
 use kernel::{AggregateId, Partition, Position, Recorded, Uuid, crash};
 use readmodel::{
     Generation, Happened, ReadError, Social,
+    activity::Days,
     checkpoints::{self, Standing},
     dead_letters, generations,
 };
@@ -34,6 +35,8 @@ pub(crate) struct Folding {
     pub generation: Generation,
     /// Events that operators left out.
     skipped: BTreeSet<Position>,
+    /// Of accounts, as far as this loop has noted them.
+    noted: Days,
 }
 
 impl Folding {
@@ -52,6 +55,7 @@ impl Folding {
             Self {
                 generation,
                 skipped,
+                noted: Days::default(),
             },
             standing,
         ))
@@ -62,7 +66,7 @@ impl Folding {
     /// folded is folded, however the log was cut: fewer events are tried until
     /// it is alone.
     pub async fn fold(
-        &self,
+        &mut self,
         parts: &Parts,
         from: Position,
         events: &[Recorded],
@@ -83,7 +87,7 @@ impl Folding {
     }
 
     async fn fold_all(
-        &self,
+        &mut self,
         parts: &Parts,
         from: Position,
         events: &[Recorded],
@@ -111,12 +115,14 @@ impl Folding {
             batch.retain(|happened| !parked.contains(&happened.aggregate));
             waiting = parked;
         }
+        let news = self.noted.news(Days::of(&batch));
         social(self.generation, standing)
-            .write(&mut transaction, &batch)
+            .write(&mut transaction, &batch, &news)
             .await?;
         crash::point("fold.rows");
         transaction.commit().await.map_err(ReadError::from)?;
         crash::point("fold.committed");
+        self.noted.keep(news);
         Ok(Some(Folded { standing, waiting }))
     }
 }

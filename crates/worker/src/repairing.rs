@@ -5,9 +5,11 @@
 use domain::kinds;
 use kernel::{AccountId, AggregateId, Partition, Position, Recorded, Timestamp};
 use readmodel::{
-    Generation, Projection, ReadError, Social, checkpoints,
+    Generation, Projection, ReadError, Social,
+    activity::{self, Days},
+    checkpoints,
     dead_letters::{self, DeadLetter, Skip},
-    generations, social,
+    generations,
     timelines::FanOut,
 };
 use sea_orm::sqlx::PgTransaction;
@@ -104,7 +106,9 @@ async fn retry_one(parts: &Parts, letter: &DeadLetter) -> Result<Tried, WorkErro
         _ if left_out => {}
         Projection::Social => {
             let social = folding::social(generation, standing);
-            social.write(&mut transaction, &batch).await?;
+            social
+                .write(&mut transaction, &batch, &Days::of(&batch))
+                .await?;
             if letter.aggregate.kind == kinds::ACCOUNT {
                 activity
                     .follow(parts, letter.aggregate, standing.at)
@@ -199,7 +203,7 @@ impl Activity {
         scan(parts, self.at, until, |recorded| {
             let envelope = &recorded.envelope;
             let own = envelope.actor.0 == account.id;
-            if own && social::is_activity(envelope.aggregate, envelope.actor) {
+            if own && activity::is_activity(envelope.aggregate, envelope.actor) {
                 last = last.max(Some(envelope.recorded_at));
             }
         })
@@ -283,7 +287,9 @@ pub async fn replay_aggregate(
     folding::open(parts, &mut batch).await?;
     let social = folding::social(generation, standing);
     social.forget(&mut transaction, aggregate).await?;
-    social.write(&mut transaction, &batch).await?;
+    social
+        .write(&mut transaction, &batch, &Days::of(&batch))
+        .await?;
     if aggregate.kind == kinds::ACCOUNT {
         activity.follow(parts, aggregate, standing.at).await?;
         activity.note(&social, &mut transaction, aggregate).await?;

@@ -130,14 +130,15 @@ async fn while_rebuilding(
 
 fn noticed(quiet: &Seen, busy: &Seen, whole: bool) -> Line {
     let before = quiet.latencies.milliseconds_at(0.99);
-    let times = busy.latencies.milliseconds_at(0.99) / before;
-    let name = "mixed at half of capacity, rebuild beside it";
-    let line = Line::new("rebuild_beside", name, busy.rate(), Unit::PerSecond);
+    let times = busy.latencies.milliseconds_at(0.99) / before.max(0.001);
+    let name = "mixed p99 at half of capacity, rebuild on / off";
+    let line = Line::new("rebuild_beside", name, times, Unit::Times);
     let met = times <= P99_TIMES_MAX && busy.errors() == 0;
+    let rate = busy.rate();
     line.latencies(busy)
-        .target(format!("p99 {times:.2}x≤{P99_TIMES_MAX}x"), met)
+        .target(format!("≤{P99_TIMES_MAX}"), met)
         .note(match whole {
-            true => format!("without it p99 {before:.1} ms"),
+            true => format!("{rate:.0} requests/s; p99 without it: {before:.2} ms"),
             false => "it ended before the load did: too few events".to_owned(),
         })
 }

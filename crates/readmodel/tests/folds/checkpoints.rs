@@ -8,7 +8,9 @@ use std::{
 
 use domain::posts::Visibility;
 use kernel::{Partition, Position, Uuid};
-use readmodel::{Generation, Happened, Projection, ReadError, checkpoints, leases, progress};
+use readmodel::{
+    Generation, Happened, Projection, ReadError, activity::Days, checkpoints, leases, progress,
+};
 
 use sea_orm::sqlx::{self, PgPool, Postgres, pool::PoolConnection};
 
@@ -53,12 +55,15 @@ async fn the_rows_of_a_writer_that_was_overtaken_are_rolled_back() {
     checkpoints::advance(&mut first, SOCIAL, from, to, None)
         .await
         .unwrap();
-    social.write(&mut first, &mine).await.unwrap();
+    social
+        .write(&mut first, &mine, &Days::of(&mine))
+        .await
+        .unwrap();
     let late = {
         let (pool, social) = (pool.clone(), social.clone());
         tokio::spawn(async move {
             let mut late = pool.begin().await?;
-            social.write(&mut late, &stale).await?;
+            social.write(&mut late, &stale, &Days::of(&stale)).await?;
             checkpoints::advance(&mut late, SOCIAL, from, stale_to, None).await?;
             late.commit().await?;
             Ok::<_, ReadError>(())

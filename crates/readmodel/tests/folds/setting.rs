@@ -2,6 +2,7 @@
 
 use readmodel::{
     DatabaseConnection, Happened, PgPool, Social,
+    activity::Days,
     timelines::{FanOut, Lists, TimelineSettings, ViewsUrl},
 };
 use sea_orm::sqlx::{self, AssertSqlSafe};
@@ -138,7 +139,9 @@ pub async fn try_fold(
     batch: &[Happened],
 ) -> Result<(), readmodel::ReadError> {
     let mut transaction = pool.begin().await?;
-    social.write(&mut transaction, batch).await?;
+    social
+        .write(&mut transaction, batch, &Days::of(batch))
+        .await?;
     Ok(transaction.commit().await?)
 }
 

@@ -211,7 +211,7 @@ async fn fold_partition(
     reports: &Reports,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), RebuildError> {
-    let (folding, standing) = Folding::begin(parts, generation, aim.partition).await?;
+    let (mut folding, standing) = Folding::begin(parts, generation, aim.partition).await?;
     let mut at = standing.at;
     let batch = pace.batch(folding::BATCH_EVENTS_MAX);
     while at < aim {
