@@ -21,7 +21,7 @@ use crate::{
     answers::{Changed, Created, Done, Found},
     body::Input,
     freshness::View,
-    identity::{Authenticated, Viewer, now},
+    identity::{Authenticated, Viewer},
     pages,
     paging::{Here, Limit},
     preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
@@ -54,7 +54,7 @@ impl PostsApi {
     ) -> Result<Created<Version>, Problem> {
         let body = body.0;
         let command = PublishPost {
-            post: PostId(new_id(me.account, now())?),
+            post: PostId(new_id(me.account)?),
             author: me.account,
             text: body.text.parse::<Text>()?,
             language: parse_language(body.language)?,

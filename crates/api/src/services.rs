@@ -1,13 +1,13 @@
 //! What handlers work with, shared as `Arc<Services>` in the requests' data.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use domain::{
     blocks::Blocks,
     posts::{PostId, Posts},
 };
 use eventlog::{IdempotencyKey, Intent, Log, Receipt};
-use kernel::{AccountId, Command, Sealer, Spans, Timestamp, Uuid};
+use kernel::{AccountId, Command, Sealer, Spans, Uuid};
 use mail::Mailer;
 use quick_cache::sync::Cache;
 use readmodel::{DatabaseConnection, PgPool, hot::Hot, timelines::Lists};
@@ -269,10 +269,12 @@ fn intent(actor: AccountId, correlation: Uuid, key: Option<IdempotencyKey>) -> I
     }
 }
 
-/// A new id of an aggregate that `maker` makes: it goes where the maker is.
-pub(crate) fn new_id(maker: AccountId, now: Timestamp) -> Result<Uuid, Problem> {
-    let milliseconds = u64::try_from(now.0).unwrap_or_default();
-    Ok(kernel::compose_id(milliseconds, random()?, maker.route()))
+/// A new id of an aggregate that `maker` makes: it goes where the maker is, and
+/// after those that were answered before.
+pub(crate) fn new_id(maker: AccountId) -> Result<Uuid, Problem> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let since = since.unwrap_or_default();
+    Ok(kernel::compose_fine_id(since, random()?, maker.route()))
 }
 
 pub(crate) fn random_id() -> Result<Uuid, Problem> {
