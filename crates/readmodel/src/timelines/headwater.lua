@@ -8,14 +8,16 @@
 
 local END = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 
--- Whether id a is newer than id b.
+-- Whether id a is newer than id b: most differ in the first half already.
 local function newer(a, b)
-  local a1, a2, a3, a4 = struct.unpack('>I4I4I4I4', a)
-  local b1, b2, b3, b4 = struct.unpack('>I4I4I4I4', b)
+  local a1, a2 = struct.unpack('>I4I4', a)
+  local b1, b2 = struct.unpack('>I4I4', b)
   if a1 ~= b1 then return a1 > b1 end
   if a2 ~= b2 then return a2 > b2 end
-  if a3 ~= b3 then return a3 > b3 end
-  return a4 > b4
+  a1, a2 = struct.unpack('>I4I4', a, 9)
+  b1, b2 = struct.unpack('>I4I4', b, 9)
+  if a1 ~= b1 then return a1 > b1 end
+  return a2 > b2
 end
 
 -- Whether id goes before entry; everything goes before a mark.
@@ -54,15 +56,19 @@ local function above(key, id)
   end
 end
 
+-- Puts ids on top; returns how many entries there are then.
+local function put(key, ids)
+  local length
+  for at = 1, #ids, 500 do
+    length = redis.call('LPUSH', key, unpack(ids, at, math.min(at + 499, #ids)))
+  end
+  return length
+end
+
 -- What is newer than the oldest of ids is taken off, and put back with them.
-local function insert(key, ids, entries_max)
-  local entries, stays = {}, redis.call('LINDEX', key, 0)
-  if not stays then
-    return 0
-  end
-  if not before(ids[1], stays) then
-    entries, stays = above(key, ids[1])
-  end
+-- Returns how many were not there, and how many entries there are then.
+local function unite(key, ids)
+  local entries, stays = above(key, ids[1])
   local united, taken, e = {}, 0, #entries
   for _, id in ipairs(ids) do
     while e > 0 and newer(id, entries[e]) do
@@ -75,7 +81,7 @@ local function insert(key, ids, entries_max)
     end
   end
   if taken == 0 then
-    return 0
+    return 0, 0
   end
   for at = e, 1, -1 do
     united[#united + 1] = entries[at]
@@ -83,12 +89,22 @@ local function insert(key, ids, entries_max)
   if #entries > 0 then
     redis.call('LTRIM', key, #entries, -1)
   end
-  for at = 1, #united, 500 do
-    redis.call('LPUSH', key, unpack(united, at, math.min(at + 499, #united)))
+  return taken, put(key, united)
+end
+
+-- Most posts are newer than all that is there, and are put on top of it.
+local function insert(key, ids, entries_max)
+  local head = redis.call('LINDEX', key, 0)
+  if not head then
+    return 0
   end
-  local tail = redis.call('LINDEX', key, -1)
-  local length = redis.call('LLEN', key)
-  if #tail == 16 and length > entries_max then
+  local taken, length
+  if before(ids[1], head) then
+    taken, length = #ids, put(key, ids)
+  else
+    taken, length = unite(key, ids)
+  end
+  if length > entries_max and #redis.call('LINDEX', key, -1) == 16 then
     redis.call('LTRIM', key, 0, entries_max - 1)
   end
   return taken
