@@ -1,5 +1,6 @@
 //! Who is connected: how many in all and from one address, and since when each
-//! says nothing. One look a second replaces a timer for every head.
+//! says nothing. One look at all of them, again and again, replaces a timer for every
+//! head.
 
 use std::{
     collections::HashMap,
@@ -9,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
@@ -21,7 +22,9 @@ use crate::caller::network;
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// A proxy in front is one address too: it keeps some hundred connections.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 1_000;
-pub const SWEEP_MILLISECONDS: u64 = 1_000;
+/// Thousands that began together are put out by hundreds, or honest requests would
+/// wait for all of that.
+pub const SWEEP_MILLISECONDS: u64 = 100;
 /// From the first byte of a request to the end of its head.
 const HEAD_MILLISECONDS_MAX: u64 = 10_000;
 /// How long a connection may neither send nor take anything while no request
@@ -73,8 +76,9 @@ impl Connections {
 
     /// As if it were `milliseconds` later.
     pub fn end_who_only_keep_a_place_after(&self, milliseconds: u64) {
+        let now = Instant::now() + Duration::from_millis(milliseconds);
         for pulse in self.0.lock().pulses.values() {
-            if pulse.only_keeps_a_place(pulse.now() + milliseconds) {
+            if pulse.only_keeps_a_place(pulse.time_of(now)) {
                 pulse.end();
             }
         }
@@ -181,7 +185,12 @@ impl Pulse {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.time_of(Instant::now())
+    }
+
+    fn time_of(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.began);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     fn only_keeps_a_place(&self, now: u64) -> bool {
