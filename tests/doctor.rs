@@ -113,3 +113,16 @@ async fn no_log_is_made_by_looking_for_one() {
     assert_eq!(told.status, 1);
     assert!(told.err.contains("there is no log yet"), "{}", told.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processors_that_are_shared_by_session_are_told_of() {
+    let servers = Servers::shared().await;
+    let told = doctor(&environment(&servers)).await;
+    let shared = std::fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled");
+    let shared = shared.is_ok_and(|shared| shared.trim() == "1");
+    let of_it = |finding: &&Value| finding["part"] == "processors";
+    let finding = told.findings.iter().find(of_it);
+    assert_eq!(finding.is_some(), shared, "{:#?}", told.findings);
+    let mend = finding.and_then(|finding| finding["mend"].as_str());
+    assert!(mend.is_none_or(|mend| mend.contains("sched_autogroup_enabled=0")));
+}

@@ -83,6 +83,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if !binary::is_optimised() {
         eprintln!("this is a debug build: its figures say nothing");
     }
+    if servers::are_scheduled_by_session() {
+        eprintln!(
+            "Linux shares processors by session: a p99 may be that of waiting for one \
+             (sysctl -w kernel.sched_autogroup_enabled=0 ends that)"
+        );
+    }
     let binary = match &arguments.headwater {
         Some(binary) => binary.canonicalize()?,
         None => binary::find_or_build().await?,

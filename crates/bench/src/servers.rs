@@ -156,3 +156,10 @@ pub fn home_key(account: kernel::Uuid) -> Vec<u8> {
     key.extend_from_slice(account.as_bytes());
     key
 }
+
+/// Whether Linux shares processors by session (sched(7), "The autogroup feature"), of
+/// which each process of PostgreSQL is one: they wait up to a second for a turn.
+pub fn are_scheduled_by_session() -> bool {
+    let enabled = std::fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled");
+    enabled.is_ok_and(|enabled| enabled.trim() == "1")
+}

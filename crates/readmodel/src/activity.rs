@@ -18,7 +18,7 @@ const NOTED_MAX: usize = 100_000;
 
 /// The day of each account's last activity, in days since 1970-01-01.
 #[derive(Clone, Debug, Default)]
-pub struct Days(BTreeMap<Uuid, i64>);
+pub(crate) struct Days(BTreeMap<Uuid, i64>);
 
 impl Days {
     /// What a batch says.
@@ -38,7 +38,6 @@ impl Days {
 
     /// What these have not noted of `said`: most of what accounts do, they do on
     /// a day that is noted.
-    #[must_use]
     pub fn news(&self, mut said: Self) -> Self {
         said.0
             .retain(|account, day| self.0.get(account).is_none_or(|noted| noted < day));

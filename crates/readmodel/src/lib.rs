@@ -23,4 +23,4 @@ pub mod timelines;
 pub use database::{DATABASE_CONNECTIONS_DEFAULT, ReadError, begin, connect};
 pub use generations::{Generation, Projection};
 pub use sea_orm::{DatabaseConnection, sqlx::PgPool};
-pub use social::{Happened, Social};
+pub use social::{Happened, Social, Written};

@@ -37,14 +37,14 @@ impl Social {
     /// Folds a batch in memory to one change per key, and writes one statement
     /// per table. Tables come in a fixed order, and the keys of those that
     /// several partitions share (the counters) are sorted, or two partitions'
-    /// transactions would wait for each other. `days`: of the batch, or what is
-    /// news of them.
+    /// transactions would wait for each other. What `written` holds already is
+    /// left out; what was added is returned, for [`Written::keep`].
     pub async fn write(
         &self,
         transaction: &mut PgTransaction<'_>,
         batch: &[Happened],
-        days: &Days,
-    ) -> Result<(), ReadError> {
+        written: &Written,
+    ) -> Result<Written, ReadError> {
         let mut accounts = accounts::Fold::default();
         let mut posts = posts::Fold::default();
         let mut likes = likes::Fold::default();
@@ -62,6 +62,7 @@ impl Social {
                 Event::Mute(event) => mutes.take(happened, event),
             }
         }
+        let days = written.days.news(Days::of(batch));
         let mut counters = Counters::default();
         let tables = Tables {
             schema: &self.schema,
@@ -74,7 +75,8 @@ impl Social {
         blocks.write(transaction, &tables).await?;
         mutes.write(transaction, &tables).await?;
         accounts::count(transaction, &tables, &counters.accounts).await?;
-        posts::count(transaction, &tables, &counters.posts).await
+        posts::count(transaction, &tables, &counters.posts).await?;
+        Ok(Written { days })
     }
 
     /// Takes all rows of one aggregate back, as if it had never been; for
@@ -116,6 +118,20 @@ impl Social {
             schema: &self.schema,
         };
         Days::of_one(account, at).write(transaction, &tables).await
+    }
+}
+
+/// What one loop's transactions have committed and a later one need not write
+/// again. Whoever has none writes all.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    days: Days,
+}
+
+impl Written {
+    /// For once `more` is committed, no sooner.
+    pub fn keep(&mut self, more: Self) {
+        self.days.keep(more.days);
     }
 }
 

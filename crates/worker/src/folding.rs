@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use domain::Event;
 use kernel::{AggregateId, Partition, Position, Recorded, Uuid, crash};
 use readmodel::{
-    Generation, Happened, ReadError, Social,
-    activity::Days,
+    Generation, Happened, ReadError, Social, Written,
     checkpoints::{self, Standing},
     dead_letters, generations,
 };
@@ -35,8 +34,8 @@ pub(crate) struct Folding {
     pub generation: Generation,
     /// Events that operators left out.
     skipped: BTreeSet<Position>,
-    /// Of accounts, as far as this loop has noted them.
-    noted: Days,
+    /// By this loop.
+    written: Written,
 }
 
 impl Folding {
@@ -55,7 +54,7 @@ impl Folding {
             Self {
                 generation,
                 skipped,
-                noted: Days::default(),
+                written: Written::default(),
             },
             standing,
         ))
@@ -115,14 +114,13 @@ impl Folding {
             batch.retain(|happened| !parked.contains(&happened.aggregate));
             waiting = parked;
         }
-        let news = self.noted.news(Days::of(&batch));
-        social(self.generation, standing)
-            .write(&mut transaction, &batch, &news)
+        let written = social(self.generation, standing)
+            .write(&mut transaction, &batch, &self.written)
             .await?;
         crash::point("fold.rows");
         transaction.commit().await.map_err(ReadError::from)?;
         crash::point("fold.committed");
-        self.noted.keep(news);
+        self.written.keep(written);
         Ok(Some(Folded { standing, waiting }))
     }
 }

@@ -5,9 +5,7 @@
 use domain::kinds;
 use kernel::{AccountId, AggregateId, Partition, Position, Recorded, Timestamp};
 use readmodel::{
-    Generation, Projection, ReadError, Social,
-    activity::{self, Days},
-    checkpoints,
+    Generation, Projection, ReadError, Social, Written, activity, checkpoints,
     dead_letters::{self, DeadLetter, Skip},
     generations,
     timelines::FanOut,
@@ -107,7 +105,7 @@ async fn retry_one(parts: &Parts, letter: &DeadLetter) -> Result<Tried, WorkErro
         Projection::Social => {
             let social = folding::social(generation, standing);
             social
-                .write(&mut transaction, &batch, &Days::of(&batch))
+                .write(&mut transaction, &batch, &Written::default())
                 .await?;
             if letter.aggregate.kind == kinds::ACCOUNT {
                 activity
@@ -288,7 +286,7 @@ pub async fn replay_aggregate(
     let social = folding::social(generation, standing);
     social.forget(&mut transaction, aggregate).await?;
     social
-        .write(&mut transaction, &batch, &Days::of(&batch))
+        .write(&mut transaction, &batch, &Written::default())
         .await?;
     if aggregate.kind == kinds::ACCOUNT {
         activity.follow(parts, aggregate, standing.at).await?;

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    connections::{Connections, SWEEP_MILLISECONDS},
+    connections::{Connections, SWEEP_SECONDS},
     socket::Socket,
 };
 
@@ -58,7 +58,7 @@ async fn serve_as<E>(
 {
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    let mut sweep = interval(Duration::from_millis(SWEEP_MILLISECONDS));
+    let mut sweep = interval(Duration::from_secs(SWEEP_SECONDS));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopped = pin!(stopped);
     loop {
@@ -145,7 +145,7 @@ where
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // `Connections::sweep` is the timer of all heads.
+    // `Socket` is the timer of heads.
     builder.http1().header_read_timeout(None);
     builder
         .http2()
@@ -171,6 +171,8 @@ async fn pause(error: &io::Error) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use poem::endpoint::make;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -179,39 +181,48 @@ mod tests {
 
     use super::*;
 
+    const HEAD_MAX: Duration = Duration::from_millis(200);
+
     type Failure = Box<dyn std::error::Error + Send + Sync>;
 
     #[tokio::test]
     async fn half_a_head_is_put_out_and_an_answer_under_way_is_not() -> Result<(), Failure> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let connections = Arc::new(Connections::default());
         let slow = make(|_| async {
-            sleep(Duration::from_millis(300)).await;
+            sleep(5 * HEAD_MAX).await;
             Ok::<_, poem::Error>("done")
         });
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
-        let serving = serve_as(listener, Arc::new(slow), stopped, connections.clone());
-        let serving = tokio::spawn(serving);
+        let connections = Arc::new(Connections::with_heads_of(HEAD_MAX));
+        let serving = tokio::spawn(serve_as(listener, Arc::new(slow), stopped, connections));
 
-        let mut half = TcpStream::connect(address).await?;
-        half.write_all(b"GET / HTTP/1.1\r\nHost: h").await?;
         let mut whole = TcpStream::connect(address).await?;
         let head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
         whole.write_all(head).await?;
-        // Until the one is waiting for more, and the other is being answered.
-        while !connections.are(1, 1) {
-            sleep(Duration::from_millis(1)).await;
-        }
-        connections.end_who_only_keep_a_place_after(11_000);
-        let mut read = String::new();
-        let gone = timeout(Duration::from_secs(2), half.read_to_string(&mut read)).await?;
-        assert!(gone.is_err() || read.is_empty(), "{read}");
+        let mut half = TcpStream::connect(address).await?;
+        let began = Instant::now();
+        half.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nX: ").await?;
+        let (mut read, mut write) = half.split();
+        // Whoever goes on saying more gets no more time.
+        let more = async {
+            while write.write_all(b"x").await.is_ok() {
+                sleep(HEAD_MAX / 10).await;
+            }
+        };
+        let mut told = String::new();
+        let end = async { read.read_to_string(&mut told).await };
+        let gone = tokio::select! {
+            gone = timeout(4 * HEAD_MAX, end) => gone?,
+            () = more => Ok(0),
+        };
+        assert!(gone.is_err() || told.is_empty(), "{told}");
+        assert!(began.elapsed() >= HEAD_MAX, "{:?}", began.elapsed());
         // It is answered though the server is stopping.
         let _ = stop.send(());
-        whole.read_to_string(&mut read).await?;
-        assert!(read.ends_with("done"), "{read}");
+        whole.read_to_string(&mut told).await?;
+        assert!(told.ends_with("done"), "{told}");
         Ok(serving.await?)
     }
 }

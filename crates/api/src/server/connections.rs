@@ -1,6 +1,6 @@
 //! Who is connected: how many in all and from one address, and since when each
-//! says nothing. One look at all of them, again and again, replaces a timer for every
-//! head.
+//! says nothing. One look at all of them a second replaces a timer for every request;
+//! only a head that did not come whole has one ([`super::socket`]).
 
 use std::{
     collections::HashMap,
@@ -22,18 +22,24 @@ use crate::caller::network;
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// A proxy in front is one address too: it keeps some hundred connections.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 1_000;
-/// Thousands that began together are put out by hundreds, or honest requests would
-/// wait for all of that.
-pub const SWEEP_MILLISECONDS: u64 = 100;
+pub const SWEEP_SECONDS: u64 = 1;
 /// From the first byte of a request to the end of its head.
-const HEAD_MILLISECONDS_MAX: u64 = 10_000;
+const HEAD_SECONDS_MAX: u64 = 10;
 /// How long a connection may neither send nor take anything while no request
 /// of it is being answered.
 const IDLE_MILLISECONDS_MAX: u64 = 60_000;
 
 /// All connections of a server.
-#[derive(Default)]
-pub struct Connections(Mutex<Admitted>);
+pub struct Connections {
+    head_max: Duration,
+    admitted: Mutex<Admitted>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::with_heads_of(Duration::from_secs(HEAD_SECONDS_MAX))
+    }
+}
 
 #[derive(Default)]
 struct Admitted {
@@ -43,10 +49,18 @@ struct Admitted {
 }
 
 impl Connections {
+    /// `head_max`: how long a head may take.
+    pub fn with_heads_of(head_max: Duration) -> Self {
+        Self {
+            head_max,
+            admitted: Mutex::default(),
+        }
+    }
+
     /// A place for one more, unless there are too many.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let address = network(peer);
-        let mut admitted = self.0.lock();
+        let mut admitted = self.admitted.lock();
         if admitted.pulses.len() >= CONNECTIONS_MAX {
             tracing::debug!("there are {CONNECTIONS_MAX} connections already");
             return None;
@@ -59,7 +73,7 @@ impl Connections {
         *count += 1;
         let number = admitted.next;
         admitted.next += 1;
-        let pulse = Arc::new(Pulse::new());
+        let pulse = Arc::new(Pulse::new(self.head_max));
         admitted.pulses.insert(number, pulse.clone());
         Some(Place {
             connections: self.clone(),
@@ -71,30 +85,12 @@ impl Connections {
 
     /// Ends those who only keep a place.
     pub fn sweep(&self) {
-        self.end_who_only_keep_a_place_after(0);
-    }
-
-    /// As if it were `milliseconds` later.
-    pub fn end_who_only_keep_a_place_after(&self, milliseconds: u64) {
-        let now = Instant::now() + Duration::from_millis(milliseconds);
-        for pulse in self.0.lock().pulses.values() {
+        let now = Instant::now();
+        for pulse in self.admitted.lock().pulses.values() {
             if pulse.only_keeps_a_place(pulse.time_of(now)) {
                 pulse.end();
             }
         }
-    }
-
-    /// Whether so many have begun a head, and so many are being answered.
-    #[cfg(test)]
-    pub fn are(&self, begun: usize, answered: usize) -> bool {
-        let admitted = self.0.lock();
-        let count = |what: fn(&Pulse) -> bool| {
-            let pulses = admitted.pulses.values();
-            pulses.filter(|pulse| what(pulse)).count()
-        };
-        let head = |pulse: &Pulse| pulse.head.load(Ordering::Relaxed) > 0;
-        let busy = |pulse: &Pulse| pulse.answering.load(Ordering::Relaxed) > 0;
-        (count(head), count(busy)) == (begun, answered)
     }
 }
 
@@ -114,7 +110,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut admitted = self.connections.0.lock();
+        let mut admitted = self.connections.admitted.lock();
         admitted.pulses.remove(&self.number);
         if let Some(count) = admitted.by_address.get_mut(&self.address) {
             *count -= 1;
@@ -128,6 +124,7 @@ impl Drop for Place {
 /// What is seen of one connection. Times are milliseconds since it began.
 pub struct Pulse {
     began: Instant,
+    head_max: Duration,
     /// Requests that are being answered.
     answering: AtomicU32,
     /// When bytes came or went last.
@@ -141,9 +138,10 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    fn new() -> Self {
+    fn new(head_max: Duration) -> Self {
         Self {
             began: Instant::now(),
+            head_max,
             answering: AtomicU32::new(0),
             moved: AtomicU64::new(0),
             head: AtomicU64::new(0),
@@ -173,6 +171,14 @@ impl Pulse {
         }
     }
 
+    /// When the head began that is not complete yet, where it has its time alone,
+    /// and how long it may take.
+    pub fn head(&self) -> Option<(u64, Duration)> {
+        let began = self.head.load(Ordering::Relaxed);
+        let bounded = began > 0 && !self.many_streams.load(Ordering::Relaxed);
+        bounded.then_some((began, self.head_max))
+    }
+
     pub fn sent(&self) {
         self.moved.store(self.now().max(1), Ordering::Relaxed);
     }
@@ -197,10 +203,7 @@ impl Pulse {
         if self.answering.load(Ordering::Relaxed) > 0 {
             return false;
         }
-        let head = self.head.load(Ordering::Relaxed);
-        let slow = head > 0 && now.saturating_sub(head) > HEAD_MILLISECONDS_MAX;
-        let silent = now.saturating_sub(self.moved.load(Ordering::Relaxed)) > IDLE_MILLISECONDS_MAX;
-        silent || (slow && !self.many_streams.load(Ordering::Relaxed))
+        now.saturating_sub(self.moved.load(Ordering::Relaxed)) > IDLE_MILLISECONDS_MAX
     }
 
     fn end(&self) {
@@ -226,20 +229,26 @@ mod tests {
     const LATER: u64 = 100_000;
 
     fn pulse() -> Arc<Pulse> {
-        Arc::new(Pulse::new())
+        Arc::new(Pulse::new(Duration::from_secs(HEAD_SECONDS_MAX)))
     }
 
     #[test]
-    fn a_head_has_ten_seconds_from_its_first_byte() {
+    fn a_head_has_its_time_from_its_first_byte_to_its_end() {
         let pulse = pulse();
+        assert_eq!(pulse.head(), None);
         pulse.received(b"GET / HT");
-        pulse.moved.store(LATER, Ordering::Relaxed);
-        assert!(!pulse.only_keeps_a_place(HEAD_MILLISECONDS_MAX));
-        assert!(pulse.only_keeps_a_place(HEAD_MILLISECONDS_MAX + 1_000));
+        let begun = pulse.head();
+        assert!(begun.is_some());
+        pulse.received(b"T");
+        assert_eq!(pulse.head(), begun);
         let answering = pulse.answering();
-        assert!(!pulse.only_keeps_a_place(LATER + HEAD_MILLISECONDS_MAX));
+        assert_eq!(pulse.head(), None);
+        // What comes meanwhile waits for its turn.
+        pulse.received(b"GET / HT");
+        assert_eq!(pulse.head(), None);
         drop(answering);
-        assert!(!pulse.only_keeps_a_place(LATER + HEAD_MILLISECONDS_MAX + 1));
+        pulse.received(b"T");
+        assert!(pulse.head().is_some());
     }
 
     #[test]
@@ -258,6 +267,7 @@ mod tests {
     fn a_connection_of_many_streams_may_speak_between_requests() {
         let pulse = pulse();
         pulse.received(b"PRI * HTTP/2.0");
+        assert_eq!(pulse.head(), None);
         pulse.moved.store(LATER, Ordering::Relaxed);
         assert!(!pulse.only_keeps_a_place(LATER));
         assert!(pulse.only_keeps_a_place(LATER + IDLE_MILLISECONDS_MAX + 1));

@@ -1,7 +1,10 @@
-//! A connection's socket, whose bytes keep its pulse. One that was ended
-//! answers with an error, at once.
+//! A connection's socket, whose bytes keep its pulse. One that was ended, or whose
+//! head takes too long, answers with an error, at once. Each such head has a timer of
+//! its own: thousands that began together, looked through together, would be put out
+//! together, and honest requests would wait for that.
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     sync::Arc,
@@ -11,6 +14,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Sleep, sleep},
 };
 
 use super::connections::Pulse;
@@ -18,11 +22,31 @@ use super::connections::Pulse;
 pub struct Socket {
     stream: TcpStream,
     pulse: Arc<Pulse>,
+    /// Of the head that is waited for: when it began, and when it has to be there.
+    head: Option<(u64, Pin<Box<Sleep>>)>,
 }
 
 impl Socket {
     pub fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse }
+        Self {
+            stream,
+            pulse,
+            head: None,
+        }
+    }
+
+    /// Whether the head that is waited for took longer than it may; otherwise
+    /// whoever waits is woken when it has.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let Some((began, max)) = self.pulse.head() else {
+            self.head = None;
+            return false;
+        };
+        let timed = self.head.take().filter(|(of, _)| *of == began);
+        let (_, timer) = self
+            .head
+            .insert(timed.unwrap_or_else(|| (began, Box::pin(sleep(max)))));
+        timer.as_mut().poll(context).is_ready()
     }
 
     /// Where `polled` has to wait: until there are bytes, or the end.
@@ -60,6 +84,9 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if polled.is_pending() && self.is_late(context) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         ready!(self.or_ended(context, polled))?;
         let received = &buffer.filled()[before..];
         if !received.is_empty() {

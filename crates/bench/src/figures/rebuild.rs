@@ -131,7 +131,7 @@ async fn while_rebuilding(
 fn noticed(quiet: &Seen, busy: &Seen, whole: bool) -> Line {
     let before = quiet.latencies.milliseconds_at(0.99);
     let times = busy.latencies.milliseconds_at(0.99) / before.max(0.001);
-    let name = "mixed p99 at half of capacity, rebuild on / off";
+    let name = "mixed p99 at half, rebuild on / off";
     let line = Line::new("rebuild_beside", name, times, Unit::Times);
     let met = times <= P99_TIMES_MAX && busy.errors() == 0;
     let rate = busy.rate();
@@ -145,7 +145,7 @@ fn noticed(quiet: &Seen, busy: &Seen, whole: bool) -> Line {
 
 fn slowest(seen: &Seen) -> Line {
     let slowest = seen.latencies.milliseconds_at(1.0);
-    let name = "slowest of 300/s while it replays and swaps four times";
+    let name = "slowest of 300/s over four swaps";
     let line = Line::new("swap", name, slowest, Unit::Milliseconds);
     let met = slowest <= SWAP_MILLISECONDS_MAX && seen.errors() == 0;
     line.latencies(seen)

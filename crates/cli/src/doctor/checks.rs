@@ -27,10 +27,13 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 /// Expiry, leases and tokens take clocks to be closer than this.
 const SKEW_SECONDS_MAX: f64 = 1.0;
 const POSTGRES_VERSION_MIN: i64 = 140_000;
+/// Whether Linux shares processors by session (sched(7), "The autogroup feature").
+const AUTOGROUP: &str = "/proc/sys/kernel/sched_autogroup_enabled";
 
 const LOG: &str = "log server";
 const VIEWS: &str = "views server";
 const DATABASE: &str = "database";
+const PROCESSORS: &str = "processors";
 const WORKERS: &str = "workers";
 const PROJECTIONS: &str = "projections";
 const DEAD_LETTERS: &str = "dead letters";
@@ -305,7 +308,24 @@ async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<F
         let seen = format!("PostgreSQL {version}, {size}, {connections} of {limit} connections");
         findings.push(Finding::well(DATABASE, seen));
     }
+    if row.try_get("", "here")? {
+        findings.extend(processors(std::fs::read_to_string(AUTOGROUP).ok()));
+    }
     Ok(findings)
+}
+
+/// Each process of PostgreSQL begins a session, and waits for a processor as one: up
+/// to a second beside threads that hash passwords. Within a control group that has
+/// shares of its own, as containers do, it is not so; from here that is not seen.
+fn processors(autogroup: Option<String>) -> Option<Finding> {
+    (autogroup.as_deref().map(str::trim) == Some("1")).then(|| {
+        Finding::notice(
+            PROCESSORS,
+            "Linux shares them by session: unless it runs in a container, PostgreSQL answers up to \
+             a second late while all are busy",
+            "sysctl -w kernel.sched_autogroup_enabled=0, and put it into /etc/sysctl.d",
+        )
+    })
 }
 
 async fn one(database: &DatabaseConnection, sql: &str) -> Result<sea_orm::QueryResult, DbErr> {

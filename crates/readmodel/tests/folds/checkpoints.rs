@@ -9,7 +9,7 @@ use std::{
 use domain::posts::Visibility;
 use kernel::{Partition, Position, Uuid};
 use readmodel::{
-    Generation, Happened, Projection, ReadError, activity::Days, checkpoints, leases, progress,
+    Generation, Happened, Projection, ReadError, Written, checkpoints, leases, progress,
 };
 
 use sea_orm::sqlx::{self, PgPool, Postgres, pool::PoolConnection};
@@ -56,14 +56,14 @@ async fn the_rows_of_a_writer_that_was_overtaken_are_rolled_back() {
         .await
         .unwrap();
     social
-        .write(&mut first, &mine, &Days::of(&mine))
+        .write(&mut first, &mine, &Written::default())
         .await
         .unwrap();
     let late = {
         let (pool, social) = (pool.clone(), social.clone());
         tokio::spawn(async move {
             let mut late = pool.begin().await?;
-            social.write(&mut late, &stale, &Days::of(&stale)).await?;
+            social.write(&mut late, &stale, &Written::default()).await?;
             checkpoints::advance(&mut late, SOCIAL, from, stale_to, None).await?;
             late.commit().await?;
             Ok::<_, ReadError>(())

@@ -1,8 +1,7 @@
 //! A database of the test's own, and what tests do to it.
 
 use readmodel::{
-    DatabaseConnection, Happened, PgPool, Social,
-    activity::Days,
+    DatabaseConnection, Happened, PgPool, Social, Written,
     timelines::{FanOut, Lists, TimelineSettings, ViewsUrl},
 };
 use sea_orm::sqlx::{self, AssertSqlSafe};
@@ -140,7 +139,7 @@ pub async fn try_fold(
 ) -> Result<(), readmodel::ReadError> {
     let mut transaction = pool.begin().await?;
     social
-        .write(&mut transaction, batch, &Days::of(batch))
+        .write(&mut transaction, batch, &Written::default())
         .await?;
     Ok(transaction.commit().await?)
 }
