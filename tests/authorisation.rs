@@ -274,7 +274,10 @@ impl World {
         self.app.settle().await;
         let body = self.body(operation, &format!("new_{role}"));
         let method: Method = method.to_ascii_uppercase().parse().unwrap();
-        self.client(role).send(method, &path, body, &[]).await
+        let any_version = [("If-Match", "*")];
+        (self.client(role))
+            .send(method, &path, body, &any_version)
+            .await
     }
 
     /// Who follows, asks, blocks and mutes is as it was before.

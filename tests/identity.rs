@@ -307,6 +307,31 @@ async fn a_second_factor_is_asked_for_and_no_code_counts_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_is_sent_again_is_asked_for_a_second_factor() {
+    let app = App::start().await;
+    let (email, password) = (secrets::email("again"), secrets::password("again"));
+    let body = json!({"handle": "again", "email": email, "password": password});
+    let register = || {
+        let (client, body) = (app.client(), body.clone());
+        let key = [("Idempotency-Key", "again")];
+        async move {
+            client
+                .send(Method::POST, "/v1/accounts", Some(body), &key)
+                .await
+        }
+    };
+    let token = register().await.expect(201).text("/session/access_token");
+    app.settle().await;
+    let ada = app.client().with_token(token);
+    let path = "/v1/accounts/me/second-factor";
+    let added = ada.post(path, json!({"current_password": password})).await;
+    let code = authenticator(&added.expect(200).text("/secret"), 0);
+    let enabled = put(&ada, path, json!({"one_time_code": code})).await;
+    enabled.expect(200);
+    register().await.problem(401, "second_factor_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn codes_that_are_guessed_are_counted_by_address() {
     let mut limits = api::LimitSettings::NONE;
     limits.codes = Budget {

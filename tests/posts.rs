@@ -367,7 +367,7 @@ async fn a_key_has_one_effect_however_the_path_is_spelled() {
     let id = ada.publish("first").await;
     for spelling in [id.clone(), id.to_uppercase(), id.replace('-', "")] {
         let path = format!("/v1/posts/{spelling}");
-        let key = [("Idempotency-Key", "edit-once")];
+        let key = [("Idempotency-Key", "edit-once"), ("If-Match", "\"1\"")];
         let body = Some(json!({"text": "second"}));
         let edited = ada.client.send(Method::PATCH, &path, body, &key).await;
         assert_eq!(edited.expect(200).number("/version"), 2, "{spelling}");

@@ -53,6 +53,16 @@ async fn bad_bodies_are_refused_by_field() {
     raw(&format!("{}1{}", "[".repeat(40), "]".repeat(40)))
         .await
         .problem(400, "malformed_request");
+    for (body, pointer) in [
+        (r#"{"text": "a", "text": "b"}"#, "/text"),
+        (
+            r#"{"text": "a", "metadata": {"k": [{"x": 1, "x": 1}]}}"#,
+            "/metadata/k/0/x",
+        ),
+    ] {
+        let refused = raw(body).await.problem(422, "invalid_field");
+        assert_eq!(refused.body["errors"][0]["pointer"], pointer);
+    }
     let long = format!("{{\"text\": \"{}\"}}", "x".repeat(300_000));
     raw(&long).await.problem(413, "payload_too_large");
     for (body, pointer) in [
@@ -199,6 +209,9 @@ async fn stale_versions_and_unreadable_conditions_are_refused() {
     };
     edit("\"7\"").await.problem(412, "version_mismatch");
     edit("seven").await.problem(400, "malformed_request");
+    let body = Some(json!({"text": "new"}));
+    let unguarded = client.send(Method::PATCH, &path, body, &[]).await;
+    unguarded.problem(428, "precondition_required");
     let deleted = client
         .send(Method::DELETE, &path, None, &[("If-Match", "\"7\"")])
         .await;
@@ -315,4 +328,48 @@ async fn pages_of_a_known_origin_may_call_from_a_browser_and_no_others() {
     // Without a browser, OPTIONS is a method like others.
     let options = ask(Method::OPTIONS, "/v1/limits", vec![]).await;
     options.problem(405, "method_not_allowed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_here_is_json_alone() {
+    let app = App::start().await;
+    let client = app.client();
+    let ask = |method, path, accept: &'static str| {
+        let client = client.clone();
+        async move { client.send(method, path, None, &[("Accept", accept)]).await }
+    };
+    for accept in [
+        "text/csv",
+        "application/xml, text/*",
+        "application/json;q=0",
+    ] {
+        let refused = ask(Method::GET, "/v1/limits", accept).await;
+        refused.problem(406, "not_acceptable");
+        let refused = ask(Method::POST, "/v1/accounts", accept).await;
+        refused.problem(406, "not_acceptable");
+    }
+    for accept in ["application/json", "text/html, */*;q=0.8", ""] {
+        ask(Method::GET, "/v1/limits", accept).await.expect(200);
+    }
+    // What is no part of the contract is what it is.
+    ask(Method::GET, "/docs", "text/html").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_tell_browsers_what_they_must_not_do() {
+    let app = App::start().await;
+    for path in ["/docs", "/v1/limits", "/v1/nothing"] {
+        let answer = app.client().get(path).await;
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+    }
+    let page = app.client().get("/docs").await.expect(200);
+    let policy = page.header("content-security-policy");
+    for part in [
+        "default-src 'none'",
+        "script-src 'self';",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(policy.contains(part), "{policy}");
+    }
 }

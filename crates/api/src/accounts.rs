@@ -30,7 +30,7 @@ use crate::{
     registration::{self, Wanted},
     request::RequestId,
     services::Services,
-    sessions::Session,
+    sessions::{self, Login, Session, SignIn},
     system::Tag,
     throttle::Try,
 };
@@ -258,6 +258,8 @@ impl AccountsApi {
     ///
     /// Handle and e-mail address are unique without regard to case. The answer
     /// holds a session: the new account is signed in. A code is sent to the address.
+    /// Sent again with the same Idempotency-Key, it signs in, as anybody does: the
+    /// password has to be the account's still.
     #[oai(path = "/accounts", method = "post", operation_id = "registerAccount")]
     async fn register(
         &self,
@@ -285,6 +287,7 @@ impl AccountsApi {
         };
         let place = services.passwords.place()?;
         let attempt = Try::to_register(&services, &caller).await?;
+        let login = Login::Email(wanted.email.clone());
         let done =
             registration::register(&services, wanted, place, &idempotency, request_id.0).await;
         let ours = |problem: &Problem| problem.code().status().is_server_error();
@@ -303,11 +306,24 @@ impl AccountsApi {
                 tracing::warn!(%problem, "a code could not be sent to who registered");
             }
         }
-        let session = Session::begin(&services, account, &caller, None, false).await?;
+        let session = match receipt.again {
+            // What was registered may have another password by now, or a second factor:
+            // whoever sends it again signs in, as anybody does.
+            true => {
+                let shown = SignIn::with(&handle, body.password);
+                let place = services.passwords.place()?;
+                let who = (&login, Some(account));
+                sessions::try_to_sign_in(&services, who, shown, place, &caller, request_id.0)
+                    .await?
+            }
+            false => Session::begin(&services, account, &caller, None, false)
+                .await?
+                .ok_or_else(|| Problem::internal("a session needs no password"))?,
+        };
         let registered = Registered {
             id: account.0,
             handle: handle.to_string(),
-            session: session.ok_or_else(|| Problem::internal("a session needs no password"))?,
+            session,
         };
         let location = format!("/v1/accounts/{account}");
         Ok(Created::new(&location, registered)

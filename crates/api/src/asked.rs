@@ -18,6 +18,7 @@ use poem::{
 use uuid::Uuid;
 
 use crate::{
+    acceptance,
     compression::Wanted,
     cors,
     header_text::HeaderText,
@@ -46,6 +47,7 @@ pub(crate) struct Asked {
     /// Who may read the answer beside our own pages.
     granted: Option<HeaderValue>,
     wanted: Option<Wanted>,
+    takes_json: bool,
     /// What a browser asks by itself.
     pub preflight: Option<Response>,
     metered: Option<Metered>,
@@ -79,6 +81,7 @@ impl Asked {
             account,
             granted: services.and_then(|services| services.origins.grant(request)),
             wanted: Wanted::of(&method, request.headers()),
+            takes_json: acceptance::takes_json(request.headers()),
             metered: match preflight {
                 // Nothing is done, and nothing is spent.
                 Some(_) => None,
@@ -100,9 +103,17 @@ impl Asked {
         asked
     }
 
-    /// Whether they have not asked for too much.
+    /// Whether they have not asked for too much, or for what is not made here.
     pub fn check(&self) -> Result<(), Problem> {
-        self.metered.as_ref().map_or(Ok(()), Metered::check)
+        self.metered.as_ref().map_or(Ok(()), Metered::check)?;
+        let of_contract = self.operation.as_ref().is_some_and(|o| o.id.is_some());
+        match of_contract && !self.takes_json {
+            true => Err(Problem::new(
+                Code::NotAcceptable,
+                "Everything here is application/json: say so in Accept, or leave it out.",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Puts on what every answer wears, and tells the log and the trace of it.

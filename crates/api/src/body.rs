@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
 use crate::{
+    json,
     problem::{Code, Problem},
     request::Head,
     schema,
@@ -170,14 +171,20 @@ impl<T: ParseFromJSON> ParsePayload for Input<T> {
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
         let bytes = body.take()?.into_bytes().await?;
-        let value = if bytes.is_empty() && !Self::IS_REQUIRED {
-            Value::Null
+        let (value, twice) = if bytes.is_empty() && !Self::IS_REQUIRED {
+            (Value::Null, Vec::new())
         } else {
-            serde_json::from_slice(&bytes).map_err(|error| {
+            json::parse(&bytes).map_err(|error| {
                 let detail = format!("The body is not JSON: {error}.");
                 Problem::new(Code::MalformedRequest, detail)
             })?
         };
+        if !twice.is_empty() {
+            let problem = Problem::new(Code::InvalidField, "Name each field once.");
+            let named =
+                |problem: Problem, pointer| problem.with_field(pointer, "It is there twice.");
+            return Err(twice.into_iter().fold(problem, named).into());
+        }
         let head = request.data::<Head>();
         if let Some(operation) = head.and_then(|head| head.operation.as_ref()) {
             let wrong = schema::check_body(operation, &value);

@@ -137,6 +137,7 @@ fn by_status(error: poem::Error) -> Problem {
         StatusCode::NOT_ACCEPTABLE => Code::NotAcceptable,
         StatusCode::CONFLICT => Code::Conflict,
         StatusCode::PRECONDITION_FAILED => Code::PreconditionFailed,
+        StatusCode::PRECONDITION_REQUIRED => Code::PreconditionRequired,
         StatusCode::PAYLOAD_TOO_LARGE => Code::PayloadTooLarge,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
         StatusCode::UNPROCESSABLE_ENTITY => Code::InvalidField,

@@ -16,7 +16,7 @@ use crate::{
     contract_parts::{self, problem_reference},
     identity::BEARER,
     paging::CURSOR,
-    preconditions::{HEADER_MARK, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH},
+    preconditions::{HEADER_MARK, IDEMPOTENCY_KEY, IF_MATCH, IF_MATCH_REQUIRED, IF_NONE_MATCH},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +147,8 @@ impl<'de> Deserialize<'de> for Paths {
 /// Operations that nobody need be signed in for, and that refuse credentials.
 const RESET_PASSWORD: &str = "resetPassword";
 const SIGN_IN: [&str; 2] = ["signIn", "refreshSession"];
+/// Sent again, it signs in.
+const REGISTER: &str = "registerAccount";
 
 fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     let marks = take_marks(operation);
@@ -170,7 +172,7 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     } else if !secured {
         operation["security"] = json!([]);
     }
-    let mut statuses = BTreeSet::from([400, 401, 413, 429, 500, 503]);
+    let mut statuses = BTreeSet::from([400, 401, 406, 413, 429, 431, 500, 503]);
     let signs_in = SIGN_IN.iter().any(|id| operation["operationId"] == *id);
     if path.contains('{') {
         statuses.insert(404);
@@ -180,7 +182,7 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     if method != "get" {
         // A code that was mailed stands in for a token, and so does a password.
         let shows = |id: &&str| operation["operationId"] == **id;
-        let shows = [RESET_PASSWORD, SIGN_IN[0]].iter().any(shows);
+        let shows = [RESET_PASSWORD, REGISTER, SIGN_IN[0]].iter().any(shows);
         statuses.extend((secured || shows).then_some(403));
         statuses.extend((method != "delete" && !signs_in).then_some(409));
     }
@@ -188,7 +190,8 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
         statuses.extend([415, 422]);
     }
     statuses.extend(marked(IDEMPOTENCY_KEY).then_some(422));
-    statuses.extend(marked(IF_MATCH).then_some(412));
+    statuses.extend((marked(IF_MATCH) || marked(IF_MATCH_REQUIRED)).then_some(412));
+    statuses.extend(marked(IF_MATCH_REQUIRED).then_some(428));
 
     for mark in &marks {
         parameters.push(json!({ "$ref": format!("#/components/parameters/{mark}") }));

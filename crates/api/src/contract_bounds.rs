@@ -46,6 +46,7 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("Event-Position", 64, Of(POSITION)),
     ("Idempotency-Key", 255, Of("^[!-~]{1,255}$")),
     ("If-Match", 128, Of(VERSION)),
+    ("If-Match-Required", 128, Of(VERSION)),
     ("If-None-Match", 4_096, Of(TAGS)),
     ("Link", 8_192, Of(PRINTED)),
     ("Location", 256, Of(PRINTED)),
@@ -146,7 +147,7 @@ pub(crate) fn unbounded(value: &Value, name: &str, found: &mut Vec<String>) {
     let lacks = |part: &str| value.get(part).is_none();
     match value["type"].as_str() {
         Some("string") if lacks("enum") && lacks("maxLength") => found.push(name.to_owned()),
-        Some("integer") if lacks("maximum") => found.push(name.to_owned()),
+        Some("integer" | "number") if lacks("maximum") => found.push(name.to_owned()),
         Some("array") if lacks("maxItems") => found.push(name.to_owned()),
         _ => {}
     }
@@ -183,7 +184,10 @@ fn bound(name: &str, schema: &mut Value) {
             put(schema, "maximum", most);
             schema["format"] = format.into();
         }
-        "number" => put(schema, "minimum", 0),
+        "number" => {
+            put(schema, "minimum", 0);
+            put(schema, "maximum", INTEGER_MAX);
+        }
         "array" => {
             let known = LISTS.iter().find(|(known, _)| *known == name);
             put(

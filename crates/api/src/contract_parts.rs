@@ -5,7 +5,7 @@ use poem::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    preconditions::{IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, MIN_POSITION},
+    preconditions::{IDEMPOTENCY_KEY, IF_MATCH, IF_MATCH_REQUIRED, IF_NONE_MATCH, MIN_POSITION},
     problem::{Code, PROBLEM_MEDIA_TYPE},
 };
 
@@ -75,6 +75,11 @@ const PARAMETERS: &[(&str, &str, &str)] = &[
         "\"7\"",
     ),
     (
+        IF_MATCH_REQUIRED,
+        "The ETag that was read, or * for any: the edit is refused with 412 where it has changed since.",
+        "\"7\"",
+    ),
+    (
         IF_NONE_MATCH,
         "ETags that you have: the answer is 304 where one is still right.",
         "\"7\"",
@@ -104,12 +109,14 @@ pub(crate) fn add(components: &mut Value) {
         .collect();
     components["headers"] = headers.into();
 
-    let parameters = PARAMETERS.iter().map(|(name, told, example)| {
+    let parameters = PARAMETERS.iter().map(|(key, told, example)| {
+        let required = *key == IF_MATCH_REQUIRED;
+        let name = if required { IF_MATCH } else { key };
         let parameter = json!({
-            "name": name, "in": "header", "required": false, "description": told,
+            "name": name, "in": "header", "required": required, "description": told,
             "schema": { "type": "string" }, "example": example,
         });
-        ((*name).to_owned(), parameter)
+        ((*key).to_owned(), parameter)
     });
     components["parameters"] = parameters.collect::<Map<_, _>>().into();
 

@@ -21,6 +21,7 @@ mod shown;
 mod timelines;
 
 // Once for all.
+mod acceptance;
 mod admission;
 mod answers;
 mod asked;
@@ -39,6 +40,7 @@ mod ended;
 mod freshness;
 mod header_text;
 mod identity;
+mod json;
 mod limits;
 mod pages;
 mod paging;

@@ -24,7 +24,7 @@ use crate::{
     identity::{Authenticated, Viewer},
     pages,
     paging::{Here, Limit},
-    preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
+    preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition, MustMatch},
     problem::{Code, Problem},
     request::RequestId,
     services::{Services, new_id},
@@ -139,7 +139,8 @@ impl PostsApi {
 
     /// Edit a post of mine
     ///
-    /// What it said before is kept and shown under `/revisions`.
+    /// What it said before is kept and shown under `/revisions`. `If-Match` says which
+    /// version is edited, or `*` for any: without it the answer is 428.
     #[oai(path = "/posts/:post_id", method = "patch", operation_id = "editPost")]
     #[allow(clippy::too_many_arguments)]
     async fn edit(
@@ -147,7 +148,7 @@ impl PostsApi {
         services: Data<&Arc<Services>>,
         me: Authenticated,
         request_id: RequestId,
-        if_match: IfMatch,
+        if_match: MustMatch,
         idempotency: Idempotency,
         post_id: Path<Uuid>,
         body: Input<PostEdit>,

@@ -25,6 +25,8 @@ use crate::{
 };
 
 pub const IF_MATCH: &str = "If-Match";
+/// A second parameter of this name, which must be there.
+pub(crate) const IF_MATCH_REQUIRED: &str = "If-Match-Required";
 pub const IF_NONE_MATCH: &str = "If-None-Match";
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub const MIN_POSITION: &str = "Min-Position";
@@ -84,6 +86,21 @@ impl IfMatch {
                 None => Err(malformed(IF_MATCH, "Send one ETag as it was given: \"7\".")),
             },
         }
+    }
+}
+
+/// As [`IfMatch`], and it must be said: what is replaced whole would else undo what
+/// somebody else wrote meanwhile (RFC 6585, 3). `*` says that any version will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MustMatch(pub Option<u64>);
+
+impl MustMatch {
+    fn parse(request: &Request) -> Result<Self, Problem> {
+        if !request.headers().contains_key(header::IF_MATCH) {
+            let detail = "Send the ETag that you read as If-Match, or * for whatever there is.";
+            return Err(Problem::new(Code::PreconditionRequired, detail));
+        }
+        IfMatch::parse(request).map(|version| Self(version.0))
     }
 }
 
@@ -265,6 +282,7 @@ macro_rules! header_extractors {
 
 header_extractors! {
     IfMatch = "header:If-Match";
+    MustMatch = "header:If-Match-Required";
     IfNoneMatch = "header:If-None-Match";
     Idempotency = "header:Idempotency-Key";
     MinPosition = "header:Min-Position";
@@ -300,6 +318,10 @@ mod tests {
         ] {
             assert_eq!(parse(bad), Err(Code::MalformedRequest), "{bad}");
         }
+        let must = |request| MustMatch::parse(&request).map_err(|p| p.code());
+        assert_eq!(must(Request::default()), Err(Code::PreconditionRequired));
+        assert_eq!(must(request(IF_MATCH, "*")), Ok(MustMatch(None)));
+        assert_eq!(must(request(IF_MATCH, &etag(7))), Ok(MustMatch(Some(7))));
         let checked = IfMatch(Some(7)).check(8).map_err(|p| p.code());
         assert_eq!(checked, Err(Code::VersionMismatch));
         assert!(IfMatch(None).check(8).is_ok());

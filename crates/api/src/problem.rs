@@ -80,11 +80,15 @@ codes! {
     EmailTaken = "email_taken", CONFLICT, "The e-mail address is taken";
     VersionMismatch = "version_mismatch", PRECONDITION_FAILED, "It has changed since it was read";
     PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "A precondition does not hold";
+    /// The edit does not say which version it is of.
+    PreconditionRequired = "precondition_required", PRECONDITION_REQUIRED, "The edit must say what it edits";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too long";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not supported";
     /// JSON, but a field is missing, unknown or has a value that is not taken.
     InvalidField = "invalid_field", UNPROCESSABLE_ENTITY, "A field is not acceptable";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key was used with another body";
+    /// All that stands before the body.
+    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too long";
     TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "Too many requests";
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong here";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A server that this needs does not answer";
@@ -223,19 +227,25 @@ impl Problem {
         self.0.cause.as_deref()
     }
 
-    pub fn respond(&self, request_id: Option<Uuid>) -> Response {
+    /// The document, as JSON.
+    pub(crate) fn document(&self, request_id: Option<Uuid>) -> Vec<u8> {
         let inner = &*self.0;
-        let status = inner.code.status();
         let document = Document {
             r#type: format!("/problems/{}", inner.code.name()),
             title: inner.code.title(),
-            status: status.as_u16(),
+            status: inner.code.status().as_u16(),
             code: inner.code.name(),
             detail: &inner.detail,
             request_id,
             errors: &inner.errors,
         };
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+
+    pub fn respond(&self, request_id: Option<Uuid>) -> Response {
+        let inner = &*self.0;
+        let status = inner.code.status();
+        let body = self.document(request_id);
         let mut response = Response::builder().status(status).body(body);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_MEDIA_TYPE));

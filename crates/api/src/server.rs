@@ -3,6 +3,7 @@
 mod accept;
 mod connections;
 mod socket;
+mod unread;
 
 use std::{io, net::SocketAddr, sync::Arc};
 

@@ -43,6 +43,16 @@ pub struct SignIn {
     one_time_code: Option<String>,
 }
 
+impl SignIn {
+    pub(crate) fn with(login: &Handle, password: String) -> Self {
+        Self {
+            login: login.to_string(),
+            password,
+            one_time_code: None,
+        }
+    }
+}
+
 impl Example for SignIn {
     fn example() -> Self {
         Self {
@@ -207,14 +217,9 @@ impl SessionsApi {
     ) -> Result<Created<Session>, Problem> {
         let place = services.passwords.place()?;
         let login = Login::from(body.0.login.as_str());
-        let account = login.find(&services).await?;
-        let attempt = Try::to_sign_in(&services, &login, account, &caller).await?;
-        let signed_in = sign_in(&services, account, body.0, place, &caller, request_id.0).await;
-        let guessed = |problem: &Problem| problem.code() == Code::InvalidCredentials;
-        if !signed_in.as_ref().is_err_and(guessed) {
-            attempt.give_back().await;
-        }
-        Ok(Created::new("/v1/sessions", signed_in?))
+        let who = (&login, login.find(&services).await?);
+        let session = try_to_sign_in(&services, who, body.0, place, &caller, request_id.0).await?;
+        Ok(Created::new("/v1/sessions", session))
     }
 
     /// Stay signed in
@@ -386,6 +391,24 @@ impl Login {
             Self::Nothing(_) => Ok(None),
         }
     }
+}
+
+/// Signs the account of a login in, as often as that may be tried.
+pub(crate) async fn try_to_sign_in(
+    services: &Services,
+    (login, account): (&Login, Option<AccountId>),
+    shown: SignIn,
+    place: Place,
+    caller: &Caller,
+    request_id: Uuid,
+) -> Result<Session, Problem> {
+    let attempt = Try::to_sign_in(services, login, account, caller).await?;
+    let signed_in = sign_in(services, account, shown, place, caller, request_id).await;
+    let guessed = |problem: &Problem| problem.code() == Code::InvalidCredentials;
+    if !signed_in.as_ref().is_err_and(guessed) {
+        attempt.give_back().await;
+    }
+    signed_in
 }
 
 async fn sign_in(

@@ -457,7 +457,7 @@ async fn the_contract_is_served_whole_and_complete() -> TestResult {
     assert_eq!(
         statuses(list),
         [
-            "200", "304", "400", "401", "404", "413", "429", "500", "503"
+            "200", "304", "400", "401", "404", "406", "413", "429", "431", "500", "503"
         ]
     );
     let write = &document["paths"]["/v1/notes"]["post"];
@@ -465,7 +465,8 @@ async fn the_contract_is_served_whole_and_complete() -> TestResult {
     assert_eq!(
         statuses(write),
         [
-            "201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503"
+            "201", "400", "401", "403", "406", "409", "413", "415", "422", "429", "431", "500",
+            "503"
         ]
     );
     let headers = &write["responses"]["201"]["headers"];

@@ -64,8 +64,10 @@ impl Client {
         self.send(Method::POST, path, Some(body), &[]).await
     }
 
+    /// Whatever version there is.
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::PATCH, path, Some(body), &[]).await
+        let any = [("If-Match", "*")];
+        self.send(Method::PATCH, path, Some(body), &any).await
     }
 
     pub async fn put(&self, path: &str) -> Answer {

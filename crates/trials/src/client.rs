@@ -92,6 +92,9 @@ impl Client {
         if let Some(key) = &request.key {
             sent = sent.header("Idempotency-Key", key);
         }
+        if request.method == "PATCH" {
+            sent = sent.header("If-Match", "*");
+        }
         if let Some(body) = &request.body {
             sent = sent
                 .header("Content-Type", "application/json")

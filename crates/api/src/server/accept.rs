@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     connections::{Connections, SWEEP_SECONDS},
     socket::Socket,
+    unread::HEAD_BYTES_MAX,
 };
 
 /// How long requests under way may take after the word to stop.
@@ -34,7 +35,7 @@ const DRAIN_SECONDS_MAX: u64 = 10;
 const ACCEPT_PAUSE_MILLISECONDS: u64 = 100;
 /// Of one HTTP/2 connection.
 const STREAMS_MAX: u32 = 100;
-const HEADER_LIST_BYTES_MAX: u32 = 32 * 1_024;
+const HEADER_LIST_BYTES_MAX: u32 = HEAD_BYTES_MAX as u32;
 /// An HTTP/2 connection is asked whether it lives, and has as long to answer.
 const PING_SECONDS: u64 = 20;
 
@@ -146,7 +147,10 @@ where
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // `Socket` is the timer of heads.
-    builder.http1().header_read_timeout(None);
+    builder
+        .http1()
+        .header_read_timeout(None)
+        .max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -224,5 +228,44 @@ mod tests {
         whole.read_to_string(&mut told).await?;
         assert!(told.ends_with("done"), "{told}");
         Ok(serving.await?)
+    }
+
+    /// A GET of `/` as the first stream, whose names and values stand in HPACK's static
+    /// table (RFC 7541, appendix A): method, scheme, path.
+    const HTTP_2_GET: &[u8] = b"\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x86\x84";
+    const SETTINGS: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    const HEADERS: u8 = 1;
+
+    #[tokio::test]
+    async fn http_2_is_spoken_to_who_begins_with_it() -> Result<(), Failure> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let done = make(|_| async { Ok::<_, poem::Error>("done") });
+        let (_stop, stopped) = oneshot::channel::<()>();
+        let stopped = async { drop(stopped.await) };
+        // Longer than a head may take: its heads are no such ones.
+        let connections = Arc::new(Connections::with_heads_of(HEAD_MAX));
+        tokio::spawn(serve_as(listener, Arc::new(done), stopped, connections));
+        let mut stream = TcpStream::connect(address).await?;
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        stream.write_all(&[preface, SETTINGS].concat()).await?;
+        sleep(2 * HEAD_MAX).await;
+        stream.write_all(HTTP_2_GET).await?;
+        let answer = async {
+            loop {
+                let mut head = [0; 9];
+                stream.read_exact(&mut head).await?;
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; length as usize];
+                stream.read_exact(&mut payload).await?;
+                if head[3] == HEADERS {
+                    return Ok::<_, io::Error>(payload);
+                }
+            }
+        };
+        let answer = timeout(Duration::from_secs(5), answer).await??;
+        // `:status: 200`, of the static table.
+        assert_eq!(answer.first(), Some(&0x88));
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
     time::{Duration, Instant},
@@ -18,13 +18,15 @@ use parking_lot::Mutex;
 
 use crate::caller::network;
 
-/// Each costs about 20 KiB.
+/// Each costs about 20 KiB, and while it sends a long head, that.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// A proxy in front is one address too: it keeps some hundred connections.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 1_000;
 pub const SWEEP_SECONDS: u64 = 1;
 /// From the first byte of a request to the end of its head.
 const HEAD_SECONDS_MAX: u64 = 10;
+/// What a connection of HTTP/2 begins with (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a connection may neither send nor take anything while no request
 /// of it is being answered.
 const IDLE_MILLISECONDS_MAX: u64 = 60_000;
@@ -131,8 +133,9 @@ pub struct Pulse {
     moved: AtomicU64,
     /// When the head that is not complete yet began; 0 where there is none.
     head: AtomicU64,
-    /// HTTP/2 says things between requests; its heads are bounded by itself.
-    many_streams: AtomicBool,
+    /// Bytes of the preface that have come; whoever begins with other ones speaks
+    /// HTTP/1. HTTP/2 says things between requests, and its heads have no time here.
+    preface: AtomicUsize,
     ended: AtomicBool,
     waiting: AtomicWaker,
 }
@@ -145,7 +148,7 @@ impl Pulse {
             answering: AtomicU32::new(0),
             moved: AtomicU64::new(0),
             head: AtomicU64::new(0),
-            many_streams: AtomicBool::new(false),
+            preface: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             waiting: AtomicWaker::new(),
         }
@@ -162,10 +165,8 @@ impl Pulse {
 
     pub fn received(&self, bytes: &[u8]) {
         let now = self.now().max(1);
-        let first = self.moved.swap(now, Ordering::Relaxed) == 0;
-        if first && bytes.starts_with(b"PRI ") {
-            self.many_streams.store(true, Ordering::Relaxed);
-        }
+        self.moved.store(now, Ordering::Relaxed);
+        self.read_preface(bytes);
         if self.answering.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
             self.head.store(now, Ordering::Relaxed);
         }
@@ -175,8 +176,23 @@ impl Pulse {
     /// and how long it may take.
     pub fn head(&self) -> Option<(u64, Duration)> {
         let began = self.head.load(Ordering::Relaxed);
-        let bounded = began > 0 && !self.many_streams.load(Ordering::Relaxed);
+        let many_streams = self.preface.load(Ordering::Relaxed) == PREFACE.len();
+        let bounded = began > 0 && !many_streams;
         bounded.then_some((began, self.head_max))
+    }
+
+    /// Looks whether `bytes` go on with the preface, as long as all before did.
+    fn read_preface(&self, bytes: &[u8]) {
+        let before = self.preface.load(Ordering::Relaxed);
+        let Some(rest) = PREFACE.get(before..).filter(|rest| !rest.is_empty()) else {
+            return;
+        };
+        let length = rest.len().min(bytes.len());
+        let read = match rest[..length] == bytes[..length] {
+            true => before + length,
+            false => usize::MAX,
+        };
+        self.preface.store(read, Ordering::Relaxed);
     }
 
     pub fn sent(&self) {
@@ -265,8 +281,21 @@ mod tests {
 
     #[test]
     fn a_connection_of_many_streams_may_speak_between_requests() {
+        for begun in [
+            &b"PRI * HTTP/2.0\r\n"[..],
+            b"PRI / HTTP/1.1\r\n\r\nSM\r\n\r\n",
+        ] {
+            let pulse = pulse();
+            pulse.received(begun);
+            assert!(pulse.head().is_some());
+            pulse.received(b"\r\nSM\r\n\r");
+            assert!(pulse.head().is_some());
+        }
         let pulse = pulse();
-        pulse.received(b"PRI * HTTP/2.0");
+        let (begun, rest) = PREFACE.split_at(3);
+        pulse.received(begun);
+        assert!(pulse.head().is_some());
+        pulse.received(&[rest, b"more"].concat());
         assert_eq!(pulse.head(), None);
         pulse.moved.store(LATER, Ordering::Relaxed);
         assert!(!pulse.only_keeps_a_place(LATER));
@@ -286,5 +315,17 @@ mod tests {
         places.pop();
         assert!(connections.admit(one).is_some());
         Ok(())
+    }
+
+    #[test]
+    fn places_are_counted_in_all() {
+        let connections = Arc::new(Connections::default());
+        let address = |number: usize| IpAddr::from((number as u32 + 1).to_be_bytes());
+        let admit = |number| connections.admit(address(number));
+        let mut places: Vec<_> = (0..CONNECTIONS_MAX).filter_map(admit).collect();
+        assert_eq!(places.len(), CONNECTIONS_MAX);
+        assert!(admit(CONNECTIONS_MAX).is_none());
+        places.pop();
+        assert!(admit(CONNECTIONS_MAX).is_some());
     }
 }

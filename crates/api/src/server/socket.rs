@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -17,13 +18,23 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::connections::Pulse;
+use super::{connections::Pulse, unread};
+
+/// How long, and of how much, what is still sent after a refusal is taken in.
+const LINGERING: Duration = Duration::from_secs(3);
+const THROWN_AWAY_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+const SCRATCH_BYTES: usize = 4_096;
 
 pub struct Socket {
     stream: TcpStream,
     pulse: Arc<Pulse>,
     /// Of the head that is waited for: when it began, and when it has to be there.
     head: Option<(u64, Pin<Box<Sleep>>)>,
+    /// What is told to who sent no request: what of it is sent.
+    refusal: Option<(Vec<u8>, usize)>,
+    /// Since when what such a one still sends is thrown away.
+    lingers: Option<Pin<Box<Sleep>>>,
+    thrown_away: usize,
 }
 
 impl Socket {
@@ -32,6 +43,9 @@ impl Socket {
             stream,
             pulse,
             head: None,
+            refusal: None,
+            lingers: None,
+            thrown_away: 0,
         }
     }
 
@@ -74,6 +88,54 @@ impl Socket {
         }
         self.or_ended(context, polled)
     }
+
+    /// Sends what is told instead of `bytes`, where something is.
+    fn poll_refusal(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.refusal.is_none() {
+            self.refusal = Some((unread::instead_of(bytes)?, 0));
+        }
+        let (text, sent) = self.refusal.as_mut()?;
+        while *sent < text.len() {
+            match Pin::new(&mut self.stream).poll_write(context, &text[*sent..]) {
+                Poll::Ready(Ok(0)) => {
+                    return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into())));
+                }
+                Poll::Ready(Ok(more)) => *sent += more,
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+                Poll::Pending => return Some(self.or_ended(context, Poll::Pending)),
+            }
+        }
+        self.refusal = None;
+        self.lingers = Some(Box::pin(sleep(LINGERING)));
+        Some(self.sent(context, Poll::Ready(Ok(bytes.len()))))
+    }
+
+    /// Takes in what is still sent by whoever was refused, and not for long: a
+    /// connection that is closed with bytes unread is reset, and its answer may be lost
+    /// (RFC 9112, 9.6).
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(timer) = &mut self.lingers else {
+            return Poll::Ready(());
+        };
+        let mut scratch = [0; SCRATCH_BYTES];
+        while self.thrown_away < THROWN_AWAY_BYTES_MAX && timer.as_mut().poll(context).is_pending()
+        {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.thrown_away += buffer.filled().len();
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.lingers = None;
+        Poll::Ready(())
+    }
 }
 
 impl AsyncRead for Socket {
@@ -102,6 +164,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(polled) = self.poll_refusal(context, bytes) {
+            return polled;
+        }
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.sent(context, polled)
     }
@@ -111,6 +176,11 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [alone] = slices
+            && let Some(polled) = self.poll_refusal(context, alone)
+        {
+            return polled;
+        }
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.sent(context, polled)
     }
@@ -124,6 +194,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        self.poll_linger(context).map(Ok)
     }
 }
