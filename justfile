@@ -17,10 +17,13 @@ test:
 gen:
     cargo run --locked -- openapi > openapi/openapi.json
 
-# Grade the contract with linters, generated clients and made-up requests.
+# Grade the contract with linters, generated clients and made-up requests, and the
+# edge with slow heads and too many sign-ins.
 contract *ARGS:
     cargo build --locked --package headwater
     tests/graders/run {{ARGS}}
+    cargo build --release --locked --package bench --package headwater
+    target/release/bench --headwater target/release/headwater --only half_open,overload
 
 # Measure against ceilings of the same run.
 bench *ARGS:

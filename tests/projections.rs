@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::tempdir;
-use testkit::{App, secrets};
+use testkit::{App, Client, Servers, secrets};
 
 use crate::process::{Running, environment, run};
 
@@ -119,6 +119,7 @@ async fn metrics_and_readiness_tell_the_same_truth() {
         "headwater_up{part=\"views\"} 1",
         "headwater_projection_lag_events{generation=\"1\",partition=\"7\",projection=\"social\",role=\"live\"} 0",
         "# TYPE headwater_dead_letters gauge",
+        "# TYPE headwater_http_requests_total counter",
     ] {
         assert!(text.lines().any(|one| one == line), "no {line}:\n{text}");
     }
@@ -172,4 +173,30 @@ async fn operators_see_projections_over_the_api_as_long_as_they_are_operators() 
     let nobody = ["accounts", "grant", "nobody_here", "operator"];
     let nobody = run(&nobody, &settings, folder.path()).await;
     assert!(nobody.status == 1 && nobody.err.contains("nobody has the handle"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_is_counted_and_no_path_that_was_made_up() {
+    let (servers, folder) = (Servers::shared().await, tempdir().unwrap());
+    let mut settings = environment(&servers);
+    settings.push(("METRICS_ADDRESS", "127.0.0.1:0".into()));
+    let serve = Running::start(&["serve"], &settings, folder.path(), "documentation").await;
+    let client = Client::new(serve.api.clone());
+    let ada = client.register("ada").await;
+    let account = format!("/v1/accounts/{}/follow", ada.id);
+    ada.client.put(&account).await.problem(409, "conflict");
+    client.get("/v1/made-up").await.problem(404, "not_found");
+    let scraped = reqwest::get(serve.metrics.clone()).await.unwrap();
+    let text = scraped.text().await.unwrap();
+    secrets::heard("metrics", text.as_bytes());
+    for line in [
+        "headwater_http_requests_total{code=\"\",method=\"POST\",route=\"/v1/accounts\",status=\"201\"} 1",
+        "headwater_http_requests_total{code=\"conflict\",method=\"PUT\",route=\"/v1/accounts/{account_id}/follow\",status=\"409\"} 1",
+        "headwater_http_requests_total{code=\"not_found\",method=\"GET\",route=\"(no such path)\",status=\"404\"} 1",
+        "headwater_http_request_duration_seconds_count{route=\"/v1/accounts\"} 1",
+    ] {
+        assert!(text.lines().any(|one| one == line), "no {line}:\n{text}");
+    }
+    assert!(!text.contains("made-up") && !text.contains(&ada.id));
+    assert_eq!(serve.stop().await, 0);
 }

@@ -12,6 +12,7 @@ use poem::http::{Method, StatusCode};
 use uuid::Uuid;
 
 use crate::{
+    counted,
     problem::{Code, Problem},
     trace_context::TraceContext,
 };
@@ -19,16 +20,8 @@ use crate::{
 const OVERLOADS_TOLD_EVERY: Duration = Duration::from_secs(1);
 const NO_TEMPLATE: &str = "(no such path)";
 /// Those of RFC 9110 and RFC 5789: any other one is what the client made up.
-const METHODS: [Method; 9] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::PATCH,
-    Method::DELETE,
-    Method::OPTIONS,
-    Method::CONNECT,
-    Method::TRACE,
+const METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
 ];
 
 /// Refusals for overload, and when they were told of last.
@@ -75,6 +68,8 @@ impl Seen<'_> {
         let milliseconds = self.took.as_micros() as f64 / 1_000.0;
         let (status, trace_id) = (self.status.as_u16(), self.trace.trace.simple());
         let code = self.code().unwrap_or_default();
+        let known = self.known_method().unwrap_or("_OTHER");
+        counted::count(path, known, status, code, self.took);
         let overloaded = self.problem.as_ref().map(Problem::code) == Some(Code::Overloaded);
         match self.problem.as_ref().and_then(Problem::cause) {
             // Lines for each would make it more than it is.
@@ -110,14 +105,13 @@ impl Seen<'_> {
     /// By the semantic conventions for HTTP servers. Whose request it was is for
     /// the log alone.
     pub fn span(&self) -> Span {
-        let known = METHODS.iter().find(|known| *known == self.method);
-        let method = known.map(|method| method.as_str().to_owned());
+        let method = self.known_method();
         let name = match (&method, self.route) {
             (Some(method), Some(route)) => Cow::from(format!("{method} {route}")),
-            (Some(method), None) => method.clone().into(),
+            (Some(method), None) => (*method).into(),
             (None, _) => "HTTP".into(),
         };
-        let method = method.unwrap_or_else(|| "_OTHER".to_owned());
+        let method = method.unwrap_or("_OTHER").to_owned();
         let mut attributes = vec![
             ("http.request.method", method.into()),
             (
@@ -142,6 +136,11 @@ impl Seen<'_> {
             attributes,
             failed: self.status.is_server_error(),
         }
+    }
+
+    fn known_method(&self) -> Option<&'static str> {
+        let method = self.method.as_str();
+        METHODS.into_iter().find(|known| *known == method)
     }
 
     fn code(&self) -> Option<&'static str> {

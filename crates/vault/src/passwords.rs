@@ -317,6 +317,25 @@ mod tests {
         assert!(COMMON.lines().count() > 3_000);
     }
 
+    #[tokio::test]
+    async fn nobody_is_looked_at_as_long_as_somebody() -> Result<(), VaultError> {
+        let hashes = PasswordHashes::new(1)?;
+        let stored = hash("somebody's")?;
+        let mut took = [Duration::MAX; 2];
+        for _ in 0..5 {
+            for (took, stored) in took.iter_mut().zip([None, Some(stored.clone())]) {
+                let started = Instant::now();
+                let place = hashes.place()?;
+                let verdict = hashes.verify("a guess".into(), stored, place).await?;
+                assert_eq!(verdict, Verdict::Wrong);
+                *took = started.elapsed().min(*took);
+            }
+        }
+        let [nobody, somebody] = took;
+        assert!(nobody > somebody / 2, "{nobody:?}, {somebody:?}");
+        Ok(())
+    }
+
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn hashing_gives_way_and_nothing_else_does() -> Result<(), VaultError> {
