@@ -353,6 +353,9 @@ async fn what_is_made_here_is_json_alone() {
     }
     // What is no part of the contract is what it is.
     ask(Method::GET, "/docs", "text/html").await.expect(200);
+    // Whoever only asks how the server is says what it likes.
+    let live = ask(Method::GET, "/health/live", "text/plain").await;
+    live.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use domain::{
     handles::Handle,
     posts::PostId,
 };
+use eventlog::Receipt;
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{
@@ -291,22 +292,26 @@ impl AccountsApi {
         let done =
             registration::register(&services, wanted, place, &idempotency, request_id.0).await;
         let ours = |problem: &Problem| problem.code().status().is_server_error();
+        // Without a key it is the first time, though the log may have been asked twice.
+        let keyed = idempotency.of(AccountId(Uuid::nil())).is_some();
+        let again = |receipt: &Receipt| keyed && receipt.again;
         if done
             .as_ref()
-            .map_or_else(ours, |(_, receipt)| receipt.again)
+            .map_or_else(ours, |(_, receipt)| again(receipt))
         {
             attempt.give_back().await;
         }
         let (handle, receipt) = done?;
+        let again = again(&receipt);
         let account = AccountId(receipt.aggregate.id);
-        if services.mailer.is_on() && !receipt.again {
+        if services.mailer.is_on() && !again {
             // Whoever does not get it asks for another one.
             let sent = emails::send(&services, account, Purpose::VerifyEmail).await;
             if let Err(problem) = sent {
                 tracing::warn!(%problem, "a code could not be sent to who registered");
             }
         }
-        let session = match receipt.again {
+        let session = match again {
             // What was registered may have another password by now, or a second factor:
             // whoever sends it again signs in, as anybody does.
             true => {

@@ -23,7 +23,7 @@ use crate::{
     cors,
     header_text::HeaderText,
     identity,
-    limits::Metered,
+    limits::{self, Metered},
     problem::{Code, Problem},
     request::{Head, RequestId, X_REQUEST_ID},
     seen::Seen,
@@ -106,8 +106,10 @@ impl Asked {
     /// Whether they have not asked for too much, or for what is not made here.
     pub fn check(&self) -> Result<(), Problem> {
         self.metered.as_ref().map_or(Ok(()), Metered::check)?;
-        let of_contract = self.operation.as_ref().is_some_and(|o| o.id.is_some());
-        match of_contract && !self.takes_json {
+        let of_contract = |operation: &Arc<Operation>| {
+            operation.id.is_some() && !limits::always_answered(&operation.path)
+        };
+        match self.operation.as_ref().is_some_and(of_contract) && !self.takes_json {
             true => Err(Problem::new(
                 Code::NotAcceptable,
                 "Everything here is application/json: say so in Accept, or leave it out.",

@@ -20,24 +20,25 @@ pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<(Value, Vec<String>)> {
 #[derive(Default)]
 struct Reading {
     /// To what is being read.
-    pointer: String,
+    path: Vec<Step>,
     twice: Vec<String>,
 }
 
-impl Reading {
-    /// Goes one step down, and gives back where that began.
-    fn enter(&mut self, step: &str) -> usize {
-        let outer = self.pointer.len();
-        self.pointer.push('/');
-        self.pointer
-            .push_str(&step.replace('~', "~0").replace('/', "~1"));
-        outer
-    }
+enum Step {
+    Item(usize),
+    Field(String),
+}
 
+impl Reading {
     fn note(&mut self) {
-        if self.twice.len() < FIELD_ERRORS_MAX {
-            self.twice.push(self.pointer.clone());
+        if self.twice.len() >= FIELD_ERRORS_MAX {
+            return;
         }
+        let steps = self.path.iter().map(|step| match step {
+            Step::Item(index) => format!("/{index}"),
+            Step::Field(name) => format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+        });
+        self.twice.push(steps.collect());
     }
 }
 
@@ -86,29 +87,31 @@ impl<'de> Visitor<'de> for Part<'_> {
         Ok(value.into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut all = Vec::new();
         loop {
-            let outer = self.0.enter(&all.len().to_string());
-            let part = parts.next_element_seed(Part(&mut *self.0));
-            self.0.pointer.truncate(outer);
-            match part? {
-                Some(part) => all.push(part),
-                None => return Ok(all.into()),
-            }
+            self.0.path.push(Step::Item(all.len()));
+            let Some(item) = items.next_element_seed(Part(&mut *self.0))? else {
+                self.0.path.pop();
+                return Ok(all.into());
+            };
+            self.0.path.pop();
+            all.push(item);
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut all = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
-            let outer = self.0.enter(&name);
-            if all.contains_key(&name) {
+            let known = all.contains_key(&name);
+            self.0.path.push(Step::Field(name));
+            if known {
                 self.0.note();
             }
-            let value = fields.next_value_seed(Part(&mut *self.0));
-            self.0.pointer.truncate(outer);
-            all.insert(name, value?);
+            let value = fields.next_value_seed(Part(&mut *self.0))?;
+            if let Some(Step::Field(name)) = self.0.path.pop() {
+                all.insert(name, value);
+            }
         }
         Ok(all.into())
     }

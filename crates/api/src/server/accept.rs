@@ -116,11 +116,12 @@ where
         let pulse = place.pulse();
         let answering = pulse.clone();
         let service = hyper::service::service_fn(move |request| {
-            let (pulse, endpoint) = (answering.clone(), endpoint.clone());
+            // The head is complete now: the answer's future is looked at later.
+            let (answering, endpoint) = (answering.answering(), endpoint.clone());
             let local = LocalAddr(Addr::SocketAddr(local));
             let remote = RemoteAddr(Addr::SocketAddr(peer));
             async move {
-                let _answering = pulse.answering();
+                let _answering = answering;
                 let request = (request, local, remote, Scheme::HTTP).into();
                 let response: Response = match endpoint.call(request).await {
                     Ok(response) => response.into_response(),
