@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::LazyLock,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +16,17 @@ const SECONDS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-static ANSWERED: LazyLock<Mutex<Answered>> = LazyLock::new(Mutex::default);
+/// Of each thread that ever answered, gone or not: those that count share no lock, or
+/// one that is interrupted while it counts would hold up all others.
+static THREADS: Mutex<Vec<Arc<Mutex<Answered>>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static OWN: Arc<Mutex<Answered>> = {
+        let own = Arc::<Mutex<Answered>>::default();
+        THREADS.lock().push(own.clone());
+        own
+    };
+}
 
 /// By route.
 #[derive(Default)]
@@ -39,12 +49,17 @@ pub(crate) fn count(
     code: &'static str,
     took: Duration,
 ) {
-    ANSWERED.lock().count(route, (method, status, code), took);
+    OWN.with(|own| own.lock().count(route, (method, status, code), took));
 }
 
 /// Tells all of it.
 pub(crate) fn tell(text: &mut Exposition) {
-    ANSWERED.lock().tell(text);
+    let threads = THREADS.lock().clone();
+    let mut all = Answered::default();
+    for thread in threads {
+        all.add(&thread.lock());
+    }
+    all.tell(text);
 }
 
 impl Answered {
@@ -60,6 +75,19 @@ impl Answered {
         let bound = SECONDS.iter().position(|bound| seconds <= *bound);
         counts.took[bound.unwrap_or(SECONDS.len())] += 1;
         counts.seconds += seconds;
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (route, counts) in &other.0 {
+            let all = self.0.entry(route.clone()).or_default();
+            for (sort, count) in &counts.answers {
+                *all.answers.entry(*sort).or_default() += count;
+            }
+            for (all, count) in all.took.iter_mut().zip(counts.took) {
+                *all += count;
+            }
+            all.seconds += counts.seconds;
+        }
     }
 
     fn tell(&self, text: &mut Exposition) {
@@ -114,8 +142,10 @@ mod tests {
         count(200, "", 1);
         count(200, "", 30);
         count(503, "overloaded", 60_000);
+        let mut all = Answered::default();
+        all.add(&answered);
         let mut text = Exposition::default();
-        answered.tell(&mut text);
+        all.tell(&mut text);
         let text = text.text();
         for line in [
             "headwater_http_requests_total{code=\"\",method=\"GET\",route=\"/v1/{id}\",status=\"200\"} 2",
