@@ -146,6 +146,7 @@ impl Asked {
         }
         let seen = Seen {
             method: &self.method,
+            number: self.operation.as_ref().map_or(0, |o| o.number),
             route: self.operation.as_ref().map(|o| o.path.as_str()),
             status: response.status(),
             took,

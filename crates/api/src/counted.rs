@@ -1,11 +1,7 @@
 //! What this process has answered, for metrics: how many of which sort, and how long
 //! they took. It refuses labels that a client can make up: paths are templates.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -28,60 +24,71 @@ thread_local! {
     };
 }
 
-/// By route.
+/// By the number of an operation, so that counting looks nothing up.
 #[derive(Default)]
-struct Answered(HashMap<String, Route>);
+struct Answered(Vec<Route>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Route {
-    /// By method, status, and code of the problem.
-    answers: BTreeMap<(&'static str, u16, &'static str), u64>,
+    path: String,
+    /// By method, status, and code of the problem: few of them.
+    answers: Vec<(Sort, u64)>,
     /// How many took at most so long, and no less than the bound before; the last: more.
     took: [u64; SECONDS.len() + 1],
     seconds: f64,
 }
 
-/// One more answer. `method` and `code` are names of ours.
-pub(crate) fn count(
-    route: &str,
-    method: &'static str,
-    status: u16,
-    code: &'static str,
-    took: Duration,
-) {
-    OWN.with(|own| own.lock().count(route, (method, status, code), took));
+type Sort = (&'static str, u16, &'static str);
+
+/// One more answer of an operation with this number, 0 where there is none. The method
+/// and the problem's code are names of ours.
+pub(crate) fn count(number: usize, path: &str, sort: Sort, took: Duration) {
+    OWN.with(|own| own.lock().count(number, path, sort, took));
 }
 
 /// Tells all of it.
 pub(crate) fn tell(text: &mut Exposition) {
     let threads = THREADS.lock().clone();
-    let mut all = Answered::default();
-    for thread in threads {
-        all.add(&thread.lock());
-    }
-    all.tell(text);
+    tell_of(&threads, text);
 }
 
 impl Answered {
-    fn count(&mut self, route: &str, sort: (&'static str, u16, &'static str), took: Duration) {
-        if !self.0.contains_key(route) {
-            self.0.insert(route.to_owned(), Route::default());
+    fn count(&mut self, number: usize, path: &str, sort: Sort, took: Duration) {
+        if self.0.len() <= number {
+            self.0.resize(number + 1, Route::default());
         }
-        let Some(counts) = self.0.get_mut(route) else {
-            return;
-        };
-        *counts.answers.entry(sort).or_default() += 1;
+        let route = &mut self.0[number];
+        if route.path.is_empty() {
+            path.clone_into(&mut route.path);
+        }
+        route.add(sort, 1);
         let seconds = took.as_secs_f64();
         let bound = SECONDS.iter().position(|bound| seconds <= *bound);
-        counts.took[bound.unwrap_or(SECONDS.len())] += 1;
-        counts.seconds += seconds;
+        route.took[bound.unwrap_or(SECONDS.len())] += 1;
+        route.seconds += seconds;
     }
+}
 
-    fn add(&mut self, other: &Self) {
-        for (route, counts) in &other.0 {
-            let all = self.0.entry(route.clone()).or_default();
+impl Route {
+    fn add(&mut self, sort: Sort, count: u64) {
+        let known = self.answers.iter_mut().find(|(known, _)| {
+            (known.1, known.2.len()) == (sort.1, sort.2.len()) && *known == sort
+        });
+        match known {
+            Some((_, all)) => *all += count,
+            None => self.answers.push((sort, count)),
+        }
+    }
+}
+
+/// Tells all of it, by path.
+fn tell_of(threads: &[Arc<Mutex<Answered>>], text: &mut Exposition) {
+    let mut routes = BTreeMap::<String, Route>::new();
+    for thread in threads {
+        for counts in thread.lock().0.iter().filter(|one| !one.path.is_empty()) {
+            let all = routes.entry(counts.path.clone()).or_default();
             for (sort, count) in &counts.answers {
-                *all.answers.entry(*sort).or_default() += count;
+                all.add(*sort, *count);
             }
             for (all, count) in all.took.iter_mut().zip(counts.took) {
                 *all += count;
@@ -89,42 +96,39 @@ impl Answered {
             all.seconds += counts.seconds;
         }
     }
-
-    fn tell(&self, text: &mut Exposition) {
-        let routes: BTreeMap<_, _> = self.0.iter().collect();
-        text.family_of(
-            "counter",
-            "headwater_http_requests_total",
-            "Answers by route, status and problem code.",
-        );
-        for (route, counts) in &routes {
-            for ((method, status, code), count) in &counts.answers {
-                let status = status.to_string();
-                let labels = [
-                    ("route", route.as_str()),
-                    ("method", method),
-                    ("status", &status),
-                    ("code", code),
-                ];
-                text.sample(&labels, *count as f64);
-            }
+    text.family_of(
+        "counter",
+        "headwater_http_requests_total",
+        "Answers by route, status and problem code.",
+    );
+    for (route, counts) in &mut routes {
+        counts.answers.sort_unstable();
+        for ((method, status, code), count) in &counts.answers {
+            let status = status.to_string();
+            let labels = [
+                ("route", route.as_str()),
+                ("method", method),
+                ("status", &status),
+                ("code", code),
+            ];
+            text.sample(&labels, *count as f64);
         }
-        text.family_of(
-            "histogram",
-            "headwater_http_request_duration_seconds",
-            "From a whole head to the head of its answer.",
-        );
-        for (route, counts) in &routes {
-            let mut sum = 0;
-            for (index, count) in counts.took.iter().enumerate() {
-                sum += count;
-                let bound = SECONDS.get(index);
-                let bound = bound.map_or_else(|| "+Inf".to_owned(), f64::to_string);
-                text.sample_of("_bucket", &[("route", route), ("le", &bound)], sum as f64);
-            }
-            text.sample_of("_sum", &[("route", route)], counts.seconds);
-            text.sample_of("_count", &[("route", route)], sum as f64);
+    }
+    text.family_of(
+        "histogram",
+        "headwater_http_request_duration_seconds",
+        "From a whole head to the head of its answer.",
+    );
+    for (route, counts) in &routes {
+        let mut sum = 0;
+        for (index, count) in counts.took.iter().enumerate() {
+            sum += count;
+            let bound = SECONDS.get(index);
+            let bound = bound.map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            text.sample_of("_bucket", &[("route", route), ("le", &bound)], sum as f64);
         }
+        text.sample_of("_sum", &[("route", route)], counts.seconds);
+        text.sample_of("_count", &[("route", route)], sum as f64);
     }
 }
 
@@ -134,18 +138,17 @@ mod tests {
 
     #[test]
     fn answers_are_counted_by_sort_and_by_how_long_they_took() {
-        let mut answered = Answered::default();
-        let mut count = |status, code, milliseconds| {
+        let threads = [Arc::<Mutex<Answered>>::default(), Arc::default()];
+        let count = |thread: usize, status, code, milliseconds| {
             let took = Duration::from_millis(milliseconds);
-            answered.count("/v1/{id}", ("GET", status, code), took);
+            let sort = ("GET", status, code);
+            threads[thread].lock().count(7, "/v1/{id}", sort, took);
         };
-        count(200, "", 1);
-        count(200, "", 30);
-        count(503, "overloaded", 60_000);
-        let mut all = Answered::default();
-        all.add(&answered);
+        count(0, 200, "", 1);
+        count(1, 200, "", 30);
+        count(1, 503, "overloaded", 60_000);
         let mut text = Exposition::default();
-        all.tell(&mut text);
+        tell_of(&threads, &mut text);
         let text = text.text();
         for line in [
             "headwater_http_requests_total{code=\"\",method=\"GET\",route=\"/v1/{id}\",status=\"200\"} 2",

@@ -46,6 +46,8 @@ impl Overloads {
 
 pub(crate) struct Seen<'a> {
     pub method: &'a Method,
+    /// Of the operation; 0 where there is none.
+    pub number: usize,
     /// The template of the path, where there is one.
     pub route: Option<&'a str>,
     pub status: StatusCode,
@@ -69,7 +71,7 @@ impl Seen<'_> {
         let (status, trace_id) = (self.status.as_u16(), self.trace.trace.simple());
         let code = self.code().unwrap_or_default();
         let known = self.known_method().unwrap_or("_OTHER");
-        counted::count(path, known, status, code, self.took);
+        counted::count(self.number, path, (known, status, code), self.took);
         let overloaded = self.problem.as_ref().map(Problem::code) == Some(Code::Overloaded);
         match self.problem.as_ref().and_then(Problem::cause) {
             // Lines for each would make it more than it is.
@@ -179,6 +181,7 @@ mod tests {
             let id = Uuid::from_u128(0x11);
             let seen = Seen {
                 method: &method,
+                number: 0,
                 route,
                 status: StatusCode::NOT_FOUND,
                 took: Duration::ZERO,

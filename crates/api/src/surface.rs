@@ -2,7 +2,13 @@
 //! the contract. It tells 405s what is allowed, log lines which template a
 //! path is, and payloads which schema they have. It refuses to route.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use poem::http::Method;
 use serde_json::Value;
@@ -29,6 +35,8 @@ pub struct Operation {
     /// Such as `/v1/posts/{post_id}`.
     pub path: String,
     pub method: Method,
+    /// In this process, from 1 on.
+    pub(crate) number: usize,
     pub id: Option<String>,
     /// Of the JSON body; none where it has none.
     pub(crate) body: Option<Value>,
@@ -69,6 +77,7 @@ impl Surface {
                 surface.insert(Operation {
                     path: path.clone(),
                     method,
+                    number: next(),
                     id: operation["operationId"].as_str().map(str::to_owned),
                     body: json.map(|json| json["schema"].clone()),
                     streams_body: content.is_some() && json.is_none(),
@@ -84,6 +93,7 @@ impl Surface {
         self.insert(Operation {
             path: path.to_owned(),
             method: Method::GET,
+            number: next(),
             id: None,
             body: None,
             streams_body: false,
@@ -142,6 +152,12 @@ impl Node {
         }
         methods.join(", ")
     }
+}
+
+/// The next operation's number.
+fn next() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn parameter_name(segment: &str) -> Option<&str> {
