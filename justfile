@@ -18,12 +18,13 @@ gen:
     cargo run --locked -- openapi > openapi/openapi.json
 
 # Grade the contract with linters, generated clients and made-up requests, and the
-# edge with slow heads and too many sign-ins.
+# edge with slow heads, what must be refused and too many sign-ins: it fails where a
+# target is missed.
 contract *ARGS:
     cargo build --locked --package headwater
     tests/graders/run {{ARGS}}
     cargo build --release --locked --package bench --package headwater
-    target/release/bench --headwater target/release/headwater --only half_open,overload
+    target/release/bench --headwater target/release/headwater --only half_open,refused,overload --strict
 
 # Measure against ceilings of the same run.
 bench *ARGS:

@@ -31,6 +31,9 @@ pub struct Arguments {
     /// A small graph and short loops: to see that it works, not for figures
     #[arg(long)]
     pub quick: bool,
+    /// Fail where a target is missed
+    #[arg(long, conflicts_with = "pairs")]
+    pub strict: bool,
     /// Show the change since the last accepted run
     #[arg(long)]
     pub compare: bool,

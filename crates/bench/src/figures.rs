@@ -61,6 +61,7 @@ figures! {
     Local "local" "T1: local timeline, 100 clients" reads::local;
     Overload "overload" "sign-in at 5 times its peak, and what stands beside it" overload::overload;
     HalfOpen "half_open" "local timeline beside 2,000 half-open connections" half_open::half_open;
+    Refused "refused" "local timeline beside messages that are refused" half_open::refused;
     Footprint "memory" "resident memory of serve" footprint::footprint;
     Append "append" "ceiling of the log" writes::append;
     Like "like" "like, accepted, no worker" writes::like;

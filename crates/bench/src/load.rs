@@ -2,10 +2,12 @@
 //! refuses to forget an answer: those that are no 2xx or 304 are counted by
 //! their status.
 
+mod attack;
 mod closed;
 mod half_open;
 mod latencies;
 mod open;
+mod refused;
 mod wire;
 
 use std::{
@@ -15,8 +17,8 @@ use std::{
     time::Duration,
 };
 
+pub use attack::{Attack, Told};
 pub use closed::closed;
-pub use half_open::{HalfOpen, Told};
 pub use latencies::Latencies;
 pub use open::open;
 pub use wire::{Answer, Wire, request};

@@ -106,6 +106,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.accept {
         Baseline::accept(&lines)?;
     }
+    let missed = |line: &&Line| line.targets.iter().any(|target| !target.met);
+    let missed: Vec<_> = lines.iter().filter(missed).collect();
+    let names: Vec<_> = missed.iter().map(|line| line.key.as_str()).collect();
+    ensure!(
+        !arguments.strict || names.is_empty(),
+        "a target was missed: {}",
+        names.join(", ")
+    );
     Ok(())
 }
 
