@@ -127,6 +127,34 @@ async fn a_retried_registration_gives_the_same_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_is_sent_twice_at_once_gives_one_account() {
+    let app = App::start().await;
+    for (number, handle) in [Some("twice"), None].into_iter().enumerate() {
+        let mut body = json!({
+            "email": email(&format!("twice{number}")), "password": password("anybody"),
+        });
+        if let Some(handle) = handle {
+            body["handle"] = handle.into();
+        }
+        let all = (0..8).map(|_| {
+            let (client, body) = (app.client(), body.clone());
+            tokio::spawn(async move {
+                let key = format!("register-twice-{number}");
+                let key = [("Idempotency-Key", key.as_str())];
+                client
+                    .send(Method::POST, "/v1/accounts", Some(body), &key)
+                    .await
+            })
+        });
+        let mut ids = std::collections::BTreeSet::new();
+        for answer in all.collect::<Vec<_>>() {
+            ids.insert(answer.await.unwrap().expect(201).text("/id"));
+        }
+        assert_eq!(ids.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signing_in_takes_handle_or_email_and_tells_nothing_else() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
@@ -149,6 +177,32 @@ async fn signing_in_takes_handle_or_email_and_tells_nothing_else() {
         body.as_object_mut().unwrap().remove("request_id");
     }
     assert_eq!(wrong, unknown);
+}
+
+/// What takes time is hashing: as often for an account that there is as for none.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_hashed_for_as_often_as_somebody() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let somebody = [ada.handle.as_str(), &ada.email];
+    let nobody = ["nobody_at_all", &email("nobody"), "no login at all"];
+    for login in somebody.into_iter().chain(nobody) {
+        let before = app.services.passwords.computed();
+        let body = json!({"login": login, "password": "not the password"});
+        let refused = app.client().post("/v1/sessions", body).await;
+        refused.problem(401, "invalid_credentials");
+        assert_eq!(app.services.passwords.computed() - before, 1, "{login}");
+    }
+    for address in [somebody[1], nobody[1]] {
+        let before = app.services.passwords.computed();
+        let body = json!({
+            "email": address, "one_time_code": "00000-00000", "new_password": password("other"),
+        });
+        let path = "/v1/password-resets/completion";
+        let refused = app.client().post(path, body).await;
+        refused.problem(403, "invalid_code");
+        assert_eq!(app.services.passwords.computed() - before, 1, "{address}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

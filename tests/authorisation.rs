@@ -11,14 +11,19 @@ use vault::{Role, Vault};
 
 /// What nobody but owners and followers may read.
 const SECRET: &str = "for followers alone";
-const ROLES: [&str; 6] = [
+/// What everybody but those who are blocked may read.
+const LISTED: &str = "for all who may come near";
+const ROLES: [&str; 8] = [
     "anonymous",
     "owner",
     "follower",
     "stranger",
     "blocked",
     "operator",
+    "moderator",
+    "analyst",
 ];
+const STRANGER: usize = 3;
 /// Of an account that everybody finds, and of a private one.
 const OWNERS: [&str; 2] = ["public", "private"];
 
@@ -26,7 +31,9 @@ const OWNERS: [&str; 2] = ["public", "private"];
 /// private one where that differs. `{post_id}` is a post of the owner's,
 /// `{account_id}`, `{handle}` and `{session_id}` are the owner's. The public owner's
 /// posts are for followers, the private one's for all who may see its own. Bodies
-/// are the contract's examples, so that a secret in one is a wrong one.
+/// are the contract's examples, so that a secret in one is a wrong one. Moderators and
+/// analysts may do what strangers may: an operation that is for them has a line in
+/// `OPENED`.
 #[rustfmt::skip]
 const TABLE: [(&str, [u16; 6]); 60] = [
     // For all.
@@ -106,13 +113,18 @@ const PRIVATE: [(&str, [u16; 6]); 2] = [
     ("listFollowing", [403, 200, 200, 403, 404, 403]),
 ];
 
-fn wanted(id: &str, owner: &str) -> [u16; 6] {
+/// For moderators, and for analysts.
+const OPENED: [(&str, [u16; 2]); 0] = [];
+
+fn wanted(id: &str, owner: &str) -> [u16; 8] {
     let private = PRIVATE.iter().filter(|_| owner == "private");
     let line = private.chain(&TABLE).find(|(known, _)| *known == id);
     let Some((_, wanted)) = line else {
         panic!("{id} is not in the table: who may do it?");
     };
-    *wanted
+    let opened = OPENED.iter().find(|(known, _)| *known == id);
+    let others = opened.map_or([wanted[STRANGER]; 2], |(_, wanted)| *wanted);
+    [wanted.as_slice(), &others].concat().try_into().unwrap()
 }
 
 /// An owner, and the others as that owner knows them.
@@ -142,10 +154,15 @@ impl World {
             let made = person(1).client.patch("/v1/accounts/me", private).await;
             made.expect(200);
         }
-        let operator = kernel::AccountId(person(5).id.parse().unwrap());
         let vault = Vault::new(app.database.clone());
-        let granted = vault.grant(operator, Role::Operator, "a test").await;
-        assert!(granted.unwrap());
+        for (place, role) in [
+            (5, Role::Operator),
+            (6, Role::Moderator),
+            (7, Role::Analyst),
+        ] {
+            let account = kernel::AccountId(person(place).id.parse().unwrap());
+            assert!(vault.grant(account, role, "a test").await.unwrap());
+        }
         let owner = people[1].take().unwrap();
         Self {
             app,
@@ -224,6 +241,11 @@ impl World {
     /// Every operation as everybody; returns which there are.
     async fn ask_everything(&self, owner: &str, wrong: &mut Vec<String>) -> BTreeSet<String> {
         self.post().await;
+        if !self.is_private {
+            let listed = json!({"text": LISTED});
+            let made = self.client(1).post("/v1/posts", listed).await;
+            made.expect(201);
+        }
         let mut asked = BTreeSet::new();
         for (path, methods) in self.document["paths"].as_object().unwrap() {
             for (method, operation) in methods.as_object().unwrap() {
@@ -236,9 +258,15 @@ impl World {
                     if got != wanted {
                         wrong.push(format!("{what}: {got}, not {wanted}: {}", answer.body));
                     }
-                    let told = answer.body.to_string().contains(SECRET);
-                    if told && !["owner", "follower"].contains(&role) {
+                    let body = answer.body.to_string();
+                    if body.contains(SECRET) && !["owner", "follower"].contains(&role) {
                         wrong.push(format!("{what} tells what is for followers"));
+                    }
+                    if body.contains(LISTED) && role == "blocked" {
+                        wrong.push(format!("{what} tells what the owner publishes"));
+                    }
+                    if operation["responses"][got.to_string()].is_null() {
+                        wrong.push(format!("{what}: {got} is not in the contract"));
                     }
                     if method != "get" {
                         self.put_back().await;
@@ -283,7 +311,7 @@ impl World {
     /// Who follows, asks, blocks and mutes is as it was before.
     async fn put_back(&self) {
         let owner = &self.owner.id;
-        for other in [2, 3, 4, 5] {
+        for other in [2, 3, 4, 5, 6, 7] {
             let client = self.client(other);
             for edge in ["block", "mute"] {
                 let path = format!("/v1/accounts/{owner}/{edge}");
@@ -300,7 +328,7 @@ impl World {
             let path = format!("/v1/accounts/me/followers/{follower}");
             own.put(&path).await.expect(204);
         }
-        for other in [3, 5] {
+        for other in [3, 5, 6, 7] {
             self.client(other).delete(&follow).await.expect(204);
         }
     }

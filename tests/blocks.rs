@@ -305,3 +305,38 @@ async fn nobody_blocks_or_mutes_themselves_or_nobody() {
         ada.client.delete(&unknown).await.problem(404, "not_found");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_those_who_block_back_the_list_of_blocks_has_the_name_alone() {
+    let app = App::start().await;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    let about = json!({"bio": "Engines.", "display_name": "Countess"});
+    ada.client.patch("/v1/accounts/me", about).await.expect(200);
+    ada.publish("hello").await;
+    bob.client.put(&on(&ada, "block")).await.expect(204);
+    app.settle().await;
+    let listed = async || {
+        let page = bob.client.get("/v1/accounts/me/blocks").await.expect(200);
+        page.body["items"][0].clone()
+    };
+    let seen = listed().await;
+    assert_eq!(
+        (&seen["bio"], &seen["posts_count"]),
+        (&json!("Engines."), &json!(1))
+    );
+    ada.client.put(&on(&bob, "block")).await.expect(204);
+    app.settle().await;
+    let seen = listed().await;
+    assert_eq!(seen["handle"], ada.handle);
+    let text = seen.to_string();
+    assert!(
+        !text.contains("Engines") && !text.contains("Countess"),
+        "{text}"
+    );
+    assert_eq!(seen["posts_count"], 0);
+    // Which is enough to unblock it.
+    bob.client.delete(&on(&ada, "block")).await.expect(204);
+}

@@ -29,7 +29,7 @@ fn vault(app: &App) -> Vault {
 }
 
 /// What an authenticator shows `steps` later.
-fn authenticator(secret: &str, steps: u64) -> String {
+pub fn authenticator(secret: &str, steps: u64) -> String {
     let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
     let totp = totp_rs::Builder::new().with_secret(secret).build().unwrap();
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

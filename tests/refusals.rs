@@ -35,6 +35,78 @@ impl World {
     }
 }
 
+/// What the schema cannot say is told as well: all of it at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_that_is_wrong_is_named() {
+    let world = World::start().await;
+    let before = world.events().await;
+    let (ada, nobody) = (&world.ada.client, world.app.client());
+    let edited = format!("/v1/posts/{}", world.post);
+    for (client, method, path, body, pointers) in [
+        (
+            &nobody,
+            Method::POST,
+            "/v1/accounts",
+            json!({
+                "handle": "a b", "email": "nope", "password": "password",
+                "display_name": "x\u{7}",
+            }),
+            vec!["/handle", "/email", "/password", "/display_name"],
+        ),
+        (
+            ada,
+            Method::PATCH,
+            "/v1/accounts/me",
+            json!({"display_name": "x\u{7}", "bio": "\u{202e}"}),
+            vec!["/display_name", "/bio"],
+        ),
+        (
+            ada,
+            Method::POST,
+            "/v1/posts",
+            json!({"text": "  ", "language": "english!", "metadata": {"a": "x".repeat(5_000)}}),
+            vec!["/text", "/language", "/metadata"],
+        ),
+        (
+            ada,
+            Method::PATCH,
+            &edited,
+            json!({"text": "  ", "language": "english!"}),
+            vec!["/text", "/language"],
+        ),
+        (
+            &nobody,
+            Method::POST,
+            "/v1/password-resets/completion",
+            json!({"email": "nope", "one_time_code": "00000-00000", "new_password": "password"}),
+            vec!["/email", "/new_password"],
+        ),
+    ] {
+        let any = [("If-Match", "*")];
+        let refused = client.send(method, path, Some(body), &any).await;
+        let refused = refused.problem(422, "invalid_field");
+        let errors = refused.body["errors"].as_array().unwrap();
+        let named: Vec<_> = errors.iter().map(|error| &error["pointer"]).collect();
+        assert_eq!(named, pointers, "{path}");
+    }
+    assert_eq!(world.events().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_with_an_empty_part_is_none() {
+    let app = App::start().await;
+    for (method, path) in [
+        (Method::GET, "/v1/accounts//followers"),
+        (Method::DELETE, "/v1/accounts//followers"),
+        (Method::GET, "/v1//limits"),
+        (Method::GET, "/v1/posts/"),
+        (Method::PUT, "/v1/posts//like"),
+    ] {
+        let answer = app.client().send(method, path, None, &[]).await;
+        answer.problem(404, "not_found");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_bodies_are_refused_by_field() {
     let world = World::start().await;

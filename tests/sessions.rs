@@ -1,8 +1,12 @@
 //! Signing in, staying so, signing out: on every process.
 
 use api::LimitSettings;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version, password_hash::phc};
 use reqwest::Method;
-use sea_orm::ConnectionTrait;
+use sea_orm::{
+    ConnectionTrait,
+    sqlx::{self, Row},
+};
 use serde_json::{Value, json};
 use testkit::{Answer, App, Client, Person, Servers, secrets, until};
 
@@ -341,13 +345,7 @@ async fn many_who_guess_together_keep_out_strangers_only() {
         .expect(201);
     // Another address of the same household tomorrow.
     let home = "2001:db8:7::abcd";
-    let mut refused = 0;
-    for number in 0..40 {
-        let address = format!("203.0.113.{number}");
-        let guess = sign_in_from(&app, &address, &ada.handle, "guess it").await;
-        refused += u32::from(guess.status == 429);
-    }
-    assert!((8..=12).contains(&refused), "{refused}");
+    guess_until_strangers_are_kept_out(&app, &ada.handle).await;
     sign_in_from(&app, home, &ada.handle, &ada.password)
         .await
         .expect(201);
@@ -414,10 +412,9 @@ async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
         .await;
     assert!(begun.unwrap().is_none());
     // Nor does a hash of the old one with today's parameters come back.
-    vault
-        .replace_password_hash(account, &old, "a rehash of the old one")
-        .await
-        .unwrap();
+    let rehash = "a rehash of the old one";
+    let replaced = vault.replace_password_hash(account, &old, rehash).await;
+    assert!(!replaced.unwrap());
     let body = json!({"login": ada.handle, "password": secrets::password("a new one")});
     app.client().post("/v1/sessions", body).await.expect(201);
 }
@@ -443,8 +440,238 @@ async fn what_is_over_for_long_is_deleted_and_nothing_else() {
     app.database.execute_unprepared(over).await.unwrap();
     let vault = vault::Vault::new(app.database.clone());
     let left = sessions(&ada.client).await.len() as u64;
-    let gone = vault.purge_sessions().await.unwrap();
-    assert_eq!(gone + left, 2);
-    assert_eq!(vault.purge_sessions().await.unwrap(), 0);
+    let rows = async || {
+        let sql = "SELECT count(*) AS n FROM vault.sessions";
+        let row = sqlx::query(sql).fetch_one(app.database.get_postgres_connection_pool());
+        row.await.unwrap().get::<i64, _>("n") as u64
+    };
+    assert_eq!(rows().await, 2);
+    vault.purge().await.unwrap();
+    assert_eq!(rows().await, left);
     assert_eq!(sessions(&ada.client).await.len() as u64, left);
+}
+
+/// Who got in once gets in from there again, though the session is long forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_is_known_after_its_sessions_are_gone() {
+    let app = limited().await;
+    let ada = app.client().register("ada").await;
+    let home = "198.51.100.7";
+    let session = sign_in_from(&app, home, &ada.handle, &ada.password).await;
+    // Another network, where it was only refreshed.
+    let train = "198.51.100.8";
+    let body = json!({"refresh_token": session.expect(201).text("/refresh_token")});
+    let headers = [("X-Forwarded-For", train)];
+    let client = app.client();
+    let moved = client.send(Method::POST, "/v1/sessions/refresh", Some(body), &headers);
+    moved.await.expect(200);
+    let over = "UPDATE vault.sessions SET ended_at = now() - interval '2 hours'";
+    app.database.execute_unprepared(over).await.unwrap();
+    let vault = vault::Vault::new(app.database.clone());
+    vault.purge().await.unwrap();
+    guess_until_strangers_are_kept_out(&app, &ada.handle).await;
+    for known in [home, train] {
+        sign_in_from(&app, known, &ada.handle, &ada.password)
+            .await
+            .expect(201);
+    }
+    // Not for ever.
+    let over = "UPDATE vault.households SET seen_at = now() - interval '181 days'";
+    app.database.execute_unprepared(over).await.unwrap();
+    vault.purge().await.unwrap();
+    // What came back meanwhile.
+    for stranger in ["203.0.113.50", "203.0.113.51"] {
+        sign_in_from(&app, stranger, &ada.handle, "guess it").await;
+    }
+    sign_in_from(&app, home, &ada.handle, &ada.password)
+        .await
+        .problem(429, "too_many_requests");
+}
+
+async fn guess_until_strangers_are_kept_out(app: &App, handle: &str) {
+    let mut refused = 0;
+    for number in 0..40 {
+        let address = format!("203.0.113.{number}");
+        let guess = sign_in_from(app, &address, handle, "guess it").await;
+        refused += u32::from(guess.status == 429);
+    }
+    assert!((8..=12).contains(&refused), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_the_mail_is_let_in_though_others_guess() {
+    let app = limited().await;
+    let ada = app.client().register("ada").await;
+    app.mailed_code(&ada.email).await;
+    guess_until_strangers_are_kept_out(&app, &ada.handle).await;
+    let hotel = "198.51.100.9";
+    let new = secrets::password("another one");
+    sign_in_from(&app, hotel, &ada.handle, &ada.password)
+        .await
+        .problem(429, "too_many_requests");
+    let ask = json!({"email": ada.email});
+    app.client()
+        .post("/v1/password-resets", ask)
+        .await
+        .expect(204);
+    let code = app.mailed_code(&ada.email).await;
+    let body = json!({"email": ada.email, "one_time_code": code, "new_password": new});
+    let (client, headers) = (app.client(), [("X-Forwarded-For", hotel)]);
+    let path = "/v1/password-resets/completion";
+    let reset = client.send(Method::POST, path, Some(body), &headers).await;
+    reset.expect(204);
+    sign_in_from(&app, hotel, &ada.handle, &new)
+        .await
+        .expect(201);
+}
+
+/// As hashes were made when less was asked of them.
+fn weak_hash(password: &str) -> String {
+    let params = Params::new(1_024, 1, 1, None).unwrap();
+    let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let hash: phc::PasswordHash = hasher.hash_password(password.as_bytes()).unwrap();
+    hash.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_hash_is_made_new_by_whoever_signs_in_and_by_many_at_once() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let account = kernel::AccountId(ada.id.parse().unwrap());
+    let vault = vault::Vault::new(app.database.clone());
+    let stored = async || {
+        let credentials = vault.by_account(account).await.unwrap().unwrap();
+        credentials.password_hash.unwrap()
+    };
+    let todays = stored().await;
+    let params = todays.split('$').nth(3).unwrap().to_owned();
+    for _ in 0..3 {
+        let weak = weak_hash(&ada.password);
+        let old = stored().await;
+        assert!(
+            vault
+                .replace_password_hash(account, &old, &weak)
+                .await
+                .unwrap()
+        );
+        let body = json!({"login": ada.handle, "password": ada.password});
+        let tries = (0..4).map(|_| {
+            let (client, body) = (app.client(), body.clone());
+            tokio::spawn(async move { client.post("/v1/sessions", body).await })
+        });
+        for tried in tries.collect::<Vec<_>>() {
+            tried.await.unwrap().expect(201);
+        }
+        let new = stored().await;
+        assert_ne!(new, weak);
+        assert_eq!(new.split('$').nth(3), Some(params.as_str()));
+    }
+}
+
+/// What ends sessions: of the one that asks, and of the one elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ends {
+    One,
+    Others,
+    NewPassword,
+    Reset,
+    Deactivation,
+    SecondFactor,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_ends_a_session_is_final_on_every_process() {
+    let app = App::start().await;
+    let other = App::on(app.servers.clone()).await;
+    for (number, ends) in [
+        Ends::One,
+        Ends::Others,
+        Ends::NewPassword,
+        Ends::Reset,
+        Ends::Deactivation,
+        Ends::SecondFactor,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let ada = app.client().register(&format!("ada_{number}")).await;
+        app.mailed_code(&ada.email).await;
+        app.settle().await;
+        let elsewhere = sign_in(&app, &ada, "elsewhere").await;
+        let there = client(&other, &elsewhere);
+        there.get("/v1/sessions").await.expect(200);
+        end(&app, &ada, &elsewhere, ends).await;
+        until(&format!("{ends:?}"), FINAL_SECONDS, || async {
+            there.get("/v1/sessions").await.status == 401
+        })
+        .await;
+        let ended = refresh(&other, &elsewhere.text("/refresh_token")).await;
+        ended.problem(401, "session_ended");
+        let own = ada.client.get("/v1/sessions").await.status;
+        let lives = !matches!(ends, Ends::Reset | Ends::Deactivation);
+        assert_eq!(own == 200, lives, "{ends:?}: {own}");
+    }
+}
+
+async fn end(app: &App, ada: &Person, elsewhere: &Answer, ends: Ends) {
+    let send = async |method, path: &str, body: Value| {
+        let sent = ada.client.send(method, path, Some(body), &[]).await;
+        assert!(sent.status.is_success(), "{ends:?}: {}", sent.body);
+        sent
+    };
+    let current = json!({"current_password": ada.password});
+    let new = secrets::password("another one");
+    match ends {
+        Ends::One => {
+            let path = format!("/v1/sessions/{}", elsewhere.text("/session_id"));
+            ada.client.delete(&path).await.expect(204);
+        }
+        Ends::Others => {
+            ada.client.delete("/v1/sessions").await.expect(204);
+        }
+        Ends::NewPassword => {
+            let body = json!({"current_password": ada.password, "new_password": new});
+            send(Method::PUT, "/v1/accounts/me/password", body).await;
+        }
+        Ends::Reset => {
+            let body = json!({"email": ada.email});
+            send(Method::POST, "/v1/password-resets", body).await;
+            let code = app.mailed_code(&ada.email).await;
+            let body = json!({"email": ada.email, "one_time_code": code, "new_password": new});
+            send(Method::POST, "/v1/password-resets/completion", body).await;
+        }
+        Ends::Deactivation => {
+            send(Method::PUT, "/v1/accounts/me/deactivation", current).await;
+        }
+        Ends::SecondFactor => {
+            let path = "/v1/accounts/me/second-factor";
+            let added = send(Method::POST, path, current).await;
+            let code = crate::identity::authenticator(&added.text("/secret"), 0);
+            send(Method::PUT, path, json!({"one_time_code": code})).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_homes_are_known_and_the_oldest_is_forgotten() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let many = format!(
+        "INSERT INTO vault.households (account_id, household, seen_at)
+         SELECT '{}', 'home ' || n, now() - make_interval(days => n)
+         FROM generate_series(1, 40) AS n",
+        ada.id
+    );
+    app.database.execute_unprepared(&many).await.unwrap();
+    let new = "198.51.100.7";
+    sign_in_from(&app, new, &ada.handle, &ada.password)
+        .await
+        .expect(201);
+    let vault = vault::Vault::new(app.database.clone());
+    let account = kernel::AccountId(ada.id.parse().unwrap());
+    // This one, where she registered, and the thirty that were seen last.
+    for (home, known) in [(new, true), ("home 30", true), ("home 31", false)] {
+        let knows = vault.knows_household(account, home).await.unwrap();
+        assert_eq!(knows, known, "{home}");
+    }
 }

@@ -10,6 +10,7 @@ mod m0007_identity;
 mod m0008_marks;
 mod m0009_bars;
 mod m0010_private;
+mod m0011_households;
 pub mod social;
 
 use std::collections::BTreeSet;
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_marks::Migration),
             Box::new(m0009_bars::Migration),
             Box::new(m0010_private::Migration),
+            Box::new(m0011_households::Migration),
         ]
     }
 }

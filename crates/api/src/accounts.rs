@@ -7,7 +7,6 @@ use domain::{
     handles::Handle,
     posts::PostId,
 };
-use eventlog::Receipt;
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{
@@ -17,7 +16,7 @@ use poem_openapi::{
 };
 use readmodel::accounts::{self, AccountRow};
 use time::OffsetDateTime;
-use vault::Purpose;
+use vault::{Email, Password, Purpose};
 
 use crate::{
     answers::{Changed, Created, Done, Found},
@@ -27,7 +26,7 @@ use crate::{
     freshness::View,
     identity::{Authenticated, Viewer},
     preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
-    problem::{Code, Problem},
+    problem::{Code, Fields, Problem},
     registration::{self, Wanted},
     request::RequestId,
     services::Services,
@@ -53,6 +52,27 @@ pub struct Registration {
     password: String,
     #[oai(validator(max_length = 50))]
     display_name: Option<String>,
+}
+
+impl Registration {
+    fn read(&self) -> Result<Wanted, Problem> {
+        let mut fields = Fields::default();
+        let handle = self.handle.as_deref().map(str::parse::<Handle>);
+        let handle = fields.take_at("/handle", handle.transpose());
+        let email = fields.take_at("/email", self.email.parse::<Email>());
+        let password = fields.take_at("/password", self.password.parse::<Password>());
+        let name = self.display_name.as_deref().map(str::parse::<DisplayName>);
+        let name = fields.take_at("/display_name", name.transpose());
+        match (handle, email, password, name) {
+            (Some(handle), Some(email), Some(password), Some(display_name)) => Ok(Wanted {
+                handle,
+                email,
+                password,
+                display_name,
+            }),
+            _ => Err(fields.problem()),
+        }
+    }
 }
 
 impl Example for Registration {
@@ -270,48 +290,30 @@ impl AccountsApi {
         idempotency: Idempotency,
         body: Input<Registration>,
     ) -> Result<Created<Registered>, Problem> {
-        let wrong = |field: &str, error: String| Problem::invalid_field(format!("/{field}"), error);
         let body = body.0;
-        let wanted = Wanted {
-            handle: match body.handle {
-                None => None,
-                Some(handle) => {
-                    let handle = handle.parse::<Handle>();
-                    Some(handle.map_err(|error| wrong("handle", error.to_string()))?)
-                }
-            },
-            email: (body.email.parse())
-                .map_err(|e: vault::InvalidEmail| wrong("email", e.to_string()))?,
-            password: (body.password.parse())
-                .map_err(|e: vault::InvalidPassword| wrong("password", e.to_string()))?,
-            display_name: body.display_name.as_deref().map(display_name).transpose()?,
-        };
+        let wanted = body.read()?;
         let place = services.passwords.place()?;
         let attempt = Try::to_register(&services, &caller).await?;
         let login = Login::Email(wanted.email.clone());
         let done =
             registration::register(&services, wanted, place, &idempotency, request_id.0).await;
         let ours = |problem: &Problem| problem.code().status().is_server_error();
-        // Without a key it is the first time, though the log may have been asked twice.
-        let keyed = idempotency.of(AccountId(Uuid::nil())).is_some();
-        let again = |receipt: &Receipt| keyed && receipt.again;
         if done
             .as_ref()
-            .map_or_else(ours, |(_, receipt)| again(receipt))
+            .map_or_else(ours, |(_, receipt)| receipt.again)
         {
             attempt.give_back().await;
         }
         let (handle, receipt) = done?;
-        let again = again(&receipt);
         let account = AccountId(receipt.aggregate.id);
-        if services.mailer.is_on() && !again {
+        if services.mailer.is_on() && !receipt.again {
             // Whoever does not get it asks for another one.
             let sent = emails::send(&services, account, Purpose::VerifyEmail).await;
             if let Err(problem) = sent {
                 tracing::warn!(%problem, "a code could not be sent to who registered");
             }
         }
-        let session = match again {
+        let session = match receipt.again {
             // What was registered may have another password by now, or a second factor:
             // whoever sends it again signs in, as anybody does.
             true => {
@@ -383,18 +385,18 @@ impl AccountsApi {
         idempotency: Idempotency,
         body: Input<ProfileChange>,
     ) -> Result<Changed<Version>, Problem> {
-        let name = changed(body.0.display_name);
-        let bio = changed(body.0.bio);
+        let mut fields = Fields::default();
+        let name = changed(body.0.display_name).map(|name| name.parse::<DisplayName>());
+        let name = fields.take_at("/display_name", name.transpose());
+        let bio = changed(body.0.bio).map(|bio| bio.parse::<Bio>());
+        let bio = fields.take_at("/bio", bio.transpose());
+        let (Some(display_name), Some(bio)) = (name, bio) else {
+            return Err(fields.problem());
+        };
         let command = UpdateProfile {
             account: me.account,
-            display_name: name.as_deref().map(display_name).transpose()?,
-            bio: match bio {
-                None => None,
-                Some(bio) => Some(
-                    bio.parse::<Bio>()
-                        .map_err(|error| Problem::invalid_field("/bio", error.to_string()))?,
-                ),
-            },
+            display_name,
+            bio,
             private: body.0.private,
             expected_version: if_match.0,
         };
@@ -552,11 +554,6 @@ fn changed(field: MaybeUndefined<String>) -> Option<String> {
         MaybeUndefined::Null => Some(String::new()),
         MaybeUndefined::Value(text) => Some(text),
     }
-}
-
-fn display_name(text: &str) -> Result<DisplayName, Problem> {
-    let name = text.parse::<DisplayName>();
-    name.map_err(|error| Problem::invalid_field("/display_name", error.to_string()))
 }
 
 /// Ids of a batch, in a query parameter named `ids`.

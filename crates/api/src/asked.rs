@@ -27,6 +27,7 @@ use crate::{
     problem::{Code, Problem},
     request::{Head, RequestId, X_REQUEST_ID},
     seen::Seen,
+    server::unread,
     services::Services,
     surface::{Found, Operation, Surface},
     trace_context::{TRACERESPONSE, TraceContext},
@@ -48,6 +49,7 @@ pub(crate) struct Asked {
     granted: Option<HeaderValue>,
     wanted: Option<Wanted>,
     takes_json: bool,
+    has_too_long_a_head: bool,
     /// What a browser asks by itself.
     pub preflight: Option<Response>,
     metered: Option<Metered>,
@@ -82,6 +84,7 @@ impl Asked {
             granted: services.and_then(|services| services.origins.grant(request)),
             wanted: Wanted::of(&method, request.headers()),
             takes_json: acceptance::takes_json(request.headers()),
+            has_too_long_a_head: unread::has_too_long_a_head(request),
             metered: match preflight {
                 // Nothing is done, and nothing is spent.
                 Some(_) => None,
@@ -103,18 +106,31 @@ impl Asked {
         asked
     }
 
-    /// Whether they have not asked for too much, or for what is not made here.
-    pub fn check(&self) -> Result<(), Problem> {
+    /// What they ask for, if it is there, made as they want it, and not too much.
+    pub fn check(&self) -> Result<&Operation, Problem> {
         self.metered.as_ref().map_or(Ok(()), Metered::check)?;
-        let of_contract = |operation: &Arc<Operation>| {
-            operation.id.is_some() && !limits::always_answered(&operation.path)
-        };
-        match self.operation.as_ref().is_some_and(of_contract) && !self.takes_json {
+        if self.has_too_long_a_head {
+            return Err(unread::too_long_a_head());
+        }
+        // Routers take more paths for one of theirs, such as those with empty parts.
+        let operation = self.operation.as_deref().ok_or_else(|| self.nothing())?;
+        let of_contract = operation.id.is_some() && !limits::always_answered(&operation.path);
+        match of_contract && !self.takes_json {
             true => Err(Problem::new(
                 Code::NotAcceptable,
                 "Everything here is application/json: say so in Accept, or leave it out.",
             )),
-            false => Ok(()),
+            false => Ok(operation),
+        }
+    }
+
+    fn nothing(&self) -> Problem {
+        match &self.allow {
+            Some(methods) => {
+                let detail = "Use one of the methods in Allow.";
+                Problem::new(Code::MethodNotAllowed, detail).allowing(methods)
+            }
+            None => Problem::new(Code::NotFound, "There is nothing at this path."),
         }
     }
 
@@ -122,12 +138,7 @@ impl Asked {
     pub async fn dress(&mut self, answered: Result<Response, Problem>) -> Response {
         let (mut response, problem) = match answered {
             Ok(response) => (response, None),
-            Err(mut problem) => {
-                if let (Code::MethodNotAllowed, Some(methods)) = (problem.code(), &self.allow) {
-                    problem = problem.allowing(methods);
-                }
-                (problem.respond(Some(self.id.0)), Some(problem))
-            }
+            Err(problem) => (problem.respond(Some(self.id.0)), Some(problem)),
         };
         if let Some(wanted) = self.wanted.take() {
             wanted.apply(&mut response).await;
@@ -177,7 +188,8 @@ fn dress(response: &mut Response, method: &Method, id: RequestId, took: Duration
         headers.insert(SERVER_TIMING, timing);
     }
     // What is read and has a tag may be kept, and is asked for again each time.
-    let kept = headers.contains_key(ETAG) && *method == Method::GET;
+    let reads = *method == Method::GET || *method == Method::HEAD;
+    let kept = headers.contains_key(ETAG) && reads;
     let caching = match kept {
         true => "private, no-cache",
         false => "no-store",

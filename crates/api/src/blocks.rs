@@ -93,7 +93,8 @@ impl BlocksApi {
 
     /// Whom I block, the last first
     ///
-    /// A page at a time; the cursor neither repeats nor loses one.
+    /// A page at a time; the cursor neither repeats nor loses one. Of those that block me
+    /// too, the name alone.
     #[oai(
         path = "/accounts/me/blocks",
         method = "get",

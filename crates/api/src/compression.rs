@@ -123,17 +123,24 @@ pub(crate) struct Wanted {
     encoding: Encoding,
     /// The representations that it has.
     known: Option<HeaderValue>,
+    /// Whether it only asks what the answer would be.
+    head: bool,
 }
 
 impl Wanted {
     /// None where the answer goes as it is.
     pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
-        if *method != Method::GET {
+        let head = *method == Method::HEAD;
+        if *method != Method::GET && !head {
             return None;
         }
         let encoding = Encoding::wanted(headers)?;
         let known = headers.get(IF_NONE_MATCH).cloned();
-        Some(Self { encoding, known })
+        Some(Self {
+            encoding,
+            known,
+            head,
+        })
     }
 
     /// Another encoding is another representation, and has a tag of its own:
@@ -151,6 +158,12 @@ impl Wanted {
             if let Some(tag) = tagged.filter(has) {
                 response.headers_mut().insert(ETAG, tag);
             }
+            return;
+        }
+        if self.head {
+            // How long the answer would be is not known, and so not whether it would be
+            // encoded: no tag is better than another one's (RFC 9110, 9.3.2).
+            response.headers_mut().remove(ETAG);
             return;
         }
         if !is_text(response.headers()) || response.headers().contains_key(CONTENT_ENCODING) {
@@ -251,7 +264,12 @@ mod tests {
 
     async fn sent(encoding: Encoding, mut response: Response) -> (Option<String>, String, Vec<u8>) {
         let known = None;
-        Wanted { encoding, known }.apply(&mut response).await;
+        let wanted = Wanted {
+            encoding,
+            known,
+            head: false,
+        };
+        wanted.apply(&mut response).await;
         let encoded = response.header(CONTENT_ENCODING.as_str());
         let encoded = encoded.map(str::to_owned);
         let tag = response

@@ -147,6 +147,16 @@ impl<'de> Deserialize<'de> for Paths {
 /// Operations that nobody need be signed in for, and that refuse credentials.
 const RESET_PASSWORD: &str = "resetPassword";
 const SIGN_IN: [&str; 2] = ["signIn", "refreshSession"];
+/// Refused where the account is private.
+const FOLLOWERS_ALONE: [&str; 2] = ["listFollowers", "listFollowing"];
+/// Of an account that was deactivated meanwhile.
+const MINE: [&str; 5] = [
+    "getMyAccount",
+    "updateMyProfile",
+    "pinPost",
+    "unpinPost",
+    "publishPost",
+];
 /// Sent again, it signs in.
 const REGISTER: &str = "registerAccount";
 
@@ -173,16 +183,17 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
         operation["security"] = json!([]);
     }
     let mut statuses = BTreeSet::from([400, 401, 406, 413, 429, 431, 500, 503]);
-    let signs_in = SIGN_IN.iter().any(|id| operation["operationId"] == *id);
-    if path.contains('{') {
+    let is_one_of = |ids: &[&str]| ids.iter().any(|id| operation["operationId"] == *id);
+    let signs_in = is_one_of(&SIGN_IN);
+    if path.contains('{') || is_one_of(&MINE) {
         statuses.insert(404);
     }
-    // For those who have a role alone.
-    statuses.extend(path.starts_with("/v1/operations/").then_some(403));
+    // For those who have a role alone, or whom the account lets in.
+    let guarded = path.starts_with("/v1/operations/") || is_one_of(&FOLLOWERS_ALONE);
+    statuses.extend(guarded.then_some(403));
     if method != "get" {
         // A code that was mailed stands in for a token, and so does a password.
-        let shows = |id: &&str| operation["operationId"] == **id;
-        let shows = [RESET_PASSWORD, REGISTER, SIGN_IN[0]].iter().any(shows);
+        let shows = is_one_of(&[RESET_PASSWORD, REGISTER, SIGN_IN[0]]);
         statuses.extend((secured || shows).then_some(403));
         statuses.extend((method != "delete" && !signs_in).then_some(409));
     }

@@ -60,11 +60,14 @@ const TEXTS: &[(&str, u64, Made)] = &[
         55,
         Of("^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"),
     ),
+    ("WWW-Authenticate", 64, Of(PRINTED)),
     ("X-Request-Id", 36, Format("uuid")),
     ("access_token", 1_024, Of(OPAQUE)),
     ("address", 45, Of("^[0-9a-f.:]+$")),
+    ("alg", 5, Of("^EdDSA$")),
     ("bio", 500, Of(SHOWN)),
     ("code", 64, Of("^[a-z_]+$")),
+    ("crv", 7, Of("^Ed25519$")),
     ("current_password", 128, Format("password")),
     ("cursor", 4_096, Of(OPAQUE)),
     ("description", 300, Of(TEXT)),
@@ -76,6 +79,8 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("hashtags", 5_000, Of(NOT_BLANK)),
     ("head", 64, Of(POSITION)),
     ("ids", 3_699, Of(ID_LIST)),
+    ("kid", 11, Of("^[A-Za-z0-9_-]{11}$")),
+    ("kty", 3, Of("^OKP$")),
     ("language", 35, Of(LANGUAGE)),
     ("last_active_on", 10, Format("date")),
     ("login", 254, Of(TEXT)),
@@ -101,7 +106,9 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("token_type", 16, Of("^Bearer$")),
     ("trouble", 2_000, Of(TEXT)),
     ("type", 100, Format("uri-reference")),
+    ("use", 3, Of("^sig$")),
     ("version", 32, Of("^[0-9]+\\.[0-9]+\\.[0-9]+$")),
+    ("x", 43, Of("^[A-Za-z0-9_-]{43}$")),
 ];
 
 /// Lists that are not pages.

@@ -44,7 +44,8 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     ("Location", "Where the thing that was made is."),
     (
         "RateLimit",
-        "Points that are left of the policy, as r, and seconds until all are back, as t.",
+        "Points that are left of the policy, as r, and seconds until all are back, as t. \
+         Absent where nothing is counted: /health/live, /health/ready and /version.",
     ),
     (
         "RateLimit-Policy",
@@ -61,6 +62,10 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     (
         "Traceresponse",
         "The trace that the request is part of: of its traceparent, or its own.",
+    ),
+    (
+        "WWW-Authenticate",
+        "The scheme that is wanted, and what was wrong with the token (RFC 6750).",
     ),
     (
         "X-Request-Id",
@@ -142,8 +147,13 @@ fn empty_response(status: u16) -> Value {
     let reference = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
     let shared = SHARED_HEADERS.map(|name| (name.to_owned(), reference(name)));
     let mut headers = Value::Object(shared.into_iter().collect());
-    if matches!(status, 429 | 503) {
-        headers["Retry-After"] = json!({ "$ref": "#/components/headers/Retry-After" });
+    let own = match status {
+        401 => Some("WWW-Authenticate"),
+        429 | 503 => Some("Retry-After"),
+        _ => None,
+    };
+    if let Some(name) = own {
+        headers[name] = reference(name);
     }
     let content = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
     json!({ "description": "", "headers": headers, "content": { PROBLEM_MEDIA_TYPE: content } })

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use domain::accounts::DeactivateAccount;
+use kernel::Uuid;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
 
@@ -48,19 +49,36 @@ impl DeactivationApi {
         request_id: RequestId,
         body: Input<Deactivation>,
     ) -> Result<Done, Problem> {
-        passwords::show(&services, me.account, body.0.current_password).await?;
-        let command = DeactivateAccount {
-            account: me.account,
-        };
-        let receipt = services
-            .execute_step(&command, me.account, request_id.0)
-            .await?;
-        // This one last: until then it can be asked again.
+        passwords::show(&services, me, body.0.current_password).await?;
+        // Goes on though the client goes away.
+        let services = Arc::clone(&services);
+        let done = tokio::spawn(async move { deactivate(&services, me, request_id.0).await });
+        done.await.map_err(Problem::internal)?
+    }
+}
+
+/// Sessions end before it and after it: wherever a process dies, what is left is at most
+/// the session that asks, which can ask again, and what signed in meanwhile.
+async fn deactivate(
+    services: &Services,
+    me: Authenticated,
+    request_id: Uuid,
+) -> Result<Done, Problem> {
+    let end_others = async || {
         let others = services.vault.end_other_sessions(me.account, me.session);
         services.ended.add(others.await?);
-        services.vault.end_session(me.account, me.session).await?;
-        services.ended.add([me.session]);
-        tracing::info!(account = %me.account, "the account was deactivated");
-        Ok(Done::at(receipt.position))
-    }
+        Ok::<_, Problem>(())
+    };
+    end_others().await?;
+    let command = DeactivateAccount {
+        account: me.account,
+    };
+    let receipt = services
+        .execute_step(&command, me.account, request_id)
+        .await?;
+    end_others().await?;
+    services.vault.end_session(me.account, me.session).await?;
+    services.ended.add([me.session]);
+    tracing::info!(account = %me.account, "the account was deactivated");
+    Ok(Done::at(receipt.position))
 }

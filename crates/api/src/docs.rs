@@ -1,10 +1,9 @@
 //! The document and a page to read and try it, with poem-openapi's own copy of
 //! Swagger UI: nothing comes from another host. It refuses inline scripts.
 
-use std::sync::Arc;
-
+use hyper::body::Bytes;
 use poem::{
-    IntoEndpoint, Response, Route,
+    Body, IntoEndpoint, Response, Route,
     endpoint::make_sync,
     get,
     http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE},
@@ -62,13 +61,13 @@ pub(crate) fn add(route: Route, document: String) -> Route {
 }
 
 fn page(media_type: &'static str, text: String) -> impl IntoEndpoint<Endpoint: 'static> {
-    let text: Arc<str> = text.into();
+    let text = Bytes::from(text);
     get(make_sync(move |_| {
         Response::builder()
             .header(CONTENT_TYPE, media_type)
             .header(CACHE_CONTROL, "no-cache")
             .header(CONTENT_SECURITY_POLICY, POLICY)
-            .body(text.as_bytes().to_vec())
+            .body(Body::from_bytes(text.clone()))
     }))
 }
 

@@ -50,7 +50,7 @@ impl EndedSessions {
                 }
                 drop(ended);
                 if looks.is_multiple_of(LOOKS_PER_PURGE)
-                    && let Err(error) = vault.purge_sessions().await
+                    && let Err(error) = vault.purge().await
                 {
                     tracing::warn!(%error, "sessions that are over are left");
                 }

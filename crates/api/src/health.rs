@@ -1,7 +1,11 @@
 //! Readiness: whether each server that requests need answers, and how far the
 //! read model is behind the log.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
@@ -9,6 +13,7 @@ use readmodel::{
     Projection, checkpoints,
     progress::{Progress, State},
 };
+use tokio::sync::Mutex;
 
 use crate::{
     operations::look,
@@ -18,9 +23,11 @@ use crate::{
 };
 
 const ANSWER_MILLISECONDS_MAX: u64 = 1_000;
+/// How old an answer may be: it is never refused, and costs queries.
+const OLD_MILLISECONDS_MAX: u128 = 500;
 
 /// What requests need.
-#[derive(Object)]
+#[derive(Clone, Object)]
 #[oai(example, skip_serializing_if_is_none)]
 struct Readiness {
     /// Reads work without the log, writes do not.
@@ -35,7 +42,7 @@ struct Readiness {
 }
 
 /// One projection, as its worst partition is.
-#[derive(Object)]
+#[derive(Clone, Object)]
 #[oai(example)]
 struct ProjectionReadiness {
     name: String,
@@ -94,15 +101,39 @@ impl Example for Readiness {
     }
 }
 
-pub struct HealthApi;
+/// With what was seen last, and when: none where the database did not answer.
+#[derive(Default)]
+pub struct HealthApi(Mutex<Option<(Instant, Option<Readiness>)>>);
 
 #[OpenApi(tag = "Tag::System")]
 impl HealthApi {
     /// Whether requests can be answered
     ///
-    /// 503 where the database does not answer; the other parts are told.
+    /// 503 where the database does not answer; the other parts are told. The servers are
+    /// asked twice a second at most, however often this is.
     #[oai(path = "/health/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, services: Data<&Arc<Services>>) -> Result<Json<Readiness>, Problem> {
+        // Whoever asks meanwhile waits for the same answer.
+        let mut last = self.0.lock().await;
+        let young = last
+            .take()
+            .filter(|(at, _)| at.elapsed().as_millis() < OLD_MILLISECONDS_MAX);
+        let (at, seen) = match young {
+            Some(young) => young,
+            None => {
+                let seen = Readiness::look(&services).await;
+                (Instant::now(), seen)
+            }
+        };
+        *last = Some((at, seen.clone()));
+        seen.map(Json)
+            .ok_or_else(|| Problem::new(Code::Unavailable, "The database does not answer."))
+    }
+}
+
+impl Readiness {
+    /// None where the database does not answer.
+    async fn look(services: &Services) -> Option<Self> {
         let patience = Duration::from_millis(ANSWER_MILLISECONDS_MAX);
         let folded = checkpoints::live(services.pool(), Projection::Social);
         let (folded, looked, heads, views) = tokio::join!(
@@ -111,10 +142,7 @@ impl HealthApi {
             tokio::time::timeout(patience, services.log.heads()),
             tokio::time::timeout(patience, services.lists.answers()),
         );
-        let Ok(Ok(folded)) = folded else {
-            let detail = "The database does not answer.";
-            return Err(Problem::new(Code::Unavailable, detail));
-        };
+        let folded = folded.ok()?.ok()?;
         let heads = heads.ok().and_then(Result::ok);
         let lag = heads.as_ref().map(|heads| {
             let behind = heads
@@ -125,7 +153,7 @@ impl HealthApi {
                 });
             behind.sum()
         });
-        Ok(Json(Readiness {
+        Some(Self {
             log: heads.is_some(),
             views: views.unwrap_or(false),
             database: true,
@@ -134,6 +162,6 @@ impl HealthApi {
                 Ok(Ok(all)) => ProjectionReadiness::all(&all),
                 Ok(Err(_)) | Err(_) => Vec::new(),
             },
-        }))
+        })
     }
 }

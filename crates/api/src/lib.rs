@@ -73,7 +73,7 @@ pub use paging::{CursorSecretError, Cursors, Here, LIMIT_DEFAULT, LIMIT_MAX, Lim
 pub use preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition, etag};
 pub use problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem};
 pub use request::{Edge, REQUEST_SECONDS_MAX, RequestId, X_REQUEST_ID};
-pub use server::{document, listen, serve};
+pub use server::{accept_until, document, listen, serve};
 pub use services::{Rooms, Services, ServicesError};
 pub use surface::{Operation, Surface};
 pub use system::{System, Tag};

@@ -76,7 +76,8 @@ impl LimitSettings {
                 "sign_in",
                 self.sign_in,
                 "Failed sign-ins with one login from one address; five times as many with all logins \
-                 from one address, ten times as many with one login from addresses it does not know.",
+                 from one address, ten times as many with one login from addresses it does not know. Wrong \
+                 current passwords, by session.",
             ),
             (
                 "registration",

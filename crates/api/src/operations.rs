@@ -121,6 +121,8 @@ impl From<Progress> for ProjectionStatus {
 #[derive(Object)]
 #[oai(example)]
 struct ProjectionStatuses {
+    /// Of 64 partitions at most, of two projections, in three generations.
+    #[oai(validator(max_items = 384))]
     items: Vec<ProjectionStatus>,
 }
 

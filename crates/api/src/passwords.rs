@@ -16,7 +16,7 @@ use crate::{
     caller::Caller,
     emails::{self, wrong_code},
     identity::Authenticated,
-    problem::{Code, Problem},
+    problem::{Code, Fields, Problem},
     services::Services,
     system::Tag,
     throttle::Try,
@@ -106,7 +106,7 @@ impl PasswordsApi {
         let new = new_password(&body.0.new_password)?;
         // For the new one: who shows the old one takes another.
         let place = services.passwords.place()?;
-        let old = show(&services, me.account, body.0.current_password).await?;
+        let old = show(&services, me, body.0.current_password).await?;
         let context = Context::of_account(&services, me.account).await?;
         context.check(&services, &new).await?;
         let hash = services.passwords.hash(new, place).await?;
@@ -175,8 +175,12 @@ impl PasswordsApi {
         body: Input<PasswordReset>,
     ) -> Result<Done, Problem> {
         let place = services.passwords.place()?;
-        let email = address(&body.0.email)?;
-        let new = new_password(&body.0.new_password)?;
+        let mut fields = Fields::default();
+        let email = fields.take(address(&body.0.email));
+        let new = fields.take(new_password(&body.0.new_password));
+        let (Some(email), Some(new)) = (email, new) else {
+            return Err(fields.problem());
+        };
         let attempt = Try::to_use_codes(&services, &caller).await?;
         // Whose the address is, only the code's reader may learn: it is all done
         // whether there is an account or not.
@@ -188,7 +192,11 @@ impl PasswordsApi {
         let hash = services.passwords.hash(new, place).await?;
         let code = &body.0.one_time_code;
         let hash = fits.is_ok().then_some(hash.as_str());
-        let ended = match services.vault.reset_password(&email, code, hash).await? {
+        let reset = services
+            .vault
+            .reset_password(&email, code, hash, &caller.device)
+            .await?;
+        let ended = match reset {
             Reset::Done(ended) => ended,
             Reset::NotTaken => {
                 attempt.give_back().await;
@@ -272,12 +280,12 @@ fn address(text: &str) -> Result<Email, Problem> {
 /// The stored hash of who knows the password; wrong ones are counted.
 pub(crate) async fn show(
     services: &Services,
-    account: AccountId,
+    me: Authenticated,
     password: String,
 ) -> Result<String, Problem> {
     let place = services.passwords.place()?;
-    let attempt = Try::to_show_password(services, account).await?;
-    let right = look_at(services, account, password, place).await;
+    let attempt = Try::to_show_password(services, me.session).await?;
+    let right = look_at(services, me.account, password, place).await;
     if !matches!(right, Ok(None)) {
         attempt.give_back().await;
     }
@@ -286,6 +294,27 @@ pub(crate) async fn show(
         problem.with_field("/current_password", "It is not your password.")
     };
     right?.map(|(stored, _)| stored).ok_or_else(wrong)
+}
+
+/// The stored hash of who knows the password, made as hashes are made today.
+pub(crate) async fn verified(
+    services: &Services,
+    account: AccountId,
+    password: String,
+    place: Place,
+) -> Result<Option<String>, Problem> {
+    let (old, new) = match look_at(services, account, password.clone(), place).await? {
+        None => return Ok(None),
+        Some((stored, None)) => return Ok(Some(stored)),
+        Some((old, Some(new))) => (old, new),
+    };
+    if (services.vault.replace_password_hash(account, &old, &new)).await? {
+        return Ok(Some(new));
+    }
+    // Somebody else did so first, or changed the password: which is to be seen.
+    let place = services.passwords.place()?;
+    let again = look_at(services, account, password, place).await?;
+    Ok(again.map(|(stored, _)| stored))
 }
 
 /// What `password` is of an account: none where it is wrong, or the stored hash

@@ -15,6 +15,7 @@ use poem_openapi::{
     param::{Path, Query},
 };
 use readmodel::posts::{self, PostRow};
+use serde_json::Value;
 
 use crate::{
     accounts::{Version, parse_ids},
@@ -25,7 +26,7 @@ use crate::{
     pages,
     paging::{Here, Limit},
     preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition, MustMatch},
-    problem::{Code, Problem},
+    problem::{Code, Fields, Problem},
     request::RequestId,
     services::{Services, new_id},
     shown,
@@ -53,12 +54,13 @@ impl PostsApi {
         body: Input<NewPost>,
     ) -> Result<Created<Version>, Problem> {
         let body = body.0;
+        let (text, language, metadata) = parse(&body.text, body.language, body.metadata)?;
         let command = PublishPost {
             post: PostId(new_id(me.account)?),
             author: me.account,
-            text: body.text.parse::<Text>()?,
-            language: parse_language(body.language)?,
-            metadata: body.metadata.map(Metadata::try_from).transpose()?,
+            text,
+            language,
+            metadata,
             visibility: match body.visibility {
                 Some(PostVisibility::Followers) => Visibility::Followers,
                 Some(PostVisibility::Public) | None => Visibility::Public,
@@ -154,12 +156,13 @@ impl PostsApi {
         body: Input<PostEdit>,
     ) -> Result<Changed<Version>, Problem> {
         let body = body.0;
+        let (text, language, metadata) = parse(&body.text, body.language, body.metadata)?;
         let command = EditPost {
             post: PostId(post_id.0),
             actor: me.account,
-            text: body.text.parse::<Text>()?,
-            language: parse_language(body.language)?,
-            metadata: body.metadata.map(Metadata::try_from).transpose()?,
+            text,
+            language,
+            metadata,
             expected_version: if_match.0,
         };
         let key = idempotency.of(me.account);
@@ -328,9 +331,21 @@ pub(crate) async fn find(
     row.ok_or_else(|| Problem::not_found("post"))
 }
 
-fn parse_language(language: Option<String>) -> Result<Option<Language>, Problem> {
+/// What a post says.
+fn parse(
+    text: &str,
+    language: Option<String>,
+    metadata: Option<Value>,
+) -> Result<(Text, Option<Language>, Option<Metadata>), Problem> {
+    let mut fields = Fields::default();
     let language = language.map(|language| language.parse::<Language>());
-    Ok(language.transpose()?)
+    let text = fields.take(text.parse::<Text>());
+    let language = fields.take(language.transpose());
+    let metadata = fields.take(metadata.map(Metadata::try_from).transpose());
+    match (text, language, metadata) {
+        (Some(text), Some(language), Some(metadata)) => Ok((text, language, metadata)),
+        _ => Err(fields.problem()),
+    }
 }
 
 impl From<InvalidPost> for Problem {

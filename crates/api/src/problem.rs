@@ -116,6 +116,29 @@ pub struct FieldError {
 #[error("{}: {}", .0.code.name(), .0.detail)]
 pub struct Problem(Box<Inner>);
 
+/// Takes the values of a body's fields, and tells of all that are wrong at once.
+#[derive(Default)]
+pub(crate) struct Fields(Vec<FieldError>);
+
+impl Fields {
+    /// None where it is wrong.
+    pub fn take<T>(&mut self, read: Result<T, impl Into<Problem>>) -> Option<T> {
+        let read = read.map_err(|error| self.0.extend(error.into().0.errors));
+        read.ok()
+    }
+
+    /// The same for what says of itself that it is wrong.
+    pub fn take_at<T>(&mut self, pointer: &str, read: Result<T, impl ToString>) -> Option<T> {
+        self.take(read.map_err(|error| Problem::invalid_field(pointer, error.to_string())))
+    }
+
+    /// Where something was wrong.
+    pub fn problem(self) -> Problem {
+        let problem = Problem::new(Code::InvalidField, "Correct the listed fields.");
+        self.0.into_iter().fold(problem, Problem::with_error)
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     code: Code,

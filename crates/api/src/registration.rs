@@ -95,9 +95,12 @@ pub(crate) async fn register(
         handle: handle.clone(),
         display_name: wanted.display_name,
     };
-    let receipt = services
+    let keyed = attempt.key.is_some();
+    let mut receipt = services
         .execute_once(&command, account, correlation, attempt.key)
         .await?;
+    // Without a key it is the first time, though the log may have been asked twice.
+    receipt.again &= keyed;
     Ok((handle, receipt))
 }
 
@@ -156,10 +159,22 @@ impl Attempt {
             now,
             abandoned,
         };
-        services
+        let reserved = services
             .execute_step(&command, account, self.correlation)
-            .await?;
-        Ok(account)
+            .await;
+        match reserved {
+            Ok(_) => Ok(account),
+            // The same attempt may have been sent twice at once.
+            Err(problem) if problem.code() == Code::HandleTaken => {
+                let state = services.log.state::<Handles>(handle.aggregate()).await?;
+                let holder = state
+                    .state
+                    .holder
+                    .filter(|holder| holder.attempt == self.id);
+                holder.map(|holder| holder.account).ok_or(problem)
+            }
+            Err(problem) => Err(problem),
+        }
     }
 
     async fn admit(&self, services: &Services, wanted: NewCredentials) -> Result<(), Problem> {

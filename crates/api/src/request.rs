@@ -86,26 +86,25 @@ impl<E: Endpoint> Edge<E> {
         if let Some(preflight) = asked.preflight.take() {
             return Ok(preflight);
         }
-        if let Err(problem) = asked.check() {
-            body::refuse(&mut request).await;
-            return Err(problem);
-        }
+        let operation = match asked.check() {
+            Ok(operation) => operation,
+            Err(problem) => {
+                body::refuse(&mut request).await;
+                return Err(problem);
+            }
+        };
         // Whoever sends slowly takes no place meanwhile.
-        if !asked.operation.as_ref().is_some_and(|o| o.streams_body) {
+        if !operation.streams_body {
             body::read(&mut request).await?;
         }
         let _place = match limits::always_answered(request.uri().path()) {
             true => None,
             false => Some(self.admission.enter().await?),
         };
-        self.handle(request, asked.operation.as_deref()).await
+        self.handle(request, operation).await
     }
 
-    async fn handle(
-        &self,
-        request: Request,
-        operation: Option<&Operation>,
-    ) -> Result<Response, Problem> {
+    async fn handle(&self, request: Request, operation: &Operation) -> Result<Response, Problem> {
         let answered = self.inner.call(request).await;
         let response = match answered {
             Ok(response) => response.into_response(),
@@ -143,10 +142,10 @@ impl<E: Endpoint> Endpoint for Edge<E> {
 
 /// A problem with the names that poem-openapi forgot: `param0` is the first
 /// parameter of the path.
-fn named(error: poem::Error, operation: Option<&Operation>) -> Problem {
+fn named(error: poem::Error, operation: &Operation) -> Problem {
     let parameter = error.downcast_ref::<poem_openapi::error::ParsePathError>();
     let index = parameter.and_then(|parameter| parameter.name.strip_prefix("param")?.parse().ok());
-    let name = operation.and_then(|operation| operation.path_parameter(index?));
+    let name = index.and_then(|index| operation.path_parameter(index));
     let problem = Problem::from(error);
     let Some(name) = name else {
         return problem;

@@ -164,7 +164,7 @@ impl SecondFactorsApi {
         me: Authenticated,
         body: Input<NewAuthenticator>,
     ) -> Result<Changed<AuthenticatorSecret>, Problem> {
-        passwords::show(&services, me.account, body.0.current_password).await?;
+        passwords::show(&services, me, body.0.current_password).await?;
         let row = accounts::by_id(services.pool(), Some(me.account), me.account).await?;
         let name = row.map_or_else(|| me.account.to_string(), |row| row.handle);
         let drawn = services
@@ -223,7 +223,7 @@ impl SecondFactorsApi {
         me: Authenticated,
         body: Input<SecondFactorRemoval>,
     ) -> Result<Done, Problem> {
-        passwords::show(&services, me.account, body.0.current_password).await?;
+        passwords::show(&services, me, body.0.current_password).await?;
         let attempt = Try::to_show_second_factor(&services, me.account).await?;
         let code = &body.0.one_time_code;
         let removed = services

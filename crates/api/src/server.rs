@@ -3,7 +3,8 @@
 mod accept;
 mod connections;
 mod socket;
-mod unread;
+mod taken;
+pub(crate) mod unread;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -61,7 +62,7 @@ fn features() -> (Identity, Social, Operation) {
             RelationshipsApi,
             TimelinesApi,
         ),
-        (OperationsApi, OperatorsApi, LimitsApi, HealthApi),
+        (OperationsApi, OperatorsApi, LimitsApi, HealthApi::default()),
     )
 }
 
@@ -92,7 +93,7 @@ pub async fn serve(
 }
 
 /// The same for any endpoint.
-pub(crate) async fn accept_until<E>(
+pub async fn accept_until<E>(
     listener: TcpListener,
     endpoint: Arc<E>,
     mut stop: watch::Receiver<bool>,

@@ -42,7 +42,7 @@ pub struct Services {
     pub(crate) sealer: Arc<dyn Sealer>,
     pub(crate) vault: Vault,
     pub(crate) lists: Lists,
-    pub(crate) passwords: PasswordHashes,
+    pub passwords: PasswordHashes,
     pub(crate) breached: Option<BreachedPasswords>,
     pub(crate) mailer: Mailer,
     /// What is done after the answer, at most so much at once.

@@ -424,8 +424,8 @@ async fn sign_in(
         Problem::new(Code::InvalidCredentials, detail)
     };
     let id = account.unwrap_or(AccountId(Uuid::nil()));
-    let right = passwords::look_at(services, id, shown.password, place).await?;
-    let (old, todays) = right.ok_or_else(wrong)?;
+    let verified = passwords::verified(services, id, shown.password, place).await?;
+    let verified = verified.ok_or_else(wrong)?;
     let state = services.log.state::<Accounts>(Accounts::id(id)).await?;
     match state.state.standing {
         Standing::Registered | Standing::Deactivated => {}
@@ -449,13 +449,6 @@ async fn sign_in(
         }
         attempt.give_back().await;
     }
-    let verified = match todays {
-        Some(new) => {
-            services.vault.replace_password_hash(id, &old, &new).await?;
-            new
-        }
-        None => old,
-    };
     // It may have been changed while it was looked at.
     let session = Session::begin(services, id, caller, Some(&verified), asked).await?;
     let session = session.ok_or_else(wrong)?;

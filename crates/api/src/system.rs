@@ -5,14 +5,9 @@
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem_openapi::{
-    Object, OpenApi, Tags,
-    payload::Json,
-    types::{Any, Example},
-};
-use serde_json::{Value, json};
+use poem_openapi::{Object, OpenApi, Tags, payload::Json, types::Example};
 
-use crate::identity::Checks;
+use crate::{identity::Checks, tokens::PublicKey};
 
 /// One a feature.
 #[derive(Tags)]
@@ -59,17 +54,13 @@ struct Release {
 #[derive(Object)]
 #[oai(example)]
 struct TokenKeys {
-    keys: Vec<Any<Value>>,
+    keys: Vec<PublicKey>,
 }
 
 impl Example for TokenKeys {
     fn example() -> Self {
-        let key = json!({
-            "alg": "EdDSA", "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": "6tQ4mNvWkZs",
-            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-        });
         Self {
-            keys: vec![Any(key)],
+            keys: vec![PublicKey::example()],
         }
     }
 }
@@ -119,7 +110,7 @@ impl System {
     )]
     async fn token_keys(&self, checks: Data<&Arc<Checks>>) -> Json<TokenKeys> {
         Json(TokenKeys {
-            keys: checks.tokens.public_keys().map(Any).collect(),
+            keys: checks.tokens.public_keys().collect(),
         })
     }
 }

@@ -55,12 +55,11 @@ impl<'a> Try<'a> {
         Self::spend(services, spends).await
     }
 
-    pub async fn to_show_password(
-        services: &'a Services,
-        account: AccountId,
-    ) -> Result<Self, Problem> {
+    /// By the session: a thief who has one of an account's leaves the others theirs.
+    pub async fn to_show_password(services: &'a Services, session: Uuid) -> Result<Self, Problem> {
         let budget = services.limits.settings.sign_in;
-        Self::spend_one(services, budget, "show password", Whose::Account(account)).await
+        let whose = Whose::Named(session.to_string());
+        Self::spend_one(services, budget, "show password", whose).await
     }
 
     /// Whoever tries knows the password already.

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
-    jwk::Jwk,
+    jwk::{AlgorithmParameters, Jwk},
 };
 use kernel::{AccountId, Route, Timestamp, compose_id};
 use parking_lot::Mutex;
+use poem_openapi::{Object, types::Example};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -89,8 +89,47 @@ struct Key {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
-    /// The public half; none where there is no such thing.
-    public: Option<Value>,
+    /// None where there is no such half.
+    public: Option<PublicKey>,
+}
+
+/// The half of an Ed25519 key that verifies, as a JWK (RFC 7517, RFC 8037).
+#[derive(Clone, Object)]
+#[oai(example)]
+pub struct PublicKey {
+    /// Always `OKP`.
+    kty: String,
+    /// Always `Ed25519`.
+    crv: String,
+    /// Always `EdDSA`.
+    alg: String,
+    /// Always `sig`.
+    #[oai(rename = "use")]
+    used_for: String,
+    /// Tokens name the key that they are signed with by it.
+    kid: String,
+    /// 32 bytes in base64url.
+    x: String,
+}
+
+impl PublicKey {
+    fn ed25519(kid: &str, x: String) -> Self {
+        Self {
+            kty: "OKP".into(),
+            crv: "Ed25519".into(),
+            alg: "EdDSA".into(),
+            used_for: "sig".into(),
+            kid: kid.into(),
+            x,
+        }
+    }
+}
+
+impl Example for PublicKey {
+    fn example() -> Self {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        Self::ed25519("6tQ4mNvWkZs", x.into())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,12 +208,8 @@ impl Tokens {
         Ok(claims)
     }
 
-    /// The public keys as a JWK set (RFC 7517); empty for HS256.
-    pub fn jwks(&self) -> Value {
-        json!({ "keys": self.public_keys().collect::<Vec<_>>() })
-    }
-
-    pub fn public_keys(&self) -> impl Iterator<Item = Value> {
+    /// None for HS256.
+    pub fn public_keys(&self) -> impl Iterator<Item = PublicKey> {
         self.keys.iter().filter_map(|key| key.public.clone())
     }
 
@@ -212,7 +247,7 @@ impl Tokens {
 impl Key {
     fn new(key: SigningKey) -> Result<Self, TokenSettingsError> {
         let unreadable = TokenSettingsError::Unreadable;
-        let (algorithm, encoding, decoding, public, identity) = match key {
+        let (algorithm, encoding, decoding, x, identity) = match key {
             SigningKey::Secret(secret) if secret.len() < SECRET_BYTES_MIN => {
                 return Err(TokenSettingsError::ShortSecret);
             }
@@ -228,9 +263,12 @@ impl Key {
                 let jwk = Jwk::from_encoding_key(&encoding, Algorithm::EdDSA);
                 let jwk = jwk.map_err(unreadable)?;
                 let decoding = DecodingKey::from_jwk(&jwk).map_err(unreadable)?;
-                let public = serde_json::to_value(&jwk).unwrap_or_default();
-                let identity = public["x"].to_string().into_bytes();
-                (Algorithm::EdDSA, encoding, decoding, Some(public), identity)
+                let x = match jwk.algorithm {
+                    AlgorithmParameters::OctetKeyPair(pair) => Some(pair.x),
+                    _ => None,
+                };
+                let identity = x.clone().unwrap_or_default().into_bytes();
+                (Algorithm::EdDSA, encoding, decoding, x, identity)
             }
         };
         // A name that tells nothing: two hashes away from a secret.
@@ -249,11 +287,7 @@ impl Key {
             encoding,
             decoding,
             validation,
-            public: public.map(|mut public| {
-                public["kid"] = kid.into();
-                public["use"] = "sig".into();
-                public
-            }),
+            public: x.map(|x| PublicKey::ed25519(&kid, x)),
         })
     }
 }
@@ -264,6 +298,9 @@ fn seconds(now: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use poem_openapi::types::ToJSON;
+    use serde_json::{Value, json};
+
     use super::*;
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -371,18 +408,18 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
     #[test]
     fn the_key_chooses_the_algorithm_and_not_the_token() -> TestResult {
         let tokens = tokens(SigningKey::Ed25519(ED25519.into()), vec![])?;
-        let public = tokens.jwks()["keys"][0].clone();
-        let x = URL_SAFE_NO_PAD.decode(public["x"].as_str().unwrap_or_default())?;
-        assert_eq!((x.len(), &public["crv"]), (32, &json!("Ed25519")));
+        let public = tokens.public_keys().next().ok_or("no public key")?;
+        let x = URL_SAFE_NO_PAD.decode(&public.x)?;
+        assert_eq!((x.len(), public.crv.as_str()), (32, "Ed25519"));
         let payload = json!({
             "iss": "headwater", "aud": "headwater-api", "sub": ADA, "sid": SESSION, "iat": 0,
             "exp": i64::MAX,
         });
         let mut header = Header::new(Algorithm::HS256);
-        header.kid = public["kid"].as_str().map(str::to_owned);
+        header.kid = Some(public.kid.clone());
         let confused = encode(&header, &payload, &EncodingKey::from_secret(&x))?;
         let mut unsigned = tokens.issue(ADA, SESSION, NOW)?;
-        let none = URL_SAFE_NO_PAD.encode(json!({"alg": "none", "kid": public["kid"]}).to_string());
+        let none = URL_SAFE_NO_PAD.encode(json!({"alg": "none", "kid": public.kid}).to_string());
         let end = unsigned.find('.').unwrap_or_default();
         unsigned.replace_range(..end, &none);
         for forged in [confused, unsigned] {
@@ -392,11 +429,52 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
     }
 
     #[test]
+    fn keys_are_changed_while_both_are_published() -> TestResult {
+        const OTHER: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----";
+        let key = |pem: &str| SigningKey::Ed25519(pem.into());
+        let before = tokens(key(ED25519), vec![])?;
+        let between = tokens(key(OTHER), vec![key(ED25519)])?;
+        let after = tokens(key(OTHER), vec![])?;
+        let names =
+            |tokens: &Tokens| -> Vec<_> { tokens.public_keys().map(|key| key.kid).collect() };
+        let (old, both, new) = (names(&before), names(&between), names(&after));
+        assert_eq!((old.len(), both.len(), new.len()), (1, 2, 1));
+        assert_eq!((both.first(), both.last()), (new.first(), old.first()));
+        // The same in every process, or none would take another's.
+        assert_eq!(old, names(&tokens(key(ED25519), vec![])?));
+        let (first, second) = (
+            before.issue(ADA, SESSION, NOW)?,
+            between.issue(ADA, SESSION, NOW)?,
+        );
+        assert!(between.verify(&first, NOW).is_ok() && after.verify(&second, NOW).is_ok());
+        assert_eq!(after.verify(&first, NOW), Err(TokenError::Invalid));
+        assert_eq!(before.verify(&second, NOW), Err(TokenError::Invalid));
+        Ok(())
+    }
+
+    #[test]
+    fn a_token_is_verified_with_what_is_published() -> TestResult {
+        let tokens = tokens(SigningKey::Ed25519(ED25519.into()), vec![])?;
+        let token = tokens.issue(ADA, SESSION, NOW)?;
+        let public = tokens.public_keys().next().ok_or("no public key")?;
+        let jwk: Jwk = serde_json::from_value(public.to_json().ok_or("no JSON")?)?;
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.validate_exp = false;
+        validation.set_audience(&["headwater-api"]);
+        let payload = decode::<Payload>(&token, &DecodingKey::from_jwk(&jwk)?, &validation)?;
+        assert_eq!(payload.claims.sub, ADA.0);
+        assert_eq!(payload.header.kid, Some(public.kid));
+        Ok(())
+    }
+
+    #[test]
     fn tokens_of_an_accepted_key_count_until_they_expire() -> TestResult {
         let token = tokens(secret(7), vec![])?.issue(ADA, SESSION, NOW)?;
         let now = tokens(secret(8), vec![secret(7)])?;
         assert!(now.verify(&token, NOW).is_ok());
-        assert_eq!(now.jwks(), json!({"keys": []}));
+        assert_eq!(now.public_keys().count(), 0);
         assert!(matches!(
             tokens(SigningKey::Secret(vec![1]), vec![]),
             Err(TokenSettingsError::ShortSecret)

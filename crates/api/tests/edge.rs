@@ -166,6 +166,8 @@ impl MoreNotes {
 const ADA: AccountId = AccountId(Uuid::from_u128(1));
 const NOTES: &str = "/v1/accounts/00000000-0000-0000-0000-000000000001/notes";
 
+const DEADLINE: Duration = Duration::from_millis(200);
+
 struct App<E> {
     endpoint: E,
     tokens: Arc<Tokens>,
@@ -179,7 +181,7 @@ fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Er
         accepted: Vec::new(),
     })?);
     let cursors = Arc::new(Cursors::new(b"a secret of this test")?);
-    let edge = assemble((Notes, MoreNotes))?.with_deadline(Duration::from_millis(200));
+    let edge = assemble((Notes, MoreNotes))?.with_deadline(DEADLINE);
     let endpoint = edge.data(Arc::new(Checks {
         tokens: tokens.clone(),
         ended: Arc::default(),
@@ -273,6 +275,40 @@ async fn a_read_pages_and_is_conditional() -> TestResult {
     let known = app.send(known.finish()).await;
     assert_eq!((known.status, known.header("as-of")), (304, "3:1-42"));
     assert_eq!(known.header("cache-control"), "private, no-cache");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_head_is_what_reading_would_be() -> TestResult {
+    let app = app()?;
+    let path = format!("{NOTES}?limit=2");
+    let read = app.get(&path).await;
+    let head = app.send(request(Method::HEAD, &path).finish()).await;
+    for name in ["etag", "cache-control", "link", "vary"] {
+        assert_eq!(head.header(name), read.header(name), "{name}");
+    }
+    // Whether the answer would be encoded is not known, and its tag says so.
+    let encoded = request(Method::HEAD, &path).header("accept-encoding", "br");
+    let head = app.send(encoded.finish()).await;
+    assert_eq!((head.status, head.header("etag")), (200, ""));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_head_of_http_2_is_no_longer_than_one_of_http_1() -> TestResult {
+    let app = app()?;
+    let ask = |count: usize, length: usize| {
+        let mut request = request(Method::GET, NOTES).version(poem::http::Version::HTTP_2);
+        for number in 0..count {
+            request = request.header(format!("x-more-{number}"), "x".repeat(length));
+        }
+        app.send(request.finish())
+    };
+    assert_eq!(ask(99, 100).await.status, 200);
+    for (count, length) in [(101, 1), (1, 33 * 1_024), (90, 350)] {
+        let long = ask(count, length).await;
+        assert_eq!((long.status, long.code()), (431, "head_too_large"));
+    }
     Ok(())
 }
 
@@ -503,10 +539,11 @@ async fn exchange(address: std::net::SocketAddr, sent: String) -> std::io::Resul
 #[tokio::test]
 async fn over_a_connection_it_is_the_same() -> TestResult {
     let app = app()?;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = api::listen(([127, 0, 0, 1], 0).into()).await?;
     let address = listener.local_addr()?;
-    let acceptor = poem::listener::TcpAcceptor::from_tokio(listener)?;
-    let server = tokio::spawn(poem::Server::new_with_acceptor(acceptor).run(app.endpoint));
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let served = api::accept_until(listener, Arc::new(app.endpoint), stopped);
+    let server = tokio::spawn(served);
 
     let head = "Host: here\r\nContent-Type: application/json\r\n";
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
@@ -532,6 +569,25 @@ async fn over_a_connection_it_is_the_same() -> TestResult {
         page.contains(&format!("<{NOTES}?limit=1&cursor=")),
         "{page}"
     );
+    // A body that comes byte by byte has the time of the whole request.
+    let mut slow = tokio::net::TcpStream::connect(address).await?;
+    let (mut reading, mut writing) = slow.split();
+    let began = format!("POST /v1/notes HTTP/1.1\r\n{head}Content-Length: 1000\r\n\r\n");
+    writing.write_all(began.as_bytes()).await?;
+    let bytes = async {
+        while writing.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(DEADLINE / 10).await;
+        }
+    };
+    let mut answer = vec![0; 4_096];
+    let answered = async { reading.read(&mut answer).await };
+    let length = tokio::select! {
+        length = tokio::time::timeout(10 * DEADLINE, answered) => length??,
+        () = bytes => 0,
+    };
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("deadline_exceeded"), "{answer}");
     server.abort();
     Ok(())
 }

@@ -95,6 +95,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    open_as_many_files_as_allowed();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -115,6 +116,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Shells start programs with a low limit, which each may raise to the hard one; every
+/// connection is a file.
+fn open_as_many_files_as_allowed() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it may not: there are fewer places for connections.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

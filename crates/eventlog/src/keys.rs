@@ -5,7 +5,7 @@ use kernel::{AccountId, AggregateId, Partition, Uuid};
 
 /// Partitions of a log that is made anew.
 pub const PARTITIONS_DEFAULT: u16 = 8;
-pub const PARTITIONS_MAX: u16 = 1_024;
+pub const PARTITIONS_MAX: u16 = 64;
 
 /// Makes keys under one prefix, so that several logs fit into one server.
 #[derive(Clone, Debug)]

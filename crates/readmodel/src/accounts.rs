@@ -231,6 +231,14 @@ macro_rules! select {
 pub(crate) use select;
 
 impl AccountRow {
+    /// For whoever may not see it, and must name it: what it says and does is gone.
+    pub(crate) fn keep_the_name(&mut self) {
+        (self.display_name, self.bio, self.pinned_post_id) = (None, None, None);
+        self.active_on = self.registered_at;
+        self.version = 0;
+        (self.followers, self.following, self.posts) = (0, 0, 0);
+    }
+
     pub(crate) fn read(row: &PgRow) -> Result<Self, ReadError> {
         Ok(Self {
             id: AccountId(row.try_get("id")?),

@@ -2,7 +2,7 @@
 
 use domain::blocks::BlockEvent;
 use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgPool, PgTransaction};
+use sea_orm::sqlx::{self, PgPool, PgTransaction, Row};
 
 use crate::{
     ReadError,
@@ -49,8 +49,8 @@ pub(crate) async fn forget(
     TABLE.forget(transaction, tables, from, to).await
 }
 
-/// Whom `account` blocks, the last first, those too that block it. `last` is the
-/// key of the last row seen.
+/// Whom `account` blocks, the last first; of those that block it, the name alone.
+/// `last` is the key of the last row seen.
 pub async fn list(
     pool: &PgPool,
     account: AccountId,
@@ -59,7 +59,10 @@ pub async fn list(
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
     let (at, id) = edges::after(last);
     let rows = sqlx::query(accounts::select!(
-        ", e.blocked_at AS edge_at FROM blocks AS e JOIN accounts AS a ON a.id = e.blocked_id",
+        ", e.blocked_at AS edge_at, EXISTS (
+            SELECT 1 FROM blocks AS b
+            WHERE b.blocker_id = a.id AND b.blocked_id = $1) AS hidden
+         FROM blocks AS e JOIN accounts AS a ON a.id = e.blocked_id",
         "WHERE NOT a.deactivated AND e.blocker_id = $1 AND (e.blocked_at, e.blocked_id) < ($2, $3)
          ORDER BY e.blocked_at DESC, e.blocked_id DESC LIMIT $4"
     ))
@@ -69,7 +72,13 @@ pub async fn list(
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    edges::read_all(&rows)
+    let mut found = edges::read_all(&rows)?;
+    for ((_, account), row) in found.iter_mut().zip(&rows) {
+        if row.try_get("hidden")? {
+            account.keep_the_name();
+        }
+    }
+    Ok(found)
 }
 
 /// `accounts AS a` does not block `$1`, and is there.

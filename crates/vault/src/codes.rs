@@ -6,7 +6,7 @@ use kernel::AccountId;
 use sea_orm::sqlx::{self, Postgres, Row, Transaction};
 use sha2::{Digest, Sha256};
 
-use crate::{Email, Vault, VaultError, sessions::end_all};
+use crate::{Device, Email, Vault, VaultError, households, sessions::end_all};
 
 /// 50 bits: what five tries, ten minutes and some hundred resends cannot guess.
 const CODE_CHARACTERS: usize = 10;
@@ -145,6 +145,7 @@ impl Vault {
         email: &Email,
         code: &str,
         password_hash: Option<&str>,
+        device: &Device,
     ) -> Result<Reset, VaultError> {
         let mut transaction = self.begin().await?;
         let row = sqlx::query("SELECT account_id FROM vault.credentials WHERE email_folded = $1")
@@ -185,6 +186,8 @@ impl Vault {
         }
         mark_verified(&mut transaction, account, &email.folded()).await?;
         let ended = end_all(&mut transaction, account).await?;
+        // Whoever reads the mail is let in, though others guess.
+        households::learn(&mut transaction, account, device).await?;
         transaction.commit().await?;
         Ok(Reset::Done(ended))
     }

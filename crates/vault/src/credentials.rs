@@ -233,20 +233,20 @@ impl Vault {
         Ok(row.map(Credentials::from))
     }
 
-    /// Replaces a hash that is still `old`.
+    /// Replaces a hash that is still `old`; whether it was.
     pub async fn replace_password_hash(
         &self,
         account: AccountId,
         old: &str,
         new: &str,
-    ) -> Result<(), VaultError> {
-        row::Entity::update_many()
+    ) -> Result<bool, VaultError> {
+        let replaced = row::Entity::update_many()
             .col_expr(row::Column::PasswordHash, Expr::value(new))
             .filter(row::Column::AccountId.eq(account.0))
             .filter(row::Column::PasswordHash.eq(old))
             .exec(&self.database)
             .await?;
-        Ok(())
+        Ok(replaced.rows_affected == 1)
     }
 
     async fn by_folded_email(&self, folded: &str) -> Result<Option<Credentials>, VaultError> {

@@ -4,6 +4,7 @@ mod bars;
 mod breached;
 mod codes;
 mod credentials;
+mod households;
 mod limits;
 mod passwords;
 mod roles;

@@ -159,6 +159,7 @@ pub struct PasswordHashes {
     waiting: Arc<Semaphore>,
     /// How long a hash takes, about.
     expected_micros: Arc<AtomicU64>,
+    computed: Arc<AtomicU64>,
     /// Checked where there is no such account, so that both take as long.
     decoy: Arc<str>,
 }
@@ -174,6 +175,7 @@ impl PasswordHashes {
             turns,
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             expected_micros: Arc::new(AtomicU64::new(micros(started.elapsed()))),
+            computed: Arc::default(),
             decoy,
         })
     }
@@ -191,6 +193,11 @@ impl PasswordHashes {
         let permit = self.waiting.clone().try_acquire_owned();
         let _permit = permit.map_err(|_| VaultError::Busy)?;
         Ok(Place { _permit })
+    }
+
+    /// Hashes and checks that were begun, each of which takes as long.
+    pub fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
     }
 
     pub async fn hash(&self, password: Password, place: Place) -> Result<String, VaultError> {
@@ -229,7 +236,7 @@ impl PasswordHashes {
         work: impl FnOnce() -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, VaultError> {
         let (reply, answer) = oneshot::channel();
-        let expected = self.expected_micros.clone();
+        let (expected, computed) = (self.expected_micros.clone(), self.computed.clone());
         let job = move || {
             // Whoever gave up meanwhile needs no answer; their place was taken
             // until here, as the queue is as long as it is.
@@ -238,6 +245,7 @@ impl PasswordHashes {
                 return;
             }
             let started = Instant::now();
+            computed.fetch_add(1, Ordering::Relaxed);
             let _ = reply.send(work());
             let took = micros(started.elapsed());
             // Two at once may lose one of their counts: it is an estimate.

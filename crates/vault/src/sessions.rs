@@ -11,7 +11,7 @@ use sea_orm::sqlx::{self, Postgres, Row, Transaction, postgres::PgRow};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Vault, VaultError, codes::random};
+use crate::{Vault, VaultError, codes::random, households};
 
 /// How long a session lives after the last use of its refresh token.
 pub const SESSION_DAYS: i64 = 30;
@@ -26,8 +26,10 @@ const KEPT_AFTER_END_SECONDS: i64 = 60 * 60;
 /// How often a session is refreshed at most, about 85 days at once each 15
 /// minutes: each of its tokens is known by leading to the current one.
 const ROTATIONS_MAX: i32 = 8_192;
-/// Sessions that one purge deletes.
+/// Sessions that are deleted at once, and how often one purge does it: more than can
+/// begin meanwhile.
 const PURGED_AT_ONCE: i64 = 1_000;
+const PURGES_MAX: u32 = 1_000;
 /// A refresh that meets another one at the same moment looks again.
 const TRIES_MAX: u32 = 3;
 const DEVICE_CHARACTERS_MAX: usize = 200;
@@ -108,7 +110,7 @@ impl fmt::Debug for RefreshToken {
 pub struct Device {
     name: Option<String>,
     address: Option<String>,
-    household: Option<String>,
+    pub(crate) household: Option<String>,
 }
 
 impl Device {
@@ -213,26 +215,35 @@ impl Vault {
         .await?;
         sqlx::query(
             "INSERT INTO vault.sessions
-                 (id, account_id, device, address, household, salt, token_hash, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(days => $8))",
+                 (id, account_id, device, address, salt, token_hash, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))",
         )
         .bind(token.session)
         .bind(account.0)
         .bind(&device.name)
         .bind(&device.address)
-        .bind(&device.household)
         .bind(salt.as_slice())
         .bind(token.hash())
         .bind(SESSION_DAYS as i32)
         .execute(&mut *transaction)
         .await?;
+        households::learn(&mut transaction, account, device).await?;
         transaction.commit().await?;
         Ok(Some((token.session, token)))
     }
 
-    /// Deletes some of the sessions that are over for long: addresses and devices
-    /// are not kept for ever. Returns how many.
-    pub async fn purge_sessions(&self) -> Result<u64, VaultError> {
+    /// Deletes sessions that are over for long, and households that were not seen for
+    /// long: addresses and devices are not kept for ever.
+    pub async fn purge(&self) -> Result<(), VaultError> {
+        for _ in 0..PURGES_MAX {
+            if self.purge_sessions().await? + self.purge_households().await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn purge_sessions(&self) -> Result<u64, VaultError> {
         let gone = sqlx::query(
             "DELETE FROM vault.sessions WHERE id IN (
                  SELECT id FROM vault.sessions
@@ -312,6 +323,7 @@ impl Vault {
             self.end_session(account, session).await?;
             return Ok(Some(Refreshed::Reused { session }));
         }
+        let mut transaction = self.begin().await?;
         let moved = sqlx::query(
             "UPDATE vault.sessions SET token_hash = $3, rotations = rotations + 1,
                  rotated_at = now(), seen_at = now(),
@@ -325,9 +337,14 @@ impl Vault {
         .bind(SESSION_DAYS as i32)
         .bind(&device.name)
         .bind(&device.address)
-        .execute(self.pool())
+        .execute(&mut *transaction)
         .await?;
-        Ok((moved.rows_affected() == 1).then(|| refreshed(next)))
+        if moved.rows_affected() == 0 {
+            return Ok(None);
+        }
+        households::learn(&mut transaction, account, device).await?;
+        transaction.commit().await?;
+        Ok(Some(refreshed(next)))
     }
 
     /// The sessions of an account that live, the one seen last first; at most
@@ -343,17 +360,6 @@ impl Vault {
         .fetch_all(self.pool())
         .await?;
         Ok(rows.iter().map(session).collect::<Result<_, _>>()?)
-    }
-
-    /// Whether the account signed in from there lately.
-    pub async fn knows_household(
-        &self,
-        account: AccountId,
-        household: &str,
-    ) -> Result<bool, VaultError> {
-        let sql = "SELECT 1 AS one FROM vault.sessions WHERE account_id = $1 AND household = $2";
-        let known = sqlx::query(sql).bind(account.0).bind(household);
-        Ok(known.fetch_optional(self.pool()).await?.is_some())
     }
 
     /// Whether it was one of this account's that lived.

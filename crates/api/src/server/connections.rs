@@ -3,7 +3,7 @@
 //! only a head that did not come whole has one ([`super::socket`]).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     sync::{
         Arc,
@@ -19,42 +19,88 @@ use parking_lot::Mutex;
 use crate::caller::network;
 
 /// Each costs about 20 KiB, and while it sends a long head, that.
-pub const CONNECTIONS_MAX: usize = 10_000;
-/// A proxy in front is one address too: it keeps some hundred connections.
-pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 1_000;
+const CONNECTIONS_MAX: usize = 10_000;
+/// Descriptors that are left for the servers behind, files and listeners; of few, half.
+const DESCRIPTORS_KEPT: usize = 256;
+/// A proxy in front is one address too: it keeps some hundred connections. One address
+/// in so many can take every place.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_000;
+const ADDRESSES_MIN: usize = 4;
 pub const SWEEP_SECONDS: u64 = 1;
 /// From the first byte of a request to the end of its head.
 const HEAD_SECONDS_MAX: u64 = 10;
 /// What a connection of HTTP/2 begins with (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long a connection may neither send nor take anything while no request
-/// of it is being answered.
-const IDLE_MILLISECONDS_MAX: u64 = 60_000;
+const IDLE_SECONDS_MAX: u64 = 60;
+const DRAIN_SECONDS_MAX: u64 = 10;
+
+/// How long is waited for whoever is connected.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// From the first byte of a request to the end of its head.
+    pub head: Duration,
+    /// While nothing is sent or taken, and no request is being answered. Of HTTP/2 an
+    /// answer of which its client takes nothing has this time of its own: the other
+    /// streams may go on meanwhile.
+    pub idle: Duration,
+    /// Requests under way after the word to stop.
+    pub drain: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(HEAD_SECONDS_MAX),
+            idle: Duration::from_secs(IDLE_SECONDS_MAX),
+            drain: Duration::from_secs(DRAIN_SECONDS_MAX),
+        }
+    }
+}
 
 /// All connections of a server.
 pub struct Connections {
-    head_max: Duration,
+    pub patience: Patience,
+    max: usize,
+    max_per_address: usize,
     admitted: Mutex<Admitted>,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self::with_heads_of(Duration::from_secs(HEAD_SECONDS_MAX))
+        Self::with(Patience::default())
     }
+}
+
+/// How many there may be in all, and from one address, where the process may open so
+/// many files.
+fn bounds(descriptors: usize) -> (usize, usize) {
+    let kept = DESCRIPTORS_KEPT.min(descriptors / 2);
+    let max = CONNECTIONS_MAX.min(descriptors - kept);
+    (max, CONNECTIONS_PER_ADDRESS_MAX.min(max / ADDRESSES_MIN))
+}
+
+/// Files that this process may open.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }
 
 #[derive(Default)]
 struct Admitted {
     next: u64,
     pulses: HashMap<u64, Arc<Pulse>>,
-    by_address: HashMap<IpAddr, u32>,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 impl Connections {
-    /// `head_max`: how long a head may take.
-    pub fn with_heads_of(head_max: Duration) -> Self {
+    pub fn with(patience: Patience) -> Self {
+        let (max, max_per_address) = bounds(descriptors());
         Self {
-            head_max,
+            patience,
+            max,
+            max_per_address,
             admitted: Mutex::default(),
         }
     }
@@ -63,19 +109,22 @@ impl Connections {
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let address = network(peer);
         let mut admitted = self.admitted.lock();
-        if admitted.pulses.len() >= CONNECTIONS_MAX {
-            tracing::debug!("there are {CONNECTIONS_MAX} connections already");
+        if admitted.pulses.len() >= self.max {
+            tracing::debug!("there are {} connections already", self.max);
             return None;
         }
         let count = admitted.by_address.entry(address).or_default();
-        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
-            tracing::debug!("an address has {CONNECTIONS_PER_ADDRESS_MAX} connections already");
+        if *count >= self.max_per_address {
+            tracing::debug!(
+                "an address has {} connections already",
+                self.max_per_address
+            );
             return None;
         }
         *count += 1;
         let number = admitted.next;
         admitted.next += 1;
-        let pulse = Arc::new(Pulse::new(self.head_max));
+        let pulse = Arc::new(Pulse::new(self.patience));
         admitted.pulses.insert(number, pulse.clone());
         Some(Place {
             connections: self.clone(),
@@ -126,29 +175,40 @@ impl Drop for Place {
 /// What is seen of one connection. Times are milliseconds since it began.
 pub struct Pulse {
     began: Instant,
-    head_max: Duration,
+    patience: Patience,
     /// Requests that are being answered.
     answering: AtomicU32,
-    /// When bytes came or went last.
+    /// When bytes came or went last; of HTTP/2, where they may be answers to pings
+    /// alone, when a request came or was answered.
     moved: AtomicU64,
     /// When the head that is not complete yet began; 0 where there is none.
     head: AtomicU64,
     /// Bytes of the preface that have come; whoever begins with other ones speaks
     /// HTTP/1. HTTP/2 says things between requests, and its heads have no time here.
     preface: AtomicUsize,
+    /// Answers of HTTP/2 that are not taken whole, and when something of each was
+    /// taken last.
+    untaken: Mutex<Untaken>,
     ended: AtomicBool,
     waiting: AtomicWaker,
 }
 
+#[derive(Default)]
+struct Untaken {
+    next: u64,
+    since: BTreeMap<u64, u64>,
+}
+
 impl Pulse {
-    fn new(head_max: Duration) -> Self {
+    fn new(patience: Patience) -> Self {
         Self {
             began: Instant::now(),
-            head_max,
+            patience,
             answering: AtomicU32::new(0),
             moved: AtomicU64::new(0),
             head: AtomicU64::new(0),
             preface: AtomicUsize::new(0),
+            untaken: Mutex::default(),
             ended: AtomicBool::new(false),
             waiting: AtomicWaker::new(),
         }
@@ -165,8 +225,11 @@ impl Pulse {
 
     pub fn received(&self, bytes: &[u8]) {
         let now = self.now().max(1);
-        self.moved.store(now, Ordering::Relaxed);
         self.read_preface(bytes);
+        if self.has_many_streams() {
+            return;
+        }
+        self.moved.store(now, Ordering::Relaxed);
         if self.answering.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
             self.head.store(now, Ordering::Relaxed);
         }
@@ -176,9 +239,13 @@ impl Pulse {
     /// and how long it may take.
     pub fn head(&self) -> Option<(u64, Duration)> {
         let began = self.head.load(Ordering::Relaxed);
-        let many_streams = self.preface.load(Ordering::Relaxed) == PREFACE.len();
-        let bounded = began > 0 && !many_streams;
-        bounded.then_some((began, self.head_max))
+        let bounded = began > 0 && !self.has_many_streams();
+        bounded.then_some((began, self.patience.head))
+    }
+
+    /// Whether it is HTTP/2.
+    fn has_many_streams(&self) -> bool {
+        self.preface.load(Ordering::Relaxed) == PREFACE.len()
     }
 
     /// Looks whether `bytes` go on with the preface, as long as all before did.
@@ -196,6 +263,12 @@ impl Pulse {
     }
 
     pub fn sent(&self) {
+        if !self.has_many_streams() {
+            self.moves();
+        }
+    }
+
+    fn moves(&self) {
         self.moved.store(self.now().max(1), Ordering::Relaxed);
     }
 
@@ -203,7 +276,27 @@ impl Pulse {
     pub fn answering(self: &Arc<Self>) -> Answering {
         self.head.store(0, Ordering::Relaxed);
         self.answering.fetch_add(1, Ordering::Relaxed);
+        if self.has_many_streams() {
+            self.moves();
+        }
         Answering(self.clone())
+    }
+
+    /// An answer is there; it is untaken until this is dropped. None of HTTP/1, where
+    /// the next bytes that are taken are its.
+    pub fn answered(self: &Arc<Self>) -> Option<Answer> {
+        if !self.has_many_streams() {
+            return None;
+        }
+        self.moves();
+        let mut untaken = self.untaken.lock();
+        let number = untaken.next;
+        untaken.next += 1;
+        untaken.since.insert(number, self.now());
+        Some(Answer {
+            pulse: self.clone(),
+            number,
+        })
     }
 
     fn now(&self) -> u64 {
@@ -216,10 +309,20 @@ impl Pulse {
     }
 
     fn only_keeps_a_place(&self, now: u64) -> bool {
+        let idle_max = self.patience.idle.as_millis();
+        let is_long_since = |since: u64| u128::from(now.saturating_sub(since)) > idle_max;
+        let untaken = self.has_many_streams() && {
+            let untaken = self.untaken.lock();
+            let mut since = untaken.since.values();
+            since.any(|since| is_long_since(*since))
+        };
+        if untaken {
+            return true;
+        }
         if self.answering.load(Ordering::Relaxed) > 0 {
             return false;
         }
-        now.saturating_sub(self.moved.load(Ordering::Relaxed)) > IDLE_MILLISECONDS_MAX
+        is_long_since(self.moved.load(Ordering::Relaxed))
     }
 
     fn end(&self) {
@@ -236,6 +339,28 @@ impl Drop for Answering {
     }
 }
 
+/// One that its client has not taken whole.
+pub struct Answer {
+    pulse: Arc<Pulse>,
+    number: u64,
+}
+
+impl Answer {
+    /// Some of it.
+    pub fn is_taken(&self) {
+        let now = self.pulse.now();
+        let mut untaken = self.pulse.untaken.lock();
+        untaken.since.insert(self.number, now);
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.pulse.moves();
+        self.pulse.untaken.lock().since.remove(&self.number);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::AddrParseError;
@@ -243,9 +368,10 @@ mod tests {
     use super::*;
 
     const LATER: u64 = 100_000;
+    const IDLE_MILLISECONDS_MAX: u64 = 1_000 * IDLE_SECONDS_MAX;
 
     fn pulse() -> Arc<Pulse> {
-        Arc::new(Pulse::new(Duration::from_secs(HEAD_SECONDS_MAX)))
+        Arc::new(Pulse::new(Patience::default()))
     }
 
     #[test]
@@ -302,14 +428,75 @@ mod tests {
         assert!(pulse.only_keeps_a_place(LATER + IDLE_MILLISECONDS_MAX + 1));
     }
 
+    fn http_2() -> Arc<Pulse> {
+        let pulse = pulse();
+        pulse.received(PREFACE);
+        pulse
+    }
+
+    #[test]
+    fn who_answers_pings_alone_keeps_no_connection_of_many_streams() {
+        let pulse = http_2();
+        pulse.moved.store(0, Ordering::Relaxed);
+        pulse.received(b"a ping's answer");
+        pulse.sent();
+        assert!(pulse.only_keeps_a_place(IDLE_MILLISECONDS_MAX + 1));
+        // A request does, and so does an answer that is taken.
+        for done in [
+            |pulse: &Arc<Pulse>| drop(pulse.answering()),
+            |pulse: &Arc<Pulse>| drop(pulse.answered()),
+        ] {
+            pulse.moved.store(0, Ordering::Relaxed);
+            done(&pulse);
+            assert!(pulse.moved.load(Ordering::Relaxed) > 0);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_nobody_takes_ends_the_connection_though_others_are_taken() {
+        let pulse = http_2();
+        let untaken = pulse.answered();
+        let later = IDLE_MILLISECONDS_MAX + 1_000;
+        pulse.moved.store(later, Ordering::Relaxed);
+        let _answering = pulse.answering();
+        drop(pulse.answered());
+        assert!(pulse.only_keeps_a_place(later));
+        drop(untaken);
+        assert!(!pulse.only_keeps_a_place(later));
+        // Of HTTP/1 there is one at a time, and its bytes are those that move.
+        assert!(self::pulse().answered().is_none());
+    }
+
+    #[test]
+    fn there_are_no_more_connections_than_descriptors() {
+        for (descriptors, wanted) in [
+            (64, (32, 8)),
+            (1_024, (768, 192)),
+            (4_352, (4_096, 1_000)),
+            (1 << 20, (10_000, 1_000)),
+            (usize::MAX, (10_000, 1_000)),
+        ] {
+            assert_eq!(bounds(descriptors), wanted);
+        }
+    }
+
+    fn connections() -> Arc<Connections> {
+        let connections = Connections {
+            max: CONNECTIONS_MAX,
+            max_per_address: CONNECTIONS_PER_ADDRESS_MAX,
+            ..Connections::default()
+        };
+        Arc::new(connections)
+    }
+
     #[test]
     fn places_are_counted_by_address_and_given_back() -> Result<(), AddrParseError> {
-        let connections = Arc::new(Connections::default());
+        let connections = connections();
         let one: IpAddr = "192.0.2.1".parse()?;
         let mapped: IpAddr = "::ffff:192.0.2.1".parse()?;
         let all = 0..CONNECTIONS_PER_ADDRESS_MAX;
         let mut places: Vec<_> = all.filter_map(|_| connections.admit(one)).collect();
-        assert_eq!(places.len(), CONNECTIONS_PER_ADDRESS_MAX as usize);
+        assert_eq!(places.len(), CONNECTIONS_PER_ADDRESS_MAX);
         assert!(connections.admit(one).is_none() && connections.admit(mapped).is_none());
         assert!(connections.admit("192.0.2.2".parse()?).is_some());
         places.pop();
@@ -319,7 +506,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_in_all() {
-        let connections = Arc::new(Connections::default());
+        let connections = connections();
         let address = |number: usize| IpAddr::from((number as u32 + 1).to_be_bytes());
         let admit = |number| connections.admit(address(number));
         let mut places: Vec<_> = (0..CONNECTIONS_MAX).filter_map(admit).collect();

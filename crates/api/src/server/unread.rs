@@ -1,7 +1,10 @@
 //! What cannot be read as a request. The HTTP library refuses it by itself, without a
-//! word; here it is told what every refusal tells. HTTP/2 has its own frames for that.
+//! word; here it is told what every refusal tells. Of HTTP/2 the library takes more
+//! than a request may have, and the edge refuses it.
 
 use std::io::Write as _;
+
+use poem::{Request, http::Version};
 
 use crate::{
     problem::{Code, PROBLEM_MEDIA_TYPE, Problem},
@@ -10,8 +13,31 @@ use crate::{
 
 /// Of a request's line and headers.
 pub const HEAD_BYTES_MAX: usize = 32 * 1_024;
+/// As many as the library takes of HTTP/1.
+const HEADERS_MAX: usize = 100;
+/// Of each header, besides its name and its value (RFC 9113, 6.5.2).
+const HEADER_BYTES: usize = 32;
 /// What the library says without a word is shorter.
 const REFUSAL_BYTES_MAX: usize = 256;
+
+/// Whether the head is longer than the library lets one of HTTP/1 be.
+pub fn has_too_long_a_head(request: &Request) -> bool {
+    if request.version() != Version::HTTP_2 {
+        return false;
+    }
+    let headers = request.headers();
+    let lengths = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES);
+    headers.len() > HEADERS_MAX || lengths.sum::<usize>() > HEAD_BYTES_MAX
+}
+
+pub fn too_long_a_head() -> Problem {
+    Problem::new(
+        Code::HeadTooLarge,
+        format!("Send at most {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers before the body."),
+    )
+}
 
 /// What is sent in place of `written`, if that is such a refusal: every other answer
 /// names its request.
@@ -25,10 +51,7 @@ pub fn instead_of(written: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let problem = match head.get(9..12)? {
-        "431" | "414" => Problem::new(
-            Code::HeadTooLarge,
-            format!("Send at most {HEAD_BYTES_MAX} bytes and 100 headers before the body."),
-        ),
+        "431" | "414" => too_long_a_head(),
         "400" => Problem::new(
             Code::MalformedRequest,
             "This is no HTTP request: look at its first line, its headers and its lengths.",
