@@ -220,6 +220,8 @@ async fn without_descriptors_it_waits_and_then_goes_on() {
     let took = ticks(process) - began;
     assert!(took < 60, "{took} of 200 ticks");
     limit(before);
+    // Over another connection, which was not there before.
+    let client = Client::new(running.api.clone());
     client.get("/health/live").await.expect(200);
 }
 

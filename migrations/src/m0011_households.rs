@@ -1,4 +1,5 @@
-//! From where accounts were signed in to, for longer than sessions are kept.
+//! From where accounts were signed in to, for longer than sessions are kept. Releases
+//! before write it into `vault.sessions`, whose column stays until none of them is left.
 
 use sea_orm_migration::{async_trait::async_trait, prelude::*};
 
@@ -24,8 +25,7 @@ impl MigrationTrait for Migration {
             CREATE INDEX households_seen ON vault.households (seen_at);
             INSERT INTO vault.households (account_id, household, seen_at)
                 SELECT account_id, household, max(seen_at) FROM vault.sessions
-                WHERE household IS NOT NULL GROUP BY account_id, household;
-            ALTER TABLE vault.sessions DROP COLUMN household;";
+                WHERE household IS NOT NULL GROUP BY account_id, household;";
         manager.get_connection().execute_unprepared(sql).await?;
         Ok(())
     }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     acceptance,
-    compression::Wanted,
+    compression::{self, Wanted},
     cors,
     header_text::HeaderText,
     identity,
@@ -142,6 +142,9 @@ impl Asked {
         };
         if let Some(wanted) = self.wanted.take() {
             wanted.apply(&mut response).await;
+        }
+        if self.method == Method::HEAD {
+            compression::strip(&mut response).await;
         }
         let took = self.started.elapsed();
         dress(&mut response, &self.method, self.id, took);

@@ -123,24 +123,17 @@ pub(crate) struct Wanted {
     encoding: Encoding,
     /// The representations that it has.
     known: Option<HeaderValue>,
-    /// Whether it only asks what the answer would be.
-    head: bool,
 }
 
 impl Wanted {
     /// None where the answer goes as it is.
     pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
-        let head = *method == Method::HEAD;
-        if *method != Method::GET && !head {
+        if *method != Method::GET && *method != Method::HEAD {
             return None;
         }
         let encoding = Encoding::wanted(headers)?;
         let known = headers.get(IF_NONE_MATCH).cloned();
-        Some(Self {
-            encoding,
-            known,
-            head,
-        })
+        Some(Self { encoding, known })
     }
 
     /// Another encoding is another representation, and has a tag of its own:
@@ -158,12 +151,6 @@ impl Wanted {
             if let Some(tag) = tagged.filter(has) {
                 response.headers_mut().insert(ETAG, tag);
             }
-            return;
-        }
-        if self.head {
-            // How long the answer would be is not known, and so not whether it would be
-            // encoded: no tag is better than another one's (RFC 9110, 9.3.2).
-            response.headers_mut().remove(ETAG);
             return;
         }
         if !is_text(response.headers()) || response.headers().contains_key(CONTENT_ENCODING) {
@@ -196,6 +183,19 @@ impl Wanted {
             headers.insert(ETAG, tag);
         }
     }
+}
+
+/// Leaves what it would be, and takes what it is: the answer to HEAD.
+pub(crate) async fn strip(response: &mut Response) {
+    let is_stream = response
+        .content_type()
+        .is_some_and(|text| text.starts_with(EVENT_STREAM));
+    let body = response.take_body();
+    if is_stream || response.status() == StatusCode::NOT_MODIFIED {
+        return;
+    }
+    let length = body.into_bytes().await.map_or(0, |bytes| bytes.len());
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
 }
 
 /// The answer's tag as that of its encoded form.
@@ -264,12 +264,7 @@ mod tests {
 
     async fn sent(encoding: Encoding, mut response: Response) -> (Option<String>, String, Vec<u8>) {
         let known = None;
-        let wanted = Wanted {
-            encoding,
-            known,
-            head: false,
-        };
-        wanted.apply(&mut response).await;
+        Wanted { encoding, known }.apply(&mut response).await;
         let encoded = response.header(CONTENT_ENCODING.as_str());
         let encoded = encoded.map(str::to_owned);
         let tag = response

@@ -49,10 +49,8 @@ impl EndedSessions {
                     }
                 }
                 drop(ended);
-                if looks.is_multiple_of(LOOKS_PER_PURGE)
-                    && let Err(error) = vault.purge().await
-                {
-                    tracing::warn!(%error, "sessions that are over are left");
+                if looks.is_multiple_of(LOOKS_PER_PURGE) {
+                    tokio::spawn(purge(vault.clone()));
                 }
                 looks = looks.wrapping_add(1);
                 tokio::time::sleep(LOOK).await;
@@ -101,6 +99,13 @@ impl EndedSessions {
             all.retain(|_, seen| seen.elapsed() < lifetime());
         }
         Ok(())
+    }
+}
+
+/// It may take long, and nobody waits for it.
+async fn purge(vault: Vault) {
+    if let Err(error) = vault.purge().await {
+        tracing::warn!(%error, "sessions that are over are left");
     }
 }
 

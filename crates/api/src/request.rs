@@ -6,7 +6,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
-    http::{HeaderName, Uri},
+    http::{HeaderName, Method, Uri},
 };
 use uuid::{Builder, Uuid};
 
@@ -93,6 +93,10 @@ impl<E: Endpoint> Edge<E> {
                 return Err(problem);
             }
         };
+        // The answer is made, and its body left out: the headers are those of GET.
+        if *request.method() == Method::HEAD {
+            request.set_method(Method::GET);
+        }
         // Whoever sends slowly takes no place meanwhile.
         if !operation.streams_body {
             body::read(&mut request).await?;

@@ -31,7 +31,8 @@ impl Vault {
         let gone = sqlx::query(
             "DELETE FROM vault.households WHERE (account_id, household) IN (
                  SELECT account_id, household FROM vault.households
-                 WHERE seen_at < now() - make_interval(days => $1) LIMIT $2)",
+                 WHERE seen_at < now() - make_interval(days => $1)
+                 LIMIT $2 FOR UPDATE SKIP LOCKED)",
         )
         .bind(KNOWN_DAYS)
         .bind(PURGED_AT_ONCE)

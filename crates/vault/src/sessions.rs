@@ -248,7 +248,7 @@ impl Vault {
             "DELETE FROM vault.sessions WHERE id IN (
                  SELECT id FROM vault.sessions
                  WHERE least(ended_at, expires_at) < now() - make_interval(secs => $1)
-                 LIMIT $2)",
+                 LIMIT $2 FOR UPDATE SKIP LOCKED)",
         )
         .bind(KEPT_AFTER_END_SECONDS as f64)
         .bind(PURGED_AT_ONCE)

@@ -348,6 +348,7 @@ pub struct Answer {
 impl Answer {
     /// Some of it.
     pub fn is_taken(&self) {
+        self.pulse.moves();
         let now = self.pulse.now();
         let mut untaken = self.pulse.untaken.lock();
         untaken.since.insert(self.number, now);
@@ -458,11 +459,17 @@ mod tests {
         let untaken = pulse.answered();
         let later = IDLE_MILLISECONDS_MAX + 1_000;
         pulse.moved.store(later, Ordering::Relaxed);
-        let _answering = pulse.answering();
+        let answering = pulse.answering();
         drop(pulse.answered());
         assert!(pulse.only_keeps_a_place(later));
         drop(untaken);
         assert!(!pulse.only_keeps_a_place(later));
+        // Slowly taken is taken, though nothing else moves.
+        drop(answering);
+        let slow = pulse.answered();
+        pulse.moved.store(0, Ordering::Relaxed);
+        slow.iter().for_each(Answer::is_taken);
+        assert!(!pulse.only_keeps_a_place(IDLE_MILLISECONDS_MAX));
         // Of HTTP/1 there is one at a time, and its bytes are those that move.
         assert!(self::pulse().answered().is_none());
     }

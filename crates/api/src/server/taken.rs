@@ -9,8 +9,8 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::connections::Answer;
 
-/// HTTP/2 lets go of a piece as soon as a byte of it fits in the client's window: what
-/// is held of an answer that nobody takes, and not known of, is no more than this.
+/// HTTP/2 lets go of a piece as soon as a byte of it fits in the client's window. So the
+/// last byte is a piece of its own, and an answer is known of until all before it fits.
 const PIECE_BYTES: usize = 16 * 1_024;
 
 pub struct Taken<B> {
@@ -52,8 +52,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Taken<B> {
                 end => return Poll::Ready(end),
             }
         }
-        let length = self.rest.len().min(PIECE_BYTES);
-        let piece = self.rest.split_to(length);
+        let before_the_last = self.rest.len().saturating_sub(1);
+        let length = before_the_last.clamp(1, PIECE_BYTES).min(self.rest.len());
+        // A copy: a slice would keep all of it.
+        let piece = Bytes::copy_from_slice(&self.rest.split_to(length));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -47,6 +47,8 @@ pub struct Told {
     pub statuses: BTreeMap<u16, u64>,
     /// What the thread itself took of a processor, as a share of the time.
     pub cost: f64,
+    /// How long it went on.
+    pub seconds: f64,
 }
 
 impl Told {
@@ -71,7 +73,8 @@ impl Attack {
                     Self::HalfOpen(count) => half_open::keep(server, count, &ends),
                     Self::Refused(per_second) => refused::send(server, per_second, &ends),
                 }?;
-                told.cost = processor_seconds()? / start.elapsed().as_secs_f64();
+                told.seconds = start.elapsed().as_secs_f64();
+                told.cost = processor_seconds()? / told.seconds;
                 Ok(told)
             }
         })?;
@@ -87,13 +90,20 @@ impl Attacking {
     }
 }
 
-/// A connection from one of `SOURCES` addresses.
-pub fn connect_from(source: usize, server: SocketAddrV4) -> io::Result<TcpStream> {
-    let flags = SocketFlags::CLOEXEC;
+/// A connection from one of `SOURCES` addresses; one that is not to wait may not be
+/// there yet.
+pub fn connect_from(
+    source: usize,
+    server: SocketAddrV4,
+    flags: SocketFlags,
+) -> io::Result<TcpStream> {
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
     let source = Ipv4Addr::new(127, 0, 0, 2 + source as u8);
     bind(&socket, &SocketAddrV4::new(source, 0))?;
-    connect(&socket, &server)?;
+    match connect(&socket, &server) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
+use rustix::net::SocketFlags;
 
 use super::attack::{self, SOURCES, Told};
 
@@ -44,8 +45,8 @@ pub fn keep(server: SocketAddrV4, count: usize, ends: &AtomicBool) -> anyhow::Re
 }
 
 fn begin(server: SocketAddrV4, source: usize) -> io::Result<TcpStream> {
-    let mut stream = attack::connect_from(source, server)?;
-    stream.set_nonblocking(true)?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let mut stream = attack::connect_from(source, server, flags)?;
     // Where the server is slow to take it, what follows is no whole head either.
     match stream.write_all(BEGINNING) {
         Err(error) if !is_not_yet(&error) => Err(error),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
+use rustix::net::SocketFlags;
 
 use super::attack::{self, SOURCES, Told};
 
@@ -35,16 +36,22 @@ pub fn send(server: SocketAddrV4, per_second: u32, ends: &AtomicBool) -> anyhow:
             break;
         }
         let turn = turn as usize;
-        let stream = attack::connect_from(turn % SOURCES, server);
+        let stream = attack::connect_from(turn % SOURCES, server, SocketFlags::CLOEXEC);
         let mut stream = stream.context("a connection of the attack")?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         told.begun += 1;
         // The server may close before it has taken all of it.
         let _ = stream.write_all(&messages[turn % messages.len()]);
-        let mut answer = [0; 1_024];
-        let read = stream.read(&mut answer).unwrap_or_default();
-        told.answered(&answer[..read]);
+        // To its end: what was smuggled would be answered second.
+        let mut answers = Vec::new();
+        let _ = stream.read_to_end(&mut answers);
+        let text = String::from_utf8_lossy(&answers);
+        let mut all = text.match_indices("HTTP/1.1 ").peekable();
+        if all.peek().is_none() {
+            told.answered(b"");
+        }
+        all.for_each(|(at, _)| told.answered(&answers[at..]));
         told.closed += 1;
     }
     Ok(told)
@@ -52,8 +59,8 @@ pub fn send(server: SocketAddrV4, per_second: u32, ends: &AtomicBool) -> anyhow:
 
 fn messages() -> Vec<Vec<u8>> {
     let post = |rest: String| {
-        let head = "POST /v1/sessions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json";
-        format!("{head}\r\n{rest}").into_bytes()
+        let head = "POST /v1/sessions HTTP/1.1\r\nHost: bench\r\nConnection: close";
+        format!("{head}\r\nContent-Type: application/json\r\n{rest}").into_bytes()
     };
     let get = |rest: String| {
         format!("GET /v1/timelines/local HTTP/1.1\r\nHost: bench\r\n{rest}\r\n").into_bytes()
