@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     tables::{account_counters, post_counters},
-    world::{Post, Revision, World},
+    world::{Account, DAY_MILLISECONDS, Post, Revision, World},
 };
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
@@ -28,12 +28,23 @@ impl<'a> Shown<'a> {
         }
     }
 
-    /// Null where there is no such account that `viewer` finds.
+    /// Null where there is no such account that `viewer` finds. One that blocks them, and
+    /// that they block, has a name and says nothing.
     pub fn account(&self, id: Uuid, viewer: Option<Uuid>) -> Value {
         let Some(account) = self.world.accounts.get(&id) else {
             return Value::Null;
         };
-        let counts = self.account_counters.get(&id).copied().unwrap_or_default();
+        let hidden = self.world.blocks(Some(id), viewer);
+        let bare = Account {
+            handle: account.handle.clone(),
+            registered_at: account.registered_at,
+            active_on: account.registered_at.div_euclid(DAY_MILLISECONDS),
+            private: account.private,
+            ..Account::default()
+        };
+        let account = if hidden { &bare } else { account };
+        let counts = self.account_counters.get(&id).filter(|_| !hidden);
+        let counts = counts.copied().unwrap_or_default();
         // A pinned post is shown while it is for all, or all followers.
         let pinned = account.pinned.filter(|post| {
             let post = self.world.posts.get(post);

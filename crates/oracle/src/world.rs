@@ -13,7 +13,7 @@ use crate::{
     sealed::Keys,
 };
 
-const DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1_000;
+pub const DAY_MILLISECONDS: i64 = 24 * 60 * 60 * 1_000;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Account {
