@@ -215,10 +215,12 @@ async fn without_descriptors_it_waits_and_then_goes_on() {
     }
     let told = "no connection can be accepted";
     until(told, 10, || async { running.said().contains(told) }).await;
-    let began = ticks(process);
+    let tries = || running.said().matches(told).count();
+    let (began, before_it) = (ticks(process), tries());
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let took = ticks(process) - began;
+    let (took, tried) = (ticks(process) - began, tries() - before_it);
     assert!(took < 60, "{took} of 200 ticks");
+    assert!(tried < 50, "it tried {tried} times in two seconds");
     limit(before);
     // Over another connection, which was not there before.
     let client = Client::new(running.api.clone());
