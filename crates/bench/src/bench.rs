@@ -71,6 +71,7 @@ impl Bench {
         let (mut child, address) = hello::start().await?;
         let load = Load {
             address,
+            process: child.id().unwrap_or_default(),
             ..self.load()
         };
         let makers =
@@ -80,7 +81,7 @@ impl Bench {
         self.hello = most.rate();
         let name = "hello: bare poem-openapi";
         let line = Line::new("hello", name, most.rate(), Unit::PerSecond);
-        Ok(line.latencies(&steady).complaints(&most))
+        Ok(line.latencies(&steady).complaints(&most).processor(&most))
     }
 
     /// The same once more, to tell how much the machine has changed meanwhile.
@@ -88,6 +89,7 @@ impl Bench {
         let (mut child, address) = hello::start().await?;
         let load = Load {
             address,
+            process: child.id().unwrap_or_default(),
             ..self.load()
         };
         let seen = closed(&load, &hello_makers).await?;
@@ -108,6 +110,7 @@ impl Bench {
     pub fn load(&self) -> Load {
         Load {
             address: self.api,
+            process: self.serve_process(),
             connections: usize::from(self.arguments.connections),
             warm_up: self.arguments.warm_up(),
             measured: self.arguments.measured(),
@@ -120,7 +123,7 @@ impl Bench {
     /// A line whose ceiling is hello.
     pub fn line(&self, key: &str, name: &str, (most, steady): &(Seen, Seen)) -> Line {
         let line = Line::new(key, name, most.rate(), Unit::PerSecond);
-        let line = line.complaints(most).latencies(steady);
+        let line = line.complaints(most).latencies(steady).processor(most);
         line.ceiling("hello", self.hello)
     }
 

@@ -13,6 +13,8 @@ pub struct Line {
     pub unit: Unit,
     pub p50_milliseconds: Option<f64>,
     pub p99_milliseconds: Option<f64>,
+    /// What an answer takes of a processor, in the process that gives it.
+    pub processor_microseconds: Option<f64>,
     /// Its name and its value, in the same unit.
     pub ceiling: Option<(&'static str, f64)>,
     pub targets: Vec<Target>,
@@ -44,6 +46,7 @@ impl Line {
             unit,
             p50_milliseconds: None,
             p99_milliseconds: None,
+            processor_microseconds: None,
             ceiling: None,
             targets: Vec::new(),
             notes: Vec::new(),
@@ -55,6 +58,11 @@ impl Line {
         self.p50_milliseconds = Some(seen.latencies.milliseconds_at(0.5));
         self.p99_milliseconds = Some(seen.latencies.milliseconds_at(0.99));
         self.complaints(seen)
+    }
+
+    pub fn processor(mut self, seen: &Seen) -> Self {
+        self.processor_microseconds = Some(seen.microseconds_each());
+        self
     }
 
     pub fn complaints(mut self, seen: &Seen) -> Self {
@@ -127,6 +135,7 @@ impl Line {
             "unit": self.unit.name(),
             "p50_ms": self.p50_milliseconds,
             "p99_ms": self.p99_milliseconds,
+            "processor_us": self.processor_microseconds,
             "ceiling": self.ceiling.map(|(name, _)| name),
             "ceiling_value": self.ceiling.map(|(_, value)| value),
             "ratio": self.ratio(),

@@ -33,6 +33,8 @@ pub type Observer = Arc<dyn Fn(std::time::Instant, &Answer<'_>) + Send + Sync>;
 #[derive(Clone)]
 pub struct Load {
     pub address: SocketAddr,
+    /// Which process listens there.
+    pub process: u32,
     pub connections: usize,
     pub warm_up: Duration,
     pub measured: Duration,
@@ -48,6 +50,8 @@ pub struct Load {
 pub struct Seen {
     pub seconds: f64,
     pub latencies: Latencies,
+    /// What the process took meanwhile, where a closed loop has asked.
+    pub processor: Duration,
     /// Of all answers that were measured.
     pub statuses: BTreeMap<u16, u64>,
     /// Refused without a word on when to try again.
@@ -73,6 +77,12 @@ impl Seen {
 
     pub fn error_share(&self) -> f64 {
         self.errors() as f64 / (self.errors() + self.good()).max(1) as f64
+    }
+
+    /// Of a processor, for every answer.
+    pub fn microseconds_each(&self) -> f64 {
+        let answers: u64 = self.statuses.values().sum();
+        self.processor.as_secs_f64() * 1e6 / answers.max(1) as f64
     }
 
     /// Errors by status, as `503: 12`.

@@ -13,6 +13,7 @@ mod load;
 mod memory;
 mod pairs;
 mod plot;
+mod processor;
 mod progress;
 mod random;
 mod roles;

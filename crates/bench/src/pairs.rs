@@ -27,6 +27,8 @@ struct Ratios {
     /// The same of what each reached of its own ceiling.
     of_ceilings: Vec<f64>,
     p99: Vec<f64>,
+    /// Of processor time for an answer: it moves less than anything else does.
+    processor: Vec<f64>,
 }
 
 pub async fn run(
@@ -139,17 +141,20 @@ fn print_json(ratios: &BTreeMap<String, Ratios>) {
                 "value": median(&ratios.values),
                 "of_ceiling": median(&ratios.of_ceilings),
                 "p99": median(&ratios.p99),
+                "processor": median(&ratios.processor),
                 "values": ratios.values,
                 "of_ceilings": ratios.of_ceilings,
+                "processors": ratios.processor,
             })
         );
     }
 }
 
 fn table(ratios: &BTreeMap<String, Ratios>) -> String {
-    let line = |name: &str, value: &str, of_ceiling: &str, range: &str, p99: &str| {
-        format!("{name:40} {value:>8} {of_ceiling:>11} {range:>16} {p99:>8}\n")
-    };
+    let line =
+        |name: &str, value: &str, of_ceiling: &str, range: &str, p99: &str, processor: &str| {
+            format!("{name:40} {value:>8} {of_ceiling:>11} {range:>16} {p99:>8} {processor:>6}\n")
+        };
     let text = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
     let mut table = line(
         "own / other, medians",
@@ -157,6 +162,7 @@ fn table(ratios: &BTreeMap<String, Ratios>) -> String {
         "of ceiling",
         "from … to",
         "p99",
+        "cpu",
     );
     for ratios in ratios.values() {
         let all = ratios.values.iter().copied();
@@ -167,6 +173,7 @@ fn table(ratios: &BTreeMap<String, Ratios>) -> String {
             &text(median(&ratios.of_ceilings)),
             &format!("{} … {}", text(least), text(most)),
             &text(median(&ratios.p99)),
+            &text(median(&ratios.processor)),
         );
     }
     table
@@ -188,6 +195,11 @@ impl Ratios {
             && other > 0.0
         {
             self.p99.push(own / other);
+        }
+        if let (Some(own), Some(other)) = (own.processor_microseconds, other.processor_microseconds)
+            && other > 0.0
+        {
+            self.processor.push(own / other);
         }
     }
 }

@@ -101,6 +101,7 @@ pub async fn local(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     let text = format!("p95 {p95:.0}≤{LOCAL_P95_MILLISECONDS_MAX}");
     Ok(vec![
         line.latencies(&seen)
+            .processor(&seen)
             .ceiling("hello", bench.hello)
             .target(text, met),
     ])

@@ -13,6 +13,7 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::{Load, Maker, Makers, Seen, Wire};
+use crate::processor;
 
 /// How often a loop that is held looks whether it still is.
 const HELD_MILLISECONDS: u64 = 2;
@@ -24,10 +25,13 @@ pub async fn closed(load: &Load, makers: &Makers) -> anyhow::Result<Seen> {
         let wire = Wire::connect(load.address).await?;
         loops.spawn(run(load.clone(), wire, makers(number), sent.clone()));
     }
+    tokio::time::sleep(load.warm_up).await;
+    let before = processor::used(load.process)?;
     let mut seen = Seen::default();
     while let Some(done) = loops.join_next().await {
         seen.add(done??);
     }
+    seen.processor = processor::used(load.process)?.saturating_sub(before);
     Ok(seen)
 }
 
