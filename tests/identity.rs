@@ -239,6 +239,43 @@ async fn a_password_that_is_little_more_than_a_name_is_refused() {
     stranger.post("/v1/sessions", body).await.expect(201);
 }
 
+/// Whoever knew the old password may have added it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authenticator_that_is_not_enabled_goes_with_the_password() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    app.mailed_code(&ada.email).await;
+    let path = "/v1/accounts/me/second-factor";
+    let current = json!({"current_password": ada.password});
+    let added = ada.client.post(path, current).await.expect(200);
+    let new = secrets::password("another one");
+    let body = json!({"current_password": ada.password, "new_password": new});
+    put(&ada.client, "/v1/accounts/me/password", body)
+        .await
+        .expect(204);
+    let code = authenticator(&added.text("/secret"), 0);
+    let enabled = put(&ada.client, path, json!({"one_time_code": code})).await;
+    enabled.problem(403, "invalid_code");
+
+    let current = json!({"current_password": new});
+    let added = ada.client.post(path, current).await.expect(200);
+    let ask = json!({"email": ada.email});
+    let asked = app.client().post("/v1/password-resets", ask).await;
+    asked.expect(204);
+    let code = app.mailed_code(&ada.email).await;
+    let body = json!({"email": ada.email, "one_time_code": code, "new_password": ada.password});
+    let path_of_reset = "/v1/password-resets/completion";
+    let reset = app.client().post(path_of_reset, body).await;
+    reset.expect(204);
+    let again = sign_in(&app.client(), &ada, &ada.password, None).await;
+    let me = app
+        .client()
+        .with_token(again.expect(201).text("/access_token"));
+    let code = authenticator(&added.text("/secret"), 0);
+    let enabled = put(&me, path, json!({"one_time_code": code})).await;
+    enabled.problem(403, "invalid_code");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_factor_is_asked_for_and_no_code_counts_twice() {
     let app = App::start().await;

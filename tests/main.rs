@@ -29,5 +29,6 @@ mod sessions;
 mod spans;
 mod suspensions;
 mod tail;
+mod throttle;
 mod timelines;
 mod up;

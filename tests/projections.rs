@@ -120,6 +120,8 @@ async fn metrics_and_readiness_tell_the_same_truth() {
         "headwater_projection_lag_events{generation=\"1\",partition=\"7\",projection=\"social\",role=\"live\"} 0",
         "# TYPE headwater_dead_letters gauge",
         "# TYPE headwater_http_requests_total counter",
+        "# TYPE headwater_connections gauge",
+        "headwater_connections_refused_total 0",
     ] {
         assert!(text.lines().any(|one| one == line), "no {line}:\n{text}");
     }

@@ -1,6 +1,5 @@
 //! Signing in, staying so, signing out: on every process.
 
-use api::LimitSettings;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version, password_hash::phc};
 use reqwest::Method;
 use sea_orm::{
@@ -8,7 +7,7 @@ use sea_orm::{
     sqlx::{self, Row},
 };
 use serde_json::{Value, json};
-use testkit::{Answer, App, Client, Person, Servers, secrets, until};
+use testkit::{Answer, App, Client, Person, secrets, until};
 
 /// How long an ended session may still be let in elsewhere.
 pub const FINAL_SECONDS: u64 = 5;
@@ -169,10 +168,8 @@ async fn signing_out_is_final_on_every_process() {
     // A process that starts later knows it too.
     let third = App::on(app.servers.clone()).await;
     let there = client(&third, &session);
-    until("a new process knows", FINAL_SECONDS, || async {
-        there.get("/v1/sessions").await.status == 401
-    })
-    .await;
+    let told = there.get("/v1/sessions").await;
+    told.problem(401, "session_ended");
     ada.client.get("/v1/sessions").await.expect(200);
 }
 
@@ -264,133 +261,6 @@ async fn a_new_password_signs_out_everywhere_else() {
     app.client().post("/v1/sessions", new).await.expect(201);
 }
 
-/// Three failed sign-ins in five minutes, and five registrations.
-async fn limited() -> App {
-    let limits = LimitSettings {
-        sign_in: "3/300".parse().unwrap(),
-        registration: "5/300".parse().unwrap(),
-        ..LimitSettings::NONE
-    };
-    App::limited(Servers::shared().await, limits).await
-}
-
-/// As a trusted proxy asks for somebody at `address`.
-async fn sign_in_from(app: &App, address: &str, login: &str, password: &str) -> Answer {
-    let body = json!({"login": login, "password": password});
-    let headers = [("X-Forwarded-For", address)];
-    let client = app.client();
-    let signed_in = client.send(Method::POST, "/v1/sessions", Some(body), &headers);
-    signed_in.await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn guessing_is_stopped_and_locks_nobody_else_out() {
-    let app = limited().await;
-    let ada = app.client().register("ada").await;
-    let (thief, home, cafe) = ("203.0.113.66", "198.51.100.7", "198.51.100.99");
-    let right = || ada.password.as_str();
-    // Right ones cost nothing.
-    for _ in 0..5 {
-        sign_in_from(&app, home, &ada.handle, right())
-            .await
-            .expect(201);
-    }
-    let guesses = (0..12).map(|number| {
-        let (client, login) = (app.client(), ada.email.clone());
-        tokio::spawn(async move {
-            let body = json!({"login": login, "password": format!("guess {number}")});
-            let headers = [("X-Forwarded-For", thief)];
-            client
-                .send(Method::POST, "/v1/sessions", Some(body), &headers)
-                .await
-                .status
-                .as_u16()
-        })
-    });
-    let mut statuses = Vec::new();
-    for guess in guesses.collect::<Vec<_>>() {
-        statuses.push(guess.await.unwrap());
-    }
-    statuses.sort_unstable();
-    assert_eq!(statuses[..3], [401; 3], "{statuses:?}");
-    assert_eq!(statuses[3..], [429; 9], "{statuses:?}");
-    // Not even the right one, and however it is written.
-    let written = format!(" {} ", ada.email.to_uppercase());
-    let refused = sign_in_from(&app, thief, &written, right()).await;
-    let refused = refused.problem(429, "too_many_requests");
-    let seconds: u32 = refused.header("retry-after").parse().unwrap();
-    assert!((1..=100).contains(&seconds), "{seconds}");
-    for address in [home, cafe] {
-        sign_in_from(&app, address, &ada.handle, right())
-            .await
-            .expect(201);
-    }
-    // An unknown account looks the same.
-    let unknown = |address: &'static str| sign_in_from(&app, address, "nobody_at_all", "guess it");
-    for _ in 0..3 {
-        let wrong = unknown("203.0.113.67").await;
-        wrong.problem(401, "invalid_credentials");
-    }
-    let refused = unknown("203.0.113.67").await;
-    refused.problem(429, "too_many_requests");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn many_who_guess_together_keep_out_strangers_only() {
-    let app = limited().await;
-    let ada = app.client().register("ada").await;
-    let home = "2001:db8:7::1";
-    sign_in_from(&app, home, &ada.handle, &ada.password)
-        .await
-        .expect(201);
-    // Another address of the same household tomorrow.
-    let home = "2001:db8:7::abcd";
-    guess_until_strangers_are_kept_out(&app, &ada.handle).await;
-    sign_in_from(&app, home, &ada.handle, &ada.password)
-        .await
-        .expect(201);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_address_tries_only_so_many_accounts_and_registers_only_so_many() {
-    let app = limited().await;
-    // A household of IPv6 is one address.
-    let mut refused = 0;
-    for number in 0..30 {
-        let address = format!("2001:db8::{number:x}");
-        let login = format!("somebody_{number}");
-        let guess = sign_in_from(&app, &address, &login, "guess it").await;
-        refused += u32::from(guess.status == 429);
-    }
-    assert!((13..=15).contains(&refused), "{refused}");
-    let mut statuses = Vec::new();
-    for number in 0..7 {
-        let body = json!({
-            "email": secrets::email(&number.to_string()),
-            "password": secrets::password("anybody"),
-        });
-        let registered = app.client().post("/v1/accounts", body).await;
-        statuses.push(registered.status.as_u16());
-    }
-    assert_eq!(statuses, [201, 201, 201, 201, 201, 429, 429]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thief_with_a_token_cannot_guess_the_password_by_changing_it() {
-    let app = limited().await;
-    let ada = app.client().register("ada").await;
-    let mut statuses = Vec::new();
-    for number in 0..5 {
-        let body = json!({
-            "current_password": format!("guess {number}"), "new_password": secrets::password("a new one"),
-        });
-        let path = "/v1/accounts/me/password";
-        let changed = ada.client.send(Method::PUT, path, Some(body), &[]).await;
-        statuses.push(changed.status.as_u16());
-    }
-    assert_eq!(statuses, [403, 403, 403, 429, 429]);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
     let app = App::start().await;
@@ -449,80 +319,6 @@ async fn what_is_over_for_long_is_deleted_and_nothing_else() {
     vault.purge().await.unwrap();
     assert_eq!(rows().await, left);
     assert_eq!(sessions(&ada.client).await.len() as u64, left);
-}
-
-/// Who got in once gets in from there again, though the session is long forgotten.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_home_is_known_after_its_sessions_are_gone() {
-    let app = limited().await;
-    let ada = app.client().register("ada").await;
-    let home = "198.51.100.7";
-    let session = sign_in_from(&app, home, &ada.handle, &ada.password).await;
-    // Another network, where it was only refreshed.
-    let train = "198.51.100.8";
-    let body = json!({"refresh_token": session.expect(201).text("/refresh_token")});
-    let headers = [("X-Forwarded-For", train)];
-    let client = app.client();
-    let moved = client.send(Method::POST, "/v1/sessions/refresh", Some(body), &headers);
-    moved.await.expect(200);
-    let over = "UPDATE vault.sessions SET ended_at = now() - interval '2 hours'";
-    app.database.execute_unprepared(over).await.unwrap();
-    let vault = vault::Vault::new(app.database.clone());
-    vault.purge().await.unwrap();
-    guess_until_strangers_are_kept_out(&app, &ada.handle).await;
-    for known in [home, train] {
-        sign_in_from(&app, known, &ada.handle, &ada.password)
-            .await
-            .expect(201);
-    }
-    // Not for ever.
-    let over = "UPDATE vault.households SET seen_at = now() - interval '181 days'";
-    app.database.execute_unprepared(over).await.unwrap();
-    vault.purge().await.unwrap();
-    // What came back meanwhile.
-    for stranger in ["203.0.113.50", "203.0.113.51"] {
-        sign_in_from(&app, stranger, &ada.handle, "guess it").await;
-    }
-    sign_in_from(&app, home, &ada.handle, &ada.password)
-        .await
-        .problem(429, "too_many_requests");
-}
-
-async fn guess_until_strangers_are_kept_out(app: &App, handle: &str) {
-    let mut refused = 0;
-    for number in 0..40 {
-        let address = format!("203.0.113.{number}");
-        let guess = sign_in_from(app, &address, handle, "guess it").await;
-        refused += u32::from(guess.status == 429);
-    }
-    assert!((8..=12).contains(&refused), "{refused}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_reads_the_mail_is_let_in_though_others_guess() {
-    let app = limited().await;
-    let ada = app.client().register("ada").await;
-    app.mailed_code(&ada.email).await;
-    guess_until_strangers_are_kept_out(&app, &ada.handle).await;
-    let hotel = "198.51.100.9";
-    let new = secrets::password("another one");
-    sign_in_from(&app, hotel, &ada.handle, &ada.password)
-        .await
-        .problem(429, "too_many_requests");
-    let ask = json!({"email": ada.email});
-    app.client()
-        .post("/v1/password-resets", ask)
-        .await
-        .expect(204);
-    let code = app.mailed_code(&ada.email).await;
-    let body = json!({"email": ada.email, "one_time_code": code, "new_password": new});
-    let (client, headers) = (app.client(), [("X-Forwarded-For", hotel)]);
-    let path = "/v1/password-resets/completion";
-    let reset = client.send(Method::POST, path, Some(body), &headers).await;
-    reset.expect(204);
-    sign_in_from(&app, hotel, &ada.handle, &new)
-        .await
-        .expect(201);
 }
 
 /// As hashes were made when less was asked of them.
@@ -653,25 +449,47 @@ async fn end(app: &App, ada: &Person, elsewhere: &Answer, ends: Ends) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_many_homes_are_known_and_the_oldest_is_forgotten() {
+async fn who_was_signed_out_a_moment_ago_is_not_told_that_others_are() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
-    let many = format!(
-        "INSERT INTO vault.households (account_id, household, seen_at)
-         SELECT '{}', 'home ' || n, now() - make_interval(days => n)
-         FROM generate_series(1, 40) AS n",
-        ada.id
+    let (one, two) = (
+        sign_in(&app, &ada, "one").await,
+        sign_in(&app, &ada, "two").await,
     );
-    app.database.execute_unprepared(&many).await.unwrap();
-    let new = "198.51.100.7";
-    sign_in_from(&app, new, &ada.handle, &ada.password)
-        .await
-        .expect(201);
+    // As another process does: this one does not know it yet.
     let vault = vault::Vault::new(app.database.clone());
     let account = kernel::AccountId(ada.id.parse().unwrap());
-    // This one, where she registered, and the thirty that were seen last.
-    for (home, known) in [(new, true), ("home 30", true), ("home 31", false)] {
-        let knows = vault.knows_household(account, home).await.unwrap();
-        assert_eq!(knows, known, "{home}");
-    }
+    let ended = one.text("/session_id").parse().unwrap();
+    assert!(vault.end_session(account, ended).await.unwrap());
+    let told = client(&app, &one).delete("/v1/sessions").await;
+    told.problem(401, "session_ended");
+    client(&app, &two).get("/v1/sessions").await.expect(200);
+    // A tool has a session that nobody ended.
+    let tool = app.client_of(account);
+    tool.delete("/v1/sessions").await.expect(204);
+    let told = client(&app, &two).get("/v1/sessions").await;
+    told.problem(401, "session_ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_deactivates_leaves_no_session_behind() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let elsewhere = sign_in(&app, &ada, "elsewhere").await;
+    // One that was signed out a moment ago, elsewhere: this process does not know it yet.
+    let asks = sign_in(&app, &ada, "asks").await;
+    let vault = vault::Vault::new(app.database.clone());
+    let account = kernel::AccountId(ada.id.parse().unwrap());
+    let ended = asks.text("/session_id").parse().unwrap();
+    let body = json!({"current_password": ada.password});
+    let path = "/v1/accounts/me/deactivation";
+    let asking = client(&app, &asks);
+    let asked = asking.send(Method::PUT, path, Some(body), &[]);
+    let (left, signed_out) = tokio::join!(asked, vault.end_session(account, ended));
+    signed_out.unwrap();
+    left.expect(204);
+    let told = client(&app, &elsewhere).get("/v1/sessions").await;
+    told.problem(401, "session_ended");
+    let told = refresh(&app, &elsewhere.text("/refresh_token")).await;
+    told.problem(401, "session_ended");
 }

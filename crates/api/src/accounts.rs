@@ -293,7 +293,8 @@ impl AccountsApi {
         let body = body.0;
         let wanted = body.read()?;
         let place = services.passwords.place()?;
-        let attempt = Try::to_register(&services, &caller).await?;
+        let mut attempt = Try::to_register(&services, &caller).await?;
+        attempt.counts();
         let login = Login::Email(wanted.email.clone());
         let done =
             registration::register(&services, wanted, place, &idempotency, request_id.0).await;

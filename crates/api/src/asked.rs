@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     acceptance,
+    caller::Caller,
     compression::{self, Wanted},
     cors,
     header_text::HeaderText,
@@ -72,6 +73,7 @@ impl Asked {
         let account = asker.account();
         let services = request.data::<Arc<Services>>();
         let spans = services.and_then(|services| services.spans.clone());
+        let is_known = || account.is_some() || Caller::is_behind_proxy(request);
         let preflight = match &allow {
             Some(methods) if cors::is_preflight(request) => Some(cors::preflight(methods)),
             _ => None,
@@ -79,7 +81,7 @@ impl Asked {
         let asked = Self {
             id,
             started,
-            trace: TraceContext::of(request.headers(), id.0, spans.as_deref()),
+            trace: TraceContext::of(request.headers(), id.0, spans.as_deref(), is_known),
             account,
             granted: services.and_then(|services| services.origins.grant(request)),
             wanted: Wanted::of(&method, request.headers()),

@@ -48,8 +48,7 @@ pub(crate) async fn read(request: &mut Request) -> Result<(), Problem> {
     }
     let mut body = pin!(body.into_async_read());
     if let Err(problem) = announced(request) {
-        // Who waits for `100 Continue` sends nothing when told this instead.
-        if request.header(EXPECT.as_str()).is_none() {
+        if !waits(request) {
             discard(body).await;
         }
         return Err(problem);
@@ -91,7 +90,15 @@ fn announced(request: &Request) -> Result<(), Problem> {
 
 /// Leaves the body of a request that is refused by its head unread.
 pub(crate) async fn refuse(request: &mut Request) {
-    discard(request.take_body().into_async_read()).await;
+    if !waits(request) {
+        discard(request.take_body().into_async_read()).await;
+    }
+}
+
+/// Who waits for `100 Continue` sends nothing when told of a refusal instead, and is
+/// told to go on as soon as its body is asked for.
+fn waits(request: &Request) -> bool {
+    request.header(EXPECT.as_str()).is_some()
 }
 
 /// Takes in what a refused client still sends: a connection that is closed with

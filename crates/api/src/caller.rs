@@ -30,9 +30,16 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Whether a trusted proxy asks, for whomever.
+    pub fn is_behind_proxy(request: &Request) -> bool {
+        let services = request.data::<Arc<Services>>();
+        peer(request)
+            .zip(services)
+            .is_some_and(|(peer, services)| services.proxies.has(peer))
+    }
+
     pub fn address_of(request: &Request) -> Option<IpAddr> {
-        let RemoteAddr(peer) = request.remote_addr();
-        let peer = peer.as_socket_addr()?.ip().to_canonical();
+        let peer = peer(request)?;
         Some(match request.data::<Arc<Services>>() {
             Some(services) => services.proxies.caller(peer, request),
             None => peer,
@@ -52,6 +59,11 @@ impl<'a> FromRequest<'a> for Caller {
             device: Device::new(name.as_deref(), shown, household),
         })
     }
+}
+
+fn peer(request: &Request) -> Option<IpAddr> {
+    let RemoteAddr(peer) = request.remote_addr();
+    Some(peer.as_socket_addr()?.ip().to_canonical())
 }
 
 /// An address; of IPv6 what one household has (RFC 6177 hands out a /64 or
@@ -107,7 +119,7 @@ impl Proxies {
         caller
     }
 
-    fn has(&self, address: IpAddr) -> bool {
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.has(address))
     }
 }

@@ -2,9 +2,13 @@
 //! streams of events, what is small, and answers to writes: those may hold
 //! tokens, and the length of a compressed secret tells of it (BREACH).
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    sync::{Arc, LazyLock},
+};
 
 use flate2::write::GzEncoder;
+use hyper::body::Bytes;
 use poem::{
     Body, Response,
     http::{
@@ -14,11 +18,16 @@ use poem::{
         },
     },
 };
+use tokio::sync::{OnceCell, Semaphore};
 
 /// Below it the headers outweigh what is saved.
 const BYTES_MIN: usize = 1_024;
 /// More than this is compressed on a thread that nobody else waits for.
 const BYTES_INLINE_MAX: usize = 64 * 1_024;
+/// Of such threads, at most.
+const ENCODERS_MAX: usize = 4;
+static ENCODERS: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(ENCODERS_MAX)));
 const ZSTD_LEVEL: i32 = 3;
 const BROTLI_QUALITY: i32 = 4;
 /// Of brotli's window, as a power of two.
@@ -55,12 +64,15 @@ impl Encoding {
     /// None where it wants bytes as they are (RFC 9110, 12.5.3).
     fn wanted(headers: &HeaderMap) -> Option<Self> {
         let mut liked = [None; Self::ALL.len()];
-        let mut any = None;
+        let (mut any, mut as_it_is) = (None, 0);
         for value in headers.get_all(ACCEPT_ENCODING) {
             for choice in value.to_str().ok()?.split(',') {
                 let (name, weight) = weighed(choice)?;
                 if name == "*" {
                     any = Some(weight);
+                }
+                if name.eq_ignore_ascii_case("identity") {
+                    as_it_is = weight;
                 }
                 for (encoding, liked) in Self::ALL.into_iter().zip(&mut liked) {
                     let old_name = encoding == Self::Gzip && name.eq_ignore_ascii_case("x-gzip");
@@ -77,7 +89,8 @@ impl Encoding {
                 best = Some((encoding, weight));
             }
         }
-        best.map(|(encoding, _)| encoding)
+        let (encoding, _) = best.filter(|(_, weight)| *weight >= as_it_is)?;
+        Some(encoding)
     }
 
     fn encode(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
@@ -122,7 +135,7 @@ fn weighed(choice: &str) -> Option<(&str, u16)> {
 pub(crate) struct Wanted {
     encoding: Encoding,
     /// The representations that it has.
-    known: Option<HeaderValue>,
+    known: Vec<HeaderValue>,
 }
 
 impl Wanted {
@@ -132,7 +145,7 @@ impl Wanted {
             return None;
         }
         let encoding = Encoding::wanted(headers)?;
-        let known = headers.get(IF_NONE_MATCH).cloned();
+        let known = headers.get_all(IF_NONE_MATCH).iter().cloned().collect();
         Some(Self { encoding, known })
     }
 
@@ -142,11 +155,9 @@ impl Wanted {
         if response.status() == StatusCode::NOT_MODIFIED {
             let tagged = tagged(response.headers(), self.encoding);
             let has = |tag: &HeaderValue| {
-                let known = self.known.as_ref().and_then(|known| known.to_str().ok());
-                let tag = tag.to_str().ok();
-                known
-                    .zip(tag)
-                    .is_some_and(|(known, tag)| known.contains(tag))
+                let mut known = self.known.iter().filter_map(|known| known.to_str().ok());
+                tag.to_str()
+                    .is_ok_and(|tag| known.any(|known| known.contains(tag)))
             };
             if let Some(tag) = tagged.filter(has) {
                 response.headers_mut().insert(ETAG, tag);
@@ -161,20 +172,17 @@ impl Wanted {
             return;
         };
         let encoding = self.encoding;
-        let encoded = match bytes.len() {
-            0..BYTES_MIN => None,
-            BYTES_MIN..=BYTES_INLINE_MAX => encoding.encode(&bytes).ok(),
-            _ => {
-                let bytes = bytes.clone();
-                let work = tokio::task::spawn_blocking(move || encoding.encode(&bytes).ok());
-                work.await.ok().flatten()
-            }
+        let encoded = match (bytes.len(), response.data::<Forms>()) {
+            (0..BYTES_MIN, _) => None,
+            (_, Some(forms)) => forms.of(encoding, &bytes).await,
+            (BYTES_MIN..=BYTES_INLINE_MAX, _) => encoding.encode(&bytes).ok().map(Bytes::from),
+            _ => apart(encoding, &bytes).await,
         };
         let Some(encoded) = encoded.filter(|encoded| encoded.len() < bytes.len()) else {
             response.set_body(Body::from_bytes(bytes));
             return;
         };
-        response.set_body(Body::from_vec(encoded));
+        response.set_body(Body::from_bytes(encoded));
         let tagged = tagged(response.headers(), encoding);
         let headers = response.headers_mut();
         headers.remove(CONTENT_LENGTH);
@@ -183,6 +191,32 @@ impl Wanted {
             headers.insert(ETAG, tag);
         }
     }
+}
+
+/// The encoded forms of an answer that never changes, each made once: data of the
+/// answer.
+#[derive(Clone, Default)]
+pub(crate) struct Forms(Arc<[OnceCell<Bytes>; Encoding::ALL.len()]>);
+
+impl Forms {
+    /// None where it cannot be made now.
+    async fn of(&self, encoding: Encoding, bytes: &Bytes) -> Option<Bytes> {
+        let form = &self.0[encoding as usize];
+        let make = async || apart(encoding, bytes).await.ok_or(());
+        form.get_or_try_init(make).await.ok().cloned()
+    }
+}
+
+/// On a thread that nobody else waits for; none where all of them are at work, since
+/// it can be sent as it is.
+async fn apart(encoding: Encoding, bytes: &Bytes) -> Option<Bytes> {
+    let place = ENCODERS.clone().try_acquire_owned().ok()?;
+    let bytes = bytes.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        encoding.encode(&bytes).ok()
+    });
+    work.await.ok().flatten().map(Bytes::from)
 }
 
 /// Leaves what it would be, and takes what it is: the answer to HEAD.
@@ -246,6 +280,10 @@ mod tests {
             ("zstd;q=0, *", Some(Encoding::Brotli)),
             ("*;q=0.1", Some(Encoding::Zstd)),
             ("identity", None),
+            ("identity, gzip;q=0.5", None),
+            ("identity;q=1, *;q=0.1", None),
+            ("identity;q=0.5, gzip", Some(Encoding::Gzip)),
+            ("identity, gzip", Some(Encoding::Gzip)),
             ("gzip;q=0", None),
             ("*;q=0", None),
             ("gzip;q=2", None),
@@ -263,7 +301,7 @@ mod tests {
     }
 
     async fn sent(encoding: Encoding, mut response: Response) -> (Option<String>, String, Vec<u8>) {
-        let known = None;
+        let known = Vec::new();
         Wanted { encoding, known }.apply(&mut response).await;
         let encoded = response.header(CONTENT_ENCODING.as_str());
         let encoded = encoded.map(str::to_owned);
@@ -301,6 +339,20 @@ mod tests {
             }
         }
         Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_never_changes_is_encoded_once() {
+        let (text, forms) = (Bytes::from("word ".repeat(20_000)), Forms::default());
+        let first = forms.of(Encoding::Zstd, &text).await;
+        let again = forms.clone().of(Encoding::Zstd, &text).await;
+        assert!(first.as_ref().is_some_and(|bytes| bytes.len() < 1_000));
+        assert_eq!(
+            first.map(|bytes| bytes.as_ptr()),
+            again.map(|bytes| bytes.as_ptr())
+        );
+        let other = forms.of(Encoding::Gzip, &text).await;
+        assert!(other.is_some_and(|bytes| bytes.starts_with(&[0x1f, 0x8b])));
     }
 
     #[tokio::test]

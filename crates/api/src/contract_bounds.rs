@@ -23,8 +23,9 @@ const POSITIONS: &str = "^[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}\
     (,[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}){0,63}$";
 const ID_LIST: &str = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\
     (,[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})*$";
-const TAGS: &str = "^(\\*|(W/)?\"[!#-~]*\"(, ?(W/)?\"[!#-~]*\")*)$";
-const VERSION: &str = "^(\\*|\"(0|[1-9][0-9]{0,18})(-[0-9a-z.-]*)?\")$";
+const TAG: &str = "^\"[!#-~]*\"$";
+const TAGS: &str = "^(\\*|[, ]*(W/)?\"[!#-~]*\"( *,[, ]*(W/)?\"[!#-~]*\")*[, ]*)$";
+const VERSION: &str = "^(\\*|(W/)?\"(0|[1-9][0-9]{0,18})(-[0-9a-z.-]*)?\")$";
 const PRINTED: &str = "^[ -~]*$";
 const HANDLE: &str = "^[A-Za-z0-9_]+$";
 const LANGUAGE: &str = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$";
@@ -42,7 +43,7 @@ use Made::{Format, Of};
 const TEXTS: &[(&str, u64, Made)] = &[
     ("Access-Control-Allow-Origin", 255, Of(PRINTED)),
     ("As-Of", 2_943, Of(POSITIONS)),
-    ("ETag", 128, Of(TAGS)),
+    ("ETag", 128, Of(TAG)),
     ("Event-Position", 64, Of(POSITION)),
     ("Idempotency-Key", 255, Of("^[!-~]{1,255}$")),
     ("If-Match", 128, Of(VERSION)),

@@ -58,27 +58,23 @@ impl DeactivationApi {
 }
 
 /// Sessions end before it and after it: wherever a process dies, what is left is at most
-/// the session that asks, which can ask again, and what signed in meanwhile.
+/// the session that asks, which can ask again, and what signed in meanwhile. Whether the
+/// one that asks still lives does not matter to the others.
 async fn deactivate(
     services: &Services,
     me: Authenticated,
     request_id: Uuid,
 ) -> Result<Done, Problem> {
-    let end_others = async || {
-        let others = services.vault.end_other_sessions(me.account, me.session);
-        services.ended.add(others.await?);
-        Ok::<_, Problem>(())
-    };
-    end_others().await?;
+    let others = services.vault.end_other_sessions(me.account, me.session);
+    services.ended.add(others.await?.unwrap_or_default());
     let command = DeactivateAccount {
         account: me.account,
     };
     let receipt = services
         .execute_step(&command, me.account, request_id)
         .await?;
-    end_others().await?;
-    services.vault.end_session(me.account, me.session).await?;
-    services.ended.add([me.session]);
+    let all = services.vault.end_all_sessions(me.account).await?;
+    services.ended.add(all.into_iter().chain([me.session]));
     tracing::info!(account = %me.account, "the account was deactivated");
     Ok(Done::at(receipt.position))
 }

@@ -6,9 +6,18 @@ use poem::{
     Body, IntoEndpoint, Response, Route,
     endpoint::make_sync,
     get,
-    http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG},
+    },
 };
 use poem_openapi::OpenApiService;
+
+use crate::{
+    compression::Forms,
+    preconditions::{IfNoneMatch, representation_digest},
+    problem::Problem,
+};
 
 pub(crate) const DOCUMENT_PATH: &str = "/openapi.json";
 pub(crate) const DOCS_PATH: &str = "/docs";
@@ -61,13 +70,21 @@ pub(crate) fn add(route: Route, document: String) -> Route {
 }
 
 fn page(media_type: &'static str, text: String) -> impl IntoEndpoint<Endpoint: 'static> {
-    let text = Bytes::from(text);
-    get(make_sync(move |_| {
-        Response::builder()
-            .header(CONTENT_TYPE, media_type)
+    let (text, forms) = (Bytes::from(text), Forms::default());
+    let tag = format!("\"{}\"", representation_digest(&text));
+    get(make_sync(move |request| {
+        let known = IfNoneMatch::parse(&request)?.has(&tag);
+        let answer = Response::builder()
             .header(CACHE_CONTROL, "no-cache")
-            .header(CONTENT_SECURITY_POLICY, POLICY)
-            .body(Body::from_bytes(text.clone()))
+            .header(ETAG, &tag)
+            .extension(forms.clone());
+        Ok::<_, Problem>(match known {
+            true => answer.status(StatusCode::NOT_MODIFIED).finish(),
+            false => answer
+                .header(CONTENT_TYPE, media_type)
+                .header(CONTENT_SECURITY_POLICY, POLICY)
+                .body(Body::from_bytes(text.clone())),
+        })
     }))
 }
 
@@ -78,7 +95,34 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use poem::{
+        Endpoint, Request,
+        http::{Uri, header::IF_NONE_MATCH},
+    };
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_page_is_sent_again_only_where_it_is_another() {
+        let pages = add(Route::new(), "{}".into());
+        let ask = async |known: Option<&str>| {
+            let mut request = Request::builder().uri(Uri::from_static(SCRIPT_PATH));
+            if let Some(known) = known {
+                request = request.header(IF_NONE_MATCH, known);
+            }
+            pages.get_response(request.finish()).await
+        };
+        let page = ask(None).await;
+        let tag = page.header(ETAG.as_str()).unwrap_or_default().to_owned();
+        assert_eq!((page.status(), tag.len()), (StatusCode::OK, 18));
+        let same = ask(Some(&tag)).await;
+        assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(same.header(ETAG.as_str()), Some(tag.as_str()));
+        let compressed = tag.replacen("\"", "", 1).replace('"', ".br\"");
+        let same = ask(Some(&format!("\"{compressed}"))).await;
+        assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(ask(Some("\"other\"")).await.status(), StatusCode::OK);
+    }
 
     #[test]
     fn the_embedded_page_still_has_its_script_and_style() {

@@ -57,7 +57,7 @@ impl EmailsApi {
         caller: Caller,
     ) -> Result<Done, Problem> {
         refuse_without_mail(&services)?;
-        Try::to_use_codes(&services, &caller).await?;
+        Try::to_use_codes(&services, &caller).await?.counts();
         match send(&services, me.account, Purpose::VerifyEmail).await? {
             Sent::Now => Ok(Done::at(None)),
             Sent::TooSoon => Err(Problem::new(
@@ -88,9 +88,10 @@ impl EmailsApi {
         caller: Caller,
         body: Input<EmailVerification>,
     ) -> Result<Done, Problem> {
-        let attempt = Try::to_use_codes(&services, &caller).await?;
+        let mut attempt = Try::to_use_codes(&services, &caller).await?;
         let code = &body.0.one_time_code;
         if !services.vault.verify_email(me.account, code).await? {
+            attempt.counts();
             return Err(wrong_code());
         }
         attempt.give_back().await;

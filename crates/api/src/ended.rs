@@ -1,7 +1,8 @@
 //! Which sessions were ended, and which accounts barred, while access tokens of
-//! them still count. Every process asks the vault each second, so that signing out is final everywhere
-//! within seconds, and a request costs no query. While the database is away
-//! nothing new is learned: then only the tokens' 15 minutes bound them.
+//! them still count. Every process asks the vault each second, so that signing out is
+//! final everywhere within seconds, and a request costs no query. One that has just begun
+//! serves nobody before it has asked. While the database is away nothing new is learned:
+//! then only the tokens' 15 minutes bound them.
 
 use std::{
     collections::HashMap,
@@ -11,6 +12,7 @@ use std::{
 
 use kernel::{AccountId, Timestamp};
 use parking_lot::RwLock;
+use tokio::sync::watch;
 use uuid::Uuid;
 use vault::{Vault, VaultError};
 
@@ -31,6 +33,8 @@ pub struct EndedSessions {
     /// Since when: tools have tokens of sessions that the vault does not know. Kept
     /// until the next look after a bar was lifted, so what begins after it counts.
     barred: RwLock<HashMap<AccountId, Timestamp>>,
+    /// Whether the vault was ever seen.
+    known: watch::Sender<bool>,
 }
 
 impl EndedSessions {
@@ -57,6 +61,12 @@ impl EndedSessions {
             }
         });
         ended
+    }
+
+    /// Returns when it knows what was ended before it began.
+    pub async fn known(&self) {
+        // The sender is here.
+        let _ = self.known.subscribe().wait_for(|known| *known).await;
     }
 
     /// Whether a token that says this counts no more.
@@ -98,6 +108,7 @@ impl EndedSessions {
             }
             all.retain(|_, seen| seen.elapsed() < lifetime());
         }
+        self.known.send_replace(true);
         Ok(())
     }
 }

@@ -48,6 +48,7 @@ mod pages;
 mod paging;
 mod preconditions;
 mod problem;
+mod repeated;
 mod request;
 mod schema;
 mod seen;

@@ -45,8 +45,9 @@ pub struct LimitSettings {
     pub sign_in: Budget,
     /// Registrations from one address.
     pub registration: Budget,
-    /// Codes that are sent to e-mail addresses or tried, from one address, and
-    /// codes of second factors that are tried with one account.
+    /// Codes that are sent to e-mail addresses or tried, from one address, and codes of
+    /// second factors that are tried with one account from addresses that it does not
+    /// know, from one that it knows, or by one session.
     pub codes: Budget,
 }
 
@@ -88,7 +89,8 @@ impl LimitSettings {
                 "codes",
                 self.codes,
                 "Codes sent by e-mail, and wrong ones tried, from one address; wrong codes of a \
-                 second factor, by account.",
+                 second factor, by account from addresses that it does not know, by address from \
+                 those that it knows, and by session.",
             ),
         ]
     }

@@ -1,7 +1,16 @@
 //! Prometheus metrics (text format 0.0.4), at an address of their own: how each
 //! projection is doing, and what was answered. It refuses to tell of people.
 
-use std::{collections::BTreeMap, fmt::Write, io, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use eventlog::Log;
 use poem::{
@@ -17,9 +26,10 @@ use readmodel::{
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
+    caller::Proxies,
     counted,
     operations::{ANSWER_MILLISECONDS_MAX, LookError, look},
-    server::accept_until,
+    server::{accept_until, connections},
 };
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -48,7 +58,7 @@ pub async fn serve_metrics(
     });
     let elsewhere = make_sync(|_| StatusCode::NOT_FOUND);
     let endpoint = Route::new().at("/metrics", metrics).at("*", elsewhere);
-    accept_until(listener, Arc::new(endpoint), stop).await;
+    accept_until(listener, Arc::new(endpoint), Proxies::default(), stop).await;
     Ok(())
 }
 
@@ -145,6 +155,12 @@ fn text(parts: &[(&str, bool)], all: &[Progress]) -> String {
         labels.push(("state", progress.state.name()));
         text.sample(&labels, 1.0);
     }
+    let count = |number: &AtomicU64| number.load(Ordering::Relaxed) as f64;
+    text.family("headwater_connections", "Connections that are open.");
+    text.sample(&[], count(&connections::OPEN));
+    let refused = "Connections that were closed unheard, since there were too many.";
+    text.family_of("counter", "headwater_connections_refused_total", refused);
+    text.sample(&[], count(&connections::REFUSED));
     counted::tell(&mut text);
     text.0
 }
@@ -182,10 +198,11 @@ impl Exposition {
         let labels: BTreeMap<_, _> = labels.iter().copied().collect();
         let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
         let name = self.1;
-        self.write(format_args!(
-            "{name}{suffix}{{{}}} {value}\n",
-            labels.join(",")
-        ));
+        let labels = match labels.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", labels.join(",")),
+        };
+        self.write(format_args!("{name}{suffix}{labels} {value}\n"));
     }
 
     #[cfg(test)]

@@ -142,7 +142,7 @@ impl PasswordsApi {
     ) -> Result<Done, Problem> {
         emails::refuse_without_mail(&services)?;
         let email = address(&body.0.email)?;
-        Try::to_use_codes(&services, &caller).await?;
+        Try::to_use_codes(&services, &caller).await?.counts();
         let place = services.background.clone().try_acquire_owned();
         let place = place.map_err(|_| {
             let detail = "Too many ask for a code at once. Try again shortly.";
@@ -181,7 +181,7 @@ impl PasswordsApi {
         let (Some(email), Some(new)) = (email, new) else {
             return Err(fields.problem());
         };
-        let attempt = Try::to_use_codes(&services, &caller).await?;
+        let mut attempt = Try::to_use_codes(&services, &caller).await?;
         // Whose the address is, only the code's reader may learn: it is all done
         // whether there is an account or not.
         let holder = services.vault.by_email(&email).await?;
@@ -202,7 +202,10 @@ impl PasswordsApi {
                 attempt.give_back().await;
                 return Err(fits.err().unwrap_or_else(wrong_code));
             }
-            Reset::Wrong => return Err(wrong_code()),
+            Reset::Wrong => {
+                attempt.counts();
+                return Err(wrong_code());
+            }
         };
         services.ended.add(ended);
         attempt.give_back().await;
@@ -284,16 +287,14 @@ pub(crate) async fn show(
     password: String,
 ) -> Result<String, Problem> {
     let place = services.passwords.place()?;
-    let attempt = Try::to_show_password(services, me.session).await?;
-    let right = look_at(services, me.account, password, place).await;
-    if !matches!(right, Ok(None)) {
-        attempt.give_back().await;
-    }
-    let wrong = || {
+    let mut attempt = Try::to_show_password(services, me.session).await?;
+    let Some((stored, _)) = look_at(services, me.account, password, place).await? else {
+        attempt.counts();
         let problem = Problem::new(Code::WrongPassword, "Correct the listed field.");
-        problem.with_field("/current_password", "It is not your password.")
+        return Err(problem.with_field("/current_password", "It is not your password."));
     };
-    right?.map(|(stored, _)| stored).ok_or_else(wrong)
+    attempt.give_back().await;
+    Ok(stored)
 }
 
 /// The stored hash of who knows the password, made as hashes are made today.

@@ -9,7 +9,7 @@ use eventlog::IdempotencyKey;
 use kernel::{AccountId, Positions};
 use poem::{
     Request, RequestBody, Result,
-    http::{HeaderName, Method, header},
+    http::{HeaderName, HeaderValue, Method, header},
 };
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
@@ -81,6 +81,12 @@ impl IfMatch {
     fn parse(request: &Request) -> Result<Self, Problem> {
         match only(request, IF_MATCH, &header::IF_MATCH)? {
             None | Some("*") => Ok(Self(None)),
+            // Compared strongly (RFC 9110, 13.1.1).
+            Some(tag) if tag.strip_prefix("W/").and_then(version).is_some() => {
+                let detail = "A weak ETag matches nothing: something on the way, such as a proxy \
+                              that compresses, put W/ before it. Send it without.";
+                Err(Problem::new(Code::VersionMismatch, detail))
+            }
             Some(tag) => match version(&compression::untagged(tag)) {
                 Some(version) => Ok(Self(Some(version))),
                 None => Err(malformed(IF_MATCH, "Send one ETag as it was given: \"7\".")),
@@ -118,39 +124,42 @@ impl IfNoneMatch {
 
     /// A tag that is not ours matches nothing, as RFC 9110 has it; a cache on
     /// the way may have made it weak.
-    fn parse(request: &Request) -> Result<Self, Problem> {
-        let text = match only(request, IF_NONE_MATCH, &header::IF_NONE_MATCH)? {
-            Some("*") => {
-                return Ok(Self {
-                    any: true,
-                    ..Self::default()
-                });
+    pub(crate) fn parse(request: &Request) -> Result<Self, Problem> {
+        let mut known = Self::default();
+        // Several lines are one list (RFC 9110, 5.3).
+        for line in request.headers().get_all(header::IF_NONE_MATCH) {
+            match text(IF_NONE_MATCH, line)? {
+                "*" => known.any = true,
+                line => known.tags.extend(tags(line).ok_or_else(|| {
+                    let detail = "If-None-Match is *, or ETags in quotes with commas between.";
+                    Problem::new(Code::MalformedRequest, detail)
+                })?),
             }
-            None => return Ok(Self::default()),
-            Some(text) => text,
-        };
-        let tags = tags(text).ok_or_else(|| {
-            let detail = "If-None-Match is *, or ETags in quotes with commas between.";
-            Problem::new(Code::MalformedRequest, detail)
-        })?;
-        Ok(Self { tags, any: false })
+        }
+        Ok(known)
     }
 }
 
+const BETWEEN: [char; 3] = [' ', '\t', ','];
+
 /// `"…", W/"…"`, as RFC 9110 has it, each without what makes it weak or names its
-/// encoding; commas may stand inside.
-fn tags(mut text: &str) -> Option<Vec<String>> {
+/// encoding; commas may stand inside. Elements that are empty are none (5.6.1.2).
+fn tags(text: &str) -> Option<Vec<String>> {
     let mut tags = Vec::new();
+    let mut text = text.trim_start_matches(BETWEEN);
     loop {
         let strong = text.strip_prefix("W/").unwrap_or(text);
         let (inner, rest) = strong.strip_prefix('"')?.split_once('"')?;
         inner.bytes().all(|byte| byte > b' ').then_some(())?;
         tags.push(compression::untagged(&strong[..inner.len() + 2]));
-        let rest = rest.trim_start();
-        if rest.is_empty() {
+        let next = rest.trim_start_matches(BETWEEN);
+        if next.is_empty() {
             return Some(tags);
         }
-        text = rest.strip_prefix(',')?.trim_start();
+        rest[..rest.len() - next.len()]
+            .contains(',')
+            .then_some(())?;
+        text = next;
     }
 }
 
@@ -240,8 +249,11 @@ fn only<'a>(
     if second.is_some() {
         return Err(malformed(name, "Send this header once."));
     }
-    let text = first.map(|value| value.to_str().map(str::trim));
-    let text = text.transpose();
+    first.map(|value| text(name, value)).transpose()
+}
+
+fn text<'a>(name: &'static str, value: &'a HeaderValue) -> Result<&'a str, Problem> {
+    let text = value.to_str().map(str::trim);
     text.map_err(|_| malformed(name, "Use visible ASCII characters."))
 }
 
@@ -307,17 +319,10 @@ mod tests {
             assert_eq!(parse(&tag), Ok(IfMatch(Some(7))));
         }
         assert_eq!(parse("*"), Ok(IfMatch(None)));
-        for bad in [
-            "7",
-            "W/\"7\"",
-            "\"1\", \"2\"",
-            "\"x\"",
-            "",
-            "\"+1\"",
-            "\"001\"",
-        ] {
+        for bad in ["7", "W/7", "\"1\", \"2\"", "\"x\"", "", "\"+1\"", "\"001\""] {
             assert_eq!(parse(bad), Err(Code::MalformedRequest), "{bad}");
         }
+        assert_eq!(parse("W/\"7\""), Err(Code::VersionMismatch));
         let must = |request| MustMatch::parse(&request).map_err(|p| p.code());
         assert_eq!(must(Request::default()), Err(Code::PreconditionRequired));
         assert_eq!(must(request(IF_MATCH, "*")), Ok(MustMatch(None)));
@@ -334,11 +339,24 @@ mod tests {
         assert!(parse(&format!("\"1\", W/{tag}"))?.has(&tag));
         assert!(parse("*")?.has(&tag));
         assert!(parse(&format!("\"a,b\" ,W/\",\",{tag}"))?.has(&tag));
+        assert!(parse(&format!(", \"a\", ,{tag},"))?.has(&tag));
+        let lines = Request::builder().header(IF_NONE_MATCH, "\"a\"");
+        let lines = lines.header(IF_NONE_MATCH, &tag).finish();
+        assert!(IfNoneMatch::parse(&lines)?.has(&tag));
         for other in [etag(7), representation_etag(7, b"other")] {
             assert!(!parse(&other)?.has(&tag), "{other}");
         }
         assert!(!IfNoneMatch::parse(&Request::default())?.has(&tag));
-        for bad in ["{}", "7", "\"7", "\"a\" \"b\"", "\"1\",", "W/", "\"a b\""] {
+        for bad in [
+            "{}",
+            "7",
+            "\"7",
+            "\"a\" \"b\"",
+            "\"1\",,7",
+            "W/",
+            "\"a b\"",
+            ",",
+        ] {
             let code = parse(bad).map(|_| ()).map_err(|problem| problem.code());
             assert_eq!(code, Err(Code::MalformedRequest), "{bad}");
         }

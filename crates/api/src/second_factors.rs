@@ -196,13 +196,16 @@ impl SecondFactorsApi {
         me: Authenticated,
         body: Input<AuthenticatorCode>,
     ) -> Result<Changed<RecoveryCodes>, Problem> {
-        let attempt = Try::to_show_second_factor(&services, me.account).await?;
+        let mut attempt = Try::to_show_second_factor(&services, me.session).await?;
         let code = &body.0.one_time_code;
         let enabled = services
             .vault
             .enable_second_factor(me.account, code, seconds(), me.session)
             .await?;
-        let (recovery_codes, ended) = enabled.ok_or_else(wrong_code)?;
+        let Some((recovery_codes, ended)) = enabled else {
+            attempt.counts();
+            return Err(wrong_code());
+        };
         changed(&services, me, ended);
         attempt.give_back().await;
         Ok(Changed::new(RecoveryCodes { recovery_codes }))
@@ -224,13 +227,17 @@ impl SecondFactorsApi {
         body: Input<SecondFactorRemoval>,
     ) -> Result<Done, Problem> {
         passwords::show(&services, me, body.0.current_password).await?;
-        let attempt = Try::to_show_second_factor(&services, me.account).await?;
+        let mut attempt = Try::to_show_second_factor(&services, me.session).await?;
         let code = &body.0.one_time_code;
         let removed = services
             .vault
             .remove_second_factor(me.account, code, seconds(), me.session)
             .await?;
-        changed(&services, me, removed.ok_or_else(wrong_code)?);
+        let Some(ended) = removed else {
+            attempt.counts();
+            return Err(wrong_code());
+        };
+        changed(&services, me, ended);
         attempt.give_back().await;
         Ok(Done::at(None))
     }

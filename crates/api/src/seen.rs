@@ -3,46 +3,27 @@
 
 use std::{
     borrow::Cow,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use kernel::{Span, SpanKind};
-use parking_lot::Mutex;
 use poem::http::{Method, StatusCode};
 use uuid::Uuid;
 
 use crate::{
     counted,
     problem::{Code, Problem},
+    repeated::Repeated,
     trace_context::TraceContext,
 };
 
-const OVERLOADS_TOLD_EVERY: Duration = Duration::from_secs(1);
 const NO_TEMPLATE: &str = "(no such path)";
 /// Those of RFC 9110 and RFC 5789: any other one is what the client made up.
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE",
 ];
 
-/// Refusals for overload, and when they were told of last.
-struct Overloads(Mutex<(u64, Option<Instant>)>);
-
-static OVERLOADS: Overloads = Overloads(Mutex::new((0, None)));
-
-impl Overloads {
-    /// How many there were since they were told of last, and how long ago that was;
-    /// where that is to be told: the first, and then once a second.
-    fn one_more(&self) -> Option<(u64, Option<Duration>)> {
-        let (count, told) = &mut *self.0.lock();
-        *count += 1;
-        let since = told.map(|told| told.elapsed());
-        if since.is_some_and(|since| since < OVERLOADS_TOLD_EVERY) {
-            return None;
-        }
-        *told = Some(Instant::now());
-        Some((std::mem::take(count), since))
-    }
-}
+static OVERLOADS: Repeated = Repeated::new();
 
 pub(crate) struct Seen<'a> {
     pub method: &'a Method,
@@ -159,18 +140,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_for_overload_are_told_of_once_a_second() {
-        let overloads = Overloads(Mutex::new((0, None)));
-        assert_eq!(overloads.one_more(), Some((1, None)));
-        assert_eq!(overloads.one_more(), None);
-        assert_eq!(overloads.one_more(), None);
-        overloads.0.lock().1 = Instant::now().checked_sub(OVERLOADS_TOLD_EVERY);
-        let told = overloads.one_more();
-        assert!(told.is_some_and(|(refused, since)| refused == 3 && since.is_some()));
-        assert_eq!(overloads.one_more(), None);
-    }
-
-    #[test]
     fn a_span_names_no_method_that_a_client_made_up() {
         let made_up = Method::from_bytes(b"SECRET").unwrap_or_default();
         for (method, route, name, told) in [
@@ -186,7 +155,7 @@ mod tests {
                 status: StatusCode::NOT_FOUND,
                 took: Duration::ZERO,
                 request_id: id,
-                trace: TraceContext::of(&HeaderMap::new(), id, None),
+                trace: TraceContext::of(&HeaderMap::new(), id, None, || false),
                 account: None,
                 problem: None,
             };

@@ -1,7 +1,7 @@
 //! Listening and serving, until told to stop.
 
 mod accept;
-mod connections;
+pub(crate) mod connections;
 mod socket;
 mod taken;
 pub(crate) mod unread;
@@ -11,13 +11,14 @@ use std::{io, net::SocketAddr, sync::Arc};
 use poem::{Endpoint, EndpointExt, Response};
 use tokio::{net::TcpListener, sync::watch};
 
+use self::connections::{Connections, Patience};
 use crate::{
-    accounts::AccountsApi, assembly, blocks::BlocksApi, deactivation::DeactivationApi,
-    emails::EmailsApi, follows::FollowsApi, health::HealthApi, identity::Checks, likes::LikesApi,
-    limits::LimitsApi, mutes::MutesApi, operations::OperationsApi, operators::OperatorsApi,
-    passwords::PasswordsApi, posts::PostsApi, relationships::RelationshipsApi,
-    second_factors::SecondFactorsApi, services::Services, sessions::SessionsApi,
-    timelines::TimelinesApi,
+    accounts::AccountsApi, assembly, blocks::BlocksApi, caller::Proxies,
+    deactivation::DeactivationApi, emails::EmailsApi, follows::FollowsApi, health::HealthApi,
+    identity::Checks, likes::LikesApi, limits::LimitsApi, mutes::MutesApi,
+    operations::OperationsApi, operators::OperatorsApi, passwords::PasswordsApi, posts::PostsApi,
+    relationships::RelationshipsApi, second_factors::SecondFactorsApi, services::Services,
+    sessions::SessionsApi, timelines::TimelinesApi,
 };
 
 /// Whom there is, and how they sign in.
@@ -75,20 +76,26 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves until `stop` says so, then ends what is under way.
+/// Serves until `stop` says so, then ends what is under way, and what was promised.
 pub async fn serve(
     listener: TcpListener,
     services: Arc<Services>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
+    tokio::select! {
+        () = services.ended.known() => {}
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    }
     let checks = Arc::new(Checks {
         tokens: services.tokens.clone(),
         ended: services.ended.clone(),
         cursors: services.cursors.clone(),
     });
     let edge = assembly::assemble(features()).map_err(io::Error::other)?;
-    let endpoint = edge.data(checks).data(services);
-    accept_until(listener, Arc::new(endpoint), stop).await;
+    let proxies = services.proxies.clone();
+    let endpoint = edge.data(checks).data(services.clone());
+    accept_until(listener, Arc::new(endpoint), proxies, stop).await;
+    services.drain().await;
     Ok(())
 }
 
@@ -96,6 +103,7 @@ pub async fn serve(
 pub async fn accept_until<E>(
     listener: TcpListener,
     endpoint: Arc<E>,
+    proxies: Proxies,
     mut stop: watch::Receiver<bool>,
 ) where
     E: Endpoint<Output = Response> + 'static,
@@ -104,7 +112,8 @@ pub async fn accept_until<E>(
         // A sender that is gone has nobody left to serve for.
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    accept::serve(listener, endpoint, stopped).await;
+    let connections = Connections::with(Patience::default(), proxies);
+    accept::serve(listener, endpoint, stopped, Arc::new(connections)).await;
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What handlers work with, shared as `Arc<Services>` in the requests' data.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use domain::{
     blocks::Blocks,
@@ -11,7 +14,7 @@ use kernel::{AccountId, Command, Sealer, Spans, Uuid};
 use mail::Mailer;
 use quick_cache::sync::Cache;
 use readmodel::{DatabaseConnection, PgPool, hot::Hot, timelines::Lists};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use vault::{BreachedPasswords, PasswordHashes, Vault};
 
 use crate::{
@@ -33,6 +36,8 @@ use crate::{
 
 /// Things that are done after their answer was sent.
 const BACKGROUND_MAX: usize = 64;
+/// How long all of it has after the word to stop.
+const DRAIN: Duration = Duration::from_secs(10);
 /// Posts whose authors are kept; about 60 bytes each.
 const AUTHORS_MAX: usize = 65_536;
 
@@ -121,6 +126,21 @@ impl Services {
             tokens: Arc::new(Tokens::new(tokens)?),
             cursors: Arc::new(Cursors::new(cursor_secret.as_bytes())?),
         })
+    }
+
+    /// Waits for what goes on after its answer, and for letters: who asked was told that
+    /// they are on their way.
+    pub(crate) async fn drain(&self) {
+        let began = Instant::now();
+        let places = u32::try_from(BACKGROUND_MAX).unwrap_or(u32::MAX);
+        let _ = timeout(DRAIN, self.background.acquire_many(places)).await;
+        let left = self
+            .mailer
+            .drain(DRAIN.saturating_sub(began.elapsed()))
+            .await;
+        if left > 0 {
+            tracing::error!(left, "letters could not be sent in time and are dropped");
+        }
     }
 
     pub(crate) fn session_token(

@@ -321,7 +321,12 @@ impl SessionsApi {
         me: Authenticated,
     ) -> Result<Done, Problem> {
         let ended = services.vault.end_other_sessions(me.account, me.session);
-        services.ended.add(ended.await?);
+        let ended = ended.await?.ok_or_else(|| {
+            // Elsewhere, a moment ago: whoever did so must not pass for ended.
+            let detail = "This session was ended, and the others were not. Sign in again.";
+            Problem::new(Code::SessionEnded, detail)
+        })?;
+        services.ended.add(ended);
         Ok(Done::at(None))
     }
 
@@ -402,11 +407,12 @@ pub(crate) async fn try_to_sign_in(
     caller: &Caller,
     request_id: Uuid,
 ) -> Result<Session, Problem> {
-    let attempt = Try::to_sign_in(services, login, account, caller).await?;
+    let mut attempt = Try::to_sign_in(services, login, account, caller).await?;
     let signed_in = sign_in(services, account, shown, place, caller, request_id).await;
     let guessed = |problem: &Problem| problem.code() == Code::InvalidCredentials;
-    if !signed_in.as_ref().is_err_and(guessed) {
-        attempt.give_back().await;
+    match signed_in.as_ref().is_err_and(guessed) {
+        true => attempt.counts(),
+        false => attempt.give_back().await,
     }
     signed_in
 }
@@ -442,9 +448,10 @@ async fn sign_in(
                 "Send what your authenticator shows, or a recovery code, as one_time_code.";
             Problem::new(Code::SecondFactorRequired, detail)
         })?;
-        let attempt = Try::to_show_second_factor(services, id).await?;
+        let mut attempt = Try::to_sign_in_with_second_factor(services, id, caller).await?;
         let now = second_factors::seconds();
         if !services.vault.check_second_factor(id, &code, now).await? {
+            attempt.counts();
             return Err(wrong());
         }
         attempt.give_back().await;

@@ -3,6 +3,7 @@
 //! signed in from an address before are not asked for the account's.
 
 use kernel::{AccountId, Uuid};
+use tokio::runtime::Handle;
 use vault::{Budget, Limits, Spend, Whose};
 
 use crate::{
@@ -14,18 +15,21 @@ const LOGINS_PER_ADDRESS: u32 = 5;
 /// Sign-ins with one login from addresses that its account does not know, likewise.
 const ADDRESSES_PER_LOGIN: u32 = 10;
 
-/// Points of a try that is under way: given back where it succeeds.
-pub struct Try<'a> {
-    limits: &'a Limits,
+/// Points of a try that is under way. They come back where it is right, and where it
+/// comes to nothing: the fault is ours, or its client went away before it could learn
+/// anything.
+pub struct Try {
+    limits: Limits,
     spent: Vec<Spend>,
+    counts: bool,
 }
 
-impl<'a> Try<'a> {
+impl Try {
     /// Spends before the password is looked at, so that many tries at once are
     /// counted one by one. By the login, not by the account: whether there is one,
     /// and which other login it has, must not show.
     pub async fn to_sign_in(
-        services: &'a Services,
+        services: &Services,
         login: &Login,
         account: Option<AccountId>,
         caller: &Caller,
@@ -56,36 +60,53 @@ impl<'a> Try<'a> {
     }
 
     /// By the session: a thief who has one of an account's leaves the others theirs.
-    pub async fn to_show_password(services: &'a Services, session: Uuid) -> Result<Self, Problem> {
+    pub async fn to_show_password(services: &Services, session: Uuid) -> Result<Self, Problem> {
         let budget = services.limits.settings.sign_in;
         let whose = Whose::Named(session.to_string());
         Self::spend_one(services, budget, "show password", whose).await
     }
 
-    /// Whoever tries knows the password already.
-    pub async fn to_show_second_factor(
-        services: &'a Services,
+    /// Of whoever signs in and knows the password already: the owner at home has points
+    /// that no thief elsewhere spends.
+    pub async fn to_sign_in_with_second_factor(
+        services: &Services,
         account: AccountId,
+        caller: &Caller,
     ) -> Result<Self, Problem> {
         let budget = services.limits.settings.codes;
-        Self::spend_one(services, budget, "second factor", Whose::Account(account)).await
+        let household = &caller.household;
+        let whose = match services.vault.knows_household(account, household).await? {
+            true => Whose::Named(format!("{account} {household}")),
+            false => Whose::Account(account),
+        };
+        Self::spend_one(services, budget, "second factor", whose).await
     }
 
-    pub async fn to_register(services: &'a Services, caller: &Caller) -> Result<Self, Problem> {
+    /// Of whoever is signed in: by the session, as with passwords.
+    pub async fn to_show_second_factor(
+        services: &Services,
+        session: Uuid,
+    ) -> Result<Self, Problem> {
+        let budget = services.limits.settings.codes;
+        let whose = Whose::Named(session.to_string());
+        Self::spend_one(services, budget, "show second factor", whose).await
+    }
+
+    pub async fn to_register(services: &Services, caller: &Caller) -> Result<Self, Problem> {
         let budget = services.limits.settings.registration;
         let whose = Whose::Named(caller.household.clone());
         Self::spend_one(services, budget, "register from", whose).await
     }
 
     /// Letters that are sent, and codes that are tried.
-    pub async fn to_use_codes(services: &'a Services, caller: &Caller) -> Result<Self, Problem> {
+    pub async fn to_use_codes(services: &Services, caller: &Caller) -> Result<Self, Problem> {
         let budget = services.limits.settings.codes;
         let whose = Whose::Named(caller.household.clone());
         Self::spend_one(services, budget, "codes from", whose).await
     }
 
     async fn spend_one(
-        services: &'a Services,
+        services: &Services,
         budget: Budget,
         purpose: &'static str,
         whose: Whose,
@@ -99,7 +120,7 @@ impl<'a> Try<'a> {
         Self::spend(services, vec![spend]).await
     }
 
-    async fn spend(services: &'a Services, mut spends: Vec<Spend>) -> Result<Self, Problem> {
+    async fn spend(services: &Services, mut spends: Vec<Spend>) -> Result<Self, Problem> {
         let limits = &services.limits.counted;
         spends.retain(|spend| spend.budget.points > 0);
         if !spends.is_empty() {
@@ -109,19 +130,48 @@ impl<'a> Try<'a> {
                 return Err(too_many(standing));
             }
         }
-        let spent = spends;
-        Ok(Self { limits, spent })
+        Ok(Self {
+            limits: limits.clone(),
+            spent: spends,
+            counts: false,
+        })
     }
 
-    /// It was right, or the fault is ours: nothing was spent.
-    pub async fn give_back(self) {
+    /// It was wrong, or each one counts: the points stay spent unless they are given
+    /// back.
+    pub fn counts(&mut self) {
+        self.counts = true;
+    }
+
+    /// It was right, and whoever asks next finds the points.
+    pub async fn give_back(mut self) {
+        let back = self.take_back();
+        if !back.is_empty() {
+            self.limits.spend(&back).await;
+        }
+    }
+
+    fn take_back(&mut self) -> Vec<Spend> {
         let back = |spend| Spend {
             points: -1,
             ..spend
         };
-        let back: Vec<_> = self.spent.into_iter().map(back).collect();
-        if !back.is_empty() {
-            self.limits.spend(&back).await;
+        std::mem::take(&mut self.spent)
+            .into_iter()
+            .map(back)
+            .collect()
+    }
+}
+
+impl Drop for Try {
+    fn drop(&mut self) {
+        if self.counts || self.spent.is_empty() {
+            return;
+        }
+        // Outside of a runtime everything ends.
+        if let Ok(runtime) = Handle::try_current() {
+            let (limits, back) = (self.limits.clone(), self.take_back());
+            runtime.spawn(async move { limits.spend(&back).await });
         }
     }
 }

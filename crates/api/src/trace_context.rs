@@ -37,8 +37,15 @@ pub(crate) struct TraceContext {
 
 impl TraceContext {
     /// `request`: its own id, whose last bits are random. Where the client names a
-    /// trace, it says whether that is recorded; else `spans` does.
-    pub(crate) fn of(headers: &HeaderMap, request: Uuid, spans: Option<&dyn Spans>) -> Self {
+    /// trace, it says whether that is recorded, if it `is_known`: strangers could fill
+    /// what records with theirs. Else `spans` says it.
+    pub(crate) fn of(
+        headers: &HeaderMap,
+        request: Uuid,
+        spans: Option<&dyn Spans>,
+        is_known: impl FnOnce() -> bool,
+    ) -> Self {
+        let samples = || spans.is_some_and(|spans| spans.samples(request));
         let (_, span) = request.as_u64_pair();
         let mut given = headers.get_all(TRACEPARENT).iter();
         let (first, second) = (given.next(), given.next());
@@ -48,13 +55,13 @@ impl TraceContext {
                 trace: parent.trace,
                 parent: Some(parent.span),
                 span,
-                sampled,
+                sampled: sampled && (is_known() || samples()),
             },
             None => Self {
                 trace: request,
                 parent: None,
                 span,
-                sampled: spans.is_some_and(|spans| spans.samples(request)),
+                sampled: samples(),
             },
         }
     }
@@ -163,10 +170,14 @@ mod tests {
     use super::*;
 
     fn of(text: &'static str, spans: Option<&dyn Spans>) -> String {
+        of_whom(text, spans, true)
+    }
+
+    fn of_whom(text: &'static str, spans: Option<&dyn Spans>, is_known: bool) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_static(text));
         let request = Uuid::from_u128(0x11);
-        let trace = TraceContext::of(&headers, request, spans);
+        let trace = TraceContext::of(&headers, request, spans, || is_known);
         let header = trace.header();
         let told = trace.span().traceparent(trace.sampled);
         assert_eq!(
@@ -229,6 +240,13 @@ mod tests {
             let flags = if recorded { "01" } else { "00" };
             assert_eq!(of("", Some(&spans)), format!("{own}-{flags}"));
             assert!(of(theirs, Some(&spans)).ends_with("-00"));
+            // Strangers decide nothing.
+            let theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+            let told = of_whom(theirs, Some(&spans), false);
+            assert!(
+                told.starts_with("00-4bf9") && told.ends_with(flags),
+                "{told}"
+            );
         }
     }
 }

@@ -552,7 +552,12 @@ async fn over_a_connection_it_is_the_same() -> TestResult {
     let listener = api::listen(([127, 0, 0, 1], 0).into()).await?;
     let address = listener.local_addr()?;
     let (_stop, stopped) = tokio::sync::watch::channel(false);
-    let served = api::accept_until(listener, Arc::new(app.endpoint), stopped);
+    let served = api::accept_until(
+        listener,
+        Arc::new(app.endpoint),
+        api::Proxies::default(),
+        stopped,
+    );
     let server = tokio::spawn(served);
 
     let head = "Host: here\r\nContent-Type: application/json\r\n";
@@ -579,6 +584,10 @@ async fn over_a_connection_it_is_the_same() -> TestResult {
         page.contains(&format!("<{NOTES}?limit=1&cursor=")),
         "{page}"
     );
+    // Who waits to be told to go on is told of the refusal at once.
+    let waits = format!("{head}Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n");
+    let refused = exchange(address, format!("POST /nothing HTTP/1.1\r\n{waits}")).await?;
+    assert!(refused.starts_with("HTTP/1.1 404"), "{refused}");
     // A body that comes byte by byte has the time of the whole request.
     let mut slow = tokio::net::TcpStream::connect(address).await?;
     let (mut reading, mut writing) = slow.split();

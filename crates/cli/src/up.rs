@@ -5,6 +5,7 @@ use std::{io::ErrorKind, net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use devservices::{Programs, Stack};
+use tokio::sync::watch;
 
 use crate::{
     node::Node,
@@ -94,8 +95,10 @@ async fn serve_and_work(
         readmodel::leases::clear(node.database.get_postgres_connection_pool()).await?;
     }
     let services = std::sync::Arc::new(node.services().await?);
-    let working = (node.clone(), stopped.clone());
-    let work = tokio::spawn(async move { working.0.work(working.1).await });
+    // Not before the API: what it still answers may wait for what it just wrote.
+    let (stop_work, work_stopped) = watch::channel(false);
+    let worker = node.clone();
+    let work = tokio::spawn(async move { worker.work(work_stopped).await });
     node.metrics(stopped.clone()).await?;
     ready(&format!("http://{address}"))?;
     eprintln!("API            http://{address}/v1");
@@ -106,6 +109,7 @@ async fn serve_and_work(
     eprintln!("Ctrl-C stops it; the data stays");
     let served = api::serve(listener, services, stopped).await;
     eprintln!("drains");
+    stop_work.send_replace(true);
     let worked = work.await.context("the workers ended badly");
     exporter.end().await;
     worked?;

@@ -7,12 +7,12 @@ use lettre::{
     message::{Mailbox, header::ContentType},
 };
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{sleep, timeout},
 };
 
-/// Letters that wait to be sent.
-const QUEUE_MAX: usize = 1_024;
+/// Letters that are not sent yet, those that are tried again too.
+const LETTERS_MAX: usize = 1_024;
 /// Letters that are sent at once.
 const SENT_AT_ONCE_MAX: usize = 4;
 const SEND_SECONDS_MAX: u64 = 30;
@@ -28,7 +28,15 @@ pub struct Letter {
 
 /// Sends letters; cheap to clone.
 #[derive(Clone)]
-pub struct Mailer(Option<mpsc::Sender<Message>>, Arc<Mailbox>);
+pub struct Mailer {
+    /// None where nothing can be sent.
+    queue: Option<mpsc::Sender<Queued>>,
+    from: Arc<Mailbox>,
+    places: Arc<Semaphore>,
+}
+
+/// A letter, and its place among all that are not sent yet.
+type Queued = (Message, OwnedSemaphorePermit);
 
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
@@ -56,35 +64,53 @@ impl Mailer {
         let from: Mailbox = from.parse().map_err(|_| {
             MailError::Settings("the sender looks like Name <name@example.org>".into())
         })?;
-        let from = Arc::new(from);
-        if url.is_empty() {
-            return Ok(Self(None, from));
+        let mut mailer = Self {
+            queue: None,
+            from: Arc::new(from),
+            places: Arc::new(Semaphore::new(LETTERS_MAX)),
+        };
+        if !url.is_empty() {
+            let transport = Transport::open(url)?;
+            let (letters, queue) = mpsc::channel(LETTERS_MAX);
+            tokio::spawn(deliver(transport, queue));
+            mailer.queue = Some(letters);
         }
-        let transport = Transport::open(url)?;
-        let (letters, queue) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(deliver(transport, queue));
-        Ok(Self(Some(letters), from))
+        Ok(mailer)
     }
 
     /// Whether letters can be sent at all.
     pub fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.queue.is_some()
     }
 
     /// Puts a letter into the queue; it is sent soon, or never.
     pub fn send(&self, letter: Letter) -> Result<(), MailError> {
-        let queue = self.0.as_ref().ok_or(MailError::Off)?;
+        let queue = self.queue.as_ref().ok_or(MailError::Off)?;
         // An address alone: a name before one in brackets would hide another.
         let to: Address = letter.to.parse().map_err(|_| MailError::Address)?;
         let to = Mailbox::new(None, to);
         let message = Message::builder()
-            .from((*self.1).clone())
+            .from((*self.from).clone())
             .to(to)
             .subject(letter.subject)
             .header(ContentType::TEXT_PLAIN)
             .body(letter.text)
             .map_err(|_| MailError::Address)?;
-        queue.try_send(message).map_err(|_| MailError::Full)
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| MailError::Full)?;
+        queue
+            .try_send((message, place))
+            .map_err(|_| MailError::Full)
+    }
+
+    /// Waits until all letters are sent or given up, and not longer than `patience`:
+    /// for a process that ends. Returns how many are left.
+    pub async fn drain(&self, patience: Duration) -> usize {
+        let all = u32::try_from(LETTERS_MAX).unwrap_or(u32::MAX);
+        match timeout(patience, self.places.acquire_many(all)).await {
+            Ok(_) => 0,
+            Err(_) => LETTERS_MAX - self.places.available_permits(),
+        }
     }
 }
 
@@ -137,16 +163,12 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Until every `Mailer` is gone.
-async fn deliver(transport: Transport, mut queue: mpsc::Receiver<Message>) {
+async fn deliver(transport: Transport, mut queue: mpsc::Receiver<Queued>) {
     let transport = Arc::new(transport);
     let turns = Arc::new(Semaphore::new(SENT_AT_ONCE_MAX));
-    let places = Arc::new(Semaphore::new(QUEUE_MAX));
-    while let Some(message) = queue.recv().await {
+    while let Some((message, place)) = queue.recv().await {
         let (transport, turns) = (transport.clone(), turns.clone());
-        // None waits for those that are tried again, and they are bounded too.
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
+        // None waits for those that are tried again.
         tokio::spawn(async move {
             let _place = place;
             send(&transport, &turns, message).await;
@@ -221,6 +243,7 @@ mod tests {
         let mailer = Mailer::open(&url, "Headwater <no-reply@example.org>")?;
         mailer.send(letter())?;
         let (stream, _) = listener.accept().await?;
+        assert_eq!(mailer.drain(Duration::from_millis(10)).await, 1);
         let (reader, mut writer) = stream.into_split();
         let mut lines = BufReader::new(reader).lines();
         writer.write_all(b"220 here\r\n").await?;
@@ -235,7 +258,7 @@ mod tests {
             };
             in_data = line == "DATA" || (in_data && line != ".");
             writer.write_all(answer).await?;
-            let last = line == ".";
+            let last = line == "QUIT";
             heard.push(line);
             if last {
                 break;
@@ -250,6 +273,7 @@ mod tests {
         ] {
             assert!(heard.contains(part), "{part}: {heard}");
         }
+        assert_eq!(mailer.drain(Duration::from_secs(10)).await, 0);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use kernel::AccountId;
 use sea_orm::sqlx::{self, Postgres, Row, Transaction};
 use sha2::{Digest, Sha256};
 
-use crate::{Device, Email, Vault, VaultError, households, sessions::end_all};
+use crate::{Device, Email, Vault, VaultError, households, second_factors, sessions::end_all};
 
 /// 50 bits: what five tries, ten minutes and some hundred resends cannot guess.
 const CODE_CHARACTERS: usize = 10;
@@ -32,7 +32,8 @@ impl Purpose {
     }
 
     /// Wrong codes in [`CODE_MINUTES`]. Anybody may try to reset a password: few
-    /// tries would let them keep its owner from it, and 50 bits need no more.
+    /// tries would let them keep its owner from it, and 50 bits need no more. At a
+    /// household that the account knows its owner is not kept from it at all.
     fn tries_max(self) -> i32 {
         match self {
             Self::VerifyEmail => 5,
@@ -127,7 +128,7 @@ impl Vault {
     /// Whether `code` showed that the account's address is its own.
     pub async fn verify_email(&self, account: AccountId, code: &str) -> Result<bool, VaultError> {
         let mut transaction = self.begin().await?;
-        let email = redeem(&mut transaction, account, Purpose::VerifyEmail, code).await?;
+        let email = redeem(&mut transaction, account, Purpose::VerifyEmail, code, None).await?;
         let verified = match email {
             Some(email) => mark_verified(&mut transaction, account, &email).await?,
             None => false,
@@ -156,7 +157,8 @@ impl Vault {
             Some(row) => AccountId(row.try_get("account_id")?),
             None => AccountId(kernel::Uuid::nil()),
         };
-        let sent_to = redeem(&mut transaction, account, Purpose::ResetPassword, code).await?;
+        let (purpose, household) = (Purpose::ResetPassword, device.household.as_deref());
+        let sent_to = redeem(&mut transaction, account, purpose, code, household).await?;
         if sent_to.as_deref() != Some(&email.folded()) {
             // The try counts. Nobody waits for the disk, or addresses that nobody has,
             // which write nothing, would be told by the time.
@@ -185,6 +187,7 @@ impl Vault {
             return Ok(Reset::Wrong);
         }
         mark_verified(&mut transaction, account, &email.folded()).await?;
+        second_factors::forget_unfinished(&mut transaction, account).await?;
         let ended = end_all(&mut transaction, account).await?;
         // Whoever reads the mail is let in, though others guess.
         households::learn(&mut transaction, account, device).await?;
@@ -194,22 +197,27 @@ impl Vault {
 }
 
 /// The address that a right code was sent to; none where it is wrong, which is
-/// counted. A code counts once.
+/// counted. A code counts once. However many guess, whoever shows it at `household` is
+/// heard, where the account knows that.
 async fn redeem(
     transaction: &mut Transaction<'_, Postgres>,
     account: AccountId,
     purpose: Purpose,
     code: &str,
+    household: Option<&str>,
 ) -> Result<Option<String>, VaultError> {
     // Whoever tries at the same moment waits for this row.
     let tried = sqlx::query(
-        "UPDATE vault.codes SET tries = tries + 1
-         WHERE account_id = $1 AND purpose = $2 AND tries < $3 AND expires_at > now()
+        "UPDATE vault.codes SET tries = least(tries, $3) + 1
+         WHERE account_id = $1 AND purpose = $2 AND expires_at > now()
+           AND (tries < $3 OR EXISTS (SELECT FROM vault.households
+               WHERE account_id = $1 AND household = $4))
          RETURNING salt, code_hash, email_folded",
     )
     .bind(account.0)
     .bind(purpose.name())
     .bind(purpose.tries_max())
+    .bind(household)
     .fetch_optional(&mut **transaction)
     .await?;
     let Some(row) = tried else {

@@ -5,7 +5,8 @@
 //!
 //! What every request spends is metered: a process takes a twentieth of a budget
 //! at a time and spends it by itself, so that a request seldom waits for the
-//! server. All together spend at most a twentieth more for each process.
+//! server. All together spend at most a twentieth more for each process; more than
+//! twenty of them may refuse somebody while another has points left.
 
 use std::{
     borrow::Cow,
@@ -26,6 +27,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use sha2::{Digest, Sha256};
+use tokio::sync::Mutex as Turn;
 
 const SPEND: &str = include_str!("limits.lua");
 /// Requests wait for this, so it is short.
@@ -127,6 +129,15 @@ pub struct Standing {
     pub enough_in: Duration,
 }
 
+impl Standing {
+    const UNKNOWN: Self = Self {
+        enough: true,
+        remaining: 0,
+        full_in: Duration::ZERO,
+        enough_in: Duration::ZERO,
+    };
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Limits(Arc<Inner>);
@@ -153,22 +164,32 @@ struct Lease {
     standing: Standing,
     wanted: i32,
     at: Instant,
+    /// Of those who find too few here one asks, and brings for the others too.
+    turn: Arc<Turn<()>>,
 }
 
 impl Lease {
+    fn new() -> Self {
+        Self {
+            left: 0,
+            standing: Standing::UNKNOWN,
+            wanted: 0,
+            at: Instant::now(),
+            turn: Arc::default(),
+        }
+    }
+
     /// What is known without asking; none where it must be asked.
     fn spend(&mut self, spend: &Spend) -> Option<Standing> {
         let age = self.at.elapsed();
-        let refused = !self.standing.enough && spend.points >= self.wanted;
-        if refused && age < self.standing.enough_in.min(REFUSED_MAX) {
-            return Some(self.standing);
-        }
         // Older ones have come back to the budget meanwhile.
-        if self.left < spend.points || age >= spend.budget.window {
-            return None;
+        if self.left >= spend.points && age < spend.budget.window {
+            self.left -= spend.points;
+            return Some(self.told());
         }
-        self.left -= spend.points;
-        Some(self.told())
+        let refused = !self.standing.enough && spend.points >= self.wanted;
+        let lately = age < self.standing.enough_in.min(REFUSED_MAX);
+        (refused && lately).then_some(self.standing)
     }
 
     fn told(&self) -> Standing {
@@ -219,9 +240,13 @@ impl Limits {
     /// Spends what a process took before, or takes more.
     pub async fn meter(&self, spend: Spend) -> Standing {
         let key = (spend.purpose, spend.whose.clone());
-        if let Some(known) = self.0.leases.lock().get_mut(&key)
-            && let Some(standing) = known.spend(&spend)
-        {
+        let looked = |lease: &mut Lease| lease.spend(&spend).ok_or_else(|| lease.turn.clone());
+        let turn = match self.lease(&key, looked) {
+            Ok(standing) => return standing,
+            Err(turn) => turn,
+        };
+        let _turn = turn.lock().await;
+        if let Some(standing) = self.lease(&key, |lease| lease.spend(&spend)) {
             return standing;
         }
         let share = i32::try_from(spend.budget.points / LEASE_SHARE).unwrap_or(i32::MAX);
@@ -231,29 +256,31 @@ impl Limits {
             taken = needed;
             standing = self.take(&spend, taken).await;
         }
+        self.lease(&key, |lease| {
+            if lease.at.elapsed() >= spend.budget.window {
+                lease.left = 0;
+            }
+            (lease.standing, lease.wanted, lease.at) = (standing, taken, Instant::now());
+            if !standing.enough {
+                return standing;
+            }
+            lease.left = lease.left.saturating_add(taken - needed);
+            lease.told()
+        })
+    }
+
+    fn lease<T>(&self, key: &(&'static str, Whose), look: impl FnOnce(&mut Lease) -> T) -> T {
         let mut leases = self.0.leases.lock();
+        if let Some(lease) = leases.get_mut(key) {
+            return look(lease);
+        }
         if leases.len() >= LOCAL_MAX {
             leases.retain(|_, lease| lease.at.elapsed() < REFUSED_MAX);
         }
         if leases.len() >= LOCAL_MAX {
             leases.clear();
         }
-        let now = Instant::now();
-        let lease = leases.entry(key).or_insert(Lease {
-            left: 0,
-            standing,
-            wanted: taken,
-            at: now,
-        });
-        if lease.at.elapsed() >= spend.budget.window {
-            lease.left = 0;
-        }
-        (lease.standing, lease.wanted, lease.at) = (standing, taken, now);
-        if !standing.enough {
-            return standing;
-        }
-        lease.left = lease.left.saturating_add(taken - needed);
-        lease.told()
+        look(leases.entry(key.clone()).or_insert_with(Lease::new))
     }
 
     async fn take(&self, spend: &Spend, points: i32) -> Standing {
@@ -263,12 +290,7 @@ impl Limits {
         };
         let standings = self.spend(std::slice::from_ref(&spend)).await;
         // One for each.
-        standings.first().copied().unwrap_or(Standing {
-            enough: true,
-            remaining: 0,
-            full_in: Duration::ZERO,
-            enough_in: Duration::ZERO,
-        })
+        standings.first().copied().unwrap_or(Standing::UNKNOWN)
     }
 
     async fn ask(&self, spends: &[Spend]) -> RedisResult<Vec<Standing>> {
@@ -491,6 +513,17 @@ mod tests {
         }
         assert!((100..=110).contains(&let_in), "{let_in}");
         assert!(one.meter(metered("zoe")).await.enough_in > Duration::from_secs(1));
+        // At once, too: nobody is refused while points are in hand, nor are more taken.
+        let at_once = (0..120).map(|_| {
+            let one = one.clone();
+            tokio::spawn(async move { one.meter(metered("max")).await.enough })
+        });
+        let mut let_in = Vec::new();
+        for asked in at_once.collect::<Vec<_>>() {
+            let_in.push(asked.await.unwrap());
+        }
+        let count = let_in.iter().filter(|enough| **enough).count();
+        assert!((100..=105).contains(&count), "{count}");
 
         server.kill().await.unwrap();
         for left in (0..5).rev() {

@@ -169,6 +169,18 @@ impl Vault {
 
 type Begun<'a> = Transaction<'a, Postgres>;
 
+/// With another password: an authenticator that was added with the one before, and not
+/// enabled yet, may be whose who knew that.
+pub(crate) async fn forget_unfinished(
+    transaction: &mut Begun<'_>,
+    account: AccountId,
+) -> Result<(), VaultError> {
+    let sql = "DELETE FROM vault.second_factors WHERE account_id = $1 AND enabled_at IS NULL";
+    let forgotten = sqlx::query(sql).bind(account.0);
+    forgotten.execute(&mut **transaction).await?;
+    Ok(())
+}
+
 /// Whoever signs in meanwhile waits, and looks again.
 async fn lock(transaction: &mut Begun<'_>, account: AccountId) -> Result<(), VaultError> {
     sqlx::query("SELECT 1 FROM vault.credentials WHERE account_id = $1 FOR UPDATE")

@@ -11,7 +11,7 @@ use sea_orm::sqlx::{self, Postgres, Row, Transaction, postgres::PgRow};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Vault, VaultError, codes::random, households};
+use crate::{Vault, VaultError, codes::random, households, second_factors};
 
 /// How long a session lives after the last use of its refresh token.
 pub const SESSION_DAYS: i64 = 30;
@@ -375,25 +375,35 @@ impl Vault {
         Ok(ended.rows_affected() == 1)
     }
 
-    /// Ends all sessions of an account but `kept`, which must live itself; returns
-    /// which.
+    /// Ends all sessions of an account but `kept`; returns which, or none where that one
+    /// was ended before: then it is not its holder's to end others. Tools have sessions
+    /// that nobody ended, since the vault does not know them.
     pub async fn end_other_sessions(
         &self,
         account: AccountId,
         kept: Uuid,
-    ) -> Result<Vec<Uuid>, VaultError> {
+    ) -> Result<Option<Vec<Uuid>>, VaultError> {
         let rows = sqlx::query(
             "UPDATE vault.sessions SET ended_at = now()
              WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL
-               AND EXISTS (SELECT FROM vault.sessions
-                   WHERE id = $2 AND account_id = $1 AND ended_at IS NULL)
+               AND NOT EXISTS (SELECT FROM vault.sessions
+                   WHERE id = $2 AND ended_at IS NOT NULL)
              RETURNING id",
         )
         .bind(account.0)
         .bind(kept)
         .fetch_all(self.pool())
         .await?;
-        ids(&rows)
+        if rows.is_empty() && self.is_ended(kept).await? {
+            return Ok(None);
+        }
+        ids(&rows).map(Some)
+    }
+
+    async fn is_ended(&self, session: Uuid) -> Result<bool, VaultError> {
+        let sql = "SELECT 1 AS one FROM vault.sessions WHERE id = $1 AND ended_at IS NOT NULL";
+        let ended = sqlx::query(sql).bind(session).fetch_optional(self.pool());
+        Ok(ended.await?.is_some())
     }
 
     /// Ends all sessions of an account; returns which.
@@ -440,6 +450,7 @@ impl Vault {
         .bind(kept)
         .fetch_all(&mut *transaction)
         .await?;
+        second_factors::forget_unfinished(&mut transaction, account).await?;
         transaction.commit().await?;
         ids(&rows).map(Some)
     }

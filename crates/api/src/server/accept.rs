@@ -41,15 +41,7 @@ const HEADER_LIST_BYTES_MAX: u32 = 2 * HEAD_BYTES_MAX as u32;
 const PING_SECONDS: u64 = 20;
 
 /// Serves until `stopped`, then lets what is under way come to its end.
-pub async fn serve<E>(listener: TcpListener, endpoint: Arc<E>, stopped: impl Future<Output = ()>)
-where
-    E: Endpoint + 'static,
-    E::Output: IntoResponse,
-{
-    serve_as(listener, endpoint, stopped, Arc::default()).await;
-}
-
-async fn serve_as<E>(
+pub async fn serve<E>(
     listener: TcpListener,
     endpoint: Arc<E>,
     stopped: impl Future<Output = ()>,
@@ -188,7 +180,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::server::connections::Patience;
+    use crate::{caller::Proxies, server::connections::Patience};
 
     const SHORT: Patience = Patience {
         head: Duration::from_millis(200),
@@ -208,8 +200,8 @@ mod tests {
         });
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
-        let connections = Arc::new(Connections::with(SHORT));
-        let serving = tokio::spawn(serve_as(listener, Arc::new(slow), stopped, connections));
+        let connections = Arc::new(Connections::with(SHORT, Proxies::default()));
+        let serving = tokio::spawn(serve(listener, Arc::new(slow), stopped, connections));
 
         let mut whole = TcpStream::connect(address).await?;
         let head = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
@@ -249,8 +241,8 @@ mod tests {
         });
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
-        let connections = Arc::new(Connections::with(SHORT));
-        let serving = tokio::spawn(serve_as(listener, Arc::new(endless), stopped, connections));
+        let connections = Arc::new(Connections::with(SHORT, Proxies::default()));
+        let serving = tokio::spawn(serve(listener, Arc::new(endless), stopped, connections));
         let mut waits = TcpStream::connect(address).await?;
         waits
             .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -284,8 +276,8 @@ mod tests {
         let (_stop, stopped) = oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
         // Longer than a head may take: its heads are no such ones.
-        let connections = Arc::new(Connections::with(SHORT));
-        tokio::spawn(serve_as(listener, Arc::new(done), stopped, connections));
+        let connections = Arc::new(Connections::with(SHORT, Proxies::default()));
+        tokio::spawn(serve(listener, Arc::new(done), stopped, connections));
         let mut stream = http_2(address, SETTINGS).await?;
         sleep(2 * SHORT.head).await;
         stream.write_all(HTTP_2_GET).await?;
@@ -335,8 +327,8 @@ mod tests {
         let answer = make(move |_| async move { Ok::<_, poem::Error>("x".repeat(length)) });
         let (_stop, stopped) = oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
-        let connections = Arc::new(Connections::with(SHORT));
-        tokio::spawn(serve_as(listener, Arc::new(answer), stopped, connections));
+        let connections = Arc::new(Connections::with(SHORT, Proxies::default()));
+        tokio::spawn(serve(listener, Arc::new(answer), stopped, connections));
         // One who says that it is there and nothing else, and one who asks on and on, and
         // takes nothing of an answer (or a byte of it).
         for (settings, asks) in [

@@ -16,14 +16,16 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::caller::network;
+use crate::{
+    caller::{Proxies, network},
+    repeated::Repeated,
+};
 
 /// Each costs about 20 KiB, and while it sends a long head, that.
 const CONNECTIONS_MAX: usize = 10_000;
 /// Descriptors that are left for the servers behind, files and listeners; of few, half.
 const DESCRIPTORS_KEPT: usize = 256;
-/// A proxy in front is one address too: it keeps some hundred connections. One address
-/// in so many can take every place.
+/// Of whoever no trusted proxy is. One address in so many can take every place.
 const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_000;
 const ADDRESSES_MIN: usize = 4;
 pub const SWEEP_SECONDS: u64 = 1;
@@ -41,7 +43,8 @@ pub struct Patience {
     pub head: Duration,
     /// While nothing is sent or taken, and no request is being answered. Of HTTP/2 an
     /// answer of which its client takes nothing has this time of its own: the other
-    /// streams may go on meanwhile.
+    /// streams may go on meanwhile. Behind a trusted proxy other clients stand, who
+    /// would be cut off with it: as long as anything moves, it stays.
     pub idle: Duration,
     /// Requests under way after the word to stop.
     pub drain: Duration,
@@ -57,18 +60,19 @@ impl Default for Patience {
     }
 }
 
+/// Of all servers of this process, for metrics.
+pub(crate) static OPEN: AtomicU64 = AtomicU64::new(0);
+pub(crate) static REFUSED: AtomicU64 = AtomicU64::new(0);
+static REFUSALS: Repeated = Repeated::new();
+
 /// All connections of a server.
 pub struct Connections {
     pub patience: Patience,
+    /// Who may have as many as there can be: they bring many clients each.
+    proxies: Proxies,
     max: usize,
     max_per_address: usize,
     admitted: Mutex<Admitted>,
-}
-
-impl Default for Connections {
-    fn default() -> Self {
-        Self::with(Patience::default())
-    }
 }
 
 /// How many there may be in all, and from one address, where the process may open so
@@ -95,10 +99,11 @@ struct Admitted {
 }
 
 impl Connections {
-    pub fn with(patience: Patience) -> Self {
+    pub fn with(patience: Patience, proxies: Proxies) -> Self {
         let (max, max_per_address) = bounds(descriptors());
         Self {
             patience,
+            proxies,
             max,
             max_per_address,
             admitted: Mutex::default(),
@@ -108,23 +113,22 @@ impl Connections {
     /// A place for one more, unless there are too many.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let address = network(peer);
+        let trusted = self.proxies.has(peer.to_canonical());
         let mut admitted = self.admitted.lock();
         if admitted.pulses.len() >= self.max {
-            tracing::debug!("there are {} connections already", self.max);
+            refused(self.max, "in all");
             return None;
         }
         let count = admitted.by_address.entry(address).or_default();
-        if *count >= self.max_per_address {
-            tracing::debug!(
-                "an address has {} connections already",
-                self.max_per_address
-            );
+        if *count >= self.max_per_address && !trusted {
+            refused(self.max_per_address, "from one address");
             return None;
         }
         *count += 1;
+        OPEN.fetch_add(1, Ordering::Relaxed);
         let number = admitted.next;
         admitted.next += 1;
-        let pulse = Arc::new(Pulse::new(self.patience));
+        let pulse = Arc::new(Pulse::new(self.patience, trusted));
         admitted.pulses.insert(number, pulse.clone());
         Some(Place {
             connections: self.clone(),
@@ -159,8 +163,21 @@ impl Place {
     }
 }
 
+fn refused(max: usize, of: &str) {
+    REFUSED.fetch_add(1, Ordering::Relaxed);
+    if let Some((refused, since)) = REFUSALS.one_more() {
+        let seconds = since.map(|since| since.as_secs());
+        tracing::warn!(
+            refused,
+            seconds,
+            "connections refused: there are {max} {of}; name proxies in TRUSTED_PROXIES"
+        );
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
         let mut admitted = self.connections.admitted.lock();
         admitted.pulses.remove(&self.number);
         if let Some(count) = admitted.by_address.get_mut(&self.address) {
@@ -176,6 +193,8 @@ impl Drop for Place {
 pub struct Pulse {
     began: Instant,
     patience: Patience,
+    /// Of a trusted proxy: one stream is one client of many.
+    trusted: bool,
     /// Requests that are being answered.
     answering: AtomicU32,
     /// When bytes came or went last; of HTTP/2, where they may be answers to pings
@@ -200,10 +219,11 @@ struct Untaken {
 }
 
 impl Pulse {
-    fn new(patience: Patience) -> Self {
+    fn new(patience: Patience, trusted: bool) -> Self {
         Self {
             began: Instant::now(),
             patience,
+            trusted,
             answering: AtomicU32::new(0),
             moved: AtomicU64::new(0),
             head: AtomicU64::new(0),
@@ -311,7 +331,7 @@ impl Pulse {
     fn only_keeps_a_place(&self, now: u64) -> bool {
         let idle_max = self.patience.idle.as_millis();
         let is_long_since = |since: u64| u128::from(now.saturating_sub(since)) > idle_max;
-        let untaken = self.has_many_streams() && {
+        let untaken = self.has_many_streams() && !self.trusted && {
             let untaken = self.untaken.lock();
             let mut since = untaken.since.values();
             since.any(|since| is_long_since(*since))
@@ -372,7 +392,7 @@ mod tests {
     const IDLE_MILLISECONDS_MAX: u64 = 1_000 * IDLE_SECONDS_MAX;
 
     fn pulse() -> Arc<Pulse> {
-        Arc::new(Pulse::new(Patience::default()))
+        Arc::new(Pulse::new(Patience::default(), false))
     }
 
     #[test]
@@ -470,6 +490,13 @@ mod tests {
         pulse.moved.store(0, Ordering::Relaxed);
         slow.iter().for_each(Answer::is_taken);
         assert!(pulse.moved.load(Ordering::Relaxed) > 0);
+        // Behind a proxy the other clients keep theirs.
+        let proxy = Arc::new(Pulse::new(Patience::default(), true));
+        proxy.received(PREFACE);
+        let _untaken = proxy.answered();
+        proxy.moved.store(later, Ordering::Relaxed);
+        assert!(!proxy.only_keeps_a_place(later));
+        assert!(proxy.only_keeps_a_place(later + IDLE_MILLISECONDS_MAX + 1));
         // Of HTTP/1 there is one at a time, and its bytes are those that move.
         assert!(self::pulse().answered().is_none());
     }
@@ -488,10 +515,11 @@ mod tests {
     }
 
     fn connections() -> Arc<Connections> {
+        let proxies = "192.0.2.80".parse().unwrap_or_default();
         let connections = Connections {
             max: CONNECTIONS_MAX,
             max_per_address: CONNECTIONS_PER_ADDRESS_MAX,
-            ..Connections::default()
+            ..Connections::with(Patience::default(), proxies)
         };
         Arc::new(connections)
     }
@@ -508,6 +536,11 @@ mod tests {
         assert!(connections.admit("192.0.2.2".parse()?).is_some());
         places.pop();
         assert!(connections.admit(one).is_some());
+        // A trusted proxy brings many: it has as many as there can be.
+        let proxy: IpAddr = "::ffff:192.0.2.80".parse()?;
+        let more = (0..2 * CONNECTIONS_PER_ADDRESS_MAX).filter_map(|_| connections.admit(proxy));
+        places.extend(more);
+        assert_eq!(places.len(), 3 * CONNECTIONS_PER_ADDRESS_MAX - 1);
         Ok(())
     }
 
