@@ -3,11 +3,13 @@
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version, password_hash::phc};
 use reqwest::Method;
 use sea_orm::{
-    ConnectionTrait,
+    ConnectionTrait, TransactionTrait,
     sqlx::{self, Row},
 };
 use serde_json::{Value, json};
 use testkit::{Answer, App, Client, Person, secrets, until};
+
+use crate::throttle::held_up;
 
 /// How long an ended session may still be let in elsewhere.
 pub const FINAL_SECONDS: u64 = 5;
@@ -476,18 +478,24 @@ async fn whoever_deactivates_leaves_no_session_behind() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let elsewhere = sign_in(&app, &ada, "elsewhere").await;
-    // One that was signed out a moment ago, elsewhere: this process does not know it yet.
     let asks = sign_in(&app, &ada, "asks").await;
+    // While its password is looked at, the one that asks is signed out elsewhere.
+    let locked = app.database.begin().await.unwrap();
+    let lock = "LOCK TABLE vault.credentials IN ACCESS EXCLUSIVE MODE";
+    locked.execute_unprepared(lock).await.unwrap();
+    let body = json!({"current_password": ada.password});
+    let asking = client(&app, &asks);
+    let asked = tokio::spawn(async move {
+        let path = "/v1/accounts/me/deactivation";
+        asking.send(Method::PUT, path, Some(body), &[]).await
+    });
+    until("it is held up", 10, || async { held_up(&app).await > 0 }).await;
     let vault = vault::Vault::new(app.database.clone());
     let account = kernel::AccountId(ada.id.parse().unwrap());
     let ended = asks.text("/session_id").parse().unwrap();
-    let body = json!({"current_password": ada.password});
-    let path = "/v1/accounts/me/deactivation";
-    let asking = client(&app, &asks);
-    let asked = asking.send(Method::PUT, path, Some(body), &[]);
-    let (left, signed_out) = tokio::join!(asked, vault.end_session(account, ended));
-    signed_out.unwrap();
-    left.expect(204);
+    assert!(vault.end_session(account, ended).await.unwrap());
+    locked.rollback().await.unwrap();
+    asked.await.unwrap().expect(204);
     let told = client(&app, &elsewhere).get("/v1/sessions").await;
     told.problem(401, "session_ended");
     let told = refresh(&app, &elsewhere.text("/refresh_token")).await;

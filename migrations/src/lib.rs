@@ -11,6 +11,7 @@ mod m0008_marks;
 mod m0009_bars;
 mod m0010_private;
 mod m0011_households;
+mod m0012_households_with_second_factor;
 pub mod social;
 
 use std::collections::BTreeSet;
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_bars::Migration),
             Box::new(m0010_private::Migration),
             Box::new(m0011_households::Migration),
+            Box::new(m0012_households_with_second_factor::Migration),
         ]
     }
 }

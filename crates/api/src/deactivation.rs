@@ -58,15 +58,19 @@ impl DeactivationApi {
 }
 
 /// Sessions end before it and after it: wherever a process dies, what is left is at most
-/// the session that asks, which can ask again, and what signed in meanwhile. Whether the
-/// one that asks still lives does not matter to the others.
+/// the session that asks, which can ask again, and what signed in meanwhile.
 async fn deactivate(
     services: &Services,
     me: Authenticated,
     request_id: Uuid,
 ) -> Result<Done, Problem> {
     let others = services.vault.end_other_sessions(me.account, me.session);
-    services.ended.add(others.await?.unwrap_or_default());
+    let others = match others.await? {
+        Some(others) => others,
+        // The one that asks was ended a moment ago; the password was shown all the same.
+        None => services.vault.end_all_sessions(me.account).await?,
+    };
+    services.ended.add(others);
     let command = DeactivateAccount {
         account: me.account,
     };

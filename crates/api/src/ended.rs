@@ -1,7 +1,7 @@
 //! Which sessions were ended, and which accounts barred, while access tokens of
 //! them still count. Every process asks the vault each second, so that signing out is
 //! final everywhere within seconds, and a request costs no query. One that has just begun
-//! serves nobody before it has asked. While the database is away nothing new is learned:
+//! takes no token before it has asked. While the database is away nothing new is learned:
 //! then only the tokens' 15 minutes bound them.
 
 use std::{
@@ -33,14 +33,15 @@ pub struct EndedSessions {
     /// Since when: tools have tokens of sessions that the vault does not know. Kept
     /// until the next look after a bar was lifted, so what begins after it counts.
     barred: RwLock<HashMap<AccountId, Timestamp>>,
-    /// Whether the vault was ever seen.
-    known: watch::Sender<bool>,
+    /// Whether the vault was not seen yet, and is looked at.
+    unknown: watch::Sender<bool>,
 }
 
 impl EndedSessions {
     /// Within a runtime: follows the vault until nobody else holds it.
     pub fn start(vault: Vault) -> Arc<Self> {
         let ended = Arc::new(Self::default());
+        ended.unknown.send_replace(true);
         let weak = Arc::downgrade(&ended);
         tokio::spawn(async move {
             let (mut known_until, mut looks) = (None, 0_u32);
@@ -63,10 +64,15 @@ impl EndedSessions {
         ended
     }
 
-    /// Returns when it knows what was ended before it began.
+    /// Whether it does not know yet what was ended before it began.
+    pub fn is_unknown(&self) -> bool {
+        *self.unknown.borrow()
+    }
+
+    /// Returns when it knows.
     pub async fn known(&self) {
         // The sender is here.
-        let _ = self.known.subscribe().wait_for(|known| *known).await;
+        let _ = self.unknown.subscribe().wait_for(|unknown| !unknown).await;
     }
 
     /// Whether a token that says this counts no more.
@@ -108,7 +114,9 @@ impl EndedSessions {
             }
             all.retain(|_, seen| seen.elapsed() < lifetime());
         }
-        self.known.send_replace(true);
+        if self.is_unknown() {
+            self.unknown.send_replace(false);
+        }
         Ok(())
     }
 }

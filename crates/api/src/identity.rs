@@ -131,6 +131,10 @@ pub(crate) fn look(request: &Request) -> Asker {
             Asker::Refused(Code::TokenExpired, "Refresh it: POST /v1/sessions/refresh.")
         }
         Err(TokenError::Invalid) => Asker::Refused(Code::InvalidToken, "Sign in again."),
+        Ok(_) if ended.is_unknown() => Asker::Refused(
+            Code::Unavailable,
+            "It is not known yet which sessions were ended. Try again shortly.",
+        ),
         Ok(claims) if ended.has(&claims) => Asker::Refused(Code::SessionEnded, "Sign in again."),
         Ok(claims) => Asker::Somebody(Authenticated {
             account: claims.account,

@@ -12,6 +12,7 @@ use readmodel::accounts;
 use crate::{
     answers::{Changed, Done, Found},
     body::Input,
+    caller::Caller,
     emails::wrong_code,
     identity::{Authenticated, now},
     passwords,
@@ -164,15 +165,16 @@ impl SecondFactorsApi {
         me: Authenticated,
         body: Input<NewAuthenticator>,
     ) -> Result<Changed<AuthenticatorSecret>, Problem> {
-        passwords::show(&services, me, body.0.current_password).await?;
+        let shown = passwords::show(&services, me, body.0.current_password).await?;
         let row = accounts::by_id(services.pool(), Some(me.account), me.account).await?;
         let name = row.map_or_else(|| me.account.to_string(), |row| row.handle);
         let drawn = services
             .vault
-            .draw_second_factor(me.account, &services.issuer, &name)
+            .draw_second_factor(me.account, &shown, &services.issuer, &name)
             .await?;
         let new = drawn.ok_or_else(|| {
-            let detail = "There is one already. Remove it before you add another.";
+            let detail = "There is one already: remove it before you add another. Or the password \
+                          was changed at the same moment.";
             Problem::new(Code::Conflict, detail)
         })?;
         Ok(Changed::new(AuthenticatorSecret {
@@ -194,13 +196,14 @@ impl SecondFactorsApi {
         &self,
         services: Data<&Arc<Services>>,
         me: Authenticated,
+        caller: Caller,
         body: Input<AuthenticatorCode>,
     ) -> Result<Changed<RecoveryCodes>, Problem> {
         let mut attempt = Try::to_show_second_factor(&services, me.session).await?;
         let code = &body.0.one_time_code;
         let enabled = services
             .vault
-            .enable_second_factor(me.account, code, seconds(), me.session)
+            .enable_second_factor(me.account, code, seconds(), (me.session, &caller.device))
             .await?;
         let Some((recovery_codes, ended)) = enabled else {
             attempt.counts();

@@ -6,10 +6,10 @@ mod socket;
 mod taken;
 pub(crate) mod unread;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use poem::{Endpoint, EndpointExt, Response};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use self::connections::{Connections, Patience};
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
     relationships::RelationshipsApi, second_factors::SecondFactorsApi, services::Services,
     sessions::SessionsApi, timelines::TimelinesApi,
 };
+
+/// How long nobody is served while it is not known which sessions were ended.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Whom there is, and how they sign in.
 type Identity = (
@@ -82,8 +85,9 @@ pub async fn serve(
     services: Arc<Services>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
+    // Until then tokens are refused; who comes at once waits for that rather.
     tokio::select! {
-        () = services.ended.known() => {}
+        _ = timeout(FIRST_LOOK, services.ended.known()) => {}
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     }
     let checks = Arc::new(Checks {

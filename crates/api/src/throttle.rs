@@ -3,7 +3,7 @@
 //! signed in from an address before are not asked for the account's.
 
 use kernel::{AccountId, Uuid};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use vault::{Budget, Limits, Spend, Whose};
 
 use crate::{
@@ -66,8 +66,8 @@ impl Try {
         Self::spend_one(services, budget, "show password", whose).await
     }
 
-    /// Of whoever signs in and knows the password already: the owner at home has points
-    /// that no thief elsewhere spends.
+    /// Of whoever signs in and knows the password already: where the owner showed the
+    /// second factor before, there are points that no thief elsewhere spends.
     pub async fn to_sign_in_with_second_factor(
         services: &Services,
         account: AccountId,
@@ -75,7 +75,8 @@ impl Try {
     ) -> Result<Self, Problem> {
         let budget = services.limits.settings.codes;
         let household = &caller.household;
-        let whose = match services.vault.knows_household(account, household).await? {
+        let seen = services.vault.has_seen_second_factor(account, household);
+        let whose = match seen.await? {
             true => Whose::Named(format!("{account} {household}")),
             false => Whose::Account(account),
         };
@@ -121,20 +122,25 @@ impl Try {
     }
 
     async fn spend(services: &Services, mut spends: Vec<Spend>) -> Result<Self, Problem> {
-        let limits = &services.limits.counted;
+        let limits = services.limits.counted.clone();
         spends.retain(|spend| spend.budget.points > 0);
-        if !spends.is_empty() {
-            let standings = limits.spend(&spends).await;
+        // Goes on though the client goes away: what is spent then comes back.
+        let spent = tokio::spawn(async move {
+            let standings = match spends.is_empty() {
+                true => Vec::new(),
+                false => limits.spend(&spends).await,
+            };
             let short = standings.iter().filter(|standing| !standing.enough);
-            if let Some(standing) = short.max_by_key(|standing| standing.enough_in) {
-                return Err(too_many(standing));
+            match short.max_by_key(|standing| standing.enough_in) {
+                Some(standing) => Err(too_many(standing)),
+                None => Ok(Self {
+                    limits,
+                    spent: spends,
+                    counts: false,
+                }),
             }
-        }
-        Ok(Self {
-            limits: limits.clone(),
-            spent: spends,
-            counts: false,
-        })
+        });
+        spent.await.map_err(Problem::internal)?
     }
 
     /// It was wrong, or each one counts: the points stay spent unless they are given
@@ -145,33 +151,32 @@ impl Try {
 
     /// It was right, and whoever asks next finds the points.
     pub async fn give_back(mut self) {
-        let back = self.take_back();
-        if !back.is_empty() {
-            self.limits.spend(&back).await;
+        if let Some(given) = self.begin_to_give_back() {
+            // Though it is not seen: it goes on by itself.
+            let _ = given.await;
         }
     }
 
-    fn take_back(&mut self) -> Vec<Spend> {
+    fn begin_to_give_back(&mut self) -> Option<JoinHandle<()>> {
         let back = |spend| Spend {
             points: -1,
             ..spend
         };
-        std::mem::take(&mut self.spent)
+        let back: Vec<_> = std::mem::take(&mut self.spent)
             .into_iter()
             .map(back)
-            .collect()
+            .collect();
+        // Outside of a runtime everything ends.
+        let runtime = Handle::try_current().ok().filter(|_| !back.is_empty())?;
+        let limits = self.limits.clone();
+        Some(runtime.spawn(async move { drop(limits.spend(&back).await) }))
     }
 }
 
 impl Drop for Try {
     fn drop(&mut self) {
-        if self.counts || self.spent.is_empty() {
-            return;
-        }
-        // Outside of a runtime everything ends.
-        if let Ok(runtime) = Handle::try_current() {
-            let (limits, back) = (self.limits.clone(), self.take_back());
-            runtime.spawn(async move { limits.spend(&back).await });
+        if !self.counts {
+            self.begin_to_give_back();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One-time codes that go to an e-mail address: whoever reads its mail shows
 //! that it is theirs. It refuses to keep a code: its hash stands here, for ten
-//! minutes, and so many wrong ones end it; another code does not give more tries.
+//! minutes, and so many wrong ones end it; another code does not give more tries. Of
+//! another password strangers' tries end it for strangers.
 
 use kernel::AccountId;
 use sea_orm::sqlx::{self, Postgres, Row, Transaction};
@@ -190,7 +191,7 @@ impl Vault {
         second_factors::forget_unfinished(&mut transaction, account).await?;
         let ended = end_all(&mut transaction, account).await?;
         // Whoever reads the mail is let in, though others guess.
-        households::learn(&mut transaction, account, device).await?;
+        households::learn(&mut transaction, account, device, false).await?;
         transaction.commit().await?;
         Ok(Reset::Done(ended))
     }

@@ -26,6 +26,18 @@ impl Vault {
         Ok(known.fetch_optional(self.pool()).await?.is_some())
     }
 
+    /// Whether somebody showed the account's second factor there.
+    pub async fn has_seen_second_factor(
+        &self,
+        account: AccountId,
+        household: &str,
+    ) -> Result<bool, VaultError> {
+        let sql = "SELECT 1 AS one FROM vault.households
+             WHERE account_id = $1 AND household = $2 AND second_factor_shown";
+        let seen = sqlx::query(sql).bind(account.0).bind(household);
+        Ok(seen.fetch_optional(self.pool()).await?.is_some())
+    }
+
     /// Deletes some of those that were not seen for long. Returns how many.
     pub(crate) async fn purge_households(&self) -> Result<u64, VaultError> {
         let gone = sqlx::query(
@@ -42,21 +54,26 @@ impl Vault {
     }
 }
 
-/// Within the transaction of whoever lets somebody in.
+/// Within the transaction of whoever lets somebody in, who showed the second factor or
+/// did not.
 pub(crate) async fn learn(
     transaction: &mut Transaction<'_, Postgres>,
     account: AccountId,
     device: &Device,
+    second_factor_shown: bool,
 ) -> Result<(), VaultError> {
     let Some(household) = &device.household else {
         return Ok(());
     };
     sqlx::query(
-        "INSERT INTO vault.households (account_id, household) VALUES ($1, $2)
-         ON CONFLICT (account_id, household) DO UPDATE SET seen_at = now()",
+        "INSERT INTO vault.households AS h (account_id, household, second_factor_shown)
+         VALUES ($1, $2, $3)
+         ON CONFLICT (account_id, household) DO UPDATE SET seen_at = now(),
+             second_factor_shown = h.second_factor_shown OR excluded.second_factor_shown",
     )
     .bind(account.0)
     .bind(household)
+    .bind(second_factor_shown)
     .execute(&mut **transaction)
     .await?;
     // What others hold is left to them: two who let in at once wait for each other never.

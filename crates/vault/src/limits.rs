@@ -27,7 +27,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex as Turn;
+use tokio::{sync::Mutex as Turn, time::timeout};
 
 const SPEND: &str = include_str!("limits.lua");
 /// Requests wait for this, so it is short.
@@ -245,7 +245,9 @@ impl Limits {
             Ok(standing) => return standing,
             Err(turn) => turn,
         };
-        let _turn = turn.lock().await;
+        // Not for ever: what the server is slow with, each then waits for alone.
+        let patience = Duration::from_millis(RESPONSE_MILLISECONDS_MAX);
+        let _turn = timeout(patience, turn.lock()).await;
         if let Some(standing) = self.lease(&key, |lease| lease.spend(&spend)) {
             return standing;
         }

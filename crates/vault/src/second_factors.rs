@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use totp_rs::{Builder, Secret, Totp};
 
 use crate::{
-    Vault, VaultError,
+    Device, Vault, VaultError,
     codes::{draw, grouped, plain, random},
+    households,
 };
 
 /// 160 bits, as RFC 4226 recommends.
@@ -53,21 +54,26 @@ impl Vault {
     }
 
     /// A secret for an authenticator, which is not asked for before
-    /// `enable_second_factor`; none where one is enabled.
+    /// `enable_second_factor`; none where one is enabled, or where `shown`, the password
+    /// hash that was looked at, is another one meanwhile.
     pub async fn draw_second_factor(
         &self,
         account: AccountId,
+        shown: &str,
         issuer: &str,
         name: &str,
     ) -> Result<Option<NewSecondFactor>, VaultError> {
         let secret: [u8; SECRET_BYTES] = random()?;
         let drawn = sqlx::query(
-            "INSERT INTO vault.second_factors AS f (account_id, secret) VALUES ($1, $2)
+            "INSERT INTO vault.second_factors AS f (account_id, secret)
+             SELECT account_id, $2 FROM vault.credentials
+             WHERE account_id = $1 AND password_hash = $3 FOR SHARE
              ON CONFLICT (account_id) DO UPDATE SET secret = excluded.secret, last_step = 0
              WHERE f.enabled_at IS NULL",
         )
         .bind(account.0)
         .bind(&secret[..])
+        .bind(shown)
         .execute(self.pool())
         .await?;
         if drawn.rows_affected() == 0 {
@@ -91,8 +97,9 @@ impl Vault {
         account: AccountId,
         code: &str,
         now_seconds: u64,
-        kept: Uuid,
+        kept: (Uuid, &Device),
     ) -> Result<Option<(Vec<String>, Vec<Uuid>)>, VaultError> {
+        let (kept, device) = kept;
         let mut transaction = self.begin().await?;
         lock(&mut transaction, account).await?;
         if !take_code(&mut transaction, account, code, false, now_seconds).await? {
@@ -119,6 +126,7 @@ impl Vault {
         .execute(&mut *transaction)
         .await?;
         let ended = end_others(&mut transaction, account, kept).await?;
+        households::learn(&mut transaction, account, device, true).await?;
         transaction.commit().await?;
         let shown = codes.iter().map(|code| grouped(code, 6));
         Ok(Some((shown.collect(), ended)))

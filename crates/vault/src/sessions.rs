@@ -227,7 +227,7 @@ impl Vault {
         .bind(SESSION_DAYS as i32)
         .execute(&mut *transaction)
         .await?;
-        households::learn(&mut transaction, account, device).await?;
+        households::learn(&mut transaction, account, device, factor_shown).await?;
         transaction.commit().await?;
         Ok(Some((token.session, token)))
     }
@@ -342,7 +342,7 @@ impl Vault {
         if moved.rows_affected() == 0 {
             return Ok(None);
         }
-        households::learn(&mut transaction, account, device).await?;
+        households::learn(&mut transaction, account, device, false).await?;
         transaction.commit().await?;
         Ok(Some(refreshed(next)))
     }

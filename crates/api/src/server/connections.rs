@@ -119,12 +119,15 @@ impl Connections {
             refused(self.max, "in all");
             return None;
         }
-        let count = admitted.by_address.entry(address).or_default();
-        if *count >= self.max_per_address && !trusted {
-            refused(self.max_per_address, "from one address");
-            return None;
+        // Who stands beside a proxy has the places of an address all the same.
+        if !trusted {
+            let count = admitted.by_address.entry(address).or_default();
+            if *count >= self.max_per_address {
+                refused(self.max_per_address, "from one address");
+                return None;
+            }
+            *count += 1;
         }
-        *count += 1;
         OPEN.fetch_add(1, Ordering::Relaxed);
         let number = admitted.next;
         admitted.next += 1;
@@ -132,7 +135,7 @@ impl Connections {
         admitted.pulses.insert(number, pulse.clone());
         Some(Place {
             connections: self.clone(),
-            address,
+            address: (!trusted).then_some(address),
             number,
             pulse,
         })
@@ -152,7 +155,8 @@ impl Connections {
 /// One admitted connection; it gives its place back when it is dropped.
 pub struct Place {
     connections: Arc<Connections>,
-    address: IpAddr,
+    /// Where it is counted; none of a trusted proxy.
+    address: Option<IpAddr>,
     number: u64,
     pulse: Arc<Pulse>,
 }
@@ -180,10 +184,13 @@ impl Drop for Place {
         OPEN.fetch_sub(1, Ordering::Relaxed);
         let mut admitted = self.connections.admitted.lock();
         admitted.pulses.remove(&self.number);
-        if let Some(count) = admitted.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else {
+            return;
+        };
+        if let Some(count) = admitted.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                admitted.by_address.remove(&self.address);
+                admitted.by_address.remove(&address);
             }
         }
     }
