@@ -280,6 +280,15 @@ async fn stale_versions_and_unreadable_conditions_are_refused() {
         }
     };
     edit("\"7\"").await.problem(412, "version_mismatch");
+    let version = client
+        .get(&path)
+        .await
+        .expect(200)
+        .header("etag")
+        .to_owned();
+    let weak: &'static str = format!("W/{version}").leak();
+    let told = edit(weak).await.problem(412, "version_mismatch");
+    assert!(told.text("/detail").contains("W/"), "{}", told.body);
     edit("seven").await.problem(400, "malformed_request");
     let body = Some(json!({"text": "new"}));
     let unguarded = client.send(Method::PATCH, &path, body, &[]).await;

@@ -25,7 +25,7 @@ use crate::{
     identity::{Authenticated, Viewer},
     pages,
     paging::{Here, Limit},
-    preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition, MustMatch},
+    preconditions::{self, Idempotency, IfMatch, IfNoneMatch, MinPosition, MustMatch},
     problem::{Code, Fields, Problem},
     request::RequestId,
     services::{Services, new_id},
@@ -368,10 +368,7 @@ impl From<PostError> for Problem {
                 Self::invalid_field("/reply_to_id", "There is no such post.")
             }
             PostError::PostNotOwn => Self::new(Code::Forbidden, "Only its author may do this."),
-            PostError::VersionMismatch(version) => Self::new(
-                Code::VersionMismatch,
-                format!("It is at version {version}: read it again, then edit."),
-            ),
+            PostError::VersionMismatch(version) => preconditions::version_mismatch(version),
             PostError::PostExists => Self::new(Code::Conflict, "Another post has this id."),
         }
     }

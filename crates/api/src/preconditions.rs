@@ -65,6 +65,17 @@ impl std::fmt::Display for Digest {
     }
 }
 
+/// What a weak ETag asks for: it matches nothing (RFC 9110, 13.1.1). Nothing ever is at it.
+const NO_VERSION: u64 = u64::MAX;
+
+pub(crate) fn version_mismatch(current: u64) -> Problem {
+    let detail = format!(
+        "It is at version {current}: read it again, then edit. A weak ETag (W/, as a proxy that \
+         compresses makes it) matches nothing: send it without."
+    );
+    Problem::new(Code::VersionMismatch, detail)
+}
+
 /// The version that an edit wants to meet; none where any will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IfMatch(pub Option<u64>);
@@ -74,18 +85,14 @@ impl IfMatch {
         if self.0.is_none_or(|wanted| wanted == current) {
             return Ok(());
         }
-        let detail = format!("It is at version {current}: read it again, then edit.");
-        Err(Problem::new(Code::VersionMismatch, detail))
+        Err(version_mismatch(current))
     }
 
     fn parse(request: &Request) -> Result<Self, Problem> {
         match only(request, IF_MATCH, &header::IF_MATCH)? {
             None | Some("*") => Ok(Self(None)),
-            // Compared strongly (RFC 9110, 13.1.1).
             Some(tag) if tag.strip_prefix("W/").and_then(version).is_some() => {
-                let detail = "A weak ETag matches nothing: something on the way, such as a proxy \
-                              that compresses, put W/ before it. Send it without.";
-                Err(Problem::new(Code::VersionMismatch, detail))
+                Ok(Self(Some(NO_VERSION)))
             }
             Some(tag) => match version(&compression::untagged(tag)) {
                 Some(version) => Ok(Self(Some(version))),
@@ -322,7 +329,8 @@ mod tests {
         for bad in ["7", "W/7", "\"1\", \"2\"", "\"x\"", "", "\"+1\"", "\"001\""] {
             assert_eq!(parse(bad), Err(Code::MalformedRequest), "{bad}");
         }
-        assert_eq!(parse("W/\"7\""), Err(Code::VersionMismatch));
+        let weak = IfMatch::parse(&request(IF_MATCH, "W/\"7\"")).and_then(|weak| weak.check(7));
+        assert_eq!(weak.map_err(|p| p.code()), Err(Code::VersionMismatch));
         let must = |request| MustMatch::parse(&request).map_err(|p| p.code());
         assert_eq!(must(Request::default()), Err(Code::PreconditionRequired));
         assert_eq!(must(request(IF_MATCH, "*")), Ok(MustMatch(None)));

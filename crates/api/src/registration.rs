@@ -16,7 +16,7 @@ use vault::{Email, NewCredentials, Password, Place, VaultError};
 use crate::{
     identity::now,
     passwords::Context,
-    preconditions::Idempotency,
+    preconditions::{self, Idempotency},
     problem::{Code, Problem},
     services::{Services, random, random_id},
 };
@@ -243,10 +243,7 @@ impl From<AccountError> for Problem {
                 Self::new(Code::Conflict, "The account is registered already.")
             }
             AccountError::AccountNotFound => Self::not_found("account"),
-            AccountError::VersionMismatch(version) => Self::new(
-                Code::VersionMismatch,
-                format!("It is at version {version}: read it again, then edit."),
-            ),
+            AccountError::VersionMismatch(version) => preconditions::version_mismatch(version),
             AccountError::PostNotOwn => Self::new(
                 Code::Conflict,
                 "Only a public post of one's own that still exists can be pinned.",
