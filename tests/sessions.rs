@@ -466,9 +466,9 @@ async fn who_was_signed_out_a_moment_ago_is_not_told_that_others_are() {
     let told = client(&app, &one).delete("/v1/sessions").await;
     told.problem(401, "session_ended");
     client(&app, &two).get("/v1/sessions").await.expect(200);
-    // A tool has a session that nobody ended.
-    let tool = app.client_of(account);
-    tool.delete("/v1/sessions").await.expect(204);
+    // Nobody ended a session that the vault does not know.
+    let unknown = app.client_of(account);
+    unknown.delete("/v1/sessions").await.expect(204);
     let told = client(&app, &two).get("/v1/sessions").await;
     told.problem(401, "session_ended");
 }

@@ -1,6 +1,7 @@
 //! What operators do to those who sign in: end their sessions, suspend accounts and
 //! restore them.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Answer, App, secrets, until};
 
@@ -101,7 +102,7 @@ async fn nobody_signs_in_to_a_suspended_account_until_it_is_restored() {
     let bob = app.client().register("bob").await;
     app.mailed_code(&ada.email).await;
     let session = sign_in(&app, &ada, "one").await;
-    // A code for another password, drawn before, and a tool's token of a session that nobody knows.
+    // A code for another password, drawn before, and a tool's token.
     let forgotten = json!({"email": ada.email});
     let stranger = app.client();
     let asked = stranger.post("/v1/password-resets", forgotten.clone());
@@ -126,9 +127,9 @@ async fn nobody_signs_in_to_a_suspended_account_until_it_is_restored() {
     let reason = "sends advertisements";
     let done = headwater(&["accounts", "suspend", &ada.handle, "--reason", reason]).await;
     assert_eq!(done.status, 0, "{}", done.err);
-    // Registering was a session too.
+    // Registering was a session too, and the tool has one.
     assert!(
-        done.err.contains("signed out of 2 sessions"),
+        done.err.contains("signed out of 3 sessions"),
         "{}",
         done.err
     );
@@ -169,8 +170,10 @@ async fn nobody_signs_in_to_a_suspended_account_until_it_is_restored() {
     refresh(&app, &session.text("/refresh_token"))
         .await
         .problem(401, "session_ended");
-    let old = client(&other, &session).get("/v1/sessions").await;
-    old.problem(401, "session_ended");
+    for device in &devices {
+        let old = device.get("/v1/sessions").await;
+        old.problem(401, "session_ended");
+    }
     let told = headwater(&["tail", "-o", "start", "-e", "-t", "OperatorActed"]).await;
     let told: Vec<Value> = told
         .out
@@ -180,10 +183,64 @@ async fn nobody_signs_in_to_a_suspended_account_until_it_is_restored() {
     let actions: Vec<_> = told.iter().map(|event| &event["data"]["action"]).collect();
     assert_eq!(
         actions,
-        ["accounts suspend", "accounts suspend", "accounts restore"]
+        [
+            "token",
+            "accounts suspend",
+            // What was refused was wanted.
+            "token",
+            "accounts suspend",
+            "accounts restore"
+        ]
     );
-    assert_eq!(told[0]["data"]["target"], ada.id);
-    assert_eq!(told[0]["data"]["reason"], reason);
+    assert_eq!(told[1]["data"]["target"], ada.id);
+    assert_eq!(told[1]["data"]["reason"], reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tools_session_stands_among_the_others_and_ends_with_them() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let (settings, folder) = (environment(&app.servers), tempfile::tempdir().unwrap());
+    let tool = async || {
+        let made = run(&["token", &ada.handle], &settings, folder.path()).await;
+        assert_eq!(made.status, 0, "{}", made.err);
+        app.client().with_token(made.out.trim().to_owned())
+    };
+    let own = sign_in(&app, &ada, "own").await;
+    let listed = async || {
+        let told = client(&app, &own).get("/v1/sessions").await.expect(200);
+        let sessions = told.body["items"].as_array().unwrap().clone();
+        let of_tools = |session: &Value| session["device"] == "headwater token";
+        sessions.into_iter().filter(of_tools).collect::<Vec<_>>()
+    };
+    // Any number of tokens are one session, which lives as long as the last one.
+    let (first, second) = (tool().await, tool().await);
+    let before = listed().await;
+    assert_eq!(before.len(), 1, "{before:?}");
+    for tool in [&first, &second] {
+        tool.get("/v1/accounts/me").await.expect(200);
+    }
+    client(&app, &own).delete("/v1/sessions").await.expect(204);
+    for tool in [&first, &second] {
+        let told = tool.get("/v1/accounts/me").await;
+        told.problem(401, "session_ended");
+    }
+    assert!(listed().await.is_empty());
+
+    // The next one is another session, and a new password ends it.
+    let third = tool().await;
+    let after = listed().await;
+    assert_ne!(before[0]["id"], after[0]["id"]);
+    let new = secrets::password("another one");
+    let body = json!({"current_password": ada.password, "new_password": new});
+    let path = "/v1/accounts/me/password";
+    let own = client(&app, &own);
+    let changed = own.send(Method::PUT, path, Some(body), &[]).await;
+    changed.expect(204);
+    third
+        .get("/v1/accounts/me")
+        .await
+        .problem(401, "session_ended");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,10 +254,14 @@ async fn a_session_that_begins_while_its_account_is_barred_does_not() {
     );
     // The password was right a moment ago.
     let begin = || vault.begin_session(account, &device, None, false);
-    let (barred, racing) = tokio::join!(vault.bar(account, "a test"), begin());
-    racing.unwrap();
+    let lifetime = time::Duration::MINUTE;
+    let begin_tool = || vault.begin_tool_session(account, &device, lifetime);
+    let bar = vault.bar(account, "a test");
+    let (barred, racing, tool) = tokio::join!(bar, begin(), begin_tool());
+    (racing.unwrap(), tool.unwrap());
     assert!(barred.unwrap().is_some());
     assert!(begin().await.unwrap().is_none());
+    assert!(begin_tool().await.unwrap().is_none());
     assert!(vault.sessions(account).await.unwrap().is_empty());
     assert!(vault.unbar(account).await.unwrap());
     assert!(!vault.unbar(account).await.unwrap());

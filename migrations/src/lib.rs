@@ -12,6 +12,7 @@ mod m0009_bars;
 mod m0010_private;
 mod m0011_households;
 mod m0012_households_with_second_factor;
+mod m0013_sessions_of_tools;
 pub mod social;
 
 use std::collections::BTreeSet;
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_private::Migration),
             Box::new(m0011_households::Migration),
             Box::new(m0012_households_with_second_factor::Migration),
+            Box::new(m0013_sessions_of_tools::Migration),
         ]
     }
 }

@@ -1,8 +1,8 @@
-//! Which sessions were ended, and which accounts barred, while access tokens of
-//! them still count. Every process asks the vault each second, so that signing out is
-//! final everywhere within seconds, and a request costs no query. One that has just begun
-//! takes no token before it has asked. While the database is away nothing new is learned:
-//! then only the tokens' 15 minutes bound them.
+//! Which sessions were ended while access tokens of them still count. Every process
+//! asks the vault each second, so that signing out is final everywhere within seconds,
+//! and a request costs no query. One that has just begun takes no token before it has
+//! asked. While the database is away nothing new is learned: then only the tokens' 15
+//! minutes bound them.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::{AccountId, Timestamp};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -30,9 +29,6 @@ const LOOKS_PER_PURGE: u32 = 600;
 #[derive(Default)]
 pub struct EndedSessions {
     ended: RwLock<HashMap<Uuid, Instant>>,
-    /// Since when: tools have tokens of sessions that the vault does not know. Kept
-    /// until the next look after a bar was lifted, so what begins after it counts.
-    barred: RwLock<HashMap<AccountId, Timestamp>>,
     /// Whether the vault was not seen yet, and is looked at.
     unknown: watch::Sender<bool>,
 }
@@ -77,9 +73,7 @@ impl EndedSessions {
 
     /// Whether a token that says this counts no more.
     pub fn has(&self, claims: &Claims) -> bool {
-        let barred = self.barred.read().get(&claims.account).copied();
-        let began = kernel::made_at(claims.session).unwrap_or_default();
-        barred.is_some_and(|at| began <= at) || self.ended.read().contains_key(&claims.session)
+        self.ended.read().contains_key(&claims.session)
     }
 
     /// For the process that ended them, at once.
@@ -96,16 +90,8 @@ impl EndedSessions {
         };
         let since = time::Duration::try_from(since).unwrap_or(time::Duration::HOUR);
         let patience = Duration::from_secs(LOOK_SECONDS_MAX);
-        let looked = async {
-            let ended = vault.sessions_ended(since).await?;
-            let lifetime = time::Duration::try_from(lifetime()).unwrap_or(time::Duration::HOUR);
-            Ok::<_, VaultError>((ended, vault.barred_lately(lifetime).await?))
-        };
-        let looked = tokio::time::timeout(patience, looked).await;
-        let (found, barred) = looked.map_err(|_| VaultError::Slow)??;
-        // All that count: a bar that was lifted is gone.
-        let barred = barred.into_iter();
-        *self.barred.write() = barred.map(|(account, at)| (account, at.into())).collect();
+        let looked = tokio::time::timeout(patience, vault.sessions_ended(since)).await;
+        let found = looked.map_err(|_| VaultError::Slow)??;
         if !found.is_empty() {
             let now = Instant::now();
             let mut all = self.ended.write();
@@ -131,34 +117,4 @@ async fn purge(vault: Vault) {
 /// How long an access token may count after its session has ended.
 fn lifetime() -> Duration {
     Duration::from_secs(ACCESS_TOKEN_SECONDS.unsigned_abs()) + OVERLAP
-}
-
-#[cfg(test)]
-mod tests {
-    use kernel::{Route, Uuid, compose_id};
-
-    use super::*;
-
-    fn claims(account: AccountId, session: Uuid) -> Claims {
-        Claims {
-            account,
-            session,
-            expires_at_seconds: i64::MAX,
-        }
-    }
-
-    #[test]
-    fn a_bar_ends_what_began_before_it_and_nothing_that_begins_after_it_was_lifted() {
-        let session = |milliseconds| compose_id(milliseconds, [7; 8], Route(0));
-        let (ada, bob) = (AccountId(session(1)), AccountId(session(2)));
-        let ended = EndedSessions::default();
-        ended.barred.write().insert(ada, Timestamp(5_400));
-        assert!(ended.has(&claims(ada, session(5_399))));
-        assert!(ended.has(&claims(ada, session(5_400))));
-        // A session whose id tells no time.
-        assert!(ended.has(&claims(ada, Uuid::nil())));
-        // In the same second, and before this process looked again.
-        assert!(!ended.has(&claims(ada, session(5_401))));
-        assert!(!ended.has(&claims(bob, session(5_399))));
-    }
 }

@@ -9,7 +9,7 @@ use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
     jwk::{AlgorithmParameters, Jwk},
 };
-use kernel::{AccountId, Route, Timestamp, compose_id};
+use kernel::{AccountId, Timestamp};
 use parking_lot::Mutex;
 use poem_openapi::{Object, types::Example};
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,6 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
-/// More than clocks of two machines differ by, and than a statement may take.
-const TOOL_MILLISECONDS_OLD: i64 = 60_000;
 /// Ours have about 350; a longer one is not read.
 const TOKEN_BYTES_MAX: usize = 1_024;
 /// RFC 7518 wants a key at least as long as the hash.
@@ -172,20 +170,6 @@ impl Tokens {
         };
         let key = &self.keys[0];
         Ok(encode(&key.header, &payload, &key.encoding)?)
-    }
-
-    /// Of a session that the vault does not know: for tools that act for an account,
-    /// until it expires.
-    pub fn issue_for_tool(
-        &self,
-        account: AccountId,
-        now: Timestamp,
-    ) -> Result<String, SigningFailed> {
-        // Older than it is: whoever bars the account meanwhile, by a clock that is
-        // behind this one, ends it too.
-        let began = (now.0 - TOOL_MILLISECONDS_OLD).max(0).unsigned_abs();
-        let session = compose_id(began, rand::random(), Route(rand::random()));
-        self.issue(account, session, now)
     }
 
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {

@@ -28,6 +28,10 @@ pub struct Bench {
     work: Option<Role>,
     /// Good answers a second of the bare program.
     pub hello: f64,
+    /// Mixed requests a second beside a rebuild: half of what was done at most. The
+    /// second build of a pair gets what the first has found, or the faster one
+    /// would be asked for more.
+    pub beside_rebuild: Option<f64>,
     /// After everything that uses it.
     _folder: Folder,
 }
@@ -56,6 +60,7 @@ impl Bench {
             serve,
             work: None,
             hello: 0.0,
+            beside_rebuild: None,
             _folder: folder,
         })
     }

@@ -15,6 +15,7 @@ mod overload;
 mod reads;
 mod rebuild;
 mod sustained;
+mod swap;
 mod visible;
 mod writes;
 
@@ -74,6 +75,7 @@ figures! {
     Bytes "bytes" "bytes in Redis" bytes::bytes;
     Fold "fold" "folds and a rebuild of everything, with their ceilings" fold::fold;
     Rebuild "rebuild" "what reads and writes notice of a rebuild" rebuild::beside;
+    Swap "swap" "what reads and writes notice of swaps there and back" swap::swap;
     Archive "archive" "sealing and reading the archive" archive::archive;
     Fairness "fairness" "a small author's post beside a celebrity's" fairness::fairness;
 }

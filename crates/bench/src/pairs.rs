@@ -104,9 +104,11 @@ async fn in_turns(
     figure: Option<Figure>,
 ) -> anyhow::Result<Vec<[Line; 2]>> {
     let mut lines = [Vec::new(), Vec::new()];
+    let mut beside_rebuild = None;
     for turn in 0..2 {
         let which = (round + turn) % 2;
         let bench = &mut benches[which];
+        bench.beside_rebuild = beside_rebuild;
         lines[which] = match figure {
             None => vec![bench.measure_hello().await?],
             Some(figure) => {
@@ -115,6 +117,7 @@ async fn in_turns(
                 let lines = lines.with_context(|| bench.launcher.binary.display().to_string())?;
                 // What is left to do would be done beside the other.
                 bench.finish().await?;
+                beside_rebuild = bench.beside_rebuild;
                 lines
             }
         };

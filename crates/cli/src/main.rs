@@ -86,7 +86,7 @@ enum Command {
     Accounts(accounts::Arguments),
     /// Tokens of programs that act for nobody: make, list, revoke
     ServiceTokens(service_tokens::Arguments),
-    /// Print an access token for an account
+    /// Print an access token for an account, which sees its session and can end it
     Token {
         /// The account's handle
         handle: String,

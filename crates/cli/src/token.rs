@@ -1,17 +1,26 @@
 //! `headwater token`: an access token for an account, printed alone, so that
-//! operators can act as one that has no password (imported ones).
+//! operators can act as one that has no password (imported ones). Its session stands
+//! among the account's others, and ends with them.
 
-use api::Tokens;
+use anyhow::bail;
+use api::{ACCESS_TOKEN_SECONDS, Tokens};
+use time::Duration;
+use vault::Device;
 
-use crate::{accounts::holder, node::Node, settings::Settings};
+use crate::{accounts::holder, node::Node, operator, settings::Settings};
 
 pub async fn run(handle: &str, settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
     let account = holder(&node, handle).await?;
-    if let Some(reason) = node.vault.barred(account).await? {
-        anyhow::bail!("{handle} is suspended ({reason}): nobody acts as it until it is restored");
-    }
+    operator::record(&node, "token", &account.to_string(), None).await?;
+    let device = Device::new(Some("headwater token"), None, None);
+    let lifetime = Duration::seconds(ACCESS_TOKEN_SECONDS);
+    let session = node.vault.begin_tool_session(account, &device, lifetime);
+    let Some(session) = session.await? else {
+        let reason = node.vault.barred(account).await?.unwrap_or_default();
+        bail!("{handle} is suspended ({reason}): nobody acts as it until it is restored");
+    };
     let tokens = Tokens::new(node.token_settings())?;
-    println!("{}", tokens.issue_for_tool(account, api::now())?);
+    println!("{}", tokens.issue(account, session, api::now())?);
     Ok(())
 }

@@ -4,7 +4,6 @@
 
 use kernel::AccountId;
 use sea_orm::sqlx::{self, Row};
-use time::{Duration, OffsetDateTime};
 
 use crate::{Vault, VaultError, sessions::end_all};
 
@@ -60,25 +59,5 @@ impl Vault {
         .fetch_optional(self.pool())
         .await?;
         Ok(row.map(|row| row.try_get("reason")).transpose()?)
-    }
-
-    /// The accounts that were barred in the last `since` and still are, and when:
-    /// access tokens that were made before may not have expired yet.
-    pub async fn barred_lately(
-        &self,
-        since: Duration,
-    ) -> Result<Vec<(AccountId, OffsetDateTime)>, VaultError> {
-        let rows = sqlx::query(
-            "SELECT account_id, barred_at FROM vault.credentials
-             WHERE barred_at > now() - make_interval(secs => $1)",
-        )
-        .bind(since.as_seconds_f64())
-        .fetch_all(self.pool())
-        .await?;
-        let barred = rows.iter().map(|row| {
-            let account = AccountId(row.try_get("account_id")?);
-            Ok((account, row.try_get("barred_at")?))
-        });
-        Ok(barred.collect::<sqlx::Result<_>>()?)
     }
 }

@@ -50,6 +50,39 @@ pub struct RefreshToken {
 pub struct InvalidRefreshToken;
 
 impl RefreshToken {
+    /// Of a session that is yet to begin.
+    fn draw() -> Result<Self, VaultError> {
+        Ok(Self {
+            session: Uuid::now_v7(),
+            secret: random()?,
+        })
+    }
+
+    /// Begins its session.
+    async fn insert(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        account: AccountId,
+        device: &Device,
+    ) -> Result<(), VaultError> {
+        let salt: Secret = random()?;
+        sqlx::query(
+            "INSERT INTO vault.sessions
+                 (id, account_id, device, address, salt, token_hash, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))",
+        )
+        .bind(self.session)
+        .bind(account.0)
+        .bind(&device.name)
+        .bind(&device.address)
+        .bind(salt.as_slice())
+        .bind(self.hash())
+        .bind(SESSION_DAYS as i32)
+        .execute(&mut **transaction)
+        .await?;
+        Ok(())
+    }
+
     /// For the client alone.
     pub fn reveal(&self) -> String {
         let bytes = [self.session.as_bytes(), self.secret.as_slice()].concat();
@@ -169,11 +202,7 @@ impl Vault {
         verified: Option<&str>,
         factor_shown: bool,
     ) -> Result<Option<(Uuid, RefreshToken)>, VaultError> {
-        let token = RefreshToken {
-            session: Uuid::now_v7(),
-            secret: random()?,
-        };
-        let salt: Secret = random()?;
+        let token = RefreshToken::draw()?;
         let mut transaction = self.begin().await?;
         // Whoever begins or changes the password waits for this to end.
         let row = sqlx::query(
@@ -213,23 +242,67 @@ impl Vault {
         .bind(SESSIONS_MAX - 1)
         .execute(&mut *transaction)
         .await?;
-        sqlx::query(
-            "INSERT INTO vault.sessions
-                 (id, account_id, device, address, salt, token_hash, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))",
-        )
-        .bind(token.session)
-        .bind(account.0)
-        .bind(&device.name)
-        .bind(&device.address)
-        .bind(salt.as_slice())
-        .bind(token.hash())
-        .bind(SESSION_DAYS as i32)
-        .execute(&mut *transaction)
-        .await?;
+        token.insert(&mut transaction, account, device).await?;
         households::learn(&mut transaction, account, device, factor_shown).await?;
         transaction.commit().await?;
         Ok(Some((token.session, token)))
+    }
+
+    /// The session of tools that act as an account, which lives for `lifetime` from now:
+    /// its access tokens are all there is, since nobody gets its refresh token. An
+    /// account has one at once. None where the account is barred.
+    pub async fn begin_tool_session(
+        &self,
+        account: AccountId,
+        device: &Device,
+        lifetime: Duration,
+    ) -> Result<Option<Uuid>, VaultError> {
+        let mut transaction = self.begin().await?;
+        // An account that has no credentials yet may be barred meanwhile.
+        sqlx::query(
+            "INSERT INTO vault.credentials (account_id, created_at) VALUES ($1, now())
+             ON CONFLICT (account_id) DO NOTHING",
+        )
+        .bind(account.0)
+        .execute(&mut *transaction)
+        .await?;
+        let row = sqlx::query(
+            "SELECT barred_at IS NOT NULL AS barred
+             FROM vault.credentials WHERE account_id = $1 FOR UPDATE",
+        )
+        .bind(account.0)
+        .fetch_one(&mut *transaction)
+        .await?;
+        if row.try_get("barred")? {
+            return Ok(None);
+        }
+        let known = sqlx::query(
+            "SELECT id FROM vault.sessions
+             WHERE account_id = $1 AND of_tools AND ended_at IS NULL AND expires_at > now()
+             FOR UPDATE",
+        )
+        .bind(account.0)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let session = match known {
+            Some(row) => row.try_get("id")?,
+            None => {
+                let token = RefreshToken::draw()?;
+                token.insert(&mut transaction, account, device).await?;
+                token.session
+            }
+        };
+        sqlx::query(
+            "UPDATE vault.sessions SET of_tools = true, seen_at = now(),
+                 expires_at = now() + make_interval(secs => $2)
+             WHERE id = $1",
+        )
+        .bind(session)
+        .bind(lifetime.as_seconds_f64())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(Some(session))
     }
 
     /// Deletes sessions that are over for long, and households that were not seen for
@@ -376,8 +449,7 @@ impl Vault {
     }
 
     /// Ends all sessions of an account but `kept`; returns which, or none where that one
-    /// was ended before: then it is not its holder's to end others. Tools have sessions
-    /// that nobody ended, since the vault does not know them.
+    /// was ended before: then it is not its holder's to end others.
     pub async fn end_other_sessions(
         &self,
         account: AccountId,
@@ -503,16 +575,9 @@ fn ids(rows: &[PgRow]) -> Result<Vec<Uuid>, VaultError> {
 mod tests {
     use super::*;
 
-    fn token() -> Result<RefreshToken, VaultError> {
-        Ok(RefreshToken {
-            session: Uuid::now_v7(),
-            secret: random()?,
-        })
-    }
-
     #[test]
     fn a_token_reads_back_and_is_never_printed() -> Result<(), VaultError> {
-        let token = token()?;
+        let token = RefreshToken::draw()?;
         let shown = token.reveal();
         assert_eq!((shown.len(), shown.parse()), (64, Ok(token.clone())));
         assert!(!format!("{token:?}").contains(&shown[30..]));
@@ -530,7 +595,7 @@ mod tests {
 
     #[test]
     fn a_former_token_is_told_from_a_forged_one() -> Result<(), VaultError> {
-        let (first, salt): (_, Secret) = (token()?, random()?);
+        let (first, salt): (_, Secret) = (RefreshToken::draw()?, random()?);
         let mut current = first.clone();
         for _ in 0..100 {
             current = current.next(&salt)?;

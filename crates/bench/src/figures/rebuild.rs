@@ -18,12 +18,7 @@ const LOAD_SECONDS: u64 = 30;
 /// Of what the closed loop got.
 const SHARE: f64 = 0.5;
 const P99_TIMES_MAX: f64 = 1.5;
-/// While it swaps, few are sent, so that none waits for another.
-const SWAP_REQUESTS_PER_SECOND: f64 = 300.0;
-const SWAP_MILLISECONDS_MAX: f64 = 100.0;
-/// After the rebuild's own swap; what was live before is so again in the end.
-const ROLLBACKS: usize = 3;
-const REBUILD: [&str; 3] = ["projections", "rebuild", "social"];
+pub const REBUILD: [&str; 3] = ["projections", "rebuild", "social"];
 
 /// `folded`: events a second of the fold of everything.
 pub async fn alone(bench: &mut Bench, folded: f64) -> anyhow::Result<Line> {
@@ -80,32 +75,21 @@ pub async fn beside(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
         measured: bench.seconds(seconds),
         ..bench.load()
     };
+    let known = bench.beside_rebuild;
+    // Asked in any case: what it leaves behind is part of what follows.
     let capacity = closed(&load(CAPACITY_SECONDS), &makers).await?.rate();
     bench.servers.settle().await?;
-    let rate = capacity * SHARE;
+    let rate = known.unwrap_or(capacity * SHARE);
     let quiet = open(&load(LOAD_SECONDS), rate, &makers).await?;
     let busy_load = load(LOAD_SECONDS);
     let (busy, whole) = while_rebuilding(bench, open(&busy_load, rate, &makers)).await?;
     bench.servers.settle().await?;
-    let swapping = [&REBUILD[..], &["--rate", "max"]].concat();
-    let swapped = async {
-        bench.launcher.run(&swapping).await?;
-        for _ in 0..ROLLBACKS {
-            bench
-                .launcher
-                .run(&["projections", "rollback", "social"])
-                .await?;
-        }
-        bench
-            .launcher
-            .run(&["projections", "drop", "social", "--yes"])
-            .await
-    };
-    let swap_load = load(LOAD_SECONDS);
-    let (seen, swapped) =
-        tokio::join!(open(&swap_load, SWAP_REQUESTS_PER_SECOND, &makers), swapped);
-    swapped?;
-    Ok(vec![noticed(&quiet, &busy, whole), slowest(&seen?)])
+    // Where it did not end, there is a beginning; else there is one more generation.
+    let leftover = if whole { "abort" } else { "drop" };
+    let arguments = ["projections", leftover, "social", "--yes"];
+    bench.launcher.run(&arguments).await?;
+    bench.beside_rebuild = Some(rate);
+    Ok(vec![noticed(&quiet, &busy, whole)])
 }
 
 /// What `load` sees while a rebuild runs, and whether it ran all the time; it is
@@ -141,13 +125,4 @@ fn noticed(quiet: &Seen, busy: &Seen, whole: bool) -> Line {
             true => format!("{rate:.0} requests/s; p99 without it: {before:.2} ms"),
             false => "it ended before the load did: too few events".to_owned(),
         })
-}
-
-fn slowest(seen: &Seen) -> Line {
-    let slowest = seen.latencies.milliseconds_at(1.0);
-    let name = "slowest of 300/s over four swaps";
-    let line = Line::new("swap", name, slowest, Unit::Milliseconds);
-    let met = slowest <= SWAP_MILLISECONDS_MAX && seen.errors() == 0;
-    line.latencies(seen)
-        .target(format!("≤{SWAP_MILLISECONDS_MAX} ms"), met)
 }
