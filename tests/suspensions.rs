@@ -2,8 +2,10 @@
 //! restore them.
 
 use reqwest::Method;
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use testkit::{Answer, App, secrets, until};
+use time::format_description::well_known::Rfc3339;
 
 use crate::{
     process::{environment, run},
@@ -214,15 +216,26 @@ async fn a_tools_session_stands_among_the_others_and_ends_with_them() {
         sessions.into_iter().filter(of_tools).collect::<Vec<_>>()
     };
     // Any number of tokens are one session, which lives as long as the last one.
-    let (first, second) = (tool().await, tool().await);
+    let first = tool().await;
+    let alone = listed().await;
+    let second = tool().await;
     let before = listed().await;
     assert_eq!(before.len(), 1, "{before:?}");
+    assert_eq!(alone[0]["id"], before[0]["id"]);
+    let expires = |session: &Value| {
+        let text = session["expires_at"].as_str().unwrap().to_owned();
+        time::OffsetDateTime::parse(&text, &Rfc3339).unwrap()
+    };
+    assert!(expires(&alone[0]) < expires(&before[0]));
+    let left = expires(&before[0]) - time::OffsetDateTime::now_utc();
+    let wanted = time::Duration::minutes(15)..time::Duration::minutes(17);
+    assert!(wanted.contains(&left), "{left}");
     for tool in [&first, &second] {
-        tool.get("/v1/accounts/me").await.expect(200);
+        tool.get("/v1/sessions").await.expect(200);
     }
     client(&app, &own).delete("/v1/sessions").await.expect(204);
     for tool in [&first, &second] {
-        let told = tool.get("/v1/accounts/me").await;
+        let told = tool.get("/v1/sessions").await;
         told.problem(401, "session_ended");
     }
     assert!(listed().await.is_empty());
@@ -237,10 +250,29 @@ async fn a_tools_session_stands_among_the_others_and_ends_with_them() {
     let own = client(&app, &own);
     let changed = own.send(Method::PUT, path, Some(body), &[]).await;
     changed.expect(204);
-    third
-        .get("/v1/accounts/me")
-        .await
-        .problem(401, "session_ended");
+    let told = third.get("/v1/sessions").await;
+    told.problem(401, "session_ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_acts_as_an_account_that_has_nothing_to_sign_in_with() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let forget = "DELETE FROM vault.credentials";
+    app.database.execute_unprepared(forget).await.unwrap();
+    let (settings, folder) = (environment(&app.servers), tempfile::tempdir().unwrap());
+    let headwater = async |arguments: &[&str]| run(arguments, &settings, folder.path()).await;
+    let made = headwater(&["token", &ada.handle]).await;
+    assert_eq!(made.status, 0, "{}", made.err);
+    let tool = app.client().with_token(made.out.trim().to_owned());
+    tool.get("/v1/sessions").await.expect(200);
+    let reason = ["--reason", "a test"];
+    let suspended = headwater(&["accounts", "suspend", &ada.handle, reason[0], reason[1]]).await;
+    assert_eq!(suspended.status, 0, "{}", suspended.err);
+    until("every process knows", FINAL_SECONDS, || async {
+        tool.get("/v1/sessions").await.status == 401
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,7 +290,8 @@ async fn a_session_that_begins_while_its_account_is_barred_does_not() {
     let begin_tool = || vault.begin_tool_session(account, &device, lifetime);
     let bar = vault.bar(account, "a test");
     let (barred, racing, tool) = tokio::join!(bar, begin(), begin_tool());
-    (racing.unwrap(), tool.unwrap());
+    racing.unwrap();
+    tool.unwrap();
     assert!(barred.unwrap().is_some());
     assert!(begin().await.unwrap().is_none());
     assert!(begin_tool().await.unwrap().is_none());

@@ -1,5 +1,6 @@
 //! Tools that act as an account have a session that the account sees, and that ends as
-//! every other does. So nobody asks any more which accounts were barred lately.
+//! every other does. So nobody asks any more which accounts were barred lately; processes
+//! of the release before do, so `credentials_barred` goes in a later one.
 
 use sea_orm_migration::{async_trait::async_trait, prelude::*};
 
@@ -15,8 +16,7 @@ impl MigrationName for Migration {
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let sql = "
-            ALTER TABLE vault.sessions ADD COLUMN of_tools boolean NOT NULL DEFAULT false;
-            DROP INDEX vault.credentials_barred;";
+            ALTER TABLE vault.sessions ADD COLUMN of_tools boolean NOT NULL DEFAULT false;";
         manager.get_connection().execute_unprepared(sql).await?;
         Ok(())
     }

@@ -267,7 +267,8 @@ impl SessionsApi {
 
     /// Where I am signed in
     ///
-    /// Each session is a device, or a browser, that signed in and has not signed out.
+    /// Each session is a device, or a browser, that signed in and has not signed out, or
+    /// a tool of the operators that acts as the account (`headwater token`).
     #[oai(path = "/sessions", method = "get", operation_id = "listSessions")]
     async fn list(
         &self,

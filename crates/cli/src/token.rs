@@ -9,12 +9,15 @@ use vault::Device;
 
 use crate::{accounts::holder, node::Node, operator, settings::Settings};
 
+/// More than two clocks differ by: the session must not end before its tokens.
+const LONGER_SECONDS: i64 = 60;
+
 pub async fn run(handle: &str, settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
     let account = holder(&node, handle).await?;
     operator::record(&node, "token", &account.to_string(), None).await?;
     let device = Device::new(Some("headwater token"), None, None);
-    let lifetime = Duration::seconds(ACCESS_TOKEN_SECONDS);
+    let lifetime = Duration::seconds(ACCESS_TOKEN_SECONDS + LONGER_SECONDS);
     let session = node.vault.begin_tool_session(account, &device, lifetime);
     let Some(session) = session.await? else {
         let reason = node.vault.barred(account).await?.unwrap_or_default();

@@ -13,9 +13,7 @@ mod timestamp;
 pub use codec::{CodecError, decode, encode};
 pub use decider::{Command, Decider, EventPayload, Facts, Read, Snapshot, Versioned};
 pub use envelope::{Envelope, Recorded};
-pub use id::{
-    AccountId, AggregateId, Kind, ParseIdError, Route, compose_fine_id, compose_id, made_at,
-};
+pub use id::{AccountId, AggregateId, Kind, ParseIdError, Route, compose_fine_id, compose_id};
 pub use personal::{Personal, SealError, Sealer, SealerFuture};
 pub use position::{ParsePositionError, Partition, Position, Positions};
 pub use spans::{Span, SpanContext, SpanKind, SpanValue, Spans};

@@ -235,7 +235,8 @@ impl Vault {
         }
         sqlx::query(
             "UPDATE vault.sessions SET ended_at = now() WHERE id IN (
-                 SELECT id FROM vault.sessions WHERE account_id = $1 AND ended_at IS NULL
+                 SELECT id FROM vault.sessions
+                 WHERE account_id = $1 AND ended_at IS NULL AND expires_at > now()
                  ORDER BY seen_at DESC OFFSET $2)",
         )
         .bind(account.0)

@@ -82,9 +82,10 @@ pub async fn beside(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     let rate = known.unwrap_or(capacity * SHARE);
     let quiet = open(&load(LOAD_SECONDS), rate, &makers).await?;
     let busy_load = load(LOAD_SECONDS);
-    let (busy, whole) = while_rebuilding(bench, open(&busy_load, rate, &makers)).await?;
+    let busy = while_rebuilding(bench, open(&busy_load, rate, &makers)).await?;
     bench.servers.settle().await?;
-    // Where it did not end, there is a beginning; else there is one more generation.
+    let whole = is_building(bench).await?;
+    // Where it has ended, there is one more generation.
     let leftover = if whole { "abort" } else { "drop" };
     let arguments = ["projections", leftover, "social", "--yes"];
     bench.launcher.run(&arguments).await?;
@@ -92,18 +93,28 @@ pub async fn beside(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     Ok(vec![noticed(&quiet, &busy, whole)])
 }
 
-/// What `load` sees while a rebuild runs, and whether it ran all the time; it is
-/// given up with the load.
+/// Whether a rebuild has begun and not swapped.
+async fn is_building(bench: &Bench) -> anyhow::Result<bool> {
+    let row = query(
+        "SELECT count(*) > 0 AS building FROM projections.generations
+         WHERE projection = 'social' AND role = 'building'",
+    )
+    .fetch_one(&bench.servers.pool)
+    .await?;
+    Ok(row.try_get("building")?)
+}
+
+/// What `load` sees while a rebuild runs, which is given up with the load.
 async fn while_rebuilding(
     bench: &Bench,
     load: impl Future<Output = anyhow::Result<Seen>>,
-) -> anyhow::Result<(Seen, bool)> {
+) -> anyhow::Result<Seen> {
     let mut rebuild = pin!(bench.launcher.run(&REBUILD));
     let mut load = pin!(load);
     let mut runs = true;
     loop {
         tokio::select! {
-            seen = &mut load => return Ok((seen?, runs)),
+            seen = &mut load => return seen,
             ended = &mut rebuild, if runs => {
                 ended?;
                 runs = false;
