@@ -182,6 +182,9 @@ async fn a_collector_that_is_away_fails_no_request_and_is_told_of_once() {
         !collector.spans().is_empty()
     };
     until("spans are taken again", 30, asked).await;
+    // The collector has them a moment before the process knows it.
+    let says = || async { serve.said().contains("takes spans again") };
+    until("it says so", 10, says).await;
     let said = serve.said();
     assert_eq!(serve.stop().await, 0);
     let told = |what: &str| said.matches(what).count();
