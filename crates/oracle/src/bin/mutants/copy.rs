@@ -1,4 +1,4 @@
-//! A copy of the last commit, in which patches are applied and taken back. It
+//! A copy of the last commit, in which mutants are applied and taken back. It
 //! is kept between runs, so that little has to be built again.
 
 use std::{
@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+use crate::{mutant::Mutant, source};
 
 pub struct Copy {
     pub tree: PathBuf,
@@ -43,8 +45,13 @@ impl Copy {
         Ok(Self { tree, commit })
     }
 
-    pub fn apply(&self, patch: &str) -> Result<(), String> {
-        git(&self.tree, &["apply", patch]).map(drop)
+    pub fn apply(&self, mutant: &Mutant) -> Result<(), String> {
+        for changed in mutant.apply(&source::all(&self.tree)?)? {
+            let path = self.tree.join(&changed.path);
+            fs::write(&path, changed.text)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(())
     }
 
     pub fn take_back(&self) -> Result<(), String> {

@@ -1,17 +1,18 @@
-//! `mutants`: breaks the product on purpose, one small patch after the other,
-//! and sees that the test which each patch names fails. It works in a copy of
+//! `mutants`: breaks the product on purpose, one small replacement after
+//! the other, and sees that the test which each mutant names fails. It works in a copy of
 //! the last commit below `target/`, and refuses to touch the tree that it is
 //! started in.
 
 mod copy;
-mod patch;
+mod mutant;
+mod source;
 mod trial;
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
 use copy::Copy;
-use patch::Patch;
+use mutant::Mutant;
 use trial::{Outcome, Trials};
 
 const SURVIVORS: u8 = 1;
@@ -31,7 +32,7 @@ struct Arguments {
     /// Do not run the tests without mutants first
     #[arg(long)]
     trust_the_tests: bool,
-    /// How long a test may take, where its patch does not say
+    /// How long a test may take, where its file does not say
     #[arg(long, default_value_t = 4)]
     minutes: u64,
     /// Tell each result as one JSON object a line
@@ -57,43 +58,44 @@ fn main() -> ExitCode {
 /// Whether any mutant is still alive.
 fn run(arguments: &Arguments) -> Result<bool, String> {
     let copy = Copy::make(&arguments.place)?;
-    let mut patches = patch::all(&copy.tree)?;
+    let mut mutants = mutant::all(&copy.tree)?;
+    let sources = source::all(&copy.tree)?;
     if !arguments.names.is_empty() {
-        let wanted = |patch: &Patch| arguments.names.iter().any(|n| patch.name.contains(n));
-        patches.retain(wanted);
+        let wanted = |mutant: &Mutant| arguments.names.iter().any(|n| mutant.name.contains(n));
+        mutants.retain(wanted);
     }
     if let Some(count) = arguments.sample {
-        patches = patch::sample(patches, count);
+        mutants = mutant::sample(mutants, count);
     }
     let trials = Trials::open(&arguments.place, copy, arguments.minutes)?;
-    let (done, mut left): (Vec<_>, Vec<_>) = patches
+    let (done, mut left): (Vec<_>, Vec<_>) = mutants
         .into_iter()
-        .partition(|patch| !arguments.again && trials.was_killed(patch));
-    for patch in &done {
-        eprintln!("killed before  {}", patch.name);
+        .partition(|mutant| !arguments.again && trials.was_killed(mutant));
+    for mutant in &done {
+        eprintln!("killed before  {}", mutant.name);
     }
     // Neighbours share what has to be built.
-    left.sort_by_key(|patch| (patch.killed_by.package.clone(), patch.file()));
+    left.sort_by_cached_key(|mutant| (mutant.killed_by.package.clone(), mutant.file(&sources)));
     if !arguments.trust_the_tests {
-        let tests: BTreeSet<_> = left.iter().map(|patch| patch.killed_by.clone()).collect();
+        let tests: BTreeSet<_> = left.iter().map(|mutant| mutant.killed_by.clone()).collect();
         for (number, test) in (1..).zip(&tests) {
             eprintln!("unbroken {number}/{}  {test}", tests.len());
             trials.passes_unbroken(test)?;
         }
     }
     let (mut results, count) = (Vec::new(), left.len());
-    for (number, patch) in (1..).zip(&left) {
-        eprintln!("mutant {number}/{count}  {}", patch.name);
+    for (number, mutant) in (1..).zip(&left) {
+        eprintln!("mutant {number}/{count}  {}", mutant.name);
         let began = Instant::now();
-        let outcome = trials.run(patch)?;
+        let outcome = trials.run(mutant)?;
         let seconds = began.elapsed().as_secs_f64();
-        trials.note(patch, &outcome, seconds)?;
+        trials.note(mutant, &outcome, seconds)?;
         if arguments.json {
-            println!("{}", trial::line(patch, &outcome, seconds));
+            println!("{}", trial::line(mutant, &outcome, seconds));
         } else {
             eprintln!("  {outcome} in {seconds:.0} s");
         }
-        results.push((patch, outcome, seconds));
+        results.push((mutant, outcome, seconds));
     }
     if !arguments.json {
         tell(&results);
@@ -102,12 +104,12 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     Ok(results.iter().any(|(_, outcome, _)| !killed(outcome)))
 }
 
-fn tell(results: &[(&Patch, Outcome, f64)]) {
-    let width = results.iter().map(|(patch, ..)| patch.name.len()).max();
+fn tell(results: &[(&Mutant, Outcome, f64)]) {
+    let width = results.iter().map(|(mutant, ..)| mutant.name.len()).max();
     let width = width.unwrap_or_default();
     println!();
-    for (patch, outcome, seconds) in results {
-        let (name, test) = (&patch.name, &patch.killed_by);
+    for (mutant, outcome, seconds) in results {
+        let (name, test) = (&mutant.name, &mutant.killed_by);
         println!("{name:width$}  {seconds:>4.0} s  {outcome}  by {test}");
     }
     let killed = results

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     copy::Copy,
-    patch::{Patch, Test},
+    mutant::{Mutant, Test},
 };
 
 const BUILD_MINUTES_MAX: u64 = 30;
@@ -43,15 +43,15 @@ impl fmt::Display for Outcome {
     }
 }
 
-pub fn line(patch: &Patch, outcome: &Outcome, seconds: f64) -> Value {
+pub fn line(mutant: &Mutant, outcome: &Outcome, seconds: f64) -> Value {
     let said = match outcome {
         Outcome::Killed(said) => said.as_str(),
         Outcome::Survived | Outcome::NotBuilt | Outcome::TimedOut => "",
     };
     json!({
-        "mutant": patch.name,
-        "breaks": patch.breaks,
-        "test": patch.killed_by.to_string(),
+        "mutant": mutant.name,
+        "breaks": mutant.breaks,
+        "test": mutant.killed_by.to_string(),
         "outcome": outcome.to_string().to_lowercase(),
         "said": said,
         "seconds": (seconds * 10.0).round() / 10.0,
@@ -89,13 +89,13 @@ impl Trials {
         })
     }
 
-    pub fn was_killed(&self, patch: &Patch) -> bool {
+    pub fn was_killed(&self, mutant: &Mutant) -> bool {
         let commit = self.copy.commit.clone();
-        self.killed.contains(&(commit, patch.name.clone()))
+        self.killed.contains(&(commit, mutant.name.clone()))
     }
 
-    pub fn note(&self, patch: &Patch, outcome: &Outcome, seconds: f64) -> Result<(), String> {
-        let mut result = line(patch, outcome, seconds);
+    pub fn note(&self, mutant: &Mutant, outcome: &Outcome, seconds: f64) -> Result<(), String> {
+        let mut result = line(mutant, outcome, seconds);
         result["commit"] = self.copy.commit.clone().into();
         let path = self.place.join("results.jsonl");
         let file = OpenOptions::new().create(true).append(true).open(path);
@@ -110,10 +110,10 @@ impl Trials {
         }
     }
 
-    pub fn run(&self, patch: &Patch) -> Result<Outcome, String> {
-        self.copy.apply(&patch.path())?;
-        let minutes = patch.minutes.unwrap_or(self.minutes);
-        let outcome = self.attempt(&patch.killed_by, &patch.name, minutes);
+    pub fn run(&self, mutant: &Mutant) -> Result<Outcome, String> {
+        self.copy.apply(mutant)?;
+        let minutes = mutant.minutes.unwrap_or(self.minutes);
+        let outcome = self.attempt(&mutant.killed_by, &mutant.name, minutes);
         self.copy.take_back()?;
         outcome
     }
