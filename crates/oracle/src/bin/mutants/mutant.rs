@@ -208,7 +208,7 @@ pub fn sample(mutants: Vec<Mutant>, count: usize) -> Vec<Mutant> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, path::PathBuf, process::Command};
+    use std::{collections::BTreeSet, path::PathBuf};
 
     use super::*;
 

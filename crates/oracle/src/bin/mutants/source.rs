@@ -65,9 +65,12 @@ fn collect(tree: &Path, folder: &Path, sources: &mut Vec<Source>) -> Result<(), 
 /// writes it.
 pub fn find(source: &Source, item: &str, piece: &str) -> Vec<Range<usize>> {
     let text = &source.text;
-    let ranges = match item.contains('.') {
-        true if source.path.ends_with(&format!("/{item}")) => vec![0..text.len()],
-        true => Vec::new(),
+    let file = item.contains('.') && source.path.ends_with(&format!("/{item}"));
+    let ranges = match file {
+        true => Vec::from([Range {
+            start: 0,
+            end: text.len(),
+        }]),
         false => items(text, item),
     };
     let mut found: Vec<Range<usize>> = Vec::new();
