@@ -15,6 +15,13 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let sql = "
             CREATE SCHEMA projections;
+            -- The one log that this database belongs to. `made`: all of it is there, so
+            -- that a log server without it has lost it.
+            CREATE TABLE projections.log (
+                one boolean PRIMARY KEY DEFAULT true CHECK (one),
+                id uuid NOT NULL,
+                made boolean NOT NULL
+            );
             CREATE TABLE projections.checkpoints (
                 projection text NOT NULL,
                 generation integer NOT NULL,

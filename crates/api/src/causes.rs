@@ -23,6 +23,10 @@ impl From<LogError> for Problem {
             ),
             LogError::Full => unavailable("The log takes nothing more for now. Try again later.")
                 .retry_after(FULL_RETRY_SECONDS),
+            LogError::Missing | LogError::Incomplete(_) | LogError::Another { .. } => unavailable(
+                "The log is lost and must be restored: nothing is written until then. Try again later.",
+            )
+            .retry_after(LOST_RETRY_SECONDS),
             LogError::Refused(_)
             | LogError::Damaged(_)
             | LogError::Unsafe(_)
@@ -85,6 +89,8 @@ impl From<VaultError> for Problem {
 
 /// How long to leave a log alone that has no memory left.
 const FULL_RETRY_SECONDS: u32 = 30;
+/// How long to leave a log alone that an operator must mend.
+const LOST_RETRY_SECONDS: u32 = 30;
 
 fn vault_unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Problem {
     let detail = "The accounts' store does not answer. Try again shortly.";

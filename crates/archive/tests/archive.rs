@@ -30,7 +30,7 @@ impl Setting {
         let server = RedisServer::start(options).await.unwrap();
         let mut settings = LogSettings::new(server.url());
         settings.partitions = 1;
-        let log = Log::connect(&settings).await.unwrap();
+        let log = Log::create(&settings).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let archive = open(folder.path());
         let client = redis::Client::open(server.url()).unwrap();
@@ -261,9 +261,7 @@ async fn a_restored_log_goes_on_in_the_next_epoch_and_is_archived_on() {
         .await
         .unwrap();
     assert_eq!(Log::find(&setting.settings).await.unwrap(), None);
-    let log = Log::connect_to_what_is_there(&setting.settings)
-        .await
-        .unwrap();
+    let log = Log::restore(&setting.settings).await.unwrap();
     let account = AccountId(Uuid::nil());
     let last = Beside::Last { account, at: end };
     log.restore_beside(P, &[last]).await.unwrap();

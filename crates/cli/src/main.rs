@@ -11,6 +11,7 @@ mod manual;
 mod migrate;
 mod node;
 mod operator;
+mod origin;
 mod outcome;
 mod projections;
 mod reporting;

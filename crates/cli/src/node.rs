@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use api::{Limiting, Rooms, Services, SigningKey, TokenSettings};
 use archive::{Archive, Whole};
-use eventlog::{Log, LogSettings};
+use eventlog::{Log, LogError, LogSettings};
 use kernel::{Sealer, Spans, Timestamp, Uuid};
 use mail::Mailer;
 use readmodel::timelines::{Lists, TimelineSettings, ViewsUrl};
@@ -17,6 +17,7 @@ use worker::{Engine, Parts};
 
 use crate::{
     archiver::Archiver,
+    origin,
     settings::{Settings, TokenKey},
 };
 
@@ -49,31 +50,35 @@ async fn connect(settings: &Settings, connections: u32) -> anyhow::Result<Databa
         .context("PostgreSQL does not take our connection; check DATABASE_URL")
 }
 
-pub async fn connect_log(settings: &Settings) -> anyhow::Result<Log> {
-    Log::connect(&log_settings(settings))
-        .await
-        .context("the log cannot be used; check REDIS_LOG_URL")
+async fn connect_to_migrated(settings: &Settings) -> anyhow::Result<DatabaseConnection> {
+    let database = connect_database(settings).await?;
+    let missing = migrations::missing(&database).await?;
+    anyhow::ensure!(
+        missing.is_empty(),
+        "the database lacks what this release needs ({}): run `headwater migrate`",
+        missing.join(", ")
+    );
+    Ok(database)
 }
 
-/// A log that is looked at: none is made for that.
+pub const NOT_USABLE: &str = "the log cannot be used; check REDIS_LOG_URL";
+
+/// The log as its server has it, without a database to compare it with.
+pub async fn open_log(settings: &Settings) -> anyhow::Result<Log> {
+    Log::open(&log_settings(settings)).await.context(NOT_USABLE)
+}
+
+/// A log that is looked at: none where there is none.
 pub async fn find_log(settings: &Settings) -> anyhow::Result<Option<Log>> {
     let settings = LogSettings {
         // What could lose writes is told elsewhere.
         allow_unsafe: true,
         ..log_settings(settings)
     };
-    let not_usable = "the log cannot be used; check REDIS_LOG_URL";
-    match Log::find(&settings).await.context(not_usable)? {
-        Some(_) => Ok(Some(Log::connect(&settings).await.context(not_usable)?)),
-        None => Ok(None),
+    match Log::open(&settings).await {
+        Err(LogError::Missing) => Ok(None),
+        opened => opened.map(Some).context(NOT_USABLE),
     }
-}
-
-/// For whoever restores what is missing.
-pub async fn connect_to_what_is_there(settings: &Settings) -> anyhow::Result<Log> {
-    Log::connect_to_what_is_there(&log_settings(settings))
-        .await
-        .context("the log cannot be used; check REDIS_LOG_URL")
 }
 
 pub fn open_archive(settings: &Settings) -> anyhow::Result<Option<Archive>> {
@@ -82,21 +87,6 @@ pub fn open_archive(settings: &Settings) -> anyhow::Result<Option<Archive>> {
         true => None,
         false => Some(Archive::open(url)?),
     })
-}
-
-/// A log that is gone must be restored, not begun anew in silence.
-async fn check_archive(settings: &Settings, archive: &Archive) -> anyhow::Result<()> {
-    let found = Log::find(&log_settings(settings)).await;
-    if found
-        .context("the log cannot be used; check REDIS_LOG_URL")?
-        .is_none()
-        && archive.partitions().await? > 0
-    {
-        anyhow::bail!(
-            "the log server has no log, but the archive has: run `headwater log restore`"
-        );
-    }
-    Ok(())
 }
 
 /// A log that was put back from a copy older than its archive would give new
@@ -119,24 +109,35 @@ pub fn log_settings(settings: &Settings) -> LogSettings {
         prefix: settings.key_prefix.clone(),
         partitions: settings.log_partitions,
         allow_unsafe: settings.log_allow_unsafe,
+        id: None,
     }
 }
 
 impl Node {
+    /// For commands: the log must be there.
     pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
-        let database = connect_database(&settings).await?;
-        let missing = migrations::missing(&database).await?;
-        if !missing.is_empty() {
-            anyhow::bail!(
-                "the database lacks what this release needs ({}): run `headwater migrate`",
-                missing.join(", ")
-            );
-        }
+        let database = connect_to_migrated(&settings).await?;
+        let vault = Vault::new(database.clone());
+        let pool = database.get_postgres_connection_pool();
+        let log = origin::open(&settings, pool, &vault).await?;
+        Self::new(settings, database, log).await
+    }
+
+    /// For what serves and works: it makes the log where there never was one.
+    pub async fn begin(settings: Settings) -> anyhow::Result<Self> {
+        let database = connect_to_migrated(&settings).await?;
+        let vault = Vault::new(database.clone());
+        let pool = database.get_postgres_connection_pool();
+        let log = origin::open_or_make(&settings, pool, &vault).await?;
+        Self::new(settings, database, log).await
+    }
+
+    async fn new(
+        settings: Settings,
+        database: DatabaseConnection,
+        log: Log,
+    ) -> anyhow::Result<Self> {
         let archive = open_archive(&settings)?;
-        if let Some(archive) = &archive {
-            check_archive(&settings, archive).await?;
-        }
-        let log = connect_log(&settings).await?;
         if let Some(archive) = &archive {
             check_goes_on(&log, archive).await?;
         }

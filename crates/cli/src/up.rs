@@ -76,7 +76,7 @@ async fn serve_and_work(
     let stopped = stop::on_signal()?;
     migrations::migrate(&settings.database_url).await?;
     let exporter = Exporter::start(&settings)?;
-    let node = Node::connect(settings).await?.recorded(exporter.spans());
+    let node = Node::begin(settings).await?.recorded(exporter.spans());
     let address = node.settings.listen_address;
     let mail_folder = node.settings.mail_url.strip_prefix("file://");
     let mail_folder = mail_folder.map(str::to_owned);

@@ -4,7 +4,7 @@ use crate::{node::Node, settings::Settings, spans::Exporter, stop};
 
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let exporter = Exporter::start(&settings)?;
-    let node = Node::connect(settings).await?.recorded(exporter.spans());
+    let node = Node::begin(settings).await?.recorded(exporter.spans());
     let stopped = stop::on_signal()?;
     node.metrics(stopped.clone()).await?;
     eprintln!("works on the log; Ctrl-C ends it");

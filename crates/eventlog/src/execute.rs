@@ -228,7 +228,7 @@ impl Log {
         let loaded = self.load(vec![self.get(&Read::of::<D>(aggregate))]).await?;
         let snapshot = parse_state(loaded.into_iter().next().flatten())?;
         if snapshot.is_none() && !self.has(self.partition_of(&aggregate)).await? {
-            return Err(gone());
+            return Err(LogError::Missing);
         }
         Snapshot::decode::<D>(snapshot.as_ref()).map_err(damaged)
     }
@@ -280,7 +280,7 @@ impl Log {
         let events = match decided {
             // Where nothing is known, all may be: a server that came back empty
             // has no states to decide on.
-            Err(_) if !self.has(partition).await? => return Err(gone().into()),
+            Err(_) if !self.has(partition).await? => return Err(LogError::Missing.into()),
             decided => decided.map_err(ExecuteError::Refused)?,
         };
         let version = own.version + events.len() as u64;
@@ -481,9 +481,4 @@ fn parse_state(value: Option<Vec<u8>>) -> Result<Option<Snapshot>, LogError> {
     bytes.drain(..=space);
     let state = bytes;
     Ok(Some(Snapshot { version, state }))
-}
-
-/// A log that was there when we connected.
-fn gone() -> LogError {
-    LogError::Unavailable("the log is not there any more: it must be restored".into())
 }

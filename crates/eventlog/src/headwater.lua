@@ -31,15 +31,15 @@ end
 
 -- headwater_create: make one partition of a log, unless it is there.
 -- KEYS: events, meta. ARGV: partitions of the log, the EpochStarted entry, the
--- epoch.
+-- epoch, the log's id.
 -- Returns the partitions that the log has.
 local function create(keys, args)
   local partitions = redis.call('HGET', keys[2], 'partitions')
-  if partitions then
+  if partitions and redis.call('EXISTS', keys[1]) == 1 then
     return tonumber(partitions)
   end
   redis.call('XADD', keys[1], args[3] .. '-0', 'e', args[2])
-  redis.call('HSET', keys[2], 'epoch', args[3], 'partitions', args[1])
+  redis.call('HSET', keys[2], 'epoch', args[3], 'partitions', args[1], 'id', args[4])
   return tonumber(args[1])
 end
 

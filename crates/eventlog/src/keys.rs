@@ -57,7 +57,7 @@ impl Keys {
         self.of(partition, &[b"events"])
     }
 
-    /// Hash: `epoch`, `partitions`. Written when the log is made or restored;
+    /// Hash: `epoch`, `partitions`, and the log's `id`. Written when the log is made or restored;
     /// nobody trims.
     pub fn meta(&self, partition: Partition) -> Vec<u8> {
         self.of(partition, &[b"meta"])

@@ -19,7 +19,7 @@ pub use execute::{
 };
 pub use history::{History, HistoryFuture};
 pub use keys::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
-pub use log::{Log, LogError, LogSettings};
+pub use log::{Found, Log, LogError, LogSettings};
 pub use read::{EPOCH_STARTED, Gap, PATIENCE_SECONDS_MAX, READ_EVENTS_MAX, check_contiguous};
 pub use receipt::{IdempotencyKey, RECEIPT_SECONDS};
 pub use server::{ServerFinding, inspect};

@@ -30,6 +30,8 @@ pub struct LogSettings {
     /// Take a server whose settings could lose acknowledged writes, or whose
     /// settings cannot be seen.
     pub allow_unsafe: bool,
+    /// Which log it must be; none takes the one that is there.
+    pub id: Option<Uuid>,
 }
 
 impl LogSettings {
@@ -39,6 +41,7 @@ impl LogSettings {
             prefix: "hw".into(),
             partitions: PARTITIONS_DEFAULT,
             allow_unsafe: false,
+            id: None,
         }
     }
 }
@@ -62,6 +65,50 @@ pub enum LogError {
         "the log has {found} partitions, {wanted} were asked for: P is fixed when a log is made"
     )]
     Partitions { found: u16, wanted: u16 },
+    /// It was never made, or it was lost.
+    #[error(
+        "the log server has no log: `headwater up`, `serve` and `work` make the first one; where there was one, `headwater doctor` says what to do"
+    )]
+    Missing,
+    #[error(
+        "partitions {0} of the log are gone: they must be restored, with `headwater log restore`"
+    )]
+    Incomplete(String),
+    /// Positions mean something else there.
+    #[error("the log server has another log, {found}, not {wanted}")]
+    Another { found: Uuid, wanted: Uuid },
+}
+
+/// A log that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Drawn when it was made, and kept when it is restored.
+    pub id: Uuid,
+    pub partitions: u16,
+    /// Those of its partitions that are not there.
+    pub missing: Vec<Partition>,
+}
+
+impl Found {
+    /// Whether it is all there, and the one that is wanted.
+    fn check(&self, settings: &LogSettings) -> Result<(), LogError> {
+        let found = self.partitions;
+        let wanted = settings.partitions;
+        if found != wanted {
+            return Err(LogError::Partitions { found, wanted });
+        }
+        if !self.missing.is_empty() {
+            let all: Vec<_> = self.missing.iter().map(ToString::to_string).collect();
+            return Err(LogError::Incomplete(all.join(", ")));
+        }
+        match settings.id {
+            Some(wanted) if wanted != self.id => {
+                let found = self.id;
+                Err(LogError::Another { found, wanted })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 impl From<redis::RedisError> for LogError {
@@ -82,9 +129,11 @@ impl From<redis::RedisError> for LogError {
             .map(|e| e.1.code())
         {
             Some("OOM") => Self::Full,
-            // NOLOG is ours: the partition is gone.
-            Some("NOLOG" | "LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN")
-            | None => Self::Unavailable(text),
+            // It is ours: the partition is gone.
+            Some("NOLOG") => Self::Missing,
+            Some("LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN") | None => {
+                Self::Unavailable(text)
+            }
             Some(_) => Self::Refused(text),
         }
     }
@@ -98,6 +147,7 @@ pub struct Log {
 
 pub(crate) struct Inner {
     pub keys: Keys,
+    pub id: Uuid,
     pub partitions: u16,
     pub connection: Connection,
     pub waiting: Waiting,
@@ -107,25 +157,60 @@ pub(crate) struct Inner {
 }
 
 impl Log {
-    /// Connects, checks the server's settings, loads the functions, and makes
-    /// the partitions where they are not there.
-    pub async fn connect(settings: &LogSettings) -> Result<Self, LogError> {
-        let log = Self::connect_to_what_is_there(settings).await?;
-        match create(&log.inner.connection, &log.inner.keys, settings.partitions).await {
-            // It is there, and whoever makes room must be able to begin.
-            Err(_) if log.is_full().await? && log.has(Partition(0)).await? => Ok(log),
-            created => created.map(|()| log),
-        }
+    /// Connects to the log that is there, on a server that is safe. It makes nothing.
+    pub async fn open(settings: &LogSettings) -> Result<Self, LogError> {
+        let connection = Connection::open(&settings.url).await?;
+        let found = find(&connection, &settings.prefix).await?;
+        let found = found.ok_or(LogError::Missing)?;
+        found.check(settings)?;
+        Self::connect(settings, connection, found.id).await
     }
 
-    /// The same without making partitions: for whoever restores them.
-    pub async fn connect_to_what_is_there(settings: &LogSettings) -> Result<Self, LogError> {
+    /// The same, once what is missing of the log was made. Whether it may be made is
+    /// for the caller to say: a log that was lost must be restored instead.
+    pub async fn create(settings: &LogSettings) -> Result<Self, LogError> {
+        let connection = Connection::open(&settings.url).await?;
+        let found = find(&connection, &settings.prefix).await?;
+        let there = found.as_ref().map(|found| found.id);
+        let id = settings.id.or(there).unwrap_or_else(Uuid::now_v7);
+        let settings = &LogSettings {
+            id: Some(id),
+            ..settings.clone()
+        };
+        let log = Self::connect(settings, connection, id).await?;
+        if found.is_none_or(|found| !found.missing.is_empty()) {
+            create(
+                &log.inner.connection,
+                &log.inner.keys,
+                settings.partitions,
+                id,
+            )
+            .await?;
+        }
+        let found = find(&log.inner.connection, &settings.prefix).await?;
+        found.ok_or(LogError::Missing)?.check(settings)?;
+        Ok(log)
+    }
+
+    /// For those who restore what is missing: the log may lack partitions, or all.
+    pub async fn restore(settings: &LogSettings) -> Result<Self, LogError> {
+        let connection = Connection::open(&settings.url).await?;
+        let found = find(&connection, &settings.prefix).await?;
+        let there = found.map(|found| found.id);
+        let id = there.or(settings.id).unwrap_or_else(Uuid::now_v7);
+        Self::connect(settings, connection, id).await
+    }
+
+    async fn connect(
+        settings: &LogSettings,
+        connection: Connection,
+        id: Uuid,
+    ) -> Result<Self, LogError> {
         if !(1..=PARTITIONS_MAX).contains(&settings.partitions) {
             return Err(LogError::Refused(format!(
                 "a log has 1 to {PARTITIONS_MAX} partitions"
             )));
         }
-        let connection = Connection::open(&settings.url).await?;
         let findings = server::inspect(&mut connection.manager()).await?;
         for finding in &findings {
             tracing::warn!(finding = %finding, "the log server could lose acknowledged writes");
@@ -145,6 +230,7 @@ impl Log {
             appender: Appender::start(appending, keys.clone()),
             loader: Loader::start(connection.clone()),
             keys,
+            id,
             partitions: settings.partitions,
             connection,
             waiting: Waiting::new(&settings.url)?,
@@ -155,15 +241,16 @@ impl Log {
         })
     }
 
-    /// How many partitions the log has that is there; none where none was made.
-    /// Unlike `connect`, it makes nothing.
-    pub async fn find(settings: &LogSettings) -> Result<Option<u16>, LogError> {
+    /// The log that is there; none where there is no partition of one. It makes
+    /// nothing.
+    pub async fn find(settings: &LogSettings) -> Result<Option<Found>, LogError> {
         let connection = Connection::open(&settings.url).await?;
-        let meta = Keys::new(&settings.prefix).meta(Partition(0));
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("HGET").arg(meta).arg("partitions");
-        let (partitions,): (Option<u16>,) = connection.read(&pipeline).await?;
-        Ok(partitions)
+        find(&connection, &settings.prefix).await
+    }
+
+    /// Which log it is: its positions mean nothing in another one.
+    pub fn id(&self) -> Uuid {
+        self.inner.id
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
@@ -203,7 +290,54 @@ pub(crate) async fn load_functions(connection: &Connection) -> redis::RedisResul
     }
 }
 
-async fn create(connection: &Connection, keys: &Keys, partitions: u16) -> Result<(), LogError> {
+/// Looks for every partition that a log could have: a log without its first one is
+/// not taken for none.
+async fn find(connection: &Connection, prefix: &str) -> Result<Option<Found>, LogError> {
+    let keys = Keys::new(prefix);
+    let mut pipeline = redis::pipe();
+    for partition in (0..PARTITIONS_MAX).map(Partition) {
+        let meta = keys.meta(partition);
+        pipeline.cmd("HMGET").arg(meta).arg("partitions").arg("id");
+        pipeline.cmd("EXISTS").arg(keys.events(partition));
+    }
+    let mut replies = Vec::<redis::Value>::into_iter(connection.read(&pipeline).await?);
+    let mut there = Vec::new();
+    for partition in 0..PARTITIONS_MAX {
+        let mut reply = || replies.next().unwrap_or(redis::Value::Nil);
+        let meta: (Option<u16>, Option<String>) =
+            redis::from_redis_value(reply()).map_err(damaged)?;
+        let events: bool = redis::from_redis_value(reply()).map_err(damaged)?;
+        let ((Some(partitions), id), true) = (meta, events) else {
+            continue;
+        };
+        let id = id.and_then(|id| Uuid::parse_str(&id).ok());
+        let id = id.ok_or_else(|| damaged("a partition does not say of which log it is"))?;
+        there.push((Partition(partition), partitions, id));
+    }
+    let Some((_, partitions, id)) = there.first().copied() else {
+        return Ok(None);
+    };
+    if there
+        .iter()
+        .any(|(_, count, of)| (*count, *of) != (partitions, id))
+    {
+        return Err(damaged("its partitions are those of different logs"));
+    }
+    let has = |partition: &Partition| there.iter().any(|(one, ..)| one == partition);
+    let missing = (0..partitions).map(Partition);
+    Ok(Some(Found {
+        id,
+        partitions,
+        missing: missing.filter(|partition| !has(partition)).collect(),
+    }))
+}
+
+async fn create(
+    connection: &Connection,
+    keys: &Keys,
+    partitions: u16,
+    id: Uuid,
+) -> Result<(), LogError> {
     let started = started(None)?;
     for partition in (0..partitions).map(Partition) {
         let mut command = redis::cmd("FCALL");
@@ -212,6 +346,7 @@ async fn create(connection: &Connection, keys: &Keys, partitions: u16) -> Result
             .arg(keys.events(partition))
             .arg(keys.meta(partition));
         command.arg(partitions).arg(&started).arg(FIRST_EPOCH);
+        command.arg(id.to_string());
         let found: u16 = connection.query(&command).await?;
         if found != partitions {
             let wanted = partitions;

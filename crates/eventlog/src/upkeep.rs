@@ -49,12 +49,14 @@ pub enum Beside {
 }
 
 impl Log {
-    /// Whether a partition was made.
+    /// Whether a partition was made, and is there.
     pub async fn has(&self, partition: Partition) -> Result<bool, LogError> {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("EXISTS").arg(self.inner.keys.meta(partition));
-        let (there,): (bool,) = self.inner.connection.read(&pipeline).await?;
-        Ok(there)
+        let keys = &self.inner.keys;
+        let own = [keys.meta(partition), keys.events(partition)];
+        pipeline.cmd("EXISTS").arg(&own);
+        let (there,): (usize,) = self.inner.connection.read(&pipeline).await?;
+        Ok(there == own.len())
     }
 
     /// Whether the server takes no more, for lack of memory.
@@ -247,6 +249,7 @@ impl Log {
         command.arg(self.inner.partitions);
         command.arg(started(Some(previous_end))?);
         command.arg(epoch);
+        command.arg(self.inner.id.to_string());
         let _: u16 = self.inner.connection.query(&command).await?;
         Ok(())
     }

@@ -42,6 +42,9 @@ pub enum ReadError {
     /// the checkpoint back.
     #[error("the rows of these events are gone: they are being folded again")]
     RowsMissing,
+    /// What it has folded would be mixed with what it has not.
+    #[error("the database belongs to another log: see `headwater doctor`")]
+    AnotherLog,
 }
 
 /// Classes of SQLSTATE that blame the values.

@@ -14,6 +14,7 @@ pub mod hot;
 pub mod leases;
 pub mod likes;
 pub mod mutes;
+pub mod origin;
 pub mod posts;
 pub mod progress;
 pub mod relationships;

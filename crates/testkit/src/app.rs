@@ -53,7 +53,7 @@ impl App {
             .unwrap();
         let mut settings = LogSettings::new(&servers.redis_log);
         settings.prefix = servers.prefix.clone();
-        let log = Log::connect(&settings).await.unwrap();
+        let log = Log::create(&settings).await.unwrap();
         let lists = Lists::new(&TimelineSettings {
             views: ViewsUrl(servers.redis_views.clone()),
             prefix: servers.prefix.clone(),

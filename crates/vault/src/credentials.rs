@@ -158,6 +158,11 @@ impl Vault {
         Self { database }
     }
 
+    /// Whether any account was ever registered here.
+    pub async fn has_accounts(&self) -> Result<bool, VaultError> {
+        Ok(row::Entity::find().one(&self.database).await?.is_some())
+    }
+
     pub(crate) fn database(&self) -> &DatabaseConnection {
         &self.database
     }

@@ -9,7 +9,7 @@ use kernel::{Partition, Position, Recorded, crash};
 use readmodel::{
     Generation, ReadError,
     checkpoints::{self, Standing},
-    dead_letters,
+    dead_letters, origin,
     timelines::{FanOut, Lists},
 };
 
@@ -37,6 +37,7 @@ impl Fanning {
         generation: Generation,
         partition: Partition,
     ) -> Result<(Self, Standing), WorkError> {
+        origin::claim(parts.pool(), parts.log.id()).await?;
         let standing = checkpoints::load(parts.pool(), generation, partition).await?;
         reading::check_reaches(&parts.log, standing).await?;
         let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;

@@ -10,7 +10,7 @@ use kernel::{AggregateId, Partition, Position, Recorded, Uuid, crash};
 use readmodel::{
     Generation, Happened, ReadError, Social, Written,
     checkpoints::{self, Standing},
-    dead_letters, generations,
+    dead_letters, generations, origin,
 };
 
 use crate::{
@@ -45,6 +45,7 @@ impl Folding {
         generation: Generation,
         partition: Partition,
     ) -> Result<(Self, Standing), WorkError> {
+        origin::claim(parts.pool(), parts.log.id()).await?;
         let standing = checkpoints::load(parts.pool(), generation, partition).await?;
         reading::check_reaches(&parts.log, standing).await?;
         let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;

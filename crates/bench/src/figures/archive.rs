@@ -23,7 +23,7 @@ pub async fn archive(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     let mut settings = LogSettings::new(&bench.servers.urls().redis_log);
     settings.prefix = KEY_PREFIX.into();
     settings.partitions = PARTITIONS;
-    let log = Log::connect(&settings).await?;
+    let log = Log::create(&settings).await?;
     let folder = tempfile::tempdir_in(&bench.launcher.folder)?;
     let open = || Archive::open(&format!("file://{}", folder.path().display()));
     let heads = log.heads().await?;

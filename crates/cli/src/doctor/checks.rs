@@ -13,10 +13,12 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use rustix::fs::statvfs;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
 use tokio::time::timeout;
+use vault::Vault;
 
 use super::Finding;
 use crate::{
     node::{connect_database, find_log, open_archive},
+    origin::{self, Loss, Seen},
     settings::Settings,
 };
 
@@ -338,8 +340,21 @@ async fn look_at_projections(
     settings: &Settings,
     database: &DatabaseConnection,
 ) -> anyhow::Result<Vec<Finding>> {
-    let Some(log) = find_log(settings).await? else {
-        return Ok(vec![no_log(settings, database).await?]);
+    let vault = Vault::new(database.clone());
+    let pool = database.get_postgres_connection_pool();
+    let seen = origin::look(settings, pool, &vault).await?;
+    let none_yet = Finding::notice(
+        LOG,
+        "there is no log in it yet",
+        "headwater serve, or work, makes it",
+    );
+    let log = match seen {
+        Seen::There => find_log(settings).await?,
+        Seen::NeverMade(_) => None,
+        Seen::Lost(Loss { seen, mend }) => return Ok(vec![Finding::problem(LOG, seen, mend)]),
+    };
+    let Some(log) = log else {
+        return Ok(vec![none_yet]);
     };
     let all = api::look(&log, database.get_postgres_connection_pool()).await?;
     let mut findings = Vec::new();
@@ -393,33 +408,6 @@ async fn look_at_projections(
         findings.push(Finding::well(PROJECTIONS, seen));
     }
     Ok(findings)
-}
-
-/// Whether there never was a log, or it is gone.
-async fn no_log(settings: &Settings, database: &DatabaseConnection) -> anyhow::Result<Finding> {
-    let archived = match open_archive(settings)? {
-        Some(archive) => archive.partitions().await? > 0,
-        None => false,
-    };
-    let read = "SELECT count(*) AS read FROM projections.checkpoints WHERE seq > 0";
-    let read: i64 = one(database, read).await?.try_get("", "read")?;
-    Ok(match (archived, read) {
-        (false, 0) => Finding::notice(
-            LOG,
-            "there is no log in it yet",
-            "headwater serve, or work, makes it",
-        ),
-        (true, _) => Finding::problem(
-            LOG,
-            "the log is gone: writes are refused",
-            "stop serve and work, then headwater log restore",
-        ),
-        (false, _) => Finding::problem(
-            LOG,
-            "the log is gone, and there is no archive: writes are refused",
-            "stop serve and work, and put the last copy of its disk back",
-        ),
-    })
 }
 
 /// Whether what is not in Redis any more can be read, and how much is only there.

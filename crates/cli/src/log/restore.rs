@@ -10,9 +10,9 @@ use anyhow::Context;
 use archive::Archive;
 use clap::Args;
 use domain::{Event, State};
-use eventlog::{Beside, EPOCH_STARTED, History, Log, RECEIPT_SECONDS};
+use eventlog::{Beside, EPOCH_STARTED, History, Log, LogSettings, RECEIPT_SECONDS};
 use kernel::{AccountId, AggregateId, Partition, Position, Recorded};
-use readmodel::{Projection, dead_letters, generations};
+use readmodel::{Projection, dead_letters, generations, origin};
 use worker::rebuilding::{Report, Reports};
 
 use crate::{
@@ -41,8 +41,9 @@ pub struct Restore {
 
 pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> {
     let found = Log::find(&node::log_settings(&settings)).await;
+    let found = found.context("the log server does not answer")?;
     anyhow::ensure!(
-        found.context("the log server does not answer")?.is_none(),
+        found.is_none_or(|found| !found.missing.is_empty()),
         "there is a log: it is not overwritten. To look at it: headwater log stats"
     );
     let archive = node::open_archive(&settings)?;
@@ -64,9 +65,16 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
     if arguments.dry_run {
         return Ok(());
     }
-    let log = node::connect_to_what_is_there(&settings).await?;
     let database = node::connect_database(&settings).await?;
     let pool = database.get_postgres_connection_pool();
+    // It stays the same log, which the database belongs to.
+    let origin = origin::of(pool).await?;
+    let log_settings = LogSettings {
+        id: origin.map(|origin| origin.id),
+        ..node::log_settings(&settings)
+    };
+    let log = Log::restore(&log_settings).await;
+    let log = log.context(node::NOT_USABLE)?;
     let turn = generations::begin_archiving(pool).await?;
     let _turn = turn.context("a worker still archives what it had: stop all processes first")?;
     // Nobody has seen it before: no archive, and no projection that was ahead of
@@ -80,7 +88,6 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
     let skipped = skipped.into_iter().collect();
     let shown = Shown::start();
     tell(&shown.reports, "restoring", all);
-    // The first one last: it is what tells that there is a log.
     for partition in (0..settings.log_partitions).rev().map(Partition) {
         if log.has(partition).await? {
             // Restored before this was killed, and perhaps written to since.
@@ -98,6 +105,7 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
         archive.seal(&log, head, true).await?;
     }
     shown.end().await;
+    crate::origin::claim(&log, pool).await?;
     let node = Node::connect(settings).await?;
     operator::record(&node, "log restore", "log", None).await?;
     eprintln!(

@@ -18,7 +18,7 @@ struct Spoiled {
 async fn one_partition() -> Spoiled {
     let mut settings = settings().await;
     settings.partitions = 1;
-    let log = Log::connect(&settings).await.unwrap();
+    let log = Log::create(&settings).await.unwrap();
     Spoiled { log, settings }
 }
 

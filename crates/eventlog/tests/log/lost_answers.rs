@@ -32,8 +32,8 @@ async fn lossy() -> Lossy {
     let proxy = Proxy::to(port.parse().unwrap()).await;
     let (account, counter) = counter(2);
     Lossy {
-        log: Log::connect(&proxy.settings(&settings)).await.unwrap(),
-        direct: Log::connect(&settings).await.unwrap(),
+        log: Log::create(&proxy.settings(&settings)).await.unwrap(),
+        direct: Log::create(&settings).await.unwrap(),
         proxy,
         account,
         counter,

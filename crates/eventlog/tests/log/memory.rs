@@ -20,7 +20,7 @@ const RECEIPT_BYTES_MAX: f64 = 180.0;
 async fn an_edge_costs_little_memory() {
     // Given
     let server = own_server().await;
-    let log = Log::connect(&LogSettings::new(server.url())).await.unwrap();
+    let log = Log::create(&LogSettings::new(server.url())).await.unwrap();
     let mut connection = raw(server.url()).await;
     let accounts: Vec<_> = (0..ACCOUNTS as u16).map(|r| AccountId(id(r))).collect();
 

@@ -26,8 +26,8 @@ async fn racing_tasks_lose_and_duplicate_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_processes_lose_and_duplicate_nothing() {
     let settings = settings().await;
-    let one = Log::connect(&settings).await.unwrap();
-    let other = Log::connect(&settings).await.unwrap();
+    let one = Log::create(&settings).await.unwrap();
+    let other = Log::create(&settings).await.unwrap();
     race(&[one, other], TASKS, 1).await;
 }
 
@@ -83,8 +83,8 @@ async fn log_end(log: &Log, counter: AggregateId) -> kernel::Position {
 async fn a_conflict_is_retried_a_bounded_number_of_times() {
     // Given: a competitor, in another process, that is always faster.
     let settings = settings().await;
-    let log = Log::connect(&settings).await.unwrap();
-    let competitor = Log::connect(&settings).await.unwrap();
+    let log = Log::create(&settings).await.unwrap();
+    let competitor = Log::create(&settings).await.unwrap();
     let (account, counter) = counter(0);
     let decisions = Arc::new(AtomicU32::new(0));
     let command = Disturbed {

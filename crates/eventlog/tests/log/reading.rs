@@ -195,7 +195,7 @@ async fn a_time_gives_the_position_before_its_first_event() {
 async fn a_time_before_a_trimmed_log_loses_none_of_the_rest() {
     // Given
     let settings = settings().await;
-    let log = Log::connect(&settings).await.unwrap();
+    let log = Log::create(&settings).await.unwrap();
     let (account, counter) = counter(0);
     let command = Reach(counter, 9);
     log.execute(&command, &by(account), &NoSealer)
@@ -217,11 +217,11 @@ async fn a_time_before_a_trimmed_log_loses_none_of_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_of_another_number_of_partitions_is_refused() {
     let settings = settings().await;
-    let log = Log::connect(&settings).await.unwrap();
+    let log = Log::create(&settings).await.unwrap();
     for wanted in [1, 3, 5, 8] {
         let mut other = settings.clone();
         other.partitions = wanted;
-        let refused = Log::connect(&other).await.err();
+        let refused = Log::create(&other).await.err();
         let as_told = matches!(
             refused,
             Some(LogError::Partitions { found: 4, wanted: w }) if w == wanted
@@ -232,14 +232,14 @@ async fn a_log_of_another_number_of_partitions_is_refused() {
         let mut other = settings.clone();
         other.partitions = none;
         assert!(matches!(
-            Log::connect(&other).await.err(),
+            Log::create(&other).await.err(),
             Some(LogError::Refused(_))
         ));
     }
     assert_eq!(log.heads().await.unwrap().len(), 4);
     let nobody = AccountId(super::counter::id(0));
     assert_eq!(log.last_position(nobody).await.unwrap(), None);
-    Log::connect(&settings).await.unwrap();
+    Log::create(&settings).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

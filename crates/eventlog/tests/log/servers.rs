@@ -10,7 +10,7 @@ use super::{
 
 /// Why it is refused.
 async fn refusal(server: &RedisServer) -> String {
-    match Log::connect(&LogSettings::new(server.url())).await.err() {
+    match Log::create(&LogSettings::new(server.url())).await.err() {
         Some(LogError::Unsafe(why)) => why,
         other => panic!("{other:?}"),
     }
@@ -42,7 +42,7 @@ async fn each_unsafe_setting_is_refused_unless_it_is_allowed() {
         assert!(!why.contains(';'), "{why}");
         let mut connection = raw(server.url()).await;
         assert_eq!(ask::<u64>(&mut connection, "DBSIZE").await, 0);
-        works(&Log::connect(&unsafe_allowed(&server)).await.unwrap()).await;
+        works(&Log::create(&unsafe_allowed(&server)).await.unwrap()).await;
     }
 }
 
@@ -54,7 +54,7 @@ async fn hidden_settings_are_refused_unless_they_are_allowed() {
     let why = refusal(&server).await;
 
     assert!(why.contains("CONFIG GET is refused"), "{why}");
-    works(&Log::connect(&unsafe_allowed(&server)).await.unwrap()).await;
+    works(&Log::create(&unsafe_allowed(&server)).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,19 +66,14 @@ async fn a_replica_is_refused() {
     let why = refusal(&replica).await;
 
     assert!(why.contains("it is a replica"), "{why}");
-    works(
-        &Log::connect(&LogSettings::new(primary.url()))
-            .await
-            .unwrap(),
-    )
-    .await;
+    works(&Log::create(&LogSettings::new(primary.url())).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_no_server_are_different_errors() {
     let options = options().random_password().unwrap();
     let mut server = RedisServer::start(options).await.unwrap();
-    let connect = async |url: String| Log::connect(&LogSettings::new(url)).await.err();
+    let connect = async |url: String| Log::create(&LogSettings::new(url)).await.err();
     let port = server.port();
 
     for url in [
@@ -112,14 +107,14 @@ async fn the_functions_pass_on_a_cluster_node() {
     .await;
 
     // When, then
-    let log = Log::connect(&LogSettings::new(server.url())).await.unwrap();
+    let log = Log::create(&LogSettings::new(server.url())).await.unwrap();
     works(&log).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_says_so_and_works_again_with_more_memory() {
     let server = own_server().await;
-    let log = Log::connect(&LogSettings::new(server.url())).await.unwrap();
+    let log = Log::create(&LogSettings::new(server.url())).await.unwrap();
     let mut connection = raw(server.url()).await;
     ask::<()>(&mut connection, "CONFIG SET maxmemory 1").await;
 

@@ -37,11 +37,11 @@ pub async fn settings() -> LogSettings {
 
 /// A new log. It lives in the test's own runtime.
 pub async fn log() -> Log {
-    Log::connect(&settings().await).await.unwrap()
+    Log::create(&settings().await).await.unwrap()
 }
 
 pub async fn log_of(server: &RedisServer) -> Log {
-    Log::connect(&LogSettings::new(server.url())).await.unwrap()
+    Log::create(&LogSettings::new(server.url())).await.unwrap()
 }
 
 pub async fn raw(url: &str) -> MultiplexedConnection {

@@ -47,7 +47,7 @@ impl Setting {
         let mut settings = LogSettings::new(&servers.redis_log);
         settings.prefix = servers.prefix.clone();
         settings.partitions = PARTITIONS;
-        let log = Log::connect(&settings).await.unwrap();
+        let log = Log::create(&settings).await.unwrap();
         let database = readmodel::connect(&servers.database, 20).await.unwrap();
         let lists = Lists::new(&TimelineSettings {
             views: ViewsUrl(servers.redis_views.clone()),
