@@ -173,6 +173,12 @@ impl RedisServer {
         &self.options
     }
 
+    /// Further lines of configuration, in place of those it had, from the next
+    /// start on.
+    pub fn set_lines(&mut self, lines: Vec<String>) {
+        self.options.lines = lines;
+    }
+
     /// Ends the server as a crash would.
     pub async fn kill(&mut self) -> Result<(), Error> {
         match self.running.take() {

@@ -12,10 +12,11 @@ use tokio::time::sleep;
 use crate::{
     backup, disk,
     lane::{connect, create, redis, with_database},
-    operators,
+    lost, operators,
     plan::{Fault, Target},
-    torn,
+    read_only, torn,
     trial::Trial,
+    unfit,
 };
 
 /// How long the load goes on for a crash point to be reached.
@@ -75,6 +76,14 @@ pub async fn inject(trial: &mut Trial<'_>) -> anyhow::Result<Fired> {
             count,
         } => operators::rebuild(trial, projection, point, count).await,
         Fault::LoseLog { count } => operators::lose_log(trial, count, down).await,
+        Fault::LoseFolder { source } => lost::lose_folder(trial, source, down).await,
+        Fault::WeakLog {
+            setting,
+            value,
+            running,
+        } => unfit::weaken(trial, (setting, value), running, down).await,
+        Fault::Replica { of } => unfit::demote(trial, of, down).await,
+        Fault::ReadOnly { by } => read_only::make(trial, by, down).await,
     }
 }
 

@@ -2,7 +2,12 @@
 //! before its acknowledgement counts. One thread writes, so that lines that
 //! come together share a flush.
 
-use std::{fs::File, io::Write, path::Path};
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::Write,
+    path::Path,
+};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +23,26 @@ pub struct Line<'a> {
     pub path: &'a str,
     pub status: u16,
     pub position: Option<&'a str>,
+}
+
+/// The key and the position of an acknowledgement.
+pub type Acknowledged = (String, String);
+
+/// Leaves out of a journal what was lost with a log; the whole is kept beside it.
+/// Nothing is written to it any more.
+pub fn leave_out(path: &Path, lost: &HashSet<Acknowledged>) -> anyhow::Result<()> {
+    let text = fs::read_to_string(path)?;
+    fs::rename(path, path.with_extension("whole.jsonl"))?;
+    let mut kept = String::new();
+    for line in text.lines() {
+        let fields: serde_json::Value = serde_json::from_str(line)?;
+        let field = |name: &str| fields[name].as_str().unwrap_or_default().to_owned();
+        if !lost.contains(&(field("key"), field("position"))) {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    Ok(fs::write(path, kept)?)
 }
 
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 //! and complains about answers that the contract does not allow.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,15 +11,15 @@ use std::{
     time::Duration,
 };
 
-use kernel::Uuid;
+use kernel::{Position, Uuid};
 use parking_lot::Mutex;
 use rand::{RngExt, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     client::{Answer, Client, READ_SECONDS_MAX, Request, WRITE_SECONDS_MAX},
-    journal::{Journal, Line},
+    journal::{Acknowledged, Journal, Line},
     workload::{Operation, Posts, draw},
 };
 
@@ -28,6 +28,10 @@ const STEP_ASIDE_MILLISECONDS: u64 = 25;
 /// After the restart a command has an answer for good by then.
 const RESEND_SECONDS_MAX: u64 = 12;
 const REPEATED_MAX: usize = 48;
+/// The API takes 1,000 connections from one address.
+const RESENT_AT_ONCE_MAX: usize = 64;
+/// Between the operations of a client while nothing is taken for long.
+const REFUSED_MILLISECONDS: u64 = 100;
 /// What a write may be refused with by the state that it meets.
 const REFUSALS: [&str; 3] = ["not_found", "conflict", "version_mismatch"];
 const UNAVAILABLE: [&str; 4] = [
@@ -62,9 +66,28 @@ pub struct Load {
     pub reads: AtomicU64,
     /// Requests without an answer, and the first reason.
     pub broken: Mutex<(u64, String)>,
+    /// Acknowledgements that were lost with a log.
+    pub lost: Mutex<HashSet<Acknowledged>>,
+    refusing: Mutex<Option<Arc<Refusing>>>,
     complaints: Mutex<BTreeSet<String>>,
     journal: Journal,
     ended: AtomicBool,
+}
+
+/// Why no write may be acknowledged for a while, and what is answered meanwhile.
+#[derive(Debug, Default)]
+pub struct Refusing {
+    /// Such as "the log is gone".
+    pub state: &'static str,
+    /// A refusal that gives the reason has one of them.
+    pub words: &'static [&'static str],
+    /// Whether an acknowledgement is a complaint.
+    pub strictly: AtomicBool,
+    pub refused: AtomicU64,
+    /// Of these, with the reason.
+    pub named: AtomicU64,
+    /// Of those without it, the last.
+    pub unnamed: Mutex<String>,
 }
 
 enum Verdict {
@@ -82,6 +105,8 @@ impl Load {
             commands: Mutex::default(),
             reads: AtomicU64::new(0),
             broken: Mutex::default(),
+            lost: Mutex::default(),
+            refusing: Mutex::default(),
             complaints: Mutex::default(),
             journal,
             ended: AtomicBool::new(false),
@@ -97,6 +122,56 @@ impl Load {
 
     pub fn complaints(&self) -> Vec<String> {
         self.complaints.lock().iter().cloned().collect()
+    }
+
+    /// From now on no write that is sent may be acknowledged; None: any may.
+    pub fn refuse(&self, refusing: Option<Arc<Refusing>>) {
+        *self.refusing.lock() = refusing;
+    }
+
+    fn note_refusal(&self, refusing: &Arc<Refusing>, request: &Request, answer: &Answer) {
+        let now = self.refusing.lock().clone();
+        if !now.is_some_and(|now| Arc::ptr_eq(&now, refusing)) {
+            // It ended while this was under way.
+            return;
+        }
+        let state = refusing.state;
+        match answer.status {
+            200..=299 if refusing.strictly.load(Ordering::SeqCst) => {
+                let Request { method, path, .. } = request;
+                let path = template(path);
+                self.complain(format!("{method} {path}: {} while {state}", answer.status));
+            }
+            503 => {
+                refusing.refused.fetch_add(1, Ordering::SeqCst);
+                match refusing.words.iter().any(|word| answer.body.contains(word)) {
+                    true => drop(refusing.named.fetch_add(1, Ordering::SeqCst)),
+                    false => refusing.unnamed.lock().clone_from(&answer.body),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes back what was acknowledged beyond these ends of a log that was made
+    /// anew: such commands have no answer any more. Returns how many there were.
+    pub fn lose(&self, ends: &BTreeMap<u16, Position>) -> usize {
+        let (mut commands, mut lost) = (self.commands.lock(), self.lost.lock());
+        for command in commands.iter_mut() {
+            let outcome = command.outcome.as_ref().filter(|o| o.status < 300);
+            let Some(text) = outcome.and_then(|outcome| outcome.position.clone()) else {
+                continue;
+            };
+            let beyond = text.parse::<Position>().is_ok_and(|position| {
+                let end = ends.get(&position.partition.0);
+                end.is_none_or(|end| position > *end)
+            });
+            if beyond {
+                lost.insert((command.request.key.clone().unwrap_or_default(), text));
+                command.outcome = None;
+            }
+        }
+        lost.len()
     }
 
     /// Lets all clients end after what they are doing.
@@ -137,7 +212,10 @@ impl Load {
                 Operation::Read(request) => self.read(&client, &request).await,
             };
             if !known {
-                let pause = random.random_range(1..STEP_ASIDE_MILLISECONDS);
+                let pause = match self.refusing.lock().is_some() {
+                    true => REFUSED_MILLISECONDS,
+                    false => random.random_range(1..STEP_ASIDE_MILLISECONDS),
+                };
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
             tokio::time::sleep(pace).await;
@@ -165,7 +243,11 @@ impl Load {
     }
 
     async fn send(&self, client: &Client, index: usize, request: &Request) -> anyhow::Result<bool> {
+        let refusing = self.refusing.lock().clone();
         let answer = client.send(request).await;
+        if let Some(refusing) = refusing {
+            self.note_refusal(&refusing, request, &answer);
+        }
         let verdict = self.judge(request, &answer, WRITE_SECONDS_MAX);
         if matches!(verdict, Verdict::Unknown) {
             return Ok(false);
@@ -294,14 +376,21 @@ impl Load {
         known.truncate(REPEATED_MAX);
         let counts = (unknown.len() as u64, known.len() as u64);
         let client = Client::new(port)?;
+        let at_once = Arc::new(Semaphore::new(RESENT_AT_ONCE_MAX));
         let mut running = JoinSet::new();
         for (index, command) in unknown {
-            let (load, client) = (self.clone(), client.clone());
-            running.spawn(async move { load.insist(&client, index, &command.request).await });
+            let (load, client, at_once) = (self.clone(), client.clone(), at_once.clone());
+            running.spawn(async move {
+                let _turn = at_once.acquire().await?;
+                load.insist(&client, index, &command.request).await
+            });
         }
         for (_, command) in known {
-            let (load, client) = (self.clone(), client.clone());
-            running.spawn(async move { load.repeat(&client, command).await });
+            let (load, client, at_once) = (self.clone(), client.clone(), at_once.clone());
+            running.spawn(async move {
+                let _turn = at_once.acquire().await?;
+                load.repeat(&client, command).await
+            });
         }
         while let Some(done) = running.join_next().await {
             done??;

@@ -8,16 +8,20 @@ mod disk;
 mod faults;
 mod journal;
 mod lane;
+mod lasting;
 mod load;
+mod lost;
 mod operators;
 mod plan;
 mod product;
 mod proxy;
+mod read_only;
 mod record;
 mod state;
 mod summary;
 mod torn;
 mod trial;
+mod unfit;
 mod workload;
 
 use std::{
@@ -25,7 +29,7 @@ use std::{
     process::ExitCode,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -64,8 +68,12 @@ struct Run {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Only the trial of this number, which is not written down
-    #[arg(long)]
+    #[arg(long, conflicts_with = "fault")]
     only: Option<u64>,
+    /// Only faults whose name has this text; they go on by themselves, in a file of
+    /// their own
+    #[arg(long)]
+    fault: Option<String>,
     /// Begin at this number, whatever was run before
     #[arg(long)]
     from: Option<u64>,
@@ -112,7 +120,11 @@ async fn run(run: Run) -> anyhow::Result<bool> {
         .context("no target folder")?
         .join("trials");
     std::fs::create_dir_all(&place)?;
-    let file = place.join(format!("seed-{}.jsonl", run.seed));
+    let file = match &run.fault {
+        Some(fault) => format!("seed-{}-{}.jsonl", run.seed, words(fault)),
+        None => format!("seed-{}.jsonl", run.seed),
+    };
+    let file = place.join(file);
     let before = record::read(&file)?;
     let last = before.iter().map(|record| record.number).max();
     let first = run
@@ -120,7 +132,11 @@ async fn run(run: Run) -> anyhow::Result<bool> {
         .or(run.from)
         .unwrap_or(last.map_or(0, |last| last + 1));
     let count = if run.only.is_some() { 1 } else { run.count };
-    let (next, end) = (Arc::new(AtomicU64::new(first)), first + count);
+    let numbers: Arc<[u64]> = match &run.fault {
+        Some(fault) => plan::with_fault(run.seed, fault, first, count)?.into(),
+        None => (first..first + count).collect(),
+    };
+    let next = Arc::new(AtomicUsize::new(0));
     let bar = ProgressBar::new(count);
     bar.set_style(ProgressStyle::with_template(
         "{bar:30} {pos}/{len} {elapsed} {msg}",
@@ -141,8 +157,8 @@ async fn run(run: Run) -> anyhow::Result<bool> {
                 seed: run.seed,
                 program: program.clone(),
                 place: place.clone(),
+                numbers: numbers.clone(),
                 next: next.clone(),
-                end,
                 done: done.clone(),
                 stopped: stopped.clone(),
             };
@@ -173,14 +189,24 @@ async fn run(run: Run) -> anyhow::Result<bool> {
     Ok(violated == 0)
 }
 
+/// For a file's name.
+fn words(text: &str) -> String {
+    let letter = |letter: char| match letter.is_ascii_alphanumeric() {
+        true => letter.to_ascii_lowercase(),
+        false => '-',
+    };
+    text.chars().map(letter).collect()
+}
+
 /// One lane's part of a run, in a thread of its own.
 struct Part {
     number: u16,
     seed: u64,
     program: PathBuf,
     place: PathBuf,
-    next: Arc<AtomicU64>,
-    end: u64,
+    numbers: Arc<[u64]>,
+    /// Among the numbers.
+    next: Arc<AtomicUsize>,
     done: mpsc::Sender<Record>,
     stopped: watch::Receiver<bool>,
 }
@@ -204,10 +230,10 @@ impl Part {
         let folder = logs.join(format!("lane-{}", self.number));
         let mut lane = lane::Lane::start(self.number, self.program.clone(), folder).await?;
         loop {
-            let number = self.next.fetch_add(1, Ordering::SeqCst);
-            if number >= self.end {
+            let next = self.next.fetch_add(1, Ordering::SeqCst);
+            let Some(&number) = self.numbers.get(next) else {
                 return Ok(lane.stack.stop().await?);
-            }
+            };
             let folder = logs.join(format!("{number:05}"));
             forget(&folder);
             let patience = Duration::from_secs(TRIAL_SECONDS_MAX);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use archive::Archive;
 use kernel::{Partition, Recorded};
 use rustix::process::Signal;
@@ -16,6 +16,7 @@ use crate::{
     faults::{Fired, start_again},
     lane::redis,
     plan::Target,
+    product::Setting,
     state::{self, events_key},
     trial::Trial,
 };
@@ -33,9 +34,15 @@ pub fn archiving(folder: &Path) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Where the workers of this setting archive.
+pub fn archive_url(setting: &Setting) -> anyhow::Result<String> {
+    let beside = setting.beside.iter().find(|(name, _)| *name == ARCHIVE);
+    Ok(beside.context("no archive")?.1.clone())
+}
+
 /// Runs a command to its end; whether it died at the point that it was armed
 /// with. One that neither did that nor succeeded is a violation.
-async fn command(
+pub async fn command(
     trial: &mut Trial<'_>,
     name: &str,
     arguments: &str,
@@ -112,7 +119,7 @@ async fn archive_all(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_workers(trial: &mut Trial<'_>) -> anyhow::Result<()> {
+pub fn start_workers(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     for number in 0..trial.workers.len() {
         let name = format!("worker{number}");
         trial.workers[number] = trial.setting.start(&name, "work", None)?;
@@ -124,10 +131,9 @@ fn start_workers(trial: &mut Trial<'_>) -> anyhow::Result<()> {
 /// what is archived must be what was there.
 pub async fn put_together(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     archive_all(trial).await?;
+    let archive = Archive::open(&archive_url(&trial.setting)?)?;
     // From now on nobody archives or trims.
-    let beside = std::mem::take(&mut trial.setting.beside);
-    let url = beside.into_iter().find(|(name, _)| *name == ARCHIVE);
-    let archive = Archive::open(&url.map(|(_, url)| url).unwrap_or_default())?;
+    trial.setting.beside.clear();
     let mut log = redis(&trial.direct.log).await?;
     let mut trimmed = 0;
     let hot = state::events(&trial.direct.log).await?;

@@ -1,6 +1,8 @@
 //! What a trial does, drawn from its seed and number: the same two give the
 //! same plan. It refuses to do anything itself.
 
+use std::collections::BTreeSet;
+
 use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -25,6 +27,43 @@ pub enum Disturbance {
     Delay { milliseconds_max: u64 },
     Cut { bytes_max: u64 },
     Reset { bytes_max: u64 },
+}
+
+/// What a log that was lost is made anew from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Archive,
+    /// A copy of its disk, taken a while before.
+    Copy,
+}
+
+/// What the log server becomes a replica of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Primary {
+    /// A replica of its own, which takes over. Nothing is lost.
+    Copy,
+    /// An empty server: the log is wiped.
+    Empty,
+    /// A server that is not there. It starts so, and may be written to.
+    Missing,
+}
+
+/// How PostgreSQL is made read-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadOnly {
+    /// For all; sessions are ended.
+    System,
+    /// For all; sessions go on.
+    Reload,
+    /// For all, with a restart.
+    Restart,
+    /// For our database; sessions are ended.
+    Database,
+    /// For our role; sessions are ended.
+    Role,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,6 +110,25 @@ pub enum Fault {
     LoseLog {
         count: u32,
     },
+    /// The log server loses its folder under load, and comes back empty.
+    LoseFolder {
+        source: Source,
+    },
+    /// The log server comes back with a setting that could lose writes.
+    WeakLog {
+        setting: &'static str,
+        value: &'static str,
+        /// Corrected while it runs, not by another restart.
+        running: bool,
+    },
+    /// The log server becomes a replica.
+    Replica {
+        of: Primary,
+    },
+    /// PostgreSQL becomes read-only.
+    ReadOnly {
+        by: ReadOnly,
+    },
 }
 
 /// One trial.
@@ -96,7 +154,7 @@ pub struct Plan {
 impl Fault {
     /// For tables: faults of one name belong together.
     pub fn name(&self) -> String {
-        let word = |target: &Target| format!("{target:?}").to_lowercase();
+        let word = |target: &Target| lower(target);
         match self {
             Self::Crash { target, point, .. } | Self::CrashInShutdown { target, point } => {
                 format!("crash {} at {point}", word(target))
@@ -125,11 +183,34 @@ impl Fault {
                 projection, point, ..
             } => format!("crash rebuild of {projection} at {point}"),
             Self::LoseLog { .. } => "lose the log, crash its restoring".into(),
+            Self::LoseFolder { source } => {
+                format!("lose the log's folder, restore its {}", lower(source))
+            }
+            Self::WeakLog { setting, value, .. } => {
+                format!("log comes back with {setting} {value}")
+            }
+            Self::Replica { of } => format!("log becomes a replica, primary: {}", lower(of)),
+            Self::ReadOnly { by } => format!("PostgreSQL becomes read-only by {}", lower(by)),
         }
     }
 
     pub fn loses_log(&self) -> bool {
-        matches!(self, Self::LoseLog { .. })
+        matches!(self, Self::LoseLog { .. }) || self.loses_acknowledged()
+    }
+
+    /// Whether writes that were acknowledged are lost, which must be told.
+    pub fn loses_acknowledged(&self) -> bool {
+        let wiped = Primary::Empty;
+        matches!(self, Self::LoseFolder { .. }) || *self == Self::Replica { of: wiped }
+    }
+
+    /// Whether a server answers, and must not be worked with.
+    pub fn unfit(&self) -> bool {
+        match self {
+            Self::LoseFolder { .. } | Self::WeakLog { .. } => true,
+            Self::Replica { .. } | Self::ReadOnly { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether the worker archives, and trims what it has archived.
@@ -137,6 +218,8 @@ impl Fault {
         match self {
             Self::Crash { point, .. } => point.starts_with("archive."),
             Self::LoseLog { .. } => true,
+            Self::LoseFolder { source } => *source == Source::Archive,
+            Self::Replica { of } => *of == Primary::Empty,
             _ => false,
         }
     }
@@ -149,15 +232,18 @@ impl Fault {
             | Self::Kill { target }
             | Self::Proxy { target, .. } => *target == Target::Api,
             Self::Restart | Self::TornLog | Self::Restore { running: false } => true,
-            Self::LoseLog { .. } => true,
-            _ => false,
+            _ => self.loses_log(),
         }
     }
 }
 
+fn lower(what: &impl std::fmt::Debug) -> String {
+    format!("{what:?}").to_lowercase()
+}
+
 /// Kinds of faults in a round; as many trials have each as often as it stands
 /// here.
-pub const ROUND: u64 = 44;
+pub const ROUND: u64 = 48;
 
 impl Plan {
     pub fn draw(seed: u64, number: u64) -> Self {
@@ -192,6 +278,8 @@ impl Plan {
                 _ => *[0, 4, 4, 5_000, 5_000].choose(&mut random).unwrap_or(&4),
             },
             registrations: match fault {
+                // An address whose registration was lost is told as taken for minutes.
+                _ if fault.loses_acknowledged() => 0,
                 Fault::Crash { point, .. } if point.starts_with("register.") => 8,
                 _ => 2,
             },
@@ -208,6 +296,34 @@ impl Plan {
     }
 }
 
+/// Rounds after which every variant of a fault has come.
+const ROUNDS_MAX: u64 = 60;
+
+/// The numbers of `count` trials from `first` on whose fault's name has `text`.
+pub fn with_fault(seed: u64, text: &str, first: u64, count: u64) -> anyhow::Result<Vec<u64>> {
+    let has = |n: &u64| Plan::draw(seed, *n).fault.name().contains(text);
+    anyhow::ensure!(
+        (first..first + ROUNDS_MAX * ROUND).any(|n| has(&n)),
+        "no fault's name has {text:?}; they are:\n  {}",
+        names(seed).into_iter().collect::<Vec<_>>().join("\n  ")
+    );
+    Ok((first..).filter(has).take(count as usize).collect())
+}
+
+fn names(seed: u64) -> BTreeSet<String> {
+    let all = (0..ROUNDS_MAX * ROUND).map(|n| Plan::draw(seed, n).fault.name());
+    all.collect()
+}
+
+/// Settings of a log server that could lose what it has acknowledged.
+const WEAK: [(&str, &str); 5] = [
+    ("appendfsync", "everysec"),
+    ("maxmemory-policy", "allkeys-lru"),
+    ("appendonly", "no"),
+    ("no-appendfsync-on-rewrite", "yes"),
+    ("appendfsync", "no"),
+];
+
 fn fault(number: u64, random: &mut ChaCha8Rng) -> Fault {
     use Target::{Api, Backend, Log, Postgres, Views, Worker};
     let crash = |target, point, count| Fault::Crash {
@@ -218,15 +334,30 @@ fn fault(number: u64, random: &mut ChaCha8Rng) -> Fault {
     let kill = |target| Fault::Kill { target };
     let turn = number / ROUND;
     match number % ROUND {
-        0 | 1 => crash(Api, "append.before", random.random_range(1..150)),
-        2 | 3 => crash(Api, "append.after", random.random_range(1..150)),
+        0 => crash(Api, "append.before", random.random_range(1..150)),
+        1 => Fault::LoseFolder {
+            source: [Source::Archive, Source::Copy][(turn % 2) as usize],
+        },
+        2 => crash(Api, "append.after", random.random_range(1..150)),
+        3 => {
+            let (setting, value) = WEAK[(turn as usize) % WEAK.len()];
+            Fault::WeakLog {
+                setting,
+                value,
+                // One that appends nothing has loaded nothing: it must read its file.
+                running: setting != "appendonly" && turn.is_multiple_of(2),
+            }
+        }
         4 => crash(Api, "register.reserved", random.random_range(1..3)),
         5 => crash(Api, "register.admitted", random.random_range(1..3)),
         6 => crash(Api, "timeline.fill", random.random_range(1..12)),
         7 | 8 => crash(Worker, "fold.rows", random.random_range(1..25)),
         9 => crash(Worker, "fold.committed", random.random_range(1..25)),
         10 => crash(Worker, "lease.renew", random.random_range(2..3)),
-        11 | 12 => crash(Worker, "fan_out.chunk", random.random_range(1..25)),
+        11 | 44 => crash(Worker, "fan_out.chunk", random.random_range(1..25)),
+        12 => Fault::Replica {
+            of: [Primary::Copy, Primary::Empty, Primary::Missing][(turn % 3) as usize],
+        },
         13 => crash(Worker, "fan_out.pushed", random.random_range(1..15)),
         14 => Fault::Migrate,
         15 => Fault::CrashInShutdown {
@@ -238,7 +369,16 @@ fn fault(number: u64, random: &mut ChaCha8Rng) -> Fault {
             point: ["shutdown.begun", "shutdown.worked"][(turn % 2) as usize],
         },
         17 => Fault::Restart,
-        18 | 19 => kill(Api),
+        18 | 45 => kill(Api),
+        19 => Fault::ReadOnly {
+            by: [
+                ReadOnly::Database,
+                ReadOnly::System,
+                ReadOnly::Restart,
+                ReadOnly::Role,
+                ReadOnly::Reload,
+            ][(turn % 5) as usize],
+        },
         20 | 21 => kill(Worker),
         22..=24 => kill(Log),
         25 | 26 => kill(Views),
@@ -284,9 +424,11 @@ fn fault(number: u64, random: &mut ChaCha8Rng) -> Fault {
             let point = points[(turn % 3) as usize];
             crash(Worker, point, random.random_range(1..9))
         }
-        _ => Fault::LoseLog {
+        43 => Fault::LoseLog {
             count: random.random_range(1..8),
         },
+        46 => crash(Api, "append.before", random.random_range(1..150)),
+        _ => crash(Api, "append.after", random.random_range(1..150)),
     }
 }
 
@@ -307,8 +449,6 @@ fn proxied(target: Target, random: &mut impl Rng) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
@@ -319,7 +459,13 @@ mod tests {
         let names: BTreeSet<_> = (0..6 * ROUND)
             .map(|n| Plan::draw(1, n).fault.name())
             .collect();
-        assert!(names.len() >= 35, "{names:#?}");
+        assert!(names.len() >= 50, "{names:#?}");
+    }
+
+    #[test]
+    fn the_short_form_has_every_unfit_server() {
+        let unfit = (0..40).map(|n| Plan::draw(40, n).fault);
+        assert_eq!(unfit.filter(Fault::unfit).count(), 4);
     }
 
     #[test]

@@ -49,6 +49,13 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// What a command that ends by itself has said.
+pub struct Said {
+    pub status: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
 /// How much of its machine a process holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
@@ -71,6 +78,37 @@ impl Setting {
             .create(true)
             .append(true)
             .open(&log)?;
+        let mut command = self.command(subcommand);
+        command.stdout(output.try_clone()?).stderr(output);
+        if let Some(crash) = crash {
+            command.env("HEADWATER_CRASH_AT", crash);
+        }
+        let child = command.spawn();
+        let child =
+            child.with_context(|| format!("{} cannot be started", self.program.display()))?;
+        let pid = child.id().context("a process that ended at once")?;
+        Ok(Process {
+            name: name.to_owned(),
+            child,
+            pid,
+            log,
+        })
+    }
+
+    /// Runs a command to its end.
+    pub async fn say(&self, subcommand: &str, patience: Duration) -> anyhow::Result<Said> {
+        let ended = tokio::time::timeout(patience, self.command(subcommand).output()).await;
+        let late = || format!("headwater {subcommand} did not end in {patience:?}");
+        let output = ended.with_context(late)??;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Said {
+            status: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        })
+    }
+
+    fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(subcommand.split(' '))
@@ -91,22 +129,8 @@ impl Setting {
             .env("PUSH_FOLLOWERS_MAX", self.push_followers_max.to_string())
             .envs(self.beside.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
             .kill_on_drop(true);
-        if let Some(crash) = crash {
-            command.env("HEADWATER_CRASH_AT", crash);
-        }
-        let child = command.spawn();
-        let child =
-            child.with_context(|| format!("{} cannot be started", self.program.display()))?;
-        let pid = child.id().context("a process that ended at once")?;
-        Ok(Process {
-            name: name.to_owned(),
-            child,
-            pid,
-            log,
-        })
+        command
     }
 }
 

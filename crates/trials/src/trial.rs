@@ -16,20 +16,22 @@ use crate::{
     client::Client,
     disk::{self, Disk},
     faults::{self, Fired},
-    journal::Journal,
+    journal::{self, Journal},
     lane::{Lane, token},
+    lasting,
     load::Load,
     operators,
     plan::{Fault, Plan, Target},
     product::{Addresses, ISSUER, KEY_PREFIX, Process, Setting, TOKEN_SECRET},
     proxy::Proxy,
     record::Record,
-    state,
+    state, unfit,
 };
 
 /// Clients end within a request's deadline.
 const END_SECONDS_MAX: u64 = 35;
 const WATCH_MILLISECONDS: u64 = 30;
+const JOURNAL: &str = "journal.jsonl";
 /// Accounts whose home the oracle reads page by page.
 const HOME_SAMPLE: usize = 8;
 
@@ -165,7 +167,7 @@ impl<'a> Trial<'a> {
         client.until_ready(&mut api).await?;
         let accounts = lane.accounts.iter().map(|id| Ok((*id, token(*id)?)));
         let accounts = accounts.collect::<anyhow::Result<Vec<_>>>()?;
-        let journal = Journal::start(&folder.join("journal.jsonl"))?;
+        let journal = Journal::start(&folder.join(JOURNAL))?;
         let load = Arc::new(Load::new(accounts, plan.registrations, journal));
         let pace = Duration::from_millis(plan.pace_milliseconds);
         let random = |who| plan.random(seed, 1_000 + who);
@@ -227,6 +229,13 @@ impl<'a> Trial<'a> {
         self.violations.extend(watch.await.unwrap_or_default());
         record.settled_seconds = settled?.as_secs_f64();
         self.look_at_processes(record)?;
+        if self.plan.fault.unfit() {
+            lasting::mended(self).await?;
+        }
+        let lost = self.load.lost.lock().clone();
+        if !lost.is_empty() {
+            journal::leave_out(&self.folder.join(JOURNAL), &lost)?;
+        }
         if self.plan.fault.archives() {
             operators::put_together(self).await?;
         }
@@ -307,6 +316,9 @@ impl<'a> Trial<'a> {
         if let Some(disk) = self.disk.take() {
             disk.end(self.lane).await?;
         }
+        if self.plan.fault.unfit() {
+            unfit::heal(self.lane).await?;
+        }
         anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("; "));
         Ok(())
     }
@@ -329,7 +341,7 @@ pub async fn examine(
         token_issuer: ISSUER.into(),
         home_sample: HOME_SAMPLE,
         seed,
-        journal: journal.map(|folder| folder.join("journal.jsonl")),
+        journal: journal.map(|folder| folder.join(JOURNAL)),
     };
     let examined = tokio::task::spawn_blocking(move || oracle::examine(&target)).await?;
     Ok(examined?)

@@ -49,6 +49,10 @@ impl Posts {
         &self.0[self.0.len().saturating_sub(RECENT_POSTS)..]
     }
 
+    pub fn last(&self) -> Option<Uuid> {
+        self.0.last().map(|(id, _)| *id)
+    }
+
     fn any(&self, random: &mut ChaCha8Rng) -> Option<Uuid> {
         self.recent().choose(random).map(|(id, _)| *id)
     }
