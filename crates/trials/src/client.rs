@@ -144,7 +144,7 @@ impl Client {
                 let all = ["log", "views", "database"]
                     .iter()
                     .all(|part| parts[part] == true);
-                if answer.status == 200 && all {
+                if answer.status == 200 && all && parts["ready"] != false {
                     return Ok(started.elapsed());
                 }
                 last = format!("{} {}{}", answer.status, answer.body, answer.broken);

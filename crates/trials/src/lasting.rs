@@ -69,7 +69,7 @@ pub async fn look(trial: &mut Trial<'_>, unfit: Unfit, refusing: &Refusing) -> a
     let (mut ready, mut doctor) = (ask(trial, "/health/ready", None).await, None);
     loop {
         let named = refusing.named.load(Ordering::SeqCst) > 0;
-        let unready = ready.status == 503 && unfit.names(&ready.body);
+        let unready = !is_ready(&ready) && unfit.names(&ready.body);
         if named && unready && doctor.is_none() {
             // The slowest to look last, and then as often as needed.
             doctor = Some(ask_doctor(trial).await?);
@@ -112,8 +112,8 @@ pub async fn look(trial: &mut Trial<'_>, unfit: Unfit, refusing: &Refusing) -> a
     read(trial, unfit).await;
     sleep(Duration::from_millis(LASTING_MILLISECONDS)).await;
     let still = ask(trial, "/health/ready", None).await;
-    if ready.status == 503 && still.status != 503 {
-        let complaint = format!("ready says {} again while {state}", still.status);
+    if !is_ready(&ready) && is_ready(&still) {
+        let complaint = format!("it is ready again while {state}: {}", still.body);
         trial.violations.push(complaint);
     }
     for process in trial.workers.iter_mut().chain([&mut trial.api]) {
@@ -124,6 +124,12 @@ pub async fn look(trial: &mut Trial<'_>, unfit: Unfit, refusing: &Refusing) -> a
         }
     }
     Ok(())
+}
+
+/// Where reads are answered and writes are not, it is 200, and says that it is not.
+fn is_ready(answer: &Answer) -> bool {
+    let body = serde_json::from_str::<Value>(&answer.body).unwrap_or_default();
+    answer.status == 200 && body["ready"] != false
 }
 
 async fn ask(trial: &Trial<'_>, path: &str, token: Option<&str>) -> Answer {
@@ -231,11 +237,15 @@ pub async fn look_with_commands(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether doctor finds a problem whose text has `word`.
-pub async fn doctor_finds(trial: &Trial<'_>, word: &str) -> anyhow::Result<bool> {
+/// What doctor says to do about the problem whose text has `word`; none where it
+/// finds no such one.
+pub async fn doctor_mends(trial: &Trial<'_>, word: &str) -> anyhow::Result<Option<String>> {
     let said = ask_doctor(trial).await?;
-    let seen = |finding: Value| finding["seen"].as_str().unwrap_or_default().to_owned();
-    Ok(said.status == Some(3) && problems(&said).map(seen).any(|seen| seen.contains(word)))
+    let text =
+        |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
+    let found = problems(&said).find(|finding| text(finding, "seen").contains(word));
+    let found = found.filter(|_| said.status == Some(3));
+    Ok(found.map(|finding| text(&finding, "mend")))
 }
 
 /// Nothing is left to be mended.

@@ -170,7 +170,7 @@ async fn rebuild_what_diverged(
         return Ok(0);
     }
     let deadline = Instant::now() + Duration::from_secs(TOLD_SECONDS_MAX);
-    while !lasting::doctor_finds(trial, "diverged").await? {
+    while lasting::doctor_mends(trial, "diverged").await?.is_none() {
         if Instant::now() > deadline {
             let complaint = format!(
                 "doctor finds nothing diverged, though {stale} partitions have read what is lost"

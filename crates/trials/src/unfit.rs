@@ -69,6 +69,14 @@ pub async fn weaken(
     trial.lane.stack.log().restart().await?;
     lasting::look(trial, unfit, &refusing).await?;
     lasting::nothing_begins(trial, unfit).await?;
+    if setting == "appendonly" {
+        // It has loaded nothing: its file would be replaced by that.
+        let mend = lasting::doctor_mends(trial, setting).await?;
+        if let Some(mend) = mend.filter(|mend| mend.contains("CONFIG SET")) {
+            let complaint = format!("doctor advises what would delete the log: {mend}");
+            trial.violations.push(complaint);
+        }
+    }
     trial.load.refuse(None);
     let log = trial.lane.stack.log();
     log.set_lines(Vec::new());
