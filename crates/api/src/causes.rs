@@ -27,10 +27,22 @@ impl From<LogError> for Problem {
                 "The log is lost and must be restored: nothing is written until then. Try again later.",
             )
             .retry_after(LOST_RETRY_SECONDS),
-            LogError::Refused(_)
-            | LogError::Damaged(_)
-            | LogError::Unsafe(_)
-            | LogError::Partitions { .. } => return Self::internal(error),
+            LogError::Unsafe(why) => Self::new(
+                Code::Unavailable,
+                format!("Nothing is written while the log server is not safe: {why}."),
+            ),
+            LogError::NotWritable(why) => Self::new(
+                Code::Unavailable,
+                format!("The log server takes no writes: {why}."),
+            ),
+            LogError::Held(why) => Self::new(
+                Code::Unavailable,
+                format!("Nothing is written for now: {why}."),
+            ),
+            LogError::Refused(_) => unavailable(
+                "The log server refuses this. Nothing was written; an operator must look.",
+            ),
+            LogError::Damaged(_) | LogError::Partitions { .. } => return Self::internal(error),
         }
         .caused_by(error)
     }
@@ -93,7 +105,11 @@ const FULL_RETRY_SECONDS: u32 = 30;
 const LOST_RETRY_SECONDS: u32 = 30;
 
 fn vault_unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Problem {
-    let detail = "The accounts' store does not answer. Try again shortly.";
+    let read_only = error.to_string().contains("read-only transaction");
+    let detail = match read_only {
+        true => "The accounts' store takes no writes: the database is read-only. Try again later.",
+        false => "The accounts' store does not answer. Try again shortly.",
+    };
     Problem::new(Code::Unavailable, detail).caused_by(error)
 }
 

@@ -54,6 +54,7 @@ mod schema;
 mod seen;
 mod server;
 mod services;
+mod standing;
 mod surface;
 mod system;
 mod throttle;

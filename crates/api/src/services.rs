@@ -30,6 +30,7 @@ use crate::{
     problem::Problem,
     request::RequestId,
     shown::ShownPost,
+    standing::Standing,
     tokens::{TokenSettings, TokenSettingsError, Tokens},
     trace_context::{Appending, TraceContext},
 };
@@ -62,6 +63,8 @@ pub struct Services {
     pub(crate) proxies: Proxies,
     pub(crate) origins: Origins,
     pub(crate) spans: Option<Arc<dyn Spans>>,
+    /// Holds writes back where the database would not take them.
+    _standing: Standing,
     /// Of posts that somebody liked here lately.
     authors: Cache<PostId, AccountId>,
     pub(crate) cursors: Arc<Cursors>,
@@ -108,6 +111,7 @@ impl Services {
             // Not behind those who sign in.
             ended: EndedSessions::start(Vault::new(rooms.database.clone())),
             hot,
+            _standing: Standing::start(rooms.log.clone(), rooms.database.clone()),
             log: rooms.log,
             database: rooms.database,
             sealer: rooms.sealer,

@@ -63,21 +63,16 @@ async fn connect_to_migrated(settings: &Settings) -> anyhow::Result<DatabaseConn
 
 pub const NOT_USABLE: &str = "the log cannot be used; check REDIS_LOG_URL";
 
-/// The log as its server has it, without a database to compare it with.
-pub async fn open_log(settings: &Settings) -> anyhow::Result<Log> {
-    Log::open(&log_settings(settings)).await.context(NOT_USABLE)
+/// The log as its server has it, for those who only read.
+pub async fn look_at_log(settings: &Settings) -> anyhow::Result<Log> {
+    Log::look(&log_settings(settings)).await.context(NOT_USABLE)
 }
 
-/// A log that is looked at: none where there is none.
+/// The same; none where there is none.
 pub async fn find_log(settings: &Settings) -> anyhow::Result<Option<Log>> {
-    let settings = LogSettings {
-        // What could lose writes is told elsewhere.
-        allow_unsafe: true,
-        ..log_settings(settings)
-    };
-    match Log::open(&settings).await {
+    match Log::look(&log_settings(settings)).await {
         Err(LogError::Missing) => Ok(None),
-        opened => opened.map(Some).context(NOT_USABLE),
+        looked => looked.map(Some).context(NOT_USABLE),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The one place that decides whether a log may be made. A log that a projection, the
 //! vault or an archive has seen is never begun anew: it was lost, and must be restored.
 
+use std::fmt;
+
 use anyhow::Context;
 use archive::Archive;
 use eventlog::{Found, Log, LogSettings};
@@ -24,10 +26,19 @@ pub enum Seen {
 }
 
 /// What is wrong, and what mends it.
+#[derive(Debug)]
 pub struct Loss {
     pub seen: String,
     pub mend: &'static str,
 }
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.seen, self.mend)
+    }
+}
+
+impl std::error::Error for Loss {}
 
 /// Looks, and makes nothing.
 pub async fn look(settings: &Settings, pool: &PgPool, vault: &Vault) -> anyhow::Result<Seen> {
@@ -94,7 +105,7 @@ pub async fn open_or_make(
             let id = Some(origin::begin(pool, id).await?.id);
             Log::create(&LogSettings { id, ..log_settings }).await
         }
-        Seen::Lost(Loss { seen, mend }) => anyhow::bail!("{seen}: {mend}"),
+        Seen::Lost(loss) => return Err(loss.into()),
     };
     let log = made.context(NOT_USABLE)?;
     claim(&log, pool).await?;
@@ -108,7 +119,7 @@ pub async fn open(settings: &Settings, pool: &PgPool, vault: &Vault) -> anyhow::
         Seen::NeverMade(_) => {
             anyhow::bail!("there is no log yet: `headwater up`, `serve` or `work` makes it")
         }
-        Seen::Lost(Loss { seen, mend }) => anyhow::bail!("{seen}: {mend}"),
+        Seen::Lost(loss) => return Err(loss.into()),
     }
     Log::open(&log_settings(settings)).await.context(NOT_USABLE)
 }

@@ -39,7 +39,7 @@ pub struct Tail {
 }
 
 pub async fn run(tail: Tail, settings: &Settings) -> anyhow::Result<()> {
-    let log = node::open_log(settings).await?;
+    let log = node::look_at_log(settings).await?;
     let sealer = match tail.personal {
         true => Some(KeySealer::new(node::connect_database(settings).await?)),
         false => None,

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     node::Node,
+    origin::Loss,
     running::{self, Running, Secrets},
     settings::{
         DATABASE_URL, LISTEN_ADDRESS, REDIS_LOG_URL, REDIS_VIEWS_URL, Settings, Source, Values,
@@ -64,7 +65,15 @@ pub async fn run(
         folder.join(".headwater").display()
     );
     stack.stop().await?;
-    served
+    // These servers run under `up` alone.
+    served.map_err(|error| match error.is::<Loss>() {
+        true => error.context(format!(
+            "the log in {} is not the one that its database belongs to: put the folder redis-log \
+             there back from a copy, or move all of it away to begin with nothing",
+            folder.join(".headwater").display()
+        )),
+        false => error,
+    })
 }
 
 async fn serve_and_work(

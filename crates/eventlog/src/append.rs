@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use kernel::{Partition, Position, crash};
+use kernel::{Partition, Position, Uuid, crash};
 use redis::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -97,9 +97,11 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    pub fn start(connections: Vec<Connection>, keys: Keys) -> Self {
+    /// Of the log `id`: a server that has another one writes nothing.
+    pub fn start(connections: Vec<Connection>, keys: Keys, id: Uuid) -> Self {
         let (waiting, collected) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(collect(connections, Arc::new(keys), collected));
+        let own = Arc::new((keys, id.to_string()));
+        tokio::spawn(collect(connections, own, collected));
         Self { waiting }
     }
 
@@ -114,7 +116,7 @@ impl Appender {
 
 async fn collect(
     connections: Vec<Connection>,
-    keys: Arc<Keys>,
+    own: Arc<(Keys, String)>,
     mut collected: mpsc::Receiver<Waiting>,
 ) {
     let calls = Arc::new(Semaphore::new(CALLS_MAX));
@@ -138,15 +140,15 @@ async fn collect(
             let partition = waiting.append.partition;
             by_partition.entry(partition).or_default().push(waiting);
         }
-        let (connections, keys) = (connections.clone(), keys.clone());
+        let (connections, own) = (connections.clone(), own.clone());
         tokio::spawn(async move {
             let calls = by_partition.into_iter().map(|(partition, mut waiting)| {
                 let share = usize::from(partition.0) % used;
-                let (connection, keys) = (connections[share].clone(), keys.clone());
+                let (connection, own) = (connections[share].clone(), own.clone());
                 async move {
                     while !waiting.is_empty() {
                         let rest = waiting.split_off(waiting.len().min(APPENDS_PER_CALL_MAX));
-                        call(&connection, &keys, partition, waiting).await;
+                        call(&connection, &own, partition, waiting).await;
                         waiting = rest;
                     }
                 }
@@ -157,11 +159,16 @@ async fn collect(
     }
 }
 
-async fn call(connection: &Connection, keys: &Keys, partition: Partition, waiting: Vec<Waiting>) {
-    let command = command(keys, partition, &waiting);
+async fn call(
+    connection: &Connection,
+    (keys, id): &(Keys, String),
+    partition: Partition,
+    waiting: Vec<Waiting>,
+) {
+    let command = command(keys, id, partition, &waiting);
     crash::point("append.before");
     let mut replies = connection.query::<Vec<Vec<Value>>>(&command).await;
-    let lost = |error: &redis::RedisError| error.to_string().contains("Function not found");
+    let lost = |error: &LogError| error.to_string().contains("Function not found");
     if replies.as_ref().is_err_and(lost) {
         tracing::warn!("the log server has lost our functions; loading them again");
         replies = match load_functions(connection).await {
@@ -181,7 +188,6 @@ async fn call(connection: &Connection, keys: &Keys, partition: Partition, waitin
             }
         }
         Err(error) => {
-            let error = LogError::from(error);
             for waiting in waiting {
                 let _ = waiting.reply.send(Err(error.clone()));
             }
@@ -190,7 +196,7 @@ async fn call(connection: &Connection, keys: &Keys, partition: Partition, waitin
 }
 
 /// The layout is told at `headwater_append` in `headwater.lua`.
-fn command(keys: &Keys, partition: Partition, waiting: &[Waiting]) -> redis::Cmd {
+fn command(keys: &Keys, id: &str, partition: Partition, waiting: &[Waiting]) -> redis::Cmd {
     let appends = || waiting.iter().map(|waiting| &waiting.append);
     let own = [keys.events(partition), keys.meta(partition)];
     let declared = own.len() + appends().flat_map(Append::keys).count();
@@ -199,7 +205,7 @@ fn command(keys: &Keys, partition: Partition, waiting: &[Waiting]) -> redis::Cmd
     for key in appends().flat_map(Append::keys) {
         command.arg(key);
     }
-    command.arg(waiting.len());
+    command.arg(id).arg(waiting.len());
     // In the order of `Append::keys`, from 1.
     let mut indexes = own.len() + 1..;
     let mut key = || indexes.next().unwrap_or_default();
@@ -242,6 +248,7 @@ fn outcome(reply: Vec<Value>, partition: Partition, fingerprint: u64) -> Result<
         },
         b"reused" => Ok(Outcome::KeyReused),
         b"conflict" => Ok(Outcome::Conflict),
+        b"gone" => Err(LogError::Incomplete(partition.to_string())),
         _ => Err(LogError::Refused(
             String::from_utf8_lossy(&text()?).into_owned(),
         )),

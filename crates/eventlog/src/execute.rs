@@ -101,6 +101,8 @@ impl Log {
         intent: &Intent,
         sealer: &dyn Sealer,
     ) -> Result<Receipt, ExecuteError<C::Error>> {
+        // Also where there is nothing to do: what was done may not be safe.
+        self.check_known()?;
         let aggregate = command.aggregate();
         let key = intent.key.map(|key| key.for_aggregate(&aggregate));
         let intent = &Intent { key, ..*intent };
@@ -217,7 +219,7 @@ impl Log {
         command.arg(ELSEWHERE_MAX);
         let noted = self.inner.connection.query::<()>(&command);
         let late = |_| LogError::Unavailable("no answer in time".into());
-        Ok(timeout_at(deadline, noted).await.map_err(late)??)
+        timeout_at(deadline, noted).await.map_err(late)?
     }
 
     /// The state of one aggregate as the log has it.
@@ -338,6 +340,10 @@ impl Log {
     ) -> Result<Receipt, ExecuteError<E>> {
         if receipt.position.is_none() && !receipt.appended {
             receipt.position = self.last_position(actor).await?;
+        }
+        // Where nothing is known there may be everything to do.
+        if receipt.position.is_none() && !self.has(self.partition_of_account(actor)).await? {
+            return Err(LogError::Missing.into());
         }
         Ok(receipt)
     }

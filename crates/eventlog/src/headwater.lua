@@ -45,7 +45,7 @@ end
 
 -- headwater_append: independent commands of one partition, in order.
 -- KEYS: events, meta, then any that the commands name by their index.
--- ARGV: number of commands, then for each command:
+-- ARGV: the log's id, number of commands, then for each command:
 --   states key index, field, expected version, new state,
 --   last key index (0: none),
 --   receipt key index (0: none) [, fingerprint, lifetime in ms, payload],
@@ -54,14 +54,18 @@ end
 --   {'appended', first id, last id}   {'nothing', last id or ''}
 --   {'again', receipt}                {'reused'}
 --   {'conflict', version}             {'failed', message}
+--   {'gone'}
 -- All that can refuse a command comes before its first write: a function that
 -- fails does not roll back.
 local function append(keys, args)
-  local epoch = redis.call('HGET', keys[2], 'epoch')
+  local epoch, id = unpack(redis.call('HMGET', keys[2], 'epoch', 'id'))
   if not epoch then
     return redis.error_reply('NOLOG this partition of the log was never made')
   end
-  local at = 0
+  if id ~= args[1] then
+    return redis.error_reply('OTHERLOG this is not the log that is written to')
+  end
+  local at = 1
   local function take()
     at = at + 1
     return args[at]
@@ -119,7 +123,7 @@ local function append(keys, args)
       -- A stream that is gone must not begin again at positions once given.
       local id = redis.pcall('XADD', keys[1], 'NOMKSTREAM', epoch .. '-*', 'e', args[event])
       if not id then
-        return { 'failed', 'the events of this partition are gone' }
+        return { 'gone' }
       end
       if type(id) == 'table' then
         return { 'failed', id.err }

@@ -3,6 +3,7 @@
 mod append;
 mod connection;
 mod execute;
+mod fitness;
 mod history;
 mod keys;
 mod load;
@@ -17,10 +18,11 @@ mod waiting;
 pub use execute::{
     COMMAND_MILLISECONDS_MAX, CONFLICT_RETRIES_MAX, ExecuteError, Intent, KeyReused, Receipt,
 };
+pub use fitness::FITNESS_SECONDS;
 pub use history::{History, HistoryFuture};
 pub use keys::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 pub use log::{Found, Log, LogError, LogSettings};
 pub use read::{EPOCH_STARTED, Gap, PATIENCE_SECONDS_MAX, READ_EVENTS_MAX, check_contiguous};
 pub use receipt::{IdempotencyKey, RECEIPT_SECONDS};
-pub use server::{ServerFinding, inspect};
+pub use server::{Info, ServerFinding, inspect};
 pub use upkeep::{Beside, PartitionSize};

@@ -153,7 +153,7 @@ async fn call(connection: &Connection, loads: Vec<Load>) {
             pipeline.add_command(group.command(&load.gets));
         }
     }
-    let replies: RedisResult<Vec<RedisResult<Value>>> = connection.read(&pipeline).await;
+    let replies = connection.read::<Vec<RedisResult<Value>>>(&pipeline).await;
     match replies {
         Ok(replies) => {
             let mut replies = replies.into_iter();
@@ -166,7 +166,6 @@ async fn call(connection: &Connection, loads: Vec<Load>) {
             }
         }
         Err(error) => {
-            let error = LogError::from(error);
             for load in loads {
                 let _ = load.reply.send(Err(error.clone()));
             }

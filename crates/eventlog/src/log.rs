@@ -1,17 +1,18 @@
 //! A connected log. It refuses a server that could lose what it acknowledged.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Position, Route, Timestamp, Uuid};
 use redis::ErrorKind;
+use tokio::task::AbortHandle;
 
 use crate::{
     append::{APPEND_CONNECTIONS_MAX, Append, Appender, Outcome},
     connection::Connection,
+    fitness::{self, Judge},
     keys::{Keys, PARTITIONS_DEFAULT, PARTITIONS_MAX},
     load::{Get, Loader},
     read::EPOCH_STARTED,
-    server,
     turns::Turns,
     waiting::Waiting,
 };
@@ -58,7 +59,7 @@ pub enum LogError {
     #[error("the log is damaged: {0}")]
     Damaged(String),
     #[error(
-        "the log server is not safe: {0}; mend its settings, or set LOG_ALLOW_UNSAFE=true to run without the promise that what is acknowledged is durable"
+        "the log server is not safe: {0}; `headwater doctor` says what mends it. Weak settings can be allowed by LOG_ALLOW_UNSAFE=true, without the promise that what is acknowledged is durable"
     )]
     Unsafe(String),
     #[error(
@@ -77,6 +78,30 @@ pub enum LogError {
     /// Positions mean something else there.
     #[error("the log server has another log, {found}, not {wanted}")]
     Another { found: Uuid, wanted: Uuid },
+    /// By its state or its settings: it is the same for every write.
+    #[error("the log server takes no writes: {0}")]
+    NotWritable(&'static str),
+    #[error("writes are held back: {0}")]
+    Held(String),
+}
+
+impl LogError {
+    /// Whether it is the server's trouble, not that of what was asked: the next one
+    /// would meet it too.
+    pub fn is_of_the_server(&self) -> bool {
+        match self {
+            Self::Unavailable(_)
+            | Self::Full
+            | Self::Unsafe(_)
+            | Self::Partitions { .. }
+            | Self::Missing
+            | Self::Incomplete(_)
+            | Self::Another { .. }
+            | Self::NotWritable(_)
+            | Self::Held(_) => true,
+            Self::Refused(_) | Self::Damaged(_) => false,
+        }
+    }
 }
 
 /// A log that is there.
@@ -91,9 +116,8 @@ pub struct Found {
 
 impl Found {
     /// Whether it is all there, and the one that is wanted.
-    fn check(&self, settings: &LogSettings) -> Result<(), LogError> {
+    pub(crate) fn check(&self, wanted: u16, id: Option<Uuid>) -> Result<(), LogError> {
         let found = self.partitions;
-        let wanted = settings.partitions;
         if found != wanted {
             return Err(LogError::Partitions { found, wanted });
         }
@@ -101,7 +125,7 @@ impl Found {
             let all: Vec<_> = self.missing.iter().map(ToString::to_string).collect();
             return Err(LogError::Incomplete(all.join(", ")));
         }
-        match settings.id {
+        match id {
             Some(wanted) if wanted != self.id => {
                 let found = self.id;
                 Err(LogError::Another { found, wanted })
@@ -131,6 +155,11 @@ impl From<redis::RedisError> for LogError {
             Some("OOM") => Self::Full,
             // It is ours: the partition is gone.
             Some("NOLOG") => Self::Missing,
+            Some("OTHERLOG") => Self::NotWritable("it has another log"),
+            Some("READONLY") => Self::NotWritable("it is a replica"),
+            Some("MISCONF") => Self::NotWritable("it cannot write to its disk"),
+            Some("NOREPLICAS") => Self::NotWritable("it has too few replicas"),
+            Some("NOPERM") => Self::NotWritable("its access rules forbid it"),
             Some("LOADING" | "BUSY" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN") | None => {
                 Self::Unavailable(text)
             }
@@ -154,91 +183,137 @@ pub(crate) struct Inner {
     pub appender: Appender,
     pub loader: Loader,
     pub turns: Turns,
+    held: RwLock<Option<String>>,
+    watching: AbortHandle,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+/// What a log is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Read,
+    Write,
+    /// It need not be there yet.
+    Make,
 }
 
 impl Log {
     /// Connects to the log that is there, on a server that is safe. It makes nothing.
     pub async fn open(settings: &LogSettings) -> Result<Self, LogError> {
-        let connection = Connection::open(&settings.url).await?;
-        let found = find(&connection, &settings.prefix).await?;
-        let found = found.ok_or(LogError::Missing)?;
-        found.check(settings)?;
-        Self::connect(settings, connection, found.id).await
+        Self::open_for(settings, Purpose::Write).await
     }
 
-    /// The same, once what is missing of the log was made. Whether it may be made is
-    /// for the caller to say: a log that was lost must be restored instead.
+    /// The same for those who only read: the server need not be one to write to.
+    pub async fn look(settings: &LogSettings) -> Result<Self, LogError> {
+        Self::open_for(settings, Purpose::Read).await
+    }
+
+    async fn open_for(settings: &LogSettings, purpose: Purpose) -> Result<Self, LogError> {
+        let connection = connect_to_look(settings).await?;
+        let found = find(&connection, &settings.prefix).await?;
+        let found = found.ok_or(LogError::Missing)?;
+        found.check(settings.partitions, settings.id)?;
+        Self::connect(settings, &connection, found.id, purpose).await
+    }
+
+    /// Opens the log once what is missing of it was made. Whether it may be made is for
+    /// the caller to say: a log that was lost must be restored instead.
     pub async fn create(settings: &LogSettings) -> Result<Self, LogError> {
-        let connection = Connection::open(&settings.url).await?;
+        let connection = connect_to_look(settings).await?;
         let found = find(&connection, &settings.prefix).await?;
         let there = found.as_ref().map(|found| found.id);
         let id = settings.id.or(there).unwrap_or_else(Uuid::now_v7);
-        let settings = &LogSettings {
+        if found.is_none_or(|found| !found.missing.is_empty()) {
+            let log = Self::connect(settings, &connection, id, Purpose::Make).await?;
+            create(&log).await?;
+        }
+        let settings = LogSettings {
             id: Some(id),
             ..settings.clone()
         };
-        let log = Self::connect(settings, connection, id).await?;
-        if found.is_none_or(|found| !found.missing.is_empty()) {
-            create(
-                &log.inner.connection,
-                &log.inner.keys,
-                settings.partitions,
-                id,
-            )
-            .await?;
-        }
-        let found = find(&log.inner.connection, &settings.prefix).await?;
-        found.ok_or(LogError::Missing)?.check(settings)?;
-        Ok(log)
+        Self::open(&settings).await
     }
 
     /// For those who restore what is missing: the log may lack partitions, or all.
     pub async fn restore(settings: &LogSettings) -> Result<Self, LogError> {
-        let connection = Connection::open(&settings.url).await?;
+        let connection = connect_to_look(settings).await?;
         let found = find(&connection, &settings.prefix).await?;
         let there = found.map(|found| found.id);
-        let id = there.or(settings.id).unwrap_or_else(Uuid::now_v7);
-        Self::connect(settings, connection, id).await
+        let id = settings.id.or(there).unwrap_or_else(Uuid::now_v7);
+        Self::connect(settings, &connection, id, Purpose::Make).await
     }
 
     async fn connect(
         settings: &LogSettings,
-        connection: Connection,
+        connection: &Connection,
         id: Uuid,
+        purpose: Purpose,
     ) -> Result<Self, LogError> {
-        if !(1..=PARTITIONS_MAX).contains(&settings.partitions) {
-            return Err(LogError::Refused(format!(
-                "a log has 1 to {PARTITIONS_MAX} partitions"
-            )));
+        let partitions = settings.partitions;
+        let judge = Judge {
+            prefix: settings.prefix.clone(),
+            partitions,
+            id,
+            allow_unsafe: settings.allow_unsafe,
+            whole: purpose != Purpose::Make,
+        };
+        let connection = connection.judged(&judge).await?;
+        if purpose != Purpose::Read {
+            connection.judge().await?.check_written()?;
+            load_functions(&connection).await?;
         }
-        let findings = server::inspect(&mut connection.manager()).await?;
-        for finding in &findings {
-            tracing::warn!(finding = %finding, "the log server could lose acknowledged writes");
-        }
-        if !findings.is_empty() && !settings.allow_unsafe {
-            let all: Vec<_> = findings.iter().map(ToString::to_string).collect();
-            return Err(LogError::Unsafe(all.join("; ")));
-        }
-        load_functions(&connection).await?;
         let keys = Keys::new(&settings.prefix);
-        let shares = usize::from(settings.partitions).min(APPEND_CONNECTIONS_MAX);
+        let shares = usize::from(partitions).min(APPEND_CONNECTIONS_MAX);
         let mut appending = Vec::with_capacity(shares);
         for _ in 0..shares {
-            appending.push(Connection::open(&settings.url).await?);
+            appending.push(connection.judged(&judge).await?);
         }
+        let mut watched = appending.clone();
+        watched.push(connection.clone());
         let inner = Inner {
-            appender: Appender::start(appending, keys.clone()),
+            appender: Appender::start(appending, keys.clone(), id),
             loader: Loader::start(connection.clone()),
             keys,
             id,
-            partitions: settings.partitions,
+            partitions,
             connection,
             waiting: Waiting::new(&settings.url)?,
             turns: Turns::default(),
+            held: RwLock::default(),
+            watching: tokio::spawn(fitness::watch(watched)).abort_handle(),
         };
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// Whether its server takes writes now: the same as what appends are answered.
+    pub async fn check_server(&self) -> Result<(), LogError> {
+        self.inner.connection.judge().await?.check_written()
+    }
+
+    /// Holds all appends of this process back, for a reason that the log does not know
+    /// of; none lets them go on.
+    pub fn hold(&self, reason: Option<String>) {
+        let held = self.inner.held.write();
+        *held.unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// The same as it is known, without a look.
+    pub(crate) fn check_known(&self) -> Result<(), LogError> {
+        self.check_held()?;
+        self.inner.connection.known().check_written()
+    }
+
+    fn check_held(&self) -> Result<(), LogError> {
+        let held = self.inner.held.read();
+        let held = held.unwrap_or_else(PoisonError::into_inner);
+        held.clone().map_or(Ok(()), |why| Err(LogError::Held(why)))
     }
 
     /// The log that is there; none where there is no partition of one. It makes
@@ -266,6 +341,7 @@ impl Log {
     }
 
     pub(crate) async fn append(&self, append: Append) -> Result<Outcome, LogError> {
+        self.check_held()?;
         self.inner.appender.append(append).await
     }
 
@@ -274,80 +350,95 @@ impl Log {
     }
 }
 
-pub(crate) async fn load_functions(connection: &Connection) -> redis::RedisResult<()> {
+pub(crate) async fn load_functions(connection: &Connection) -> Result<(), LogError> {
     let mut command = redis::cmd("FUNCTION");
     command.arg("LOAD").arg("REPLACE").arg(FUNCTIONS);
     match connection.query::<()>(&command).await {
         // A full server takes none; those that are there can be called, and what
         // frees memory must be able to begin.
-        Err(error) if error.code() == Some("OOM") => {
+        Err(LogError::Full) => {
             let mut list = redis::cmd("FUNCTION");
             list.arg("LIST").arg("LIBRARYNAME").arg("headwater");
             let there: Vec<redis::Value> = connection.query(&list).await?;
-            if there.is_empty() { Err(error) } else { Ok(()) }
+            if there.is_empty() {
+                Err(LogError::Full)
+            } else {
+                Ok(())
+            }
         }
         loaded => loaded,
     }
 }
 
-/// Looks for every partition that a log could have: a log without its first one is
-/// not taken for none.
+async fn connect_to_look(settings: &LogSettings) -> Result<Connection, LogError> {
+    if !(1..=PARTITIONS_MAX).contains(&settings.partitions) {
+        return Err(LogError::Refused(format!(
+            "a log has 1 to {PARTITIONS_MAX} partitions"
+        )));
+    }
+    Connection::open(&settings.url).await
+}
+
 async fn find(connection: &Connection, prefix: &str) -> Result<Option<Found>, LogError> {
+    let pipeline = find_pipeline(prefix, PARTITIONS_MAX);
+    found(connection.read(&pipeline).await?)
+}
+
+/// Looks for so many partitions: a log without its first one is not taken for none.
+pub(crate) fn find_pipeline(prefix: &str, partitions: u16) -> redis::Pipeline {
     let keys = Keys::new(prefix);
     let mut pipeline = redis::pipe();
-    for partition in (0..PARTITIONS_MAX).map(Partition) {
+    for partition in (0..partitions).map(Partition) {
         let meta = keys.meta(partition);
         pipeline.cmd("HMGET").arg(meta).arg("partitions").arg("id");
         pipeline.cmd("EXISTS").arg(keys.events(partition));
     }
-    let mut replies = Vec::<redis::Value>::into_iter(connection.read(&pipeline).await?);
+    pipeline
+}
+
+pub(crate) fn found(replies: Vec<redis::Value>) -> Result<Option<Found>, LogError> {
+    let mut replies = replies.into_iter();
     let mut there = Vec::new();
-    for partition in 0..PARTITIONS_MAX {
-        let mut reply = || replies.next().unwrap_or(redis::Value::Nil);
-        let meta: (Option<u16>, Option<String>) =
-            redis::from_redis_value(reply()).map_err(damaged)?;
-        let events: bool = redis::from_redis_value(reply()).map_err(damaged)?;
+    let mut numbers = (0..).map(Partition);
+    while let (Some(meta), Some(events)) = (replies.next(), replies.next()) {
+        let partition = numbers.next().unwrap_or(Partition(u16::MAX));
+        let meta: (Option<u16>, Option<String>) = redis::from_redis_value(meta).map_err(damaged)?;
+        let events: bool = redis::from_redis_value(events).map_err(damaged)?;
         let ((Some(partitions), id), true) = (meta, events) else {
             continue;
         };
         let id = id.and_then(|id| Uuid::parse_str(&id).ok());
         let id = id.ok_or_else(|| damaged("a partition does not say of which log it is"))?;
-        there.push((Partition(partition), partitions, id));
+        there.push((partition, partitions, id));
     }
     let Some((_, partitions, id)) = there.first().copied() else {
         return Ok(None);
     };
-    if there
-        .iter()
-        .any(|(_, count, of)| (*count, *of) != (partitions, id))
-    {
+    let differs = |(_, count, of): &(Partition, u16, Uuid)| (*count, *of) != (partitions, id);
+    if there.iter().any(differs) {
         return Err(damaged("its partitions are those of different logs"));
     }
     let has = |partition: &Partition| there.iter().any(|(one, ..)| one == partition);
-    let missing = (0..partitions).map(Partition);
+    let all = (0..partitions).map(Partition);
     Ok(Some(Found {
         id,
         partitions,
-        missing: missing.filter(|partition| !has(partition)).collect(),
+        missing: all.filter(|partition| !has(partition)).collect(),
     }))
 }
 
-async fn create(
-    connection: &Connection,
-    keys: &Keys,
-    partitions: u16,
-    id: Uuid,
-) -> Result<(), LogError> {
-    let started = started(None)?;
-    for partition in (0..partitions).map(Partition) {
+async fn create(log: &Log) -> Result<(), LogError> {
+    let (started, keys) = (started(None)?, &log.inner.keys);
+    let partitions = log.inner.partitions;
+    for partition in log.partitions() {
         let mut command = redis::cmd("FCALL");
         command.arg("headwater_create").arg(2);
         command
             .arg(keys.events(partition))
             .arg(keys.meta(partition));
         command.arg(partitions).arg(&started).arg(FIRST_EPOCH);
-        command.arg(id.to_string());
-        let found: u16 = connection.query(&command).await?;
+        command.arg(log.inner.id.to_string());
+        let found: u16 = log.inner.connection.query(&command).await?;
         if found != partitions {
             let wanted = partitions;
             return Err(LogError::Partitions { found, wanted });

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kernel::{Envelope, Partition, Position, Recorded, Timestamp};
+use kernel::{Envelope, Partition, Position, Recorded, Timestamp, Uuid};
 
 use crate::{
     log::{Log, LogError, damaged},
@@ -79,8 +79,27 @@ impl Log {
             .arg("+")
             .arg("COUNT")
             .arg(count.min(READ_EVENTS_MAX));
-        let (entries,): (Vec<Entry>,) = self.inner.connection.read(&pipeline).await?;
+        self.ask_which(&mut pipeline, after.partition);
+        let (entries, id): (Vec<Entry>, Option<String>) =
+            self.inner.connection.read(&pipeline).await?;
+        self.check_which(id.as_deref())?;
         parse(after.partition, entries)
+    }
+
+    /// Which log the answer is from: another one has other events at our positions.
+    fn ask_which(&self, pipeline: &mut redis::Pipeline, partition: Partition) {
+        let meta = self.inner.keys.meta(partition);
+        pipeline.cmd("HGET").arg(meta).arg("id");
+    }
+
+    fn check_which(&self, id: Option<&str>) -> Result<(), LogError> {
+        let wanted = self.inner.id;
+        match id.map(Uuid::parse_str) {
+            Some(Ok(id)) if id == wanted => Ok(()),
+            Some(Ok(found)) => Err(LogError::Another { found, wanted }),
+            Some(Err(error)) => Err(damaged(error)),
+            None => Err(LogError::Missing),
+        }
     }
 
     /// The event at a position; none where the log does not have it, or no more.
@@ -110,7 +129,8 @@ impl Log {
             return Ok(Vec::new());
         }
         let patience = patience.min(Duration::from_secs(PATIENCE_SECONDS_MAX));
-        let mut command = redis::cmd("XREAD");
+        let mut pipeline = redis::pipe();
+        let command = pipeline.cmd("XREAD");
         command.arg("COUNT").arg(count.min(READ_EVENTS_MAX));
         command.arg("BLOCK").arg(patience.as_millis().max(1) as u64);
         command.arg("STREAMS");
@@ -120,8 +140,18 @@ impl Log {
         for position in after {
             command.arg(position.entry_id());
         }
-        let streams: Option<Vec<(Vec<u8>, Vec<Entry>)>> =
-            self.inner.waiting.query(&command, patience).await?;
+        // Answered when the waiting ends.
+        for position in after {
+            self.ask_which(&mut pipeline, position.partition);
+        }
+        let mut replies: Vec<redis::Value> = self.inner.waiting.query(&pipeline, patience).await?;
+        for id in replies.split_off(replies.len().min(1)) {
+            let id: Option<String> = redis::from_redis_value(id).map_err(damaged)?;
+            self.check_which(id.as_deref())?;
+        }
+        type Streams = Option<Vec<(Vec<u8>, Vec<Entry>)>>;
+        let streams = replies.pop().unwrap_or(redis::Value::Nil);
+        let streams: Streams = redis::from_redis_value(streams).map_err(damaged)?;
         let mut events = Vec::new();
         for (key, entries) in streams.unwrap_or_default() {
             let is_it = |p: &&Position| self.inner.keys.events(p.partition) == key;

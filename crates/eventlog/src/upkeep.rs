@@ -88,7 +88,7 @@ impl Log {
         for partition in self.partitions() {
             pipeline.cmd("XLEN").arg(self.inner.keys.events(partition));
         }
-        Ok(self.inner.connection.read(&pipeline).await?)
+        self.inner.connection.read(&pipeline).await
     }
 
     /// The first position that each partition still has; none where it has no

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bb8_redis::bb8::{ManageConnection, Pool};
-use redis::{Client, Cmd, FromRedisValue, RedisError, aio::MultiplexedConnection};
+use redis::{Client, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection};
 
 use crate::{
     connection::{CONNECT_MILLISECONDS_MAX, RESPONSE_MILLISECONDS_MAX},
@@ -27,10 +27,10 @@ impl Waiting {
         Ok(Self(pool))
     }
 
-    /// `command` may wait for up to `patience` in the server.
+    /// What `pipeline` begins with may wait for up to `patience` in the server.
     pub async fn query<T: FromRedisValue>(
         &self,
-        command: &Cmd,
+        pipeline: &Pipeline,
         patience: Duration,
     ) -> Result<T, LogError> {
         let connection = self.0.get().await;
@@ -38,7 +38,7 @@ impl Waiting {
         let answer = Duration::from_millis(RESPONSE_MILLISECONDS_MAX);
         own.connection.set_response_timeout(patience + answer);
         own.busy = true;
-        let answer = command.query_async(&mut own.connection).await?;
+        let answer = pipeline.query_async(&mut own.connection).await?;
         own.busy = false;
         Ok(answer)
     }

@@ -6,6 +6,7 @@ mod log {
     mod checks;
     mod counter;
     mod crash;
+    mod fitness;
     mod lost_answers;
     mod memory;
     mod proxy;

@@ -262,7 +262,11 @@ pub async fn look(pool: &PgPool) -> Result<Look, ReadError> {
         reached.take(row)?;
     }
     if look.life.is_none() {
-        look.life = begin_life(pool).await?;
+        look.life = match begin_life(pool).await {
+            // It is begun when the database takes writes again.
+            Err(error) if error.is_read_only() => None,
+            begun => begun?,
+        };
     }
     Ok(look)
 }

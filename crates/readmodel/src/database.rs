@@ -5,7 +5,7 @@ use std::time::Duration;
 use kernel::Partition;
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DbErr,
-    sqlx::{self, PgPool, PgTransaction},
+    sqlx::{self, PgPool, PgTransaction, Row},
 };
 
 use crate::{dead_letters::PARKED_MAX, generations::LIVE_SCHEMA};
@@ -59,6 +59,14 @@ impl ReadError {
         matches!(self, Self::TooManyParked) || self.has_class(&LASTING_CLASSES)
     }
 
+    /// Whether it is refused because the database is read-only.
+    pub fn is_read_only(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        error.code().is_some_and(|code| code == READ_ONLY)
+    }
+
     /// Whether what it refuses are the values, not the tables or the moment.
     pub fn blames_values(&self) -> bool {
         self.has_class(&VALUE_CLASSES)
@@ -73,6 +81,26 @@ impl ReadError {
         class.is_some_and(|class| classes.contains(&class))
     }
 }
+
+/// Why the database takes no writes; none where it does.
+pub async fn read_only(pool: &PgPool) -> Result<Option<&'static str>, ReadError> {
+    let row = sqlx::query(
+        "SELECT pg_is_in_recovery() AS standby,
+             current_setting('transaction_read_only') = 'on' AS read_only",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(if row.try_get("standby")? {
+        Some("since it is a standby (in recovery)")
+    } else if row.try_get("read_only")? {
+        Some("since it is read-only (default_transaction_read_only is on)")
+    } else {
+        None
+    })
+}
+
+/// SQLSTATE of what a read-only database refuses.
+const READ_ONLY: &str = "25006";
 
 /// Begins a transaction, even if whoever asks gives up meanwhile: sqlx 0.9 does
 /// not roll back a `BEGIN` whose answer was not waited for, and what others do

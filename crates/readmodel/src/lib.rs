@@ -5,7 +5,7 @@ pub mod activity;
 pub mod blocks;
 pub mod checkpoints;
 pub mod comparing;
-mod database;
+pub mod database;
 pub mod dead_letters;
 mod edges;
 pub mod follows;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use eventlog::ServerFinding;
+use eventlog::{Info, Log, ServerFinding};
 use readmodel::progress::{Progress, State};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use rustix::fs::statvfs;
@@ -17,7 +17,7 @@ use vault::Vault;
 
 use super::Finding;
 use crate::{
-    node::{connect_database, find_log, open_archive},
+    node::{connect_database, find_log, log_settings, open_archive},
     origin::{self, Loss, Seen},
     settings::Settings,
 };
@@ -43,14 +43,8 @@ const ARCHIVE: &str = "archive";
 
 pub async fn all(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let log = redis(LOG, &settings.redis_log_url, "REDIS_LOG_URL", &mut findings).await;
-    let views = redis(
-        VIEWS,
-        &settings.redis_views_url,
-        "REDIS_VIEWS_URL",
-        &mut findings,
-    )
-    .await;
+    let log = redis(LOG, settings, "REDIS_LOG_URL", &mut findings).await;
+    let views = redis(VIEWS, settings, "REDIS_VIEWS_URL", &mut findings).await;
     if let (Some(log), Some(views)) = (&log, &views)
         && log == views
     {
@@ -101,15 +95,19 @@ fn unreadable(part: &'static str, error: String) -> Finding {
 /// The server's own name of its run, where it answers.
 async fn redis(
     part: &'static str,
-    url: &str,
+    settings: &Settings,
     setting: &str,
     findings: &mut Vec<Finding>,
 ) -> Option<String> {
+    let url = match part {
+        LOG => settings.redis_log_url.as_str(),
+        _ => settings.redis_views_url.as_str(),
+    };
     let looked = async {
         let config = ConnectionManagerConfig::new().set_number_of_retries(0);
         let client = redis::Client::open(url)?;
         let mut connection = ConnectionManager::new_with_config(client, config).await?;
-        look_at_redis(part, url, &mut connection).await
+        look_at_redis(part, url, settings, &mut connection).await
     };
     match in_time(looked).await {
         Ok((run, seen)) => {
@@ -127,23 +125,18 @@ async fn redis(
 async fn look_at_redis(
     part: &'static str,
     url: &str,
+    settings: &Settings,
     connection: &mut ConnectionManager,
 ) -> anyhow::Result<(String, Vec<Finding>)> {
     let mut findings = Vec::new();
     let info: String = redis::cmd("INFO").query_async(connection).await?;
-    let info: HashMap<&str, &str> = info.lines().filter_map(|l| l.split_once(':')).collect();
-    let of = |name: &str| info.get(name).copied().unwrap_or_default().trim();
+    let info = Info::parse(&info);
+    let of = |name: &str| info.of(name);
     let number = |name: &str| of(name).parse::<f64>().unwrap_or_default();
     if part == LOG {
+        let has_log = Log::find(&log_settings(settings)).await?.is_some();
         for finding in eventlog::inspect(connection).await? {
-            findings.push(unfit(&finding));
-        }
-        if of("aof_last_write_status") == "err" {
-            findings.push(Finding::problem(
-                part,
-                "it cannot write its log to the disk, and refuses all writes",
-                "free space on its disk, and start it again if it has ended",
-            ));
+            findings.push(unfit(&finding, settings.log_allow_unsafe, has_log));
         }
         if of("aof_last_bgrewrite_status") == "err" {
             findings.push(Finding::notice(
@@ -184,28 +177,60 @@ async fn look_at_redis(
         findings.extend(disk(part, folder.as_deref()));
     }
     if findings.is_empty() {
-        let version = of("redis_version");
-        findings.push(Finding::well(part, format!("Redis {version}, {memory}")));
+        let (name, version) = info.server();
+        findings.push(Finding::well(part, format!("{name} {version}, {memory}")));
     }
     Ok((of("run_id").to_owned(), findings))
 }
 
-fn unfit(finding: &ServerFinding) -> Finding {
+/// What LOG_ALLOW_UNSAFE lets through is known to who has set it.
+fn unfit(finding: &ServerFinding, allow_unsafe: bool, has_log: bool) -> Finding {
+    let allowed = allow_unsafe && finding.can_be_allowed();
     let mend = match finding {
+        // A server that has loaded nothing would replace its files by that.
+        ServerFinding::Setting {
+            name: name @ "appendonly",
+            wanted,
+            ..
+        } if !has_log => {
+            format!("put {name} {wanted} into its configuration file, and start it again")
+        }
         ServerFinding::Setting { name, wanted, .. } => {
             format!("redis-cli CONFIG SET {name} {wanted}, then CONFIG REWRITE")
         }
+        ServerFinding::SettingsHidden if allowed => {
+            "make sure of them where it is managed".to_owned()
+        }
         ServerFinding::SettingsHidden => {
-            "make sure of them, then set LOG_ALLOW_UNSAFE=true".to_owned()
+            "make sure of them where it is managed, then set LOG_ALLOW_UNSAFE=true".to_owned()
         }
         ServerFinding::TooOld(_) => "upgrade it to 7.0 or newer".to_owned(),
         ServerFinding::Replica => "set REDIS_LOG_URL to the primary".to_owned(),
         ServerFinding::FailsOver(_) => {
             "run the log on one server whose disk is kept; restore it instead".to_owned()
         }
+        ServerFinding::RefusesWrites(_) => {
+            "free space on its disk, or correct that setting; start it again if it has ended"
+                .to_owned()
+        }
     };
-    let seen = format!("{finding}: acknowledged writes could be lost");
-    Finding::problem(LOG, seen, mend)
+    let refused = "writes are refused";
+    match finding {
+        _ if allowed => Finding::notice(
+            LOG,
+            format!("{finding}: acknowledged writes could be lost, which LOG_ALLOW_UNSAFE allows"),
+            mend,
+        ),
+        ServerFinding::Replica | ServerFinding::RefusesWrites(_) | ServerFinding::TooOld(_) => {
+            Finding::problem(LOG, format!("{finding}: {refused}"), mend)
+        }
+        ServerFinding::Setting { .. }
+        | ServerFinding::SettingsHidden
+        | ServerFinding::FailsOver(_) => {
+            let seen = format!("{finding}: acknowledged writes could be lost, so {refused}");
+            Finding::problem(LOG, seen, mend)
+        }
+    }
 }
 
 /// Whether the server is on this machine, so that its folders are ours.
@@ -253,6 +278,16 @@ fn mebibytes(bytes: f64) -> String {
 
 async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
+    let pool = database.get_postgres_connection_pool();
+    if let Some(why) = readmodel::database::read_only(pool).await? {
+        findings.push(Finding::problem(
+            DATABASE,
+            format!("it takes no writes, {why}: nothing is folded, and writes are refused"),
+            "set DATABASE_URL to the primary; where it is one: ALTER SYSTEM RESET \
+             default_transaction_read_only; SELECT pg_reload_conf(); (or ALTER DATABASE or ALTER \
+             ROLE … RESET it, where that has set it)",
+        ));
+    }
     let row = one(
         database,
         "SELECT current_setting('server_version') AS version,

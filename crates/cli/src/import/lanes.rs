@@ -16,7 +16,7 @@ use domain::{
     likes::LikePost,
     posts::{PostId, PublishPost, Text, Visibility},
 };
-use eventlog::{ExecuteError, Intent, LogError};
+use eventlog::{ExecuteError, Intent};
 use kernel::{AccountId, Command, Uuid};
 use tokio::{
     sync::{mpsc, watch},
@@ -308,11 +308,12 @@ async fn execute<C: Command>(
     {
         Ok(receipt) => Ok(receipt.appended),
         Err(ExecuteError::Refused(error)) => Err(refused(error)),
-        Err(
-            error @ (ExecuteError::Log(LogError::Unavailable(_))
-            | ExecuteError::Seal(_)
-            | ExecuteError::Contended),
-        ) => Err(Refusal::Unavailable(error.to_string())),
+        Err(ExecuteError::Log(error)) if error.is_of_the_server() => {
+            Err(Refusal::Unavailable(error.to_string()))
+        }
+        Err(error @ (ExecuteError::Seal(_) | ExecuteError::Contended)) => {
+            Err(Refusal::Unavailable(error.to_string()))
+        }
         Err(error) => Err(refused(error)),
     }
 }

@@ -171,8 +171,10 @@ async fn a_stream_that_is_gone_does_not_begin_again() {
     let tried = spoiled.log.execute(&command, &by(account), &NoSealer).await;
 
     // Then
-    let refused = matches!(&tried, Err(ExecuteError::Log(LogError::Refused(_))));
+    let refused = matches!(&tried, Err(ExecuteError::Log(LogError::Incomplete(_))));
     assert!(refused, "{tried:?}");
     assert_eq!(spoiled.entries().await, 0);
-    assert_eq!(count(&spoiled.log, of_account).await, 0);
+    // No state was written either: what is not known may be there.
+    let state = spoiled.log.state::<Counter>(of_account).await.err();
+    assert!(matches!(state, Some(LogError::Missing)), "{state:?}");
 }
