@@ -11,6 +11,7 @@ mod command_line;
 mod dead_letters;
 mod doctor;
 mod examination;
+mod fitness;
 mod follows;
 mod identity;
 mod import;

@@ -78,3 +78,20 @@ async fn up_keeps_its_data_over_a_stop_and_a_kill_and_leaves_others_alone() {
         .output();
     assert!(left.unwrap().stdout.is_empty(), "no server is left");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_does_not_begin_a_lost_log_anew() {
+    let folder = tempdir().unwrap();
+    let first = up(folder.path()).await;
+    let ada = Client::new(first.api.clone()).register("ada").await;
+    ada.publish("lost").await;
+    assert_eq!(first.stop().await, 0);
+    std::fs::remove_dir_all(folder.path().join(".headwater/redis-log")).unwrap();
+    for _ in 0..2 {
+        let refused = run(&["up"], &[], folder.path()).await;
+        assert_eq!(refused.status, 1, "{}", refused.err);
+        for told in ["the log is gone", "redis-log"] {
+            assert!(refused.err.contains(told), "{}", refused.err);
+        }
+    }
+}
