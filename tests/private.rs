@@ -212,8 +212,8 @@ async fn a_database_of_before_there_were_private_accounts_is_migrated() {
         DELETE FROM public.seaql_migrations WHERE version = 'm0010_private'";
     database.execute_unprepared(before).await.unwrap();
     // When
-    migrations::migrate(&servers.database).await.unwrap();
-    migrations::migrate(&servers.database).await.unwrap();
+    migrations::migrate(&database).await.unwrap();
+    migrations::migrate(&database).await.unwrap();
     // Then
     let kept = "SELECT private, deactivated FROM social_7.accounts";
     database.execute_unprepared(kept).await.unwrap();

@@ -19,10 +19,7 @@ use std::collections::BTreeSet;
 
 use sea_orm_migration::{
     async_trait::async_trait,
-    sea_orm::{
-        ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
-        TransactionTrait,
-    },
+    sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait},
     {DbErr, MigrationTrait, MigratorTrait},
 };
 
@@ -72,18 +69,10 @@ pub async fn missing(database: &DatabaseConnection) -> Result<Vec<String>, DbErr
     Ok(names.filter(|name| !done.contains(name)).collect())
 }
 
-/// Brings the database at `url` to what this release needs. Safe to call from
-/// several processes at once: one does it, the others wait. It takes a
-/// connection of its own, since those of queries look into other schemas.
-pub async fn migrate(url: &str) -> Result<(), DbErr> {
-    let database =
-        Database::connect(ConnectOptions::new(url).sqlx_logging(false).to_owned()).await?;
-    let migrated = migrate_in_turn(&database).await;
-    database.close().await?;
-    migrated
-}
-
-async fn migrate_in_turn(database: &DatabaseConnection) -> Result<(), DbErr> {
+/// Brings the database to what this release needs. Safe to call from several
+/// processes at once: one does it, the others wait. It takes two connections or
+/// more, which do not look into the schemas of projections first.
+pub async fn migrate(database: &DatabaseConnection) -> Result<(), DbErr> {
     let turn = database.begin().await?;
     turn.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         .await?;

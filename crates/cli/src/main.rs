@@ -14,8 +14,10 @@ mod operator;
 mod origin;
 mod outcome;
 mod projections;
+mod reach;
 mod reporting;
 mod running;
+mod secrets;
 mod serve;
 mod service_tokens;
 mod settings;
@@ -97,6 +99,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     open_as_many_files_as_allowed();
+    servers::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

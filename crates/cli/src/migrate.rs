@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 
-use crate::settings::Settings;
+use crate::{reach, settings::Settings};
 
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    migrations::migrate(&settings.database_url)
+    let database = reach::database_to_migrate(settings).await?;
+    migrations::migrate(&database)
         .await
         .context("the database cannot be migrated; check DATABASE_URL")?;
     println!("the database is up to date");

@@ -9,7 +9,10 @@ use archive::{Archive, Whole};
 use eventlog::{Log, LogError, LogSettings};
 use kernel::{Sealer, Spans, Timestamp, Uuid};
 use mail::Mailer;
-use readmodel::timelines::{Lists, TimelineSettings, ViewsUrl};
+use readmodel::{
+    Share,
+    timelines::{Lists, TimelineSettings},
+};
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
 use vault::{BreachedPasswords, KeySealer, Limits, PasswordHashes, Vault};
@@ -18,6 +21,7 @@ use worker::{Engine, Parts};
 use crate::{
     archiver::Archiver,
     origin,
+    reach::{self, ProcessKind},
     settings::{Settings, TokenKey},
 };
 
@@ -31,48 +35,41 @@ pub struct Node {
     pub vault: Vault,
     pub lists: Lists,
     pub archive: Option<Archive>,
+    kind: ProcessKind,
+    share: Share,
     /// Of what serves and works; commands of operators are no part of a trace.
     pub spans: Option<Arc<dyn Spans>>,
 }
 
-/// For each so many database connections, a process that serves has one more, for who
-/// signs in.
-const VAULTS_SHARE: u32 = 4;
-const VAULTS_MIN: u32 = 2;
-
+/// For a command that reads a little.
 pub async fn connect_database(settings: &Settings) -> anyhow::Result<DatabaseConnection> {
-    connect(settings, settings.database_connections).await
+    Ok(reach::database(settings, ProcessKind::Glance).await?.0)
 }
 
-async fn connect(settings: &Settings, connections: u32) -> anyhow::Result<DatabaseConnection> {
-    readmodel::connect(&settings.database_url, connections)
-        .await
-        .context("PostgreSQL does not take our connection; check DATABASE_URL")
-}
-
-async fn connect_to_migrated(settings: &Settings) -> anyhow::Result<DatabaseConnection> {
-    let database = connect_database(settings).await?;
+async fn connect_to_migrated(
+    settings: &Settings,
+    kind: ProcessKind,
+) -> anyhow::Result<(DatabaseConnection, Share)> {
+    let (database, share) = reach::database(settings, kind).await?;
     let missing = migrations::missing(&database).await?;
     anyhow::ensure!(
         missing.is_empty(),
         "the database lacks what this release needs ({}): run `headwater migrate`",
         missing.join(", ")
     );
-    Ok(database)
+    Ok((database, share))
 }
-
-pub const NOT_USABLE: &str = "the log cannot be used; check REDIS_LOG_URL";
 
 /// The log as its server has it, for those who only read.
 pub async fn look_at_log(settings: &Settings) -> anyhow::Result<Log> {
-    Log::look(&log_settings(settings)).await.context(NOT_USABLE)
+    reach::usable(settings, Log::look(&log_settings(settings)).await).await
 }
 
 /// The same; none where there is none.
 pub async fn find_log(settings: &Settings) -> anyhow::Result<Option<Log>> {
     match Log::look(&log_settings(settings)).await {
         Err(LogError::Missing) => Ok(None),
-        looked => looked.map(Some).context(NOT_USABLE),
+        looked => reach::usable(settings, looked.map(Some)).await,
     }
 }
 
@@ -100,7 +97,7 @@ async fn check_goes_on(log: &Log, archive: &Archive) -> anyhow::Result<()> {
 
 pub fn log_settings(settings: &Settings) -> LogSettings {
     LogSettings {
-        url: settings.redis_log_url.clone(),
+        server: settings.redis_log.clone(),
         prefix: settings.key_prefix.clone(),
         partitions: settings.log_partitions,
         allow_unsafe: settings.log_allow_unsafe,
@@ -111,33 +108,37 @@ pub fn log_settings(settings: &Settings) -> LogSettings {
 impl Node {
     /// For commands: the log must be there.
     pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
-        let database = connect_to_migrated(&settings).await?;
+        let kind = ProcessKind::Command;
+        let (database, share) = connect_to_migrated(&settings, kind).await?;
         let vault = Vault::new(database.clone());
         let pool = database.get_postgres_connection_pool();
         let log = origin::open(&settings, pool, &vault).await?;
-        Self::new(settings, database, log).await
+        Self::new(settings, database, log, kind, share).await
     }
 
     /// For what serves and works: it makes the log where there never was one.
-    pub async fn begin(settings: Settings) -> anyhow::Result<Self> {
-        let database = connect_to_migrated(&settings).await?;
+    pub async fn begin(settings: Settings, kind: ProcessKind) -> anyhow::Result<Self> {
+        let (database, share) = connect_to_migrated(&settings, kind).await?;
         let vault = Vault::new(database.clone());
         let pool = database.get_postgres_connection_pool();
         let log = origin::open_or_make(&settings, pool, &vault).await?;
-        Self::new(settings, database, log).await
+        reach::look_at_views(&settings).await;
+        Self::new(settings, database, log, kind, share).await
     }
 
     async fn new(
         settings: Settings,
         database: DatabaseConnection,
         log: Log,
+        kind: ProcessKind,
+        share: Share,
     ) -> anyhow::Result<Self> {
         let archive = open_archive(&settings)?;
         if let Some(archive) = &archive {
             check_goes_on(&log, archive).await?;
         }
         let lists = Lists::new(&TimelineSettings {
-            views: ViewsUrl(settings.redis_views_url.clone()),
+            views: settings.redis_views.clone(),
             prefix: settings.key_prefix.clone(),
             timeline_seconds: settings.timeline_seconds,
         })
@@ -150,6 +151,8 @@ impl Node {
             log,
             lists,
             archive,
+            kind,
+            share,
             spans: None,
         })
     }
@@ -237,13 +240,12 @@ impl Node {
     pub async fn services(&self) -> anyhow::Result<Services> {
         let settings = &self.settings;
         // Sign-ins wait for the disk, and reads must not wait for them.
-        let vaults = settings.database_connections.div_ceil(VAULTS_SHARE);
-        let vault = Vault::new(connect(settings, vaults.max(VAULTS_MIN)).await?);
+        let vault = reach::vault_database(settings, self.kind, self.share).await?;
         let rooms = Rooms {
             log: self.log.clone(),
             database: self.database.clone(),
             sealer: self.sealer.clone(),
-            vault,
+            vault: Vault::new(vault),
             lists: self.lists.clone(),
             passwords: PasswordHashes::new(settings.password_hashes_at_once)?,
             breached: breached_passwords(settings)?,
@@ -251,7 +253,7 @@ impl Node {
                 .context("mail cannot be sent; check MAIL_URL and MAIL_FROM")?,
             limits: Limiting::new(
                 settings.limits,
-                Limits::new(&settings.redis_views_url, &settings.key_prefix)?,
+                Limits::new(settings.redis_views.clone(), &settings.key_prefix)?,
             ),
             proxies: settings.trusted_proxies.clone(),
             origins: settings.cors_origins.clone(),

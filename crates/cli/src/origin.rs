@@ -11,7 +11,8 @@ use readmodel::{PgPool, origin};
 use vault::Vault;
 
 use crate::{
-    node::{NOT_USABLE, log_settings, open_archive},
+    node::{log_settings, open_archive},
+    reach,
     settings::Settings,
 };
 
@@ -42,9 +43,7 @@ impl std::error::Error for Loss {}
 
 /// Looks, and makes nothing.
 pub async fn look(settings: &Settings, pool: &PgPool, vault: &Vault) -> anyhow::Result<Seen> {
-    let found = Log::find(&log_settings(settings))
-        .await
-        .context(NOT_USABLE)?;
+    let found = reach::usable(settings, Log::find(&log_settings(settings)).await).await?;
     let origin = origin::of(pool).await?;
     let archive = open_archive(settings)?;
     if let (Some(found), Some(origin)) = (&found, &origin)
@@ -107,7 +106,7 @@ pub async fn open_or_make(
         }
         Seen::Lost(loss) => return Err(loss.into()),
     };
-    let log = made.context(NOT_USABLE)?;
+    let log = reach::usable(settings, made).await?;
     claim(&log, pool).await?;
     Ok(log)
 }
@@ -121,7 +120,7 @@ pub async fn open(settings: &Settings, pool: &PgPool, vault: &Vault) -> anyhow::
         }
         Seen::Lost(loss) => return Err(loss.into()),
     }
-    Log::open(&log_settings(settings)).await.context(NOT_USABLE)
+    reach::usable(settings, Log::open(&log_settings(settings)).await).await
 }
 
 /// Notes in the database which log it belongs to. Where it takes no writes, a log that

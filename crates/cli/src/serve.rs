@@ -1,10 +1,11 @@
 //! `headwater serve`: the API alone.
 
-use crate::{node::Node, settings::Settings, spans::Exporter, stop};
+use crate::{node::Node, reach::ProcessKind, settings::Settings, spans::Exporter, stop};
 
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let exporter = Exporter::start(&settings)?;
-    let node = Node::begin(settings).await?.recorded(exporter.spans());
+    let node = Node::begin(settings, ProcessKind::Serve).await?;
+    let node = node.recorded(exporter.spans());
     let listener = api::listen(node.settings.listen_address).await?;
     let address = listener.local_addr()?;
     let stopped = stop::on_signal()?;

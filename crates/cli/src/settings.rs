@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use api::{LimitSettings, Origins, Proxies};
 use eventlog::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
-use readmodel::{DATABASE_CONNECTIONS_DEFAULT, timelines::TIMELINE_SECONDS_DEFAULT};
+use readmodel::{
+    DATABASE_CONNECTIONS_DEFAULT, DatabaseAddress, timelines::TIMELINE_SECONDS_DEFAULT,
+};
 use reqwest::Url;
+use servers::{Redis, Tls};
 use vault::Budget;
 
-use crate::running::Running;
+use crate::{running::Running, secrets};
 
 /// One line of `headwater config`.
 pub struct Setting {
@@ -42,6 +45,9 @@ impl fmt::Display for Source {
 pub const DATABASE_URL: &str = "DATABASE_URL";
 pub const REDIS_LOG_URL: &str = "REDIS_LOG_URL";
 pub const REDIS_VIEWS_URL: &str = "REDIS_VIEWS_URL";
+const TLS_CA_FILE: &str = "TLS_CA_FILE";
+const TLS_CERTIFICATE_FILE: &str = "TLS_CERTIFICATE_FILE";
+const TLS_KEY_FILE: &str = "TLS_KEY_FILE";
 pub const TOKEN_SECRET: &str = "TOKEN_SECRET";
 pub const CURSOR_SECRET: &str = "CURSOR_SECRET";
 pub const LISTEN_ADDRESS: &str = "LISTEN_ADDRESS";
@@ -79,7 +85,6 @@ pub const TRACE_FORMAT: &str = "TRACE_FORMAT";
 
 /// Above this many followers an author's posts are pulled.
 const PUSH_FOLLOWERS_DEFAULT: i64 = 5_000;
-const SECRET_BYTES_MIN: usize = 32;
 
 pub fn all() -> Vec<Setting> {
     let setting = |name, about, default: &str| Setting {
@@ -97,15 +102,30 @@ pub fn all() -> Vec<Setting> {
     vec![
         secret(
             DATABASE_URL,
-            "PostgreSQL: postgres://user:password@host:port/database",
+            "PostgreSQL: postgres://user:password@host:port/database?sslmode=verify-full",
         ),
         secret(
             REDIS_LOG_URL,
-            "Redis of the log (durable): redis://:password@host:port",
+            "Redis of the log (durable): redis://:password@host:port, rediss:// with TLS",
         ),
         secret(
             REDIS_VIEWS_URL,
-            "Redis of the views (rebuildable): redis://:password@host:port",
+            "Redis of the views (rebuildable): redis://:password@host:port, rediss:// with TLS",
+        ),
+        setting(
+            TLS_CA_FILE,
+            "certificates (PEM) of authorities that count beside the system's, for all three servers",
+            "",
+        ),
+        setting(
+            TLS_CERTIFICATE_FILE,
+            "certificate (PEM) for servers that ask who we are, with TLS_KEY_FILE",
+            "",
+        ),
+        setting(
+            TLS_KEY_FILE,
+            "private key (PEM) of TLS_CERTIFICATE_FILE",
+            "",
         ),
         setting(LISTEN_ADDRESS, "where the API listens", "127.0.0.1:8080"),
         setting(
@@ -167,7 +187,8 @@ pub fn all() -> Vec<Setting> {
         setting(KEY_PREFIX, "before every Redis key", "hw"),
         setting(
             DATABASE_CONNECTIONS,
-            "database connections of one process, at most; to serve takes a quarter more, to sign in",
+            "database connections of one process, at most; to serve takes a quarter more, to sign in; \
+             fewer where the server has not so many left",
             &DATABASE_CONNECTIONS_DEFAULT.to_string(),
         ),
         setting(
@@ -258,9 +279,9 @@ pub fn all() -> Vec<Setting> {
 /// What the program runs with.
 #[derive(Clone)]
 pub struct Settings {
-    pub database_url: String,
-    pub redis_log_url: String,
-    pub redis_views_url: String,
+    pub database: DatabaseAddress,
+    pub redis_log: Redis,
+    pub redis_views: Redis,
     pub listen_address: std::net::SocketAddr,
     pub metrics_address: Option<std::net::SocketAddr>,
     pub token_key: TokenKey,
@@ -355,10 +376,13 @@ impl Values {
     /// Every bad setting at once.
     pub fn read(&self) -> Result<Settings, BadSettings> {
         let mut bad = Vec::new();
+        let tls = self.tls(&mut bad);
+        let database = |url: &str| DatabaseAddress::new(url, tls.clone());
+        let redis = |url: &str| Redis::new(url, tls.clone());
         let settings = Settings {
-            database_url: self.text(DATABASE_URL, &mut bad),
-            redis_log_url: self.text(REDIS_LOG_URL, &mut bad),
-            redis_views_url: self.text(REDIS_VIEWS_URL, &mut bad),
+            database: self.address(DATABASE_URL, &mut bad, database),
+            redis_log: self.address(REDIS_LOG_URL, &mut bad, redis),
+            redis_views: self.address(REDIS_VIEWS_URL, &mut bad, redis),
             listen_address: self.parsed(LISTEN_ADDRESS, &mut bad, ([127, 0, 0, 1], 0).into()),
             metrics_address: (self.get(METRICS_ADDRESS).0)
                 .map(|_| self.parsed(METRICS_ADDRESS, &mut bad, ([127, 0, 0, 1], 0).into())),
@@ -415,12 +439,63 @@ impl Values {
         }
     }
 
+    fn address<T: From<String>>(
+        &self,
+        name: &'static str,
+        bad: &mut Vec<(&'static str, String)>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        let url = self.text(name, bad);
+        if url.is_empty() {
+            return url.into();
+        }
+        read(&url).unwrap_or_else(|why| {
+            bad.push((name, why));
+            url.into()
+        })
+    }
+
+    fn tls(&self, bad: &mut Vec<(&'static str, String)>) -> Tls {
+        let mut file = |name, check: fn(&[u8]) -> Result<(), String>| {
+            let path = self.get(name).0?;
+            let pem = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+            match pem.and_then(|pem| check(&pem).map(|()| pem)) {
+                Ok(pem) => Some(pem),
+                Err(why) => {
+                    bad.push((name, format!("{path} {why}")));
+                    None
+                }
+            }
+        };
+        let authorities = file(TLS_CA_FILE, Tls::check_certificates);
+        let certificate = file(TLS_CERTIFICATE_FILE, Tls::check_certificates);
+        let key = file(TLS_KEY_FILE, Tls::check_key);
+        let is_set = |name| self.get(name).0.is_some();
+        match (is_set(TLS_CERTIFICATE_FILE), is_set(TLS_KEY_FILE)) {
+            (true, false) => bad.push((TLS_KEY_FILE, "belongs to TLS_CERTIFICATE_FILE".into())),
+            (false, true) => bad.push((TLS_CERTIFICATE_FILE, "belongs to TLS_KEY_FILE".into())),
+            _ => {}
+        }
+        Tls::new(authorities, certificate.zip(key))
+    }
+
     fn secret(&self, name: &'static str, bad: &mut Vec<(&'static str, String)>) -> String {
         let secret = self.text(name, bad);
-        if !secret.is_empty() && secret.len() < SECRET_BYTES_MIN {
-            bad.push((name, format!("has at least {SECRET_BYTES_MIN} bytes")));
+        if !secret.is_empty()
+            && let Some(why) = self.weakness(&secret)
+        {
+            bad.push((name, why));
         }
         secret
+    }
+
+    /// What an example holds is enough for the private servers of an `up`.
+    fn weakness(&self, secret: &str) -> Option<String> {
+        let private = self.get(DATABASE_URL).1 == Source::RunningUp;
+        match private {
+            true => secrets::is_too_short(secret),
+            false => secrets::weakness(secret),
+        }
     }
 
     fn token_key(&self, bad: &mut Vec<(&'static str, String)>) -> TokenKey {
@@ -449,9 +524,8 @@ impl Values {
         };
         let mut keys = Vec::new();
         for secret in list(TOKEN_SECRETS_ACCEPTED) {
-            if secret.len() < SECRET_BYTES_MIN {
-                let why = format!("each has at least {SECRET_BYTES_MIN} bytes");
-                bad.push((TOKEN_SECRETS_ACCEPTED, why));
+            if let Some(why) = self.weakness(secret) {
+                bad.push((TOKEN_SECRETS_ACCEPTED, format!("one of them {why}")));
             }
             keys.push(TokenKey::Secret(secret.to_owned()));
         }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::{
     node::Node,
     origin::Loss,
+    reach::{self, ProcessKind},
     running::{self, Running, Secrets},
     settings::{
         DATABASE_URL, LISTEN_ADDRESS, REDIS_LOG_URL, REDIS_VIEWS_URL, Settings, Source, Values,
@@ -83,9 +84,12 @@ async fn serve_and_work(
     ready: impl FnOnce(&str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let stopped = stop::on_signal()?;
-    migrations::migrate(&settings.database_url).await?;
+    let database = reach::database_to_migrate(&settings).await?;
+    migrations::migrate(&database).await?;
+    database.close().await?;
     let exporter = Exporter::start(&settings)?;
-    let node = Node::begin(settings).await?.recorded(exporter.spans());
+    let node = Node::begin(settings, ProcessKind::Up).await?;
+    let node = node.recorded(exporter.spans());
     let address = node.settings.listen_address;
     let mail_folder = node.settings.mail_url.strip_prefix("file://");
     let mail_folder = mail_folder.map(str::to_owned);

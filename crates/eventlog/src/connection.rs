@@ -22,6 +22,7 @@ use crate::{
     fitness::{Judge, Verdict},
     log::LogError,
 };
+use servers::Redis;
 
 /// How long one answer of the server may take, its fsync included.
 pub(crate) const RESPONSE_MILLISECONDS_MAX: u64 = 2_000;
@@ -63,8 +64,8 @@ impl Open {
 
 impl Connection {
     /// To a server that is looked at, whatever it is.
-    pub async fn open(url: &str) -> Result<Self, LogError> {
-        Self::open_as(Client::open(url)?, None).await
+    pub async fn open(server: &Redis) -> Result<Self, LogError> {
+        Self::open_as(server.client()?, None).await
     }
 
     /// The same server again, through a connection that is judged whenever it is made.

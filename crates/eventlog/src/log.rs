@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Position, Route, Timestamp, Uuid};
 use redis::ErrorKind;
+use servers::Redis;
 use tokio::task::AbortHandle;
 
 use crate::{
@@ -22,8 +23,7 @@ const FIRST_EPOCH: u64 = 1;
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {
-    /// `redis://[user:password@]host:port[/database]`
-    pub url: String,
+    pub server: Redis,
     /// Before every key.
     pub prefix: String,
     /// Of a log that is made anew; one that was made with others is refused.
@@ -36,9 +36,9 @@ pub struct LogSettings {
 }
 
 impl LogSettings {
-    pub fn new(url: impl Into<String>) -> Self {
+    pub fn new(server: impl Into<Redis>) -> Self {
         Self {
-            url: url.into(),
+            server: server.into(),
             prefix: "hw".into(),
             partitions: PARTITIONS_DEFAULT,
             allow_unsafe: false,
@@ -282,7 +282,7 @@ impl Log {
             id,
             partitions,
             connection,
-            waiting: Waiting::new(&settings.url)?,
+            waiting: Waiting::new(&settings.server)?,
             turns: Turns::default(),
             held: RwLock::default(),
             watching: tokio::spawn(fitness::watch(watched)).abort_handle(),
@@ -319,7 +319,7 @@ impl Log {
     /// The log that is there; none where there is no partition of one. It makes
     /// nothing.
     pub async fn find(settings: &LogSettings) -> Result<Option<Found>, LogError> {
-        let connection = Connection::open(&settings.url).await?;
+        let connection = Connection::open(&settings.server).await?;
         find(&connection, &settings.prefix).await
     }
 
@@ -376,7 +376,7 @@ async fn connect_to_look(settings: &LogSettings) -> Result<Connection, LogError>
             "a log has 1 to {PARTITIONS_MAX} partitions"
         )));
     }
-    Connection::open(&settings.url).await
+    Connection::open(&settings.server).await
 }
 
 async fn find(connection: &Connection, prefix: &str) -> Result<Option<Found>, LogError> {

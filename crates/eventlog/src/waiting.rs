@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bb8_redis::bb8::{ManageConnection, Pool};
 use redis::{Client, FromRedisValue, Pipeline, RedisError, aio::MultiplexedConnection};
+use servers::Redis;
 
 use crate::{
     connection::{CONNECT_MILLISECONDS_MAX, RESPONSE_MILLISECONDS_MAX},
@@ -18,8 +19,8 @@ const CONNECTIONS_MAX: u32 = 64;
 pub(crate) struct Waiting(Pool<Manager>);
 
 impl Waiting {
-    pub fn new(url: &str) -> Result<Self, LogError> {
-        let client = Client::open(url)?;
+    pub fn new(server: &Redis) -> Result<Self, LogError> {
+        let client = server.client()?;
         let pool = Pool::builder()
             .max_size(CONNECTIONS_MAX)
             .connection_timeout(Duration::from_millis(2 * CONNECT_MILLISECONDS_MAX))

@@ -1,22 +1,31 @@
 //! The connection pool that queries and folds share.
 
+mod address;
+mod look;
+mod room;
+mod session;
+
 use std::time::Duration;
 
 use kernel::Partition;
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DbErr,
+    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{self, PgPool, PgTransaction, Row},
 };
 
-use crate::{dead_letters::PARKED_MAX, generations::LIVE_SCHEMA};
+pub use address::DatabaseAddress;
+pub use look::{Seen, look};
+pub use room::{ProcessRole, Room, Share, claim};
+use session::Purpose;
+pub(crate) use session::alone;
+
+use crate::dead_letters::PARKED_MAX;
 
 pub const DATABASE_CONNECTIONS_DEFAULT: u32 = 32;
 const ACQUIRE_SECONDS_MAX: u64 = 5;
 const IDLE_SECONDS_BEFORE_PING: u64 = 30;
-const STATEMENT_SECONDS_MAX: u64 = 30;
-/// A worker that is stopped inside a transaction loses it after this time, or
-/// its locks would keep its successor waiting.
-const IDLE_IN_TRANSACTION_MILLISECONDS_MAX: &str = "4000";
+/// One holds the turn, the others do the work.
+const CONNECTIONS_TO_MIGRATE: u32 = 2;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -112,32 +121,42 @@ pub async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, ReadError> {
     Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
 }
 
-/// `url` is `postgres://user:password@host:port/database`. Queries of this
-/// pool read the live generation.
-pub async fn connect(url: &str, connections_max: u32) -> Result<DatabaseConnection, DbErr> {
-    let mut options = ConnectOptions::new(url);
+/// Queries of this pool read the live generation.
+pub async fn connect(
+    server: impl Into<DatabaseAddress>,
+    connections_max: u32,
+) -> Result<DatabaseConnection, DbErr> {
+    pool(&server.into(), connections_max, Purpose::Queries).await
+}
+
+/// For migrations: they take their time, and look into no generation first.
+pub async fn connect_to_migrate(
+    server: impl Into<DatabaseAddress>,
+) -> Result<DatabaseConnection, DbErr> {
+    pool(&server.into(), CONNECTIONS_TO_MIGRATE, Purpose::Migrations).await
+}
+
+async fn pool(
+    server: &DatabaseAddress,
+    connections_max: u32,
+    purpose: Purpose,
+) -> Result<DatabaseConnection, DbErr> {
+    let wrong = |why: String| DbErr::Conn(RuntimeErr::Internal(why));
+    let server = server.options().map_err(wrong)?;
+    // Only its scheme counts: the options are the address's.
+    let mut options = ConnectOptions::new("postgres://");
     options
         .max_connections(connections_max)
+        // It shows that the process is there, and what it may take.
+        .min_connections(1)
         .acquire_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
         .connect_timeout(Duration::from_secs(ACQUIRE_SECONDS_MAX))
-        .statement_timeout(Duration::from_secs(STATEMENT_SECONDS_MAX))
         .test_before_acquire_if_idle_for(Duration::from_secs(IDLE_SECONDS_BEFORE_PING))
-        .set_schema_search_path(format!("{LIVE_SCHEMA},public"))
-        .map_sqlx_postgres_opts(|options| {
-            options.options([
-                (
-                    "idle_in_transaction_session_timeout",
-                    IDLE_IN_TRANSACTION_MILLISECONDS_MAX,
-                ),
-                // Lists as parameters look cheaper when planned with their
-                // values, so that every page would be planned anew.
-                ("plan_cache_mode", "force_generic_plan"),
-                ("jit", "off"),
-            ])
-        })
-        // Whoever waits longer is told by an error.
-        .map_sqlx_postgres_pool_opts(|pool| {
+        .map_sqlx_postgres_opts(move |_| server.clone())
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            // Whoever waits longer is told by an error.
             pool.acquire_slow_threshold(Duration::from_secs(ACQUIRE_SECONDS_MAX))
+                .after_connect(move |connection, _| Box::pin(session::prepare(connection, purpose)))
         })
         .sqlx_logging(false)
         .record_stmt_in_spans(false);

@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use kernel::{Partition, Position};
-use sea_orm::sqlx::{self, AssertSqlSafe, Connection, PgConnection, PgPool, Row};
+use sea_orm::sqlx::{self, AssertSqlSafe, PgConnection, PgPool, Row};
 
-use crate::{ReadError, checkpoints};
+use crate::{ReadError, checkpoints, database};
 
 /// How long a swap waits for a lock before it gives up.
 const LOCK_MILLISECONDS_MAX: u64 = 2_000;
@@ -191,7 +191,7 @@ pub async fn begin_operation(
 
 async fn lock(pool: &PgPool, number: i32) -> Result<Option<Operation>, ReadError> {
     // Not one of the pool: a lock must not come back to it.
-    let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+    let mut connection = database::alone(&pool.connect_options()).await?;
     let row = sqlx::query("SELECT pg_try_advisory_lock($1, $2) AS taken")
         .bind(OPERATION_LOCK)
         .bind(number)

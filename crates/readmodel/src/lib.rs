@@ -21,7 +21,10 @@ pub mod relationships;
 pub mod social;
 pub mod timelines;
 
-pub use database::{DATABASE_CONNECTIONS_DEFAULT, ReadError, begin, connect};
+pub use database::{
+    DATABASE_CONNECTIONS_DEFAULT, DatabaseAddress, ProcessRole, ReadError, Room, Seen, Share,
+    begin, claim, connect, connect_to_migrate, look,
+};
 pub use generations::{Generation, Projection};
 pub use sea_orm::{DatabaseConnection, sqlx::PgPool};
 pub use social::{Happened, Social, Written};

@@ -17,9 +17,7 @@ use kernel::{AccountId, Uuid, crash};
 use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
 pub use fan_out::{FOLLOWERS_CHUNK, FanOut};
-pub use lists::{
-    Lists, TIMELINE_ENTRIES_MAX, TIMELINE_SECONDS_DEFAULT, TimelineSettings, ViewsUrl,
-};
+pub use lists::{Lists, TIMELINE_ENTRIES_MAX, TIMELINE_SECONDS_DEFAULT, TimelineSettings};
 pub use local::Local;
 
 use crate::{

@@ -8,7 +8,7 @@ use kernel::{AccountId, Sealer, Uuid};
 use mail::Mailer;
 use readmodel::{
     DatabaseConnection,
-    timelines::{Lists, TimelineSettings, ViewsUrl},
+    timelines::{Lists, TimelineSettings},
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -55,7 +55,7 @@ impl App {
         settings.prefix = servers.prefix.clone();
         let log = Log::create(&settings).await.unwrap();
         let lists = Lists::new(&TimelineSettings {
-            views: ViewsUrl(servers.redis_views.clone()),
+            views: servers.redis_views.as_str().into(),
             prefix: servers.prefix.clone(),
             timeline_seconds: 3_600,
         })
@@ -73,7 +73,7 @@ impl App {
             mailer: Mailer::open(&format!("file://{}", mail.path().display()), SENDER).unwrap(),
             limits: Limiting::new(
                 limits,
-                Limits::new(&servers.redis_views, &servers.prefix).unwrap(),
+                Limits::new(servers.redis_views.as_str(), &servers.prefix).unwrap(),
             ),
             proxies: "127.0.0.0/8".parse().unwrap(),
             origins: "https://pages.example.org".parse().unwrap(),

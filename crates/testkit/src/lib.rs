@@ -3,6 +3,7 @@
 
 mod app;
 mod client;
+pub mod encrypted;
 mod home;
 pub mod secrets;
 mod servers;

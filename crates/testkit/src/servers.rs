@@ -50,8 +50,7 @@ impl Servers {
             // Servers of the test's own have no template.
             let plain = format!("CREATE DATABASE {name}");
             admin.execute_unprepared(&plain).await.unwrap();
-            let database = with_database(&urls.database, &name);
-            migrations::migrate(&database).await.unwrap();
+            migrate(&with_database(&urls.database, &name)).await;
         }
         admin.close().await.unwrap();
         let urls = Urls {
@@ -66,6 +65,12 @@ impl Servers {
             _watch: Arc::new(Watch::over_servers(urls).await),
         }
     }
+}
+
+async fn migrate(url: &str) {
+    let database = Database::connect(url).await.unwrap();
+    migrations::migrate(&database).await.unwrap();
+    database.close().await.unwrap();
 }
 
 /// Polls until `check` holds.
@@ -99,8 +104,7 @@ fn start() -> Urls {
             let create = format!("CREATE DATABASE {TEMPLATE}");
             admin.execute_unprepared(&create).await.unwrap();
             admin.close().await.unwrap();
-            let template = with_database(&stack.urls().database, TEMPLATE);
-            migrations::migrate(&template).await.unwrap();
+            migrate(&with_database(&stack.urls().database, TEMPLATE)).await;
             ready.send(stack.urls().clone()).unwrap();
             std::future::pending::<()>().await;
         });

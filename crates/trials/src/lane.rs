@@ -102,7 +102,9 @@ impl Lane {
         let mut admin = connect(&urls.database).await?;
         create(&mut admin, SEED_DATABASE, None).await?;
         let database = with_database(&urls.database, SEED_DATABASE)?;
-        migrations::migrate(&database).await?;
+        let migrating = sea_orm::Database::connect(&database).await?;
+        migrations::migrate(&migrating).await?;
+        migrating.close().await?;
         let addresses = Addresses {
             database: database.clone(),
             log: urls.redis_log.clone(),

@@ -26,6 +26,7 @@ use redis::{
     Client, RedisResult, Script,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
+use servers::Redis;
 use sha2::{Digest, Sha256};
 use tokio::{sync::Mutex as Turn, time::timeout};
 
@@ -203,9 +204,9 @@ impl Lease {
 }
 
 impl Limits {
-    /// `url` of the views server; connects when first used.
-    pub fn new(url: &str, prefix: &str) -> RedisResult<Self> {
-        let client = Client::open(url)?;
+    /// On the views server; connects when first used.
+    pub fn new(server: impl Into<Redis>, prefix: &str) -> RedisResult<Self> {
+        let client = server.into().client()?;
         Ok(Self(Arc::new(Inner {
             manager: Mutex::new(connect(&client)?),
             client,

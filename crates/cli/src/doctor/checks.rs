@@ -12,6 +12,7 @@ use readmodel::progress::{Progress, State};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use rustix::fs::statvfs;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use servers::{Redis, Trouble};
 use tokio::time::timeout;
 use vault::Vault;
 
@@ -54,14 +55,7 @@ pub async fn all(settings: &Settings) -> Vec<Finding> {
             "start a second Redis, and set REDIS_VIEWS_URL to it",
         ));
     }
-    let database = match in_time(connect_database(settings)).await {
-        Ok(database) => Some(database),
-        Err(error) => {
-            let mend = "start it, or correct DATABASE_URL (see `headwater config`)";
-            findings.push(Finding::problem(DATABASE, error, mend));
-            None
-        }
-    };
+    let database = database(settings, &mut findings).await;
     if let Some(database) = &database {
         match in_time(look_at_database(database)).await {
             Ok(seen) => findings.extend(seen),
@@ -87,6 +81,42 @@ async fn in_time<T, E: std::fmt::Display>(
     }
 }
 
+/// Looked at before it is connected to: what is in the way is said by itself.
+async fn database(settings: &Settings, findings: &mut Vec<Finding>) -> Option<DatabaseConnection> {
+    let seen = match readmodel::look(&settings.database).await {
+        Ok(seen) => seen,
+        Err(trouble) => {
+            findings.push(Finding::problem(DATABASE, trouble.seen, trouble.mend));
+            return None;
+        }
+    };
+    let usable = seen.unfit.is_empty();
+    let of = |trouble: Trouble| Finding::problem(DATABASE, trouble.seen, trouble.mend);
+    findings.extend(seen.unfit.into_iter().map(of));
+    if !usable {
+        return None;
+    }
+    let lacking = seen.lacking.into_iter();
+    findings.extend(lacking.map(|lack| Finding::notice(DATABASE, lack.seen, lack.mend)));
+    let room = &seen.room;
+    if room.taken as f64 > room.most as f64 * FULL_SHARE {
+        let (taken, most, limit) = (room.taken, room.most, room.limit);
+        findings.push(Finding::notice(
+            DATABASE,
+            format!("{taken} of {most} connections are taken, or claimed by processes ({limit})"),
+            "lower DATABASE_CONNECTIONS, or raise that limit",
+        ));
+    }
+    match in_time(connect_database(settings)).await {
+        Ok(database) => Some(database),
+        Err(error) => {
+            let mend = "start it, or correct DATABASE_URL (see `headwater config`)";
+            findings.push(Finding::problem(DATABASE, error, mend));
+            None
+        }
+    }
+}
+
 fn unreadable(part: &'static str, error: String) -> Finding {
     let mend = "what is named; where a table or column is missing: headwater migrate";
     Finding::problem(part, error, mend)
@@ -99,15 +129,15 @@ async fn redis(
     setting: &str,
     findings: &mut Vec<Finding>,
 ) -> Option<String> {
-    let url = match part {
-        LOG => settings.redis_log_url.as_str(),
-        _ => settings.redis_views_url.as_str(),
+    let server = match part {
+        LOG => &settings.redis_log,
+        _ => &settings.redis_views,
     };
     let looked = async {
         let config = ConnectionManagerConfig::new().set_number_of_retries(0);
-        let client = redis::Client::open(url)?;
+        let client = server.client()?;
         let mut connection = ConnectionManager::new_with_config(client, config).await?;
-        look_at_redis(part, url, settings, &mut connection).await
+        look_at_redis(part, server, settings, &mut connection).await
     };
     match in_time(looked).await {
         Ok((run, seen)) => {
@@ -115,8 +145,13 @@ async fn redis(
             Some(run)
         }
         Err(error) => {
-            let mend = format!("start it, or correct {setting} (see `headwater config`)");
-            findings.push(Finding::problem(part, error, mend));
+            findings.push(match server.trouble().await {
+                Some(trouble) => Finding::problem(part, trouble.seen, trouble.mend),
+                None => {
+                    let mend = format!("start it, or correct {setting} (see `headwater config`)");
+                    Finding::problem(part, error, mend)
+                }
+            });
             None
         }
     }
@@ -124,7 +159,7 @@ async fn redis(
 
 async fn look_at_redis(
     part: &'static str,
-    url: &str,
+    server: &Redis,
     settings: &Settings,
     connection: &mut ConnectionManager,
 ) -> anyhow::Result<(String, Vec<Finding>)> {
@@ -172,8 +207,7 @@ async fn look_at_redis(
         .query_async(connection)
         .await;
     let folder = folder.unwrap_or_default().remove("dir");
-    let local = redis::Client::open(url)?;
-    if is_here(&local) {
+    if server.is_here() {
         findings.extend(disk(part, folder.as_deref()));
     }
     if findings.is_empty() {
@@ -230,19 +264,6 @@ fn unfit(finding: &ServerFinding, allow_unsafe: bool, has_log: bool) -> Finding 
             let seen = format!("{finding}: acknowledged writes could be lost, so {refused}");
             Finding::problem(LOG, seen, mend)
         }
-    }
-}
-
-/// Whether the server is on this machine, so that its folders are ours.
-fn is_here(client: &redis::Client) -> bool {
-    use redis::ConnectionAddr::{Tcp, Unix};
-    match client.get_connection_info().addr() {
-        Tcp(host, _) => {
-            let address = host.parse::<std::net::IpAddr>();
-            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-        }
-        Unix(_) => true,
-        _ => false,
     }
 }
 
@@ -323,13 +344,6 @@ async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<F
     }
     let connections: i64 = row.try_get("", "connections")?;
     let limit: i64 = row.try_get("", "connections_max")?;
-    if connections as f64 > limit as f64 * FULL_SHARE {
-        findings.push(Finding::notice(
-            DATABASE,
-            format!("{connections} of {limit} connections are taken"),
-            "lower DATABASE_CONNECTIONS, or raise max_connections",
-        ));
-    }
     findings.extend(skew(DATABASE, row.try_get("", "time")?));
     let folder: Option<String> = row.try_get("", "folder")?;
     if row.try_get("", "here")? {

@@ -73,8 +73,7 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
         id: origin.map(|origin| origin.id),
         ..node::log_settings(&settings)
     };
-    let log = Log::restore(&log_settings).await;
-    let log = log.context(node::NOT_USABLE)?;
+    let log = reach::usable(&settings, Log::restore(&log_settings).await).await?;
     let turn = generations::begin_archiving(pool).await?;
     let _turn = turn.context("a worker still archives what it had: stop all processes first")?;
     // Nobody has seen it before: no archive, and no projection that was ahead of

@@ -31,7 +31,7 @@ impl Spoiled {
 
     /// Makes the key hold a set, which nobody expects there.
     async fn spoil(&self, key: &[u8]) {
-        let mut connection = raw(&self.settings.url).await;
+        let mut connection = raw(self.settings.server.clone()).await;
         let mut command = redis::cmd("SADD");
         command.arg(key).arg("wrong type");
         let added: u64 = command.query_async(&mut connection).await.unwrap();
@@ -39,7 +39,7 @@ impl Spoiled {
     }
 
     async fn entries(&self) -> u64 {
-        let mut connection = raw(&self.settings.url).await;
+        let mut connection = raw(self.settings.server.clone()).await;
         let mut command = redis::cmd("XLEN");
         command.arg(self.key("events", b""));
         command.query_async(&mut connection).await.unwrap()
@@ -161,7 +161,7 @@ async fn a_stream_that_is_gone_does_not_begin_again() {
     // Given
     let spoiled = one_partition().await;
     let (account, of_account) = counter(0);
-    let mut connection = raw(&spoiled.settings.url).await;
+    let mut connection = raw(spoiled.settings.server.clone()).await;
     let mut delete = redis::cmd("DEL");
     delete.arg(spoiled.key("events", b""));
     delete.query_async::<()>(&mut connection).await.unwrap();

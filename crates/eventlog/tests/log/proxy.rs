@@ -45,7 +45,7 @@ impl Proxy {
 
     pub fn settings(&self, settings: &LogSettings) -> LogSettings {
         LogSettings {
-            url: format!("redis://127.0.0.1:{}/", self.port),
+            server: format!("redis://127.0.0.1:{}/", self.port).into(),
             ..settings.clone()
         }
     }

@@ -201,7 +201,7 @@ async fn a_time_before_a_trimmed_log_loses_none_of_the_rest() {
     log.execute(&command, &by(account), &NoSealer)
         .await
         .unwrap();
-    let mut connection = super::setting::raw(&settings.url).await;
+    let mut connection = super::setting::raw(settings.server.clone()).await;
     let key = format!("{}:{{p00}}:events", settings.prefix);
     let trim = format!("XTRIM {key} MINID 1-5");
     super::setting::ask::<u64>(&mut connection, &trim).await;

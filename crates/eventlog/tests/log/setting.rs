@@ -44,8 +44,8 @@ pub async fn log_of(server: &RedisServer) -> Log {
     Log::create(&LogSettings::new(server.url())).await.unwrap()
 }
 
-pub async fn raw(url: &str) -> MultiplexedConnection {
-    let client = redis::Client::open(url).unwrap();
+pub async fn raw(server: impl Into<servers::Redis>) -> MultiplexedConnection {
+    let client = server.into().client().unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
 }
 

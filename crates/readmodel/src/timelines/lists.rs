@@ -12,6 +12,7 @@ use std::{
 
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid};
+use servers::Redis;
 
 use super::views::Views;
 use crate::ReadError;
@@ -30,13 +31,10 @@ const FIRST: i32 = 1;
 /// Keys that one step of a scan looks at, about.
 const SCAN_KEYS: usize = 1_000;
 
-/// `redis://[user:password@]host:port[/database]` of the views server.
-#[derive(Clone)]
-pub struct ViewsUrl(pub String);
-
 #[derive(Clone)]
 pub struct TimelineSettings {
-    pub views: ViewsUrl,
+    /// The views server.
+    pub views: Redis,
     /// Before every key.
     pub prefix: String,
     pub timeline_seconds: u64,
@@ -66,7 +64,7 @@ impl Lists {
     /// is away.
     pub fn new(settings: &TimelineSettings) -> Result<Self, ReadError> {
         Ok(Self {
-            views: Views::new(&settings.views.0)?,
+            views: Views::new(&settings.views)?,
             loaded: Arc::default(),
             prefix: settings.prefix.as_str().into(),
             generation: FIRST,
@@ -257,7 +255,7 @@ mod tests {
         let options = RedisOptions::throwaway(&programs, RedisRole::Views).unwrap();
         let server = RedisServer::start(options).await.unwrap();
         let settings = TimelineSettings {
-            views: ViewsUrl(server.url().to_owned()),
+            views: server.url().into(),
             prefix: "test".into(),
             timeline_seconds: 60,
         };

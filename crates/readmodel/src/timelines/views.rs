@@ -11,6 +11,7 @@ use redis::{
     Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
+use servers::Redis;
 
 const CONNECT_MILLISECONDS_MAX: u64 = 250;
 const RESPONSE_MILLISECONDS_MAX: u64 = 1_000;
@@ -24,8 +25,8 @@ pub(super) struct Views {
 
 impl Views {
     /// Connects when first used.
-    pub fn new(url: &str) -> RedisResult<Self> {
-        let client = Client::open(url)?;
+    pub fn new(server: &Redis) -> RedisResult<Self> {
+        let client = server.client()?;
         let manager = connect(&client)?;
         let current = Arc::new(RwLock::new((0, manager)));
         Ok(Self { client, current })

@@ -2,7 +2,7 @@
 
 use readmodel::{
     DatabaseConnection, Happened, PgPool, Social, Written,
-    timelines::{FanOut, Lists, TimelineSettings, ViewsUrl},
+    timelines::{FanOut, Lists, TimelineSettings},
 };
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use testkit::Servers;
@@ -146,7 +146,7 @@ pub async fn try_fold(
 
 pub fn lists(views: &str, prefix: &str) -> Lists {
     Lists::new(&TimelineSettings {
-        views: ViewsUrl(views.to_owned()),
+        views: views.into(),
         prefix: prefix.to_owned(),
         timeline_seconds: 3_600,
     })

@@ -15,7 +15,7 @@ use kernel::{
 };
 use readmodel::{
     DatabaseConnection, PgPool, Projection, checkpoints, leases,
-    timelines::{Lists, TimelineSettings, ViewsUrl},
+    timelines::{Lists, TimelineSettings},
 };
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use testkit::Servers;
@@ -50,7 +50,7 @@ impl Setting {
         let log = Log::create(&settings).await.unwrap();
         let database = readmodel::connect(&servers.database, 20).await.unwrap();
         let lists = Lists::new(&TimelineSettings {
-            views: ViewsUrl(servers.redis_views.clone()),
+            views: servers.redis_views.as_str().into(),
             prefix: servers.prefix.clone(),
             timeline_seconds: 3_600,
         });
