@@ -75,15 +75,21 @@ async fn everything_works_with_tls_to_all_three_servers() {
     // When somebody writes and reads.
     let ada = Client::new(serve.api.clone()).register("ada").await;
     let post = ada.publish("nobody listens").await;
-    let home = ada.get("/v1/timelines/home").await.expect(200);
+    let home = ada.client.get("/v1/timelines/home").await.expect(200);
     // Then
     assert_eq!(home.ids(), [post]);
     let tail = settings.run(&["tail", "-o", "start", "-e"]).await;
     assert_eq!(tail.status, 0, "{}", tail.err);
     assert!(tail.out.contains("PostCreated"), "{}", tail.out);
-    for part in ["log server", "views server", "database", "workers"] {
+    for part in ["log server", "views server", "workers"] {
         assert_eq!(settings.problem(part).await, None);
     }
+    // Servers of tests are made for speed.
+    let problem = settings.problem("database").await.unwrap_or_default();
+    assert!(
+        problem.is_empty() || problem.contains("fsync is off"),
+        "{problem}"
+    );
     let verified = settings.run(&["verify"]).await;
     assert_eq!(verified.status, 0, "{}", verified.err);
     assert_eq!(work.stop().await, 0);

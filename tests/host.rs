@@ -2,7 +2,7 @@
 //! encoding, privileges. What can be set is set; what cannot is named.
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::tempdir;
 use testkit::{Client, Servers};
 use tokio::task::JoinSet;
@@ -93,12 +93,16 @@ async fn settings_of_a_role_change_nothing() {
     // When
     let ada = Client::new(serve.api.clone()).register("ada").await;
     let bob = Client::new(serve.api.clone()).register("bob").await;
-    bob.follow(&ada).await.expect(200);
+    bob.follow(&ada).await.expect(204);
     let post = ada.publish("Grüße, 世界 \\ ' \u{1F600}").await;
-    let home = bob.get("/v1/timelines/home").await.expect(200);
+    let home = bob.client.get("/v1/timelines/home").await.expect(200);
     // Then
     assert_eq!(home.ids(), [post.as_str()]);
-    let read = bob.get(&format!("/v1/posts/{post}")).await.expect(200);
+    let read = bob
+        .client
+        .get(&format!("/v1/posts/{post}"))
+        .await
+        .expect(200);
     assert_eq!(read.text("/text"), "Grüße, 世界 \\ ' \u{1F600}");
     let rebuilt = headwater(&["projections", "rebuild", "social"], &settings).await;
     assert_eq!(rebuilt.status, 0, "{}", rebuilt.err);
@@ -171,10 +175,11 @@ async fn a_few_connections_are_shared_and_some_are_left_for_operators() {
     let post = ada.publish("a few").await;
     let mut reads = JoinSet::new();
     for number in 0..64 {
-        let ada = ada.anonymous().with_token(ada.token().unwrap().to_owned());
+        let ada = ada.client.clone();
         let post = post.clone();
         reads.spawn(async move {
-            ada.publish(&format!("number {number}")).await;
+            let body = json!({ "text": format!("number {number}") });
+            ada.post("/v1/posts", body).await.expect(201);
             ada.get(&format!("/v1/posts/{post}")).await.expect(200);
             ada.get("/v1/timelines/home").await.expect(200);
         });
@@ -186,17 +191,19 @@ async fn a_few_connections_are_shared_and_some_are_left_for_operators() {
             &["projections"][..],
             &["verify"],
             &["migrate"],
-            &["token", "ada"],
+            &["token", ada.handle.as_str()],
         ] {
             let told = headwater(command, &settings).await;
             assert_eq!(told.status, 0, "{command:?}: {}", told.err);
         }
         let all = findings(&settings).await;
-        let problem = all.iter().find(|one| one["grade"] == "problem");
-        assert!(
-            problem.is_none_or(|one| one["part"] == "projections"),
-            "{all:#?}"
-        );
+        let starved = |one: &&Value| {
+            let seen = one["seen"].as_str().unwrap();
+            seen.contains("timed out")
+                || seen.contains("no answer")
+                || seen.contains("no connection")
+        };
+        assert_eq!(all.iter().find(starved), None);
     };
     tokio::join!(reading, operating);
     let admin = Database::connect(&servers.database).await.unwrap();

@@ -17,7 +17,7 @@ use worker::rebuilding::{Report, Reports};
 
 use crate::{
     node::{self, Node, now},
-    operator,
+    operator, reach,
     reporting::Shown,
     settings::Settings,
 };

@@ -23,13 +23,11 @@ struct Lossy {
 
 async fn lossy() -> Lossy {
     let settings = settings().await;
-    let port = settings
-        .url
-        .trim_end_matches('/')
-        .rsplit(':')
-        .next()
-        .unwrap();
-    let proxy = Proxy::to(port.parse().unwrap()).await;
+    let client = settings.server.client().unwrap();
+    let redis::ConnectionAddr::Tcp(_, port) = client.get_connection_info().addr() else {
+        panic!("servers of tests listen at a port");
+    };
+    let proxy = Proxy::to(*port).await;
     let (account, counter) = counter(2);
     Lossy {
         log: Log::create(&proxy.settings(&settings)).await.unwrap(),
