@@ -341,7 +341,7 @@ mod tests {
         ] {
             let told = read(url, &Tls::default()).map(|_| ()).unwrap_err();
             assert!(told.contains(why), "{url}: {told}");
-            assert!(!told.contains("pass@"), "{url}: {told}");
+            assert!(!told.contains("u:pa"), "{url}: {told}");
         }
     }
 
