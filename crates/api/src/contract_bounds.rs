@@ -92,6 +92,7 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("otpauth_uri", 1_024, Format("uri")),
     ("owner", 255, Of(PRINTED)),
     ("parameter", 64, Of(PRINTED)),
+    ("part", 16, Of(WORD)),
     ("password", 128, Format("password")),
     ("pointer", 512, Of(TEXT)),
     ("position", 64, Of(POSITION)),
