@@ -171,6 +171,15 @@ fn transaction_pooler() -> Trouble {
     )
 }
 
+/// Whether the other side took the connection and ended it.
+fn cut(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+    )
+}
+
 /// What is in the way of a connection, and what mends it.
 fn trouble(error: &Error, options: &PgConnectOptions) -> Trouble {
     let server = address::server(options);
@@ -187,9 +196,9 @@ fn trouble(error: &Error, options: &PgConnectOptions) -> Trouble {
             format!("what listens at {server} does not answer as PostgreSQL does"),
             format!("correct {SETTING}"),
         ),
-        Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => Trouble::new(
+        Error::Io(io) if cut(io) => Trouble::new(
             format!("{server} ended the connection without an answer: is it PostgreSQL?"),
-            correct,
+            format!("see what listens there, or correct {SETTING}"),
         ),
         Error::Database(database) => {
             let (code, said) = (database.code(), database.message());
