@@ -7,6 +7,7 @@ use std::{
 };
 
 use devservices::{Programs, Stack};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
@@ -46,6 +47,35 @@ impl Setting {
         let told = format!("{}{}", output.out, output.err);
         assert_eq!(output.status, 0, "{arguments:?}: {told}");
         output
+    }
+
+    /// A reader that knows nothing of manifests finds each event once; after what
+    /// a crash left was swept, nothing else is there.
+    fn by_pattern(&self, swept: bool) {
+        let mut found = std::collections::BTreeSet::new();
+        for partition in std::fs::read_dir(self.folder.path().join("archive")).unwrap() {
+            let partition = partition.unwrap().path();
+            let mut files = std::fs::read_dir(&partition).unwrap();
+            for file in files.by_ref() {
+                let path = file.unwrap().path();
+                if path.extension().is_some_and(|kind| kind == "parquet") {
+                    let file = std::fs::File::open(&path).unwrap();
+                    let rows = SerializedFileReader::new(file).unwrap();
+                    for row in rows.get_row_iter(None).unwrap() {
+                        let row = row.unwrap();
+                        let of = |name: &str| {
+                            let mut columns = row.get_column_iter();
+                            columns.find(|one| one.0 == name).unwrap().1.to_string()
+                        };
+                        let position = (of("partition"), of("epoch"), of("seq"));
+                        assert!(found.insert(position), "twice in {}", path.display());
+                    }
+                }
+            }
+            let staged = std::fs::read_dir(partition.join("staged")).unwrap();
+            assert!(!swept || staged.count() == 1, "{}", partition.display());
+        }
+        assert!(!swept || found.len() > 24);
     }
 
     async fn lines(&self, arguments: &[&str]) -> Vec<Value> {
@@ -276,7 +306,12 @@ async fn a_worker_that_is_killed_while_it_archives_loses_nothing() {
     setting.settings.push(("ARCHIVE_HOT_EVENTS", "4".into()));
     let ada = setting.app.client().register("ada").await;
     let mut posts = Vec::new();
-    for point in ["archive.segment", "archive.manifest", "archive.trim"] {
+    for point in [
+        "archive.segment",
+        "archive.manifest",
+        "archive.published",
+        "archive.trim",
+    ] {
         for number in 0..8 {
             posts.push(ada.publish(&format!("post {number}")).await);
         }
@@ -295,6 +330,7 @@ async fn a_worker_that_is_killed_while_it_archives_loses_nothing() {
         hear(&["work"], &settings, &ended.stderr);
         let told = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(told.contains(&format!("crash point {point}")), "{told}");
+        setting.by_pattern(false);
     }
     let folder = setting.folder.path();
     let worker = Running::start(&["work"], &setting.settings, folder, "works on").await;
@@ -319,6 +355,7 @@ async fn a_worker_that_is_killed_while_it_archives_loses_nothing() {
     let mut hot = stats.iter().filter_map(|line| line["hot_events"].as_u64());
     assert!(hot.all(|hot| hot <= 2), "{stats:?}");
     worker.stop().await;
+    setting.by_pattern(true);
     setting.done(&["log", "verify"]).await;
     setting.done(&["verify"]).await;
     for post in posts {
@@ -365,8 +402,8 @@ async fn damage_is_found_and_says_where() {
     for partition in std::fs::read_dir(&archive).unwrap() {
         for file in std::fs::read_dir(partition.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
-            let bytes = std::fs::read(&path).unwrap();
             if path.extension().is_some_and(|kind| kind == "parquet") {
+                let bytes = std::fs::read(&path).unwrap();
                 damaged = Some((path, bytes));
             }
         }
@@ -541,4 +578,127 @@ async fn a_log_that_is_gone_refuses_and_does_not_lie() {
     let doctor = setting.headwater(&["doctor"]).await;
     assert_eq!(doctor.status, PROBLEMS, "{}", doctor.out);
     assert!(doctor.out.contains("the log is gone"), "{}", doctor.out);
+}
+
+/// What is only in the archive is read there, by every reader, or told as missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reader_of_a_trimmed_log_gives_less_in_silence() {
+    let setting = Setting::new().await;
+    let app = &setting.app;
+    let ada = app.client().register("ada").await;
+    let post = ada.publish("early").await;
+    app.settle().await;
+    let early = setting.lines(&["tail", "-o", "start", "-e"]).await;
+    let made = early.iter().find(|event| event["type"] == "PostCreated");
+    let since = format!("@{}", made.unwrap()["time"].as_str().unwrap());
+    for number in 0..20 {
+        ada.publish(&format!("{number}")).await;
+    }
+    app.settle().await;
+    setting.done(&["log", "archive"]).await;
+    setting.done(&["log", "trim", "--keep", "1", "--yes"]).await;
+
+    let all = setting.lines(&["tail", "-o", "start", "-e"]).await;
+    let count = |events: &[Value], of: &str| events.iter().filter(|e| e["type"] == of).count();
+    assert_eq!(count(&all, "PostCreated"), 21);
+    let later = setting.lines(&["tail", "-e", "-o", &since]).await;
+    assert_eq!(count(&later, "PostCreated"), 21);
+    let first = setting.lines(&["tail", "-o", "start", "-n", "2"]).await;
+    assert_eq!(first.len(), 2);
+    let chosen = ["tail", "-o", "start", "-e", "-t", "AccountRegistered"];
+    assert_eq!(setting.lines(&chosen).await.len(), 1);
+
+    let alone = environment(&app.servers);
+    let headwater = async |arguments: &[&str]| run(arguments, &alone, setting.folder.path()).await;
+    let aggregate = format!("post:{post}");
+    let from = ["projections", "replay", "social", "--yes", "--from"];
+    for command in [
+        ["tail", "-e", "-o", "start"].as_slice(),
+        &["tail", "-o", "start"],
+        &["tail", "-o", "start", "-n", "3"],
+        &["tail", "-e", "-o", "start", "-t", "PostCreated"],
+        &["tail", "-e", "-o", &since],
+        &["tail", "-e", "-o", "0:1-1"],
+        &["verify", "social"],
+        &["projections", "rebuild", "social", "--rate", "max"],
+        &[&from[..], &["start"]].concat(),
+        &[&from[..], &[&since]].concat(),
+        &[
+            "projections",
+            "replay",
+            "social",
+            "--yes",
+            "--aggregate",
+            &aggregate,
+        ],
+        &["log", "rebuild-state", "--yes"],
+    ] {
+        let refused = headwater(command).await;
+        let told = format!("{command:?}: {}{}", refused.out, refused.err);
+        assert_eq!(refused.status, 1, "{told}");
+        assert!(refused.err.contains("ARCHIVE_URL"), "{told}");
+        assert!(refused.err.contains("begins at"), "{told}");
+    }
+    // Nothing was begun that an operator has to take away.
+    let projections = setting.lines(&["projections"]).await;
+    assert!(projections.iter().all(|line| line["role"] == "live"));
+    let doctor = headwater(&["doctor"]).await;
+    assert_eq!(doctor.status, PROBLEMS);
+    let findings = doctor.out.lines();
+    let findings = findings.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let archive: Vec<_> = findings.filter(|one| one["part"] == "archive").collect();
+    assert_eq!(archive[0]["grade"], "problem", "{archive:?}");
+    assert!(archive[0]["mend"].as_str().unwrap().contains("ARCHIVE_URL"));
+    // What the log has is read on.
+    let head = headwater(&["tail", "-e", "-o", "end"]).await;
+    assert_eq!(head.status, 0, "{}", head.err);
+
+    // An archive that is empty, or another log's.
+    let other = Setting::new().await;
+    let bob = other.app.client().register("bob").await;
+    bob.publish("elsewhere").await;
+    other.app.settle().await;
+    other.done(&["log", "archive"]).await;
+    let elsewhere = other.folder.path().join("archive");
+    let empty = setting.folder.path().join("empty");
+    for (folder, why) in [(&empty, "neither in the log"), (&elsewhere, "another log")] {
+        let mut settings = alone.clone();
+        settings.push(("ARCHIVE_URL", format!("file://{}", folder.display())));
+        let tail = ["tail", "-o", "start", "-e"];
+        let refused = run(&tail, &settings, setting.folder.path()).await;
+        assert_eq!(refused.status, 1, "{}", refused.err);
+        assert!(refused.err.contains(why), "{}", refused.err);
+        let doctor = run(&["doctor"], &settings, setting.folder.path()).await;
+        assert!(
+            doctor.status == PROBLEMS && doctor.out.contains(why),
+            "{}",
+            doctor.out
+        );
+    }
+}
+
+/// It takes connections, and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_answer_is_named_in_time() {
+    let setting = Setting::new().await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = environment(&setting.app.servers);
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    settings.extend([
+        ("ARCHIVE_URL", "s3://archive/log".into()),
+        ("AWS_ENDPOINT", endpoint),
+        ("AWS_ALLOW_HTTP", "true".into()),
+        ("AWS_ACCESS_KEY_ID", "key".into()),
+        ("AWS_SECRET_ACCESS_KEY", "secret".into()),
+        ("AWS_REGION", "here".into()),
+    ]);
+    for command in ["serve", "work"] {
+        let began = Instant::now();
+        let refused = run(&[command], &settings, setting.folder.path()).await;
+        assert_eq!(refused.status, 1, "{}", refused.err);
+        for named in ["does not answer", "s3://archive/log", "ARCHIVE_URL"] {
+            assert!(refused.err.contains(named), "{}", refused.err);
+        }
+        assert!(began.elapsed() < Duration::from_secs(PATIENCE_SECONDS));
+    }
 }

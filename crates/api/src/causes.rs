@@ -42,7 +42,10 @@ impl From<LogError> for Problem {
             LogError::Refused(_) => unavailable(
                 "The log server refuses this. Nothing was written; an operator must look.",
             ),
-            LogError::Damaged(_) | LogError::Partitions { .. } => return Self::internal(error),
+            LogError::Damaged(_)
+            | LogError::Gap(_)
+            | LogError::Archive(_)
+            | LogError::Partitions { .. } => return Self::internal(error),
         }
         .caused_by(error)
     }

@@ -1,20 +1,23 @@
 #![doc = include_str!("../README.md")]
 
+mod earlier;
 mod manifest;
-mod merging;
+mod place;
+mod sealing;
 mod segment;
 mod store;
-mod whole;
 
 use eventlog::LogError;
 use kernel::{Partition, Position, Recorded};
 
 pub use manifest::Segment;
-pub use store::{Archive, Sealed};
-pub use whole::Whole;
+pub use sealing::Sealed;
+pub use store::Archive;
 
 /// Events of a segment, at most.
 pub const SEGMENT_EVENTS_MAX: usize = 50_000;
+/// A segment that takes so much on disk grows no more.
+pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -22,9 +25,13 @@ pub enum ArchiveError {
     Url(String),
     #[error("the archive does not answer as it should: {0}")]
     Store(#[from] object_store::Error),
+    #[error(
+        "the archive does not answer within {seconds} s: see that {url}, which ARCHIVE_URL names, can be reached"
+    )]
+    Silent { url: String, seconds: u64 },
     #[error("{file} of the archive is damaged: {why}")]
     Damaged { file: String, why: String },
-    #[error("somebody else archives partition {0} at the same time")]
+    #[error("another process archives partition {0} at the same time")]
     Raced(Partition),
     #[error("events are missing between the archive, which ends at {after}, and {found}")]
     Gap { after: Position, found: Position },
@@ -48,7 +55,7 @@ impl From<ArchiveError> for LogError {
             ArchiveError::Damaged { .. } | ArchiveError::Gap { .. } => {
                 Self::Damaged(error.to_string())
             }
-            error => Self::Unavailable(error.to_string()),
+            error => Self::Archive(error.to_string()),
         }
     }
 }

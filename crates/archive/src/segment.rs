@@ -24,28 +24,28 @@ use parquet::{
     schema::{parser::parse_message_type, types::ColumnPath},
 };
 
+/// Every file has all columns: a reader of many takes the first one's for those of all.
 const SCHEMA: &str = "message event {
+    required int32 partition (INTEGER(16,false));
     required int64 epoch;
     required int64 seq;
-    required binary type (UTF8);
-    required int32 type_version;
-    required int32 kind;
-    required fixed_len_byte_array(16) aggregate;
-    optional fixed_len_byte_array(16) member;
+    required int64 time (TIMESTAMP(MILLIS,true));
+    required binary type (STRING);
+    required int32 type_version (INTEGER(16,false));
+    required int32 kind (INTEGER(8,false));
+    optional fixed_len_byte_array(16) aggregate (UUID);
+    optional fixed_len_byte_array(16) member (UUID);
     required int64 version;
-    required int64 recorded_at;
-    required fixed_len_byte_array(16) actor;
-    required fixed_len_byte_array(16) correlation;
-    optional binary causation (UTF8);
+    optional fixed_len_byte_array(16) actor (UUID);
+    optional fixed_len_byte_array(16) correlation (UUID);
+    optional binary causation (STRING);
     optional fixed_len_byte_array(16) key_hash;
     optional int64 fingerprint;
     required binary data;
-";
-/// The last column, of files that have a trace only.
-const TRACE: &str = "    optional fixed_len_byte_array(24) trace;
-";
+    optional fixed_len_byte_array(24) trace;
+}";
 /// What differs little from row to row, or grows.
-const DELTAS: [&str; 4] = ["epoch", "seq", "version", "recorded_at"];
+const DELTAS: [&str; 4] = ["epoch", "seq", "time", "version"];
 /// What is another one in every row.
 const RANDOM: [&str; 4] = ["correlation", "key_hash", "fingerprint", "trace"];
 const ZSTD_LEVEL: i32 = 3;
@@ -54,18 +54,21 @@ type Result<T> = std::result::Result<T, ParquetError>;
 
 /// The bytes of a file.
 pub(crate) fn write(events: &[Recorded]) -> Result<Vec<u8>> {
-    let traced = events.iter().any(|event| event.envelope.trace.is_some());
-    let trace = if traced { TRACE } else { "" };
-    let schema = Arc::new(parse_message_type(&format!("{SCHEMA}{trace}}}"))?);
+    let schema = Arc::new(parse_message_type(SCHEMA)?);
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties()?))?;
     let mut rows = writer.next_row_group()?;
     let each = || events.iter();
     let uuid = |id: Uuid| FixedLenByteArray::from(ByteArray::from(id.as_bytes().to_vec()));
+    // Nothing has the nil one.
+    let id = |id: Uuid| (!id.is_nil()).then(|| uuid(id));
     let hash = |hash: u128| FixedLenByteArray::from(ByteArray::from(hash.to_be_bytes().to_vec()));
     let text = |text: &str| ByteArray::from(text);
+    let partition = |e: &Recorded| Some(i32::from(e.position.partition.0));
+    column::<Int32Type>(&mut rows, each().map(partition))?;
     column::<Int64Type>(&mut rows, each().map(|e| Some(e.position.epoch as i64)))?;
     column::<Int64Type>(&mut rows, each().map(|e| Some(e.position.seq as i64)))?;
     let envelopes = || each().map(|recorded| &recorded.envelope);
+    column::<Int64Type>(&mut rows, envelopes().map(|e| Some(e.recorded_at.0)))?;
     column::<ByteArrayType>(&mut rows, envelopes().map(|e| Some(text(&e.event_type))))?;
     column::<Int32Type>(
         &mut rows,
@@ -75,12 +78,11 @@ pub(crate) fn write(events: &[Recorded]) -> Result<Vec<u8>> {
         &mut rows,
         envelopes().map(|e| Some(i32::from(e.aggregate.kind.0))),
     )?;
-    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| Some(uuid(e.aggregate.id))))?;
+    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| id(e.aggregate.id)))?;
     column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| e.aggregate.member.map(uuid)))?;
     column::<Int64Type>(&mut rows, envelopes().map(|e| Some(e.version as i64)))?;
-    column::<Int64Type>(&mut rows, envelopes().map(|e| Some(e.recorded_at.0)))?;
-    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| Some(uuid(e.actor.0))))?;
-    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| Some(uuid(e.correlation))))?;
+    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| id(e.actor.0)))?;
+    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| id(e.correlation)))?;
     let causation = |e: &Envelope| e.causation.map(|at| text(&at.to_string()));
     column::<ByteArrayType>(&mut rows, envelopes().map(causation))?;
     column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| e.receipt.map(|r| hash(r.0))))?;
@@ -90,10 +92,8 @@ pub(crate) fn write(events: &[Recorded]) -> Result<Vec<u8>> {
     )?;
     let data = |e: &Envelope| Some(ByteArray::from(e.data.clone()));
     column::<ByteArrayType>(&mut rows, envelopes().map(data))?;
-    if traced {
-        let bytes = |at: SpanContext| ByteArray::from(at.to_bytes().to_vec()).into();
-        column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| e.trace.map(bytes)))?;
-    }
+    let bytes = |at: SpanContext| ByteArray::from(at.to_bytes().to_vec()).into();
+    column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| e.trace.map(bytes)))?;
     rows.close()?;
     writer.into_inner()
 }
@@ -145,25 +145,26 @@ pub(crate) fn read(partition: Partition, bytes: Bytes) -> Result<Vec<Recorded>> 
             count,
             next: 0,
         };
+        let partitions = columns.required::<Int32Type>()?;
         let epoch = columns.required::<Int64Type>()?;
         let seq = columns.required::<Int64Type>()?;
+        let recorded_at = columns.required::<Int64Type>()?;
         let event_type = columns.required::<ByteArrayType>()?;
         let event_version = columns.required::<Int32Type>()?;
         let kind = columns.required::<Int32Type>()?;
-        let aggregate = columns.required::<FixedLenByteArrayType>()?;
+        let aggregate = columns.optional::<FixedLenByteArrayType>()?;
         let member = columns.optional::<FixedLenByteArrayType>()?;
         let version = columns.required::<Int64Type>()?;
-        let recorded_at = columns.required::<Int64Type>()?;
-        let actor = columns.required::<FixedLenByteArrayType>()?;
-        let correlation = columns.required::<FixedLenByteArrayType>()?;
+        let actor = columns.optional::<FixedLenByteArrayType>()?;
+        let correlation = columns.optional::<FixedLenByteArrayType>()?;
         let causation = columns.optional::<ByteArrayType>()?;
         let key_hash = columns.optional::<FixedLenByteArrayType>()?;
         let fingerprint = columns.optional::<Int64Type>()?;
         let data = columns.required::<ByteArrayType>()?;
-        let trace = match columns.are_all_read() {
-            true => vec![None; count],
-            false => columns.optional::<FixedLenByteArrayType>()?,
-        };
+        let trace = columns.optional::<FixedLenByteArrayType>()?;
+        if partitions.iter().any(|one| *one != i32::from(partition.0)) {
+            return Err(wrong("it has events of another partition"));
+        }
         events.reserve(count);
         for row in 0..count {
             let member = member[row].as_ref().map(|id| uuid(id.data())).transpose()?;
@@ -186,13 +187,13 @@ pub(crate) fn read(partition: Partition, bytes: Bytes) -> Result<Vec<Recorded>> 
                     event_version: event_version[row] as u16,
                     aggregate: AggregateId {
                         kind: Kind(kind[row] as u8),
-                        id: uuid(aggregate[row].data())?,
+                        id: optional(&aggregate[row])?,
                         member,
                     },
                     version: version[row] as u64,
                     recorded_at: Timestamp(recorded_at[row]),
-                    actor: AccountId(uuid(actor[row].data())?),
-                    correlation: uuid(correlation[row].data())?,
+                    actor: AccountId(optional(&actor[row])?),
+                    correlation: optional(&correlation[row])?,
                     causation: causation.transpose()?,
                     receipt,
                     data: data[row].data().to_vec(),
@@ -231,10 +232,6 @@ impl Columns<'_> {
         }
     }
 
-    fn are_all_read(&self) -> bool {
-        self.next == self.rows.num_columns()
-    }
-
     fn take<T: DataType>(&mut self) -> Result<(Vec<T::T>, Vec<i16>)> {
         let reader: ColumnReader = self.rows.get_column_reader(self.next)?;
         self.next += 1;
@@ -257,6 +254,13 @@ fn uuid(bytes: &[u8]) -> Result<Uuid> {
     Uuid::from_slice(bytes).map_err(wrong)
 }
 
+/// Nil where there is none.
+fn optional(bytes: &Option<FixedLenByteArray>) -> Result<Uuid> {
+    bytes
+        .as_ref()
+        .map_or(Ok(Uuid::nil()), |bytes| uuid(bytes.data()))
+}
+
 fn text(bytes: &ByteArray) -> Result<&str> {
     bytes.as_utf8()
 }
@@ -267,6 +271,8 @@ fn wrong(error: impl std::fmt::Display) -> ParquetError {
 
 #[cfg(test)]
 mod tests {
+    use parquet::basic::{LogicalType, TimeUnit};
+
     use super::*;
 
     fn event(seq: u64, trace: Option<SpanContext>) -> Recorded {
@@ -294,17 +300,36 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_with_a_trace_has_a_column_for_it() -> Result<()> {
+    fn every_file_has_typed_columns_for_readers_of_parquet() -> Result<()> {
         let trace = SpanContext {
             trace: Uuid::from_u128(7),
             span: 8,
         };
-        for (traces, columns) in [([None, None], 15), ([None, Some(trace)], 16)] {
-            let events: Vec<_> = (1..).zip(traces).map(|(n, at)| event(n, at)).collect();
+        for traces in [[None, None], [None, Some(trace)]] {
+            let events: Vec<_> = (0..).zip(traces).map(|(n, at)| event(n, at)).collect();
             let bytes = Bytes::from(write(&events)?);
             let file = SerializedFileReader::new(bytes.clone())?;
-            assert_eq!(file.get_row_group(0)?.num_columns(), columns);
-            assert_eq!(read(Partition(3), bytes)?, events);
+            let schema = file.metadata().file_metadata().schema_descr_ptr();
+            let column = |name: &str| {
+                let mut columns = schema.columns().iter();
+                let found = columns.find(|column| column.name() == name);
+                found.and_then(|column| column.logical_type_ref().cloned())
+            };
+            assert_eq!(schema.num_columns(), 17);
+            let time = LogicalType::timestamp(true, TimeUnit::MILLIS);
+            assert_eq!(column("time"), Some(time));
+            for id in ["aggregate", "member", "actor", "correlation"] {
+                assert_eq!(column(id), Some(LogicalType::Uuid), "{id}");
+            }
+            assert_eq!(column("partition"), Some(LogicalType::integer(16, false)));
+            for name in ["epoch", "seq", "version", "data", "key_hash", "trace"] {
+                assert_eq!(column(name), None, "{name}");
+            }
+            // The first event's ids are nil, which is none.
+            let actors = file.metadata().row_group(0).column(10).statistics();
+            assert_eq!(actors.and_then(|actors| actors.null_count_opt()), Some(1));
+            assert_eq!(read(Partition(3), bytes.clone())?, events);
+            assert!(read(Partition(4), bytes).is_err());
         }
         Ok(())
     }

@@ -2,11 +2,11 @@
 //! Redis.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use archive::{Archive, ArchiveError, SEGMENT_EVENTS_MAX, Whole};
+use archive::{Archive, ArchiveError, SEGMENT_EVENTS_MAX};
 use devservices::{Programs, RedisOptions, RedisRole, RedisServer};
-use eventlog::{Beside, EPOCH_STARTED, History, Log, LogSettings};
+use eventlog::{Beside, EPOCH_STARTED, Gap, History, Log, LogError, LogSettings};
 use kernel::{
     AccountId, AggregateId, Envelope, Kind, Partition, Position, SpanContext, Timestamp, Uuid,
 };
@@ -30,6 +30,7 @@ impl Setting {
         let server = RedisServer::start(options).await.unwrap();
         let mut settings = LogSettings::new(server.url());
         settings.partitions = 1;
+        settings.made_at = Timestamp(-1_000);
         let log = Log::create(&settings).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let archive = open(folder.path());
@@ -73,6 +74,41 @@ impl Setting {
 
 fn open(folder: &Path) -> Archive {
     Archive::open(&format!("file://{}", folder.display())).unwrap()
+}
+
+fn whole(log: &Log, archive: &Archive) -> History {
+    History::of(log.clone()).with(Arc::new(archive.clone()))
+}
+
+/// What a reader finds that knows nothing of manifests: every `*/*.parquet`, in
+/// whatever order the folder gives them.
+fn found_by_pattern(archive: &Path) -> Vec<u64> {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let mut found = Vec::new();
+    for folder in std::fs::read_dir(archive).into_iter().flatten() {
+        let Ok(files) = std::fs::read_dir(folder.unwrap().path()) else {
+            continue;
+        };
+        let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        for path in files {
+            if path.extension().is_none_or(|kind| kind != "parquet") {
+                continue;
+            }
+            let file = std::fs::File::open(&path).unwrap();
+            let reader = SerializedFileReader::new(file).unwrap();
+            let rows = reader.get_row_iter(None).unwrap();
+            found.extend(rows.map(|row| {
+                let row = row.unwrap();
+                let mut columns = row.get_column_iter();
+                let seq = columns.find(|(name, _)| *name == "seq").unwrap().1;
+                let parquet::record::Field::Long(seq) = seq else {
+                    panic!("{seq}");
+                };
+                *seq as u64
+            }));
+        }
+    }
+    found
 }
 
 fn event(number: u128) -> Envelope {
@@ -152,7 +188,7 @@ async fn the_two_halves_read_as_one() {
             .unwrap(),
     ]
     .concat();
-    let whole = Whole::new(setting.log.clone(), setting.archive.clone());
+    let whole = whole(&setting.log, &setting.archive);
     for trimmed in [0, 1, 400, 1_000] {
         let first = all[trimmed].position;
         setting.log.trim(first).await.unwrap();
@@ -193,7 +229,7 @@ async fn damage_of_the_archive_is_an_error_and_names_the_file() {
         std::fs::write(&path, &damaged).unwrap();
         let read = open(setting.folder.path()).read(Log::beginning(P), 9).await;
         let error = read.unwrap_err().to_string();
-        assert!(error.contains("p00/1-0_1-300.parquet"), "{error}");
+        assert!(error.contains("p00/1-0.parquet"), "{error}");
     }
     std::fs::remove_file(&path).unwrap();
     assert!(
@@ -261,18 +297,19 @@ async fn a_restored_log_goes_on_in_the_next_epoch_and_is_archived_on() {
         .await
         .unwrap();
     assert_eq!(Log::find(&setting.settings).await.unwrap(), None);
+    setting.settings.id = setting.archive.log(P).await.unwrap();
     let log = Log::restore(&setting.settings).await.unwrap();
     let account = AccountId(Uuid::nil());
     let last = Beside::Last { account, at: end };
     log.restore_beside(P, &[last]).await.unwrap();
     assert!(!log.has(P).await.unwrap());
-    log.begin_epoch(end, 2).await.unwrap();
-    log.begin_epoch(end, 3).await.unwrap();
+    log.begin_epoch(end, 2, Timestamp(-1_000)).await.unwrap();
+    log.begin_epoch(end, 3, Timestamp(0)).await.unwrap();
     assert!(log.has(P).await.unwrap());
     assert_eq!(log.last_position(account).await.unwrap(), Some(end));
     let head = log.heads().await.unwrap()[0];
     assert_eq!((head.epoch, head.seq), (2, 0));
-    let whole = Whole::new(log.clone(), setting.archive.clone());
+    let whole = whole(&log, &setting.archive);
     let next = whole.read(end, 5).await.unwrap();
     assert_eq!(eventlog::check_contiguous(end, &next[0]), Ok(()));
     let ahead = Position {
@@ -316,7 +353,7 @@ async fn full_segments_are_sealed_without_being_asked_for_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn small_segments_are_put_together_under_the_eyes_of_a_reader() {
+async fn a_segment_grows_under_the_eyes_of_a_reader() {
     let mut setting = Setting::new().await;
     let reader = open(setting.folder.path());
     let mut at = Log::beginning(P);
@@ -324,7 +361,6 @@ async fn small_segments_are_put_together_under_the_eyes_of_a_reader() {
     for round in 0..20 {
         setting.add(round * 50..round * 50 + 50).await;
         setting.seal(true).await.unwrap();
-        setting.archive.merge(P).await.unwrap();
         // It knows an older manifest than the archiver.
         for _ in 0..round % 3 {
             let more = reader.read(at, 31).await.unwrap();
@@ -341,16 +377,261 @@ async fn small_segments_are_put_together_under_the_eyes_of_a_reader() {
     assert_eq!(read, all);
 
     let segments = setting.archive.segments(P).await.unwrap();
-    assert!(segments.len() < 16, "{}", segments.len());
-    let folder = setting.folder.path().join("p00");
-    let files = |end: &str| {
-        let folder = std::fs::read_dir(&folder).unwrap();
-        let names = folder.map(|file| file.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.ends_with(end)).count()
-    };
-    // One sealing after a merge deletes what was merged.
-    setting.add(1_000..1_001).await;
+    assert_eq!(segments.len(), 1);
+    assert_eq!(segments[0].recorded, (-1_000, 499));
+    let files = |folder: std::path::PathBuf| std::fs::read_dir(folder).unwrap().count();
+    // One segment, two manifests, and the folder where the newest was staged.
+    assert_eq!(files(setting.file("")), 4);
+    assert_eq!(files(setting.file("staged")), 1);
+}
+
+/// Analysts read `archive/*/*.parquet` while it is archived.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_finds_each_event_once_at_any_moment() {
+    let mut setting = Setting::new().await;
+    let folder = setting.folder.path().to_owned();
+    let (sealed, seen) = (
+        Arc::new(std::sync::atomic::AtomicU64::new(0)),
+        Arc::new(std::sync::atomic::AtomicBool::new(false)),
+    );
+    let (known, ended) = (sealed.clone(), seen.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut looks = 0;
+        while !ended.load(std::sync::atomic::Ordering::Acquire) {
+            let least = known.load(std::sync::atomic::Ordering::Acquire);
+            let found = found_by_pattern(&folder);
+            let once: BTreeSet<_> = found.iter().copied().collect();
+            assert_eq!(once.len(), found.len(), "some are found twice");
+            let first = once.first().is_none_or(|first| *first == 0);
+            let last = once.last().map_or(0, |last| last + 1);
+            assert!(first && last == once.len() as u64, "some are missing");
+            assert!(last >= least, "{last} of {least} are found");
+            looks += 1;
+        }
+        looks
+    });
+    for round in 0..60 {
+        setting.add(round * 30..round * 30 + 30).await;
+        setting.seal(true).await.unwrap();
+        let end = setting.archive.end(P).await.unwrap().seq + 1;
+        sealed.store(end, std::sync::atomic::Ordering::Release);
+    }
+    seen.store(true, std::sync::atomic::Ordering::Release);
+    assert!(reading.await.unwrap() > 3);
+    assert_eq!(found_by_pattern(setting.folder.path()).len(), 1_801);
+}
+
+/// Undoes the last steps of sealing, as if its process had ended before them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_is_published_and_swept() {
+    let mut setting = Setting::new().await;
+    setting.add(0..100).await;
     setting.seal(true).await.unwrap();
-    let named = setting.archive.segments(P).await.unwrap().len();
-    assert_eq!((files(".parquet"), files(".json")), (named, 2));
+    let file = setting.file("1-0.parquet");
+    let before = std::fs::read(&file).unwrap();
+    setting.add(100..200).await;
+    setting.seal(true).await.unwrap();
+    // The manifest was written, and nothing after it.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, &before).unwrap();
+    let left = "1-0_1-150_0123456789abcdef";
+    std::fs::write(setting.file("staged").join(left), b"half").unwrap();
+
+    let all = setting.log.read(Log::beginning(P), 10_000).await.unwrap();
+    let fresh = open(setting.folder.path());
+    let read = fresh.read(Log::beginning(P), 10_000).await.unwrap();
+    assert_eq!(read, all, "readers do not wait for that");
+    assert_eq!(found_by_pattern(setting.folder.path()).len(), 101);
+
+    fresh.finish(P).await.unwrap();
+    assert_eq!(found_by_pattern(setting.folder.path()).len(), 201);
+    assert!(!setting.file("staged").join(left).exists());
+    let staged = std::fs::read_dir(setting.file("staged")).unwrap().count();
+    assert_eq!(staged, 1);
+    // What may still become the newest stays.
+    let ahead = setting.file("staged").join("1-0_1-201_0123456789abcdef");
+    std::fs::write(&ahead, b"half").unwrap();
+    fresh.finish(P).await.unwrap();
+    assert!(ahead.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trimmed_log_without_its_archive_says_what_is_missing() {
+    let mut setting = Setting::new().await;
+    setting.add(0..300).await;
+    setting.seal(true).await.unwrap();
+    let first = Position {
+        seq: 200,
+        ..setting.head().await
+    };
+    let lags = tempfile::tempdir().unwrap();
+    let behind = open(lags.path());
+    let until = Position { seq: 100, ..first };
+    behind.seal(&setting.log, until, true).await.unwrap();
+    setting.log.trim(first).await.unwrap();
+    let alone = History::of(setting.log.clone());
+    let beginning = Log::beginning(P);
+    let trimmed = |read: Result<_, LogError>| match read {
+        Err(LogError::Gap(Gap::Trimmed { after, found })) => (after, found),
+        other => panic!("{other:?}"),
+    };
+    let patience = std::time::Duration::from_millis(10);
+    let middle = Position { seq: 100, ..first };
+    for from in [beginning, middle] {
+        let read = alone.read(from, 9).await.map(drop);
+        assert_eq!(trimmed(read), (from, first));
+        let read = alone.tail(&[from], 9, patience).await.map(drop);
+        assert_eq!(trimmed(read), (from, first));
+        assert_eq!(trimmed(alone.check(&[from]).await), (from, first));
+    }
+    let last = Position { seq: 199, ..first };
+    assert_eq!(alone.read(last, 9).await.unwrap().len(), 9);
+    let told = alone.missing().await.unwrap().unwrap().to_string();
+    assert!(
+        told.contains("0:1-200") && told.contains("ARCHIVE_URL"),
+        "{told}"
+    );
+    let with = whole(&setting.log, &setting.archive);
+    assert_eq!(with.missing().await.unwrap(), None);
+
+    // Archives that have nothing, lag behind the trim, or are another log's.
+    let empty = tempfile::tempdir().unwrap();
+    let mut other = Setting::new().await;
+    other.add(0..500).await;
+    other.seal(true).await.unwrap();
+    for (archive, end) in [(open(empty.path()), 0), (behind, 100)] {
+        let with = whole(&setting.log, &archive);
+        let gap = with.missing().await.unwrap();
+        assert!(matches!(gap, Some(Gap::NotArchived { .. })), "{gap:?}");
+        let mut at = Log::beginning(P);
+        let error = loop {
+            match with.tail(&[at], 60, patience).await {
+                Ok(events) => at = events.last().expect("an event or an error").position,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(at.seq, end);
+        assert!(
+            matches!(error, LogError::Gap(Gap::NotArchived { .. })),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_is_overtaken_by_a_trim_goes_on_in_the_archive() {
+    let mut setting = Setting::new().await;
+    setting.add(0..500).await;
+    setting.seal(true).await.unwrap();
+    let history = whole(&setting.log, &setting.archive);
+    let all = setting.log.read(Log::beginning(P), 10_000).await.unwrap();
+    let patience = std::time::Duration::from_millis(10);
+    let mut at = Log::beginning(P);
+    let mut read = Vec::new();
+    for seq in [0, 100, 300, 450, 500] {
+        let first = Position {
+            seq,
+            ..all[0].position
+        };
+        setting.log.trim(first).await.unwrap();
+        let events = history.tail(&[at], 70, patience).await.unwrap();
+        at = events.last().unwrap().position;
+        read.extend(events);
+    }
+    while read.len() < all.len() {
+        let events = history.tail(&[at], 70, patience).await.unwrap();
+        at = events.last().unwrap().position;
+        read.extend(events);
+    }
+    assert_eq!(read, all);
+}
+
+/// A hole of the log itself is filled out of the archive, or told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_in_the_middle_is_never_passed_over() {
+    let mut setting = Setting::new().await;
+    setting.add(0..100).await;
+    setting.seal(true).await.unwrap();
+    let all = setting.log.read(Log::beginning(P), 10_000).await.unwrap();
+    let () = redis::cmd("XDEL")
+        .arg("hw:{p00}:events")
+        .arg("1-50")
+        .query_async::<u64>(&mut setting.redis)
+        .await
+        .map(drop)
+        .unwrap();
+    let alone = History::of(setting.log.clone());
+    let read = alone.read(Log::beginning(P), 1_000).await.unwrap();
+    assert_eq!(read, all[..50]);
+    let error = alone.read(read[49].position, 1_000).await.unwrap_err();
+    assert!(
+        matches!(error, LogError::Gap(Gap::Missing { .. })),
+        "{error}"
+    );
+
+    let with = whole(&setting.log, &setting.archive);
+    let mut at = Log::beginning(P);
+    let mut whole = Vec::new();
+    while let Some(last) = with.read(at, 1_000).await.unwrap().last() {
+        whole.extend(with.read(at, 1_000).await.unwrap());
+        at = last.position;
+    }
+    assert_eq!(whole, all);
+
+    // A segment that is gone is named.
+    setting.add(100..101).await;
+    std::fs::remove_file(setting.file("1-0.parquet")).unwrap();
+    std::fs::remove_dir_all(setting.file("staged")).unwrap();
+    let with = self::whole(&setting.log, &open(setting.folder.path()));
+    let error = with.read(read[49].position, 1_000).await.unwrap_err();
+    let told = error.to_string();
+    assert!(
+        matches!(error, LogError::Damaged(_)) && told.contains("p00/1-0.parquet"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_in_the_archive_is_found_there() {
+    let mut setting = Setting::new().await;
+    // Recorded at -500 and on, a millisecond apart.
+    setting.add(0..300).await;
+    setting.seal(true).await.unwrap();
+    setting.add(300..400).await;
+    setting.seal(true).await.unwrap();
+    let all = setting.log.read(Log::beginning(P), 10_000).await.unwrap();
+    let history = whole(&setting.log, &setting.archive);
+    for trimmed in [0, 1, 200, 300, 350, 400] {
+        setting.log.trim(all[trimmed].position).await.unwrap();
+        for time in [-1_001, -600, -499, -400, -201, -200, -101, 3_000] {
+            let time = Timestamp(time);
+            let at = history.position_at(P, time).await.unwrap();
+            let next = history.read(at, 1).await.unwrap().pop();
+            let first = all.iter().find(|event| event.envelope.recorded_at >= time);
+            assert_eq!(next.as_ref(), first, "{time}, trimmed {trimmed}");
+        }
+    }
+    let alone = History::of(setting.log.clone());
+    let at = alone.position_at(P, Timestamp(-400)).await.unwrap();
+    assert!(alone.check(&[at]).await.is_err(), "it is not passed over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_as_a_url_is_decoded_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/a%20b", folder.path().display());
+    Archive::open(&url).unwrap();
+    assert!(folder.path().join("a b").is_dir());
+    for wrong in [
+        "file://x",
+        "file://x/y",
+        "file:x",
+        "file:///a#b",
+        "ftp://x",
+        "x",
+    ] {
+        let error = Archive::open(wrong).err().map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains(wrong)), "{wrong}");
+    }
+    assert!(!Path::new("x").exists());
 }

@@ -16,6 +16,9 @@ use tokio::{sync::watch, time::Instant};
 const LOOK: Duration = Duration::from_millis(250);
 /// A partition that has this share more than it keeps is sealed at once.
 const OVERFLOW_SHARE: u64 = 20;
+/// A segment is written again for this share of it at least, unless events wait for
+/// long: so that each is written a few times only.
+const GROWTH_SHARE: u64 = 8;
 
 /// What archiving works with.
 #[derive(Clone)]
@@ -67,10 +70,21 @@ impl Archiver {
         }
         *turn = generations::begin_archiving(&self.pool).await?;
         if turn.is_some() {
-            // Others have archived since this process did.
+            // Others have archived since this process did, and one may have died.
             self.archive.forget();
+            for partition in self.log.partitions() {
+                self.finish(partition).await;
+            }
         }
         Ok(turn.is_some())
+    }
+
+    /// The next sealing tries it again.
+    async fn finish(&self, partition: Partition) {
+        if let Err(error) = self.archive.finish(partition).await {
+            let partition = partition.0;
+            tracing::warn!(partition, %error, "what was half archived is left as it is");
+        }
     }
 
     /// A partition that cannot be archived does not keep others from it.
@@ -115,11 +129,11 @@ impl Archiver {
         };
         let over = length.saturating_sub(self.hot_events);
         let share = self.hot_events / OVERFLOW_SHARE;
-        let all = all || (over > share && waiting > share);
+        let open = self.archive.open_events(partition).await?;
+        let all = all || (over > share && waiting > share.max(open / GROWTH_SHARE));
         // What would not fill a segment is not even read.
-        if all || waiting >= SEGMENT_EVENTS_MAX as u64 {
+        if all || open + waiting >= SEGMENT_EVENTS_MAX as u64 {
             self.archive.seal(&self.log, head, all).await?;
-            self.archive.merge(partition).await?;
         }
         if over > share / 2 {
             self.trim(partition, self.hot_events).await?;
@@ -160,6 +174,7 @@ impl Archiver {
     /// Seals what is there now.
     pub async fn seal(&self, partition: Partition, all: bool) -> Result<Sealed, ArchiveError> {
         let head = self.head(partition).await?;
+        self.archive.finish(partition).await?;
         self.archive.seal(&self.log, head, all).await
     }
 

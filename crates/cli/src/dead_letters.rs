@@ -190,7 +190,11 @@ async fn show(arguments: &Show, node: &Node) -> anyhow::Result<Outcome> {
     let recorded = repairing::read_at(&node.parts(), letter.position).await?;
     let mut shown = line(&letter);
     shown["cloud_event"] = tail::cloud_event(recorded, None).await?;
-    println!("{}", serde_json::to_string_pretty(&shown)?);
+    let mut out = std::io::stdout().lock();
+    match std::io::stdout().is_terminal() {
+        true => writeln!(out, "{shown:#}")?,
+        false => writeln!(out, "{shown}")?,
+    }
     Ok(Outcome::Done)
 }
 

@@ -9,6 +9,7 @@ mod import;
 mod log;
 mod manual;
 mod migrate;
+mod nearest;
 mod node;
 mod operator;
 mod origin;
@@ -26,6 +27,7 @@ mod spans;
 mod stop;
 mod table;
 mod tail;
+mod terminal;
 mod token;
 mod trace;
 mod up;
@@ -104,7 +106,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(run(arguments.command.unwrap_or(Command::Up))),
+        Ok(runtime) => {
+            let done = runtime.block_on(run(arguments.command.unwrap_or(Command::Up)));
+            // Not waiting for what is blocked, such as a disk that does not answer.
+            runtime.shutdown_background();
+            done
+        }
         Err(error) => Err(error.into()),
     };
     match done {

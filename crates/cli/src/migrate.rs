@@ -9,6 +9,6 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     migrations::migrate(&database)
         .await
         .context("the database cannot be migrated; check DATABASE_URL")?;
-    println!("the database is up to date");
+    eprintln!("the database is up to date");
     Ok(())
 }

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use api::{Limiting, Rooms, Services, SigningKey, TokenSettings};
-use archive::{Archive, Whole};
-use eventlog::{Log, LogError, LogSettings};
-use kernel::{Sealer, Spans, Timestamp, Uuid};
+use archive::Archive;
+use eventlog::{Gap, History, Log, LogError, LogSettings};
+use kernel::{Partition, Sealer, Spans, Timestamp, Uuid};
 use mail::Mailer;
 use readmodel::{
     Share,
@@ -81,11 +81,27 @@ pub fn open_archive(settings: &Settings) -> anyhow::Result<Option<Archive>> {
     })
 }
 
+/// What all events are read through.
+pub fn history(log: &Log, archive: Option<Archive>) -> History {
+    let history = History::of(log.clone());
+    match archive {
+        Some(archive) => history.with(Arc::new(archive)),
+        None => history,
+    }
+}
+
 /// A log that was put back from a copy older than its archive would give new
 /// events the positions of archived ones.
 async fn check_goes_on(log: &Log, archive: &Archive) -> anyhow::Result<()> {
-    for head in log.heads().await? {
-        let end = archive.known_end(head.partition).await?;
+    let heads = log.heads().await?;
+    // At once: each may take as long as the archive may.
+    let ends = heads.iter().map(|head| archive.known_end(head.partition));
+    let ends = futures_util::future::try_join_all(ends).await?;
+    if let Some(found) = archive.log(Partition(0)).await? {
+        let wanted = log.id();
+        anyhow::ensure!(found == wanted, Gap::AnotherArchive { found, wanted });
+    }
+    for (head, end) in heads.into_iter().zip(ends) {
         anyhow::ensure!(
             head >= end,
             "the log ends at {head}, before its archive, which ends at {end}: it was put back from \
@@ -102,6 +118,7 @@ pub fn log_settings(settings: &Settings) -> LogSettings {
         partitions: settings.log_partitions,
         allow_unsafe: settings.log_allow_unsafe,
         id: None,
+        made_at: now(),
     }
 }
 
@@ -208,14 +225,15 @@ impl Node {
         tokio::join!(self.engine().run(stopped.clone()), archiving);
     }
 
+    pub fn history(&self) -> History {
+        history(&self.log, self.archive.clone())
+    }
+
     /// What folds work with.
     pub fn parts(&self) -> Parts {
         Parts {
             log: self.log.clone(),
-            history: match &self.archive {
-                Some(archive) => Arc::new(Whole::new(self.log.clone(), archive.clone())),
-                None => Arc::new(self.log.clone()),
-            },
+            history: self.history(),
             database: self.database.clone(),
             sealer: self.sealer.clone(),
             lists: self.lists.clone(),

@@ -1,10 +1,7 @@
 //! Shows how far long work is, on standard error: a bar on a terminal, now and
 //! then a line elsewhere.
 
-use std::{
-    io::IsTerminal,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{sync::watch, task::JoinHandle};
@@ -39,7 +36,7 @@ impl Shown {
 }
 
 async fn show(mut told: watch::Receiver<Report>) {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = crate::terminal::is_smart(&std::io::stderr());
     let mut stage = "";
     let mut bar = ProgressBar::hidden();
     let mut written = Instant::now();

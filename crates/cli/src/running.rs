@@ -105,11 +105,11 @@ impl Secrets {
 }
 
 pub fn archive_url(folder: &Path) -> String {
-    format!("file://{}", folder.join(FOLDER).join(ARCHIVE).display())
+    kernel::file_url(&folder.join(FOLDER).join(ARCHIVE))
 }
 
 pub fn mail_url(folder: &Path) -> String {
-    format!("file://{}", folder.join(FOLDER).join(MAIL).display())
+    kernel::file_url(&folder.join(FOLDER).join(MAIL))
 }
 
 fn note(folder: &Path) -> PathBuf {

@@ -1,6 +1,6 @@
 //! Tables for people: aligned columns, one colour for what matters.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 /// How a cell stands out on a terminal.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,10 +49,9 @@ pub fn number(number: impl ToString) -> Cell {
     }
 }
 
-/// Whether standard output takes colour (<https://no-color.org>).
+/// Whether standard output takes colour.
 pub fn colours() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !refused
+    crate::terminal::colours(&io::stdout())
 }
 
 /// Writes `rows` below `headers`; numbers stand right, their headers too.

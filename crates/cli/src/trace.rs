@@ -1,11 +1,12 @@
 //! Log lines: to standard error, as text or JSON.
 
-use std::io::IsTerminal;
-
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::{TRACE_FILTER, TRACE_FORMAT, Values};
+use crate::{
+    settings::{TRACE_FILTER, TRACE_FORMAT, Values},
+    terminal,
+};
 
 pub fn start(values: &Values) -> anyhow::Result<()> {
     let filter = values.get(TRACE_FILTER).0.unwrap_or_default();
@@ -13,7 +14,7 @@ pub fn start(values: &Values) -> anyhow::Result<()> {
         .with_context(|| format!("{TRACE_FILTER} cannot be read; write info or worker=debug"))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(terminal::colours(&std::io::stderr()))
         .with_writer(std::io::stderr);
     match values.get(TRACE_FORMAT).0 {
         Some("json") => lines.json().init(),

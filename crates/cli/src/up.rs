@@ -91,8 +91,7 @@ async fn serve_and_work(
     let node = Node::begin(settings, ProcessKind::Up).await?;
     let node = node.recorded(exporter.spans());
     let address = node.settings.listen_address;
-    let mail_folder = node.settings.mail_url.strip_prefix("file://");
-    let mail_folder = mail_folder.map(str::to_owned);
+    let mail_folder = kernel::folder_of(&node.settings.mail_url).transpose()?;
     let listener = match api::listen(address).await {
         Err(error) if any_port && error.kind() == ErrorKind::AddrInUse => {
             api::listen(SocketAddr::new(address.ip(), 0)).await
@@ -117,7 +116,7 @@ async fn serve_and_work(
     eprintln!("API            http://{address}/v1");
     eprintln!("documentation  http://{address}/docs");
     if let Some(folder) = mail_folder {
-        eprintln!("mail           {folder}");
+        eprintln!("mail           {}", folder.display());
     }
     eprintln!("Ctrl-C stops it; the data stays");
     let served = api::serve(listener, services, stopped).await;

@@ -6,7 +6,7 @@ use clap::Args;
 use readmodel::{
     Projection,
     comparing::TableComparison,
-    dead_letters,
+    dead_letters::{self, Skip},
     generations::{self, Role},
 };
 use serde_json::json;
@@ -29,7 +29,7 @@ use crate::{
 
 It folds the log once more into tables of its own, compares every row with what
 is live at the same positions, to the last bit, and drops them. Reads and writes
-go on. Exit status 3 where anything differs, or an operator has skipped events.")]
+go on. Into a pipe it prints JSON lines. Exit status 3 where anything differs, or an operator has skipped events.")]
 pub struct Verify {
     /// Everything where none is named
     name: Option<Name>,
@@ -54,16 +54,7 @@ pub async fn run(arguments: Verify, settings: Settings) -> anyhow::Result<Outcom
         };
         let pool = node.database.get_postgres_connection_pool();
         let skips = dead_letters::skips(pool, projection).await?;
-        for skip in &skips {
-            println!(
-                "{} at {} was left out of {} by {}: {}",
-                skip.event_type,
-                skip.position,
-                projection.name(),
-                skip.operator,
-                skip.reason
-            );
-        }
+        show_skips(projection, &skips)?;
         differs |= !same;
         if !same || !skips.is_empty() {
             outcome = Outcome::Problems;
@@ -75,6 +66,32 @@ pub async fn run(arguments: Verify, settings: Settings) -> anyhow::Result<Outcom
         );
     }
     Ok(outcome)
+}
+
+/// What operators left out, as lines for people or for programs.
+fn show_skips(projection: Projection, skips: &[Skip]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let terminal = std::io::stdout().is_terminal();
+    for skip in skips {
+        let (name, event, at) = (projection.name(), &skip.event_type, skip.position);
+        let (operator, reason) = (&skip.operator, &skip.reason);
+        if terminal {
+            writeln!(
+                out,
+                "{event} at {at} was left out of {name} by {operator}: {reason}"
+            )?;
+        } else {
+            let line = json!({
+                "projection": name,
+                "skipped": at,
+                "event": event,
+                "operator": operator,
+                "reason": reason,
+            });
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
 }
 
 async fn tables(node: &Node, rate: Rate) -> anyhow::Result<bool> {

@@ -24,6 +24,11 @@ macro_rules! events {
             $($event($event)),+
         }
 
+        impl $name {
+            /// The names of its events.
+            pub(crate) const TYPES: &[&str] = &[$(stringify!($event)),+];
+        }
+
         $(impl From<$event> for $name {
             fn from(event: $event) -> Self {
                 Self::$event(event)
@@ -87,6 +92,11 @@ macro_rules! registry {
         }
 
         impl Event {
+            /// The names of all events.
+            pub fn types() -> impl Iterator<Item = &'static str> {
+                [$($events::TYPES),+].concat().into_iter()
+            }
+
             pub fn decode(envelope: &Envelope) -> Result<Self, CodecError> {
                 let (name, version) = (envelope.event_type.as_str(), envelope.event_version);
                 $(if let Some(event) = $events::from_bytes(name, version, &envelope.data) {

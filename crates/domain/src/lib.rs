@@ -32,6 +32,7 @@ pub mod kinds {
     pub const OPERATION: Kind = Kind(6);
     pub const BLOCK: Kind = Kind(7);
     pub const MUTE: Kind = Kind(8);
+    pub const ALL: [Kind; 8] = [ACCOUNT, HANDLE, POST, LIKE, FOLLOW, OPERATION, BLOCK, MUTE];
 
     pub fn name(kind: Kind) -> &'static str {
         match kind {

@@ -19,7 +19,7 @@ pub use execute::{
     COMMAND_MILLISECONDS_MAX, CONFLICT_RETRIES_MAX, ExecuteError, Intent, KeyReused, Receipt,
 };
 pub use fitness::FITNESS_SECONDS;
-pub use history::{History, HistoryFuture};
+pub use history::{Earlier, EarlierFuture, History};
 pub use keys::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 pub use log::{Found, Log, LogError, LogSettings};
 pub use read::{EPOCH_STARTED, Gap, PATIENCE_SECONDS_MAX, READ_EVENTS_MAX, check_contiguous};

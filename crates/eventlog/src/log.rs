@@ -13,7 +13,7 @@ use crate::{
     fitness::{self, Judge},
     keys::{Keys, PARTITIONS_DEFAULT, PARTITIONS_MAX},
     load::{Get, Loader},
-    read::EPOCH_STARTED,
+    read::{EPOCH_STARTED, Gap},
     turns::Turns,
     waiting::Waiting,
 };
@@ -33,6 +33,8 @@ pub struct LogSettings {
     pub allow_unsafe: bool,
     /// Which log it must be; none takes the one that is there.
     pub id: Option<Uuid>,
+    /// When what is missing of it is made, as its first entries tell.
+    pub made_at: Timestamp,
 }
 
 impl LogSettings {
@@ -43,6 +45,7 @@ impl LogSettings {
             partitions: PARTITIONS_DEFAULT,
             allow_unsafe: false,
             id: None,
+            made_at: Timestamp(0),
         }
     }
 }
@@ -83,6 +86,11 @@ pub enum LogError {
     NotWritable(&'static str),
     #[error("writes are held back: {0}")]
     Held(String),
+    #[error(transparent)]
+    Gap(#[from] Gap),
+    /// What is only in the archive cannot be read for now.
+    #[error("{0}")]
+    Archive(String),
 }
 
 impl LogError {
@@ -99,7 +107,7 @@ impl LogError {
             | Self::Another { .. }
             | Self::NotWritable(_)
             | Self::Held(_) => true,
-            Self::Refused(_) | Self::Damaged(_) => false,
+            Self::Refused(_) | Self::Damaged(_) | Self::Gap(_) | Self::Archive(_) => false,
         }
     }
 }
@@ -230,7 +238,7 @@ impl Log {
         let id = settings.id.or(there).unwrap_or_else(Uuid::now_v7);
         if found.is_none_or(|found| !found.missing.is_empty()) {
             let log = Self::connect(settings, &connection, id, Purpose::Make).await?;
-            create(&log).await?;
+            create(&log, settings.made_at).await?;
         }
         let settings = LogSettings {
             id: Some(id),
@@ -427,8 +435,8 @@ pub(crate) fn found(replies: Vec<redis::Value>) -> Result<Option<Found>, LogErro
     }))
 }
 
-async fn create(log: &Log) -> Result<(), LogError> {
-    let (started, keys) = (started(None)?, &log.inner.keys);
+async fn create(log: &Log, at: Timestamp) -> Result<(), LogError> {
+    let (started, keys) = (started(None, at)?, &log.inner.keys);
     let partitions = log.inner.partitions;
     for partition in log.partitions() {
         let mut command = redis::cmd("FCALL");
@@ -448,14 +456,14 @@ async fn create(log: &Log) -> Result<(), LogError> {
 }
 
 /// The first entry of an epoch.
-pub(crate) fn started(previous_end: Option<Position>) -> Result<Vec<u8>, LogError> {
+pub(crate) fn started(previous_end: Option<Position>, at: Timestamp) -> Result<Vec<u8>, LogError> {
     let nobody = AccountId(Uuid::nil());
     let started = Envelope {
         event_type: EPOCH_STARTED.into(),
         event_version: 1,
         aggregate: AggregateId::single(Kind(0), nobody.0),
         version: 1,
-        recorded_at: Timestamp(0),
+        recorded_at: at,
         actor: nobody,
         correlation: nobody.0,
         causation: None,

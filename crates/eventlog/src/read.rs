@@ -14,6 +14,10 @@ use crate::{
 pub const READ_EVENTS_MAX: usize = 10_000;
 /// How long a tail waits at most, whatever it is asked.
 pub const PATIENCE_SECONDS_MAX: u64 = 60;
+/// By how much the clocks of processes that append may differ.
+pub(crate) const CLOCKS_MILLISECONDS_MAX: i64 = 5_000;
+/// Events that one step of a search by time reads.
+const SCAN_EVENTS: usize = 1_000;
 /// The first entry of every epoch; its data is the end of the epoch before.
 pub const EPOCH_STARTED: &str = "EpochStarted";
 
@@ -22,6 +26,25 @@ pub const EPOCH_STARTED: &str = "EpochStarted";
 pub enum Gap {
     #[error("expected the event after {after}, found {found}: events are missing")]
     Missing { after: Position, found: Position },
+    #[error(
+        "partition {} of the log begins at {found}: what comes after {after} was trimmed from it, and is in its archive; set ARCHIVE_URL", .found.partition
+    )]
+    Trimmed { after: Position, found: Position },
+    #[error(
+        "what comes after {after} and before {found} is neither in the log nor in the archive, which ends at {end}: see that ARCHIVE_URL names the archive of this log"
+    )]
+    NotArchived {
+        after: Position,
+        found: Position,
+        /// The archive's.
+        end: Position,
+    },
+    #[error(
+        "the archive that ARCHIVE_URL names is that of another log, {found}: this one is {wanted}"
+    )]
+    AnotherArchive { found: Uuid, wanted: Uuid },
+    #[error("{at} is after the end of its partition of the log, which is {head}")]
+    After { at: Position, head: Position },
     #[error(
         "the log went on from {previous_end} in a new epoch, but this reader is at {at}: it has read what the log lost; rebuild it"
     )]
@@ -52,6 +75,9 @@ pub fn check_contiguous(after: Position, next: &Recorded) -> Result<(), Gap> {
     });
     if previous_end == after {
         return Ok(());
+    }
+    if after < previous_end {
+        return Err(Gap::Missing { after, found });
     }
     let at = after;
     Err(Gap::Diverged { at, previous_end })
@@ -206,10 +232,10 @@ impl Log {
         Ok(events.collect())
     }
 
-    /// The position before the first event recorded at `time` or later, found
-    /// by bisection: within a partition times rise but for clock steps. Where
-    /// the partition has several epochs, its beginning: earlier, never later.
-    pub async fn position_at(
+    /// The position before the first event recorded at `time` or later, of what the
+    /// log has. Where the partition has several epochs, its beginning: earlier, never
+    /// later.
+    pub(crate) async fn position_at(
         &self,
         partition: Partition,
         time: Timestamp,
@@ -232,17 +258,32 @@ impl Log {
             let before = first.position.seq.checked_sub(1);
             return Ok(before.map_or(beginning, at));
         }
+        // Times rise, but for what the clocks of processes differ.
+        let earlier = Timestamp(time.0.saturating_sub(CLOCKS_MILLISECONDS_MAX));
         let (mut low, mut high) = (first.position.seq, head.seq);
         while low < high {
             let middle = low + (high - low) / 2;
             let event = self.read(at(middle), 1).await?.pop();
-            if event.is_some_and(|event| event.envelope.recorded_at < time) {
+            if event.is_some_and(|event| event.envelope.recorded_at < earlier) {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        Ok(at(low))
+        let mut reached = at(low);
+        loop {
+            let events = self.read(reached, SCAN_EVENTS).await?;
+            let Some(last) = events.last().map(|last| last.position) else {
+                return Ok(reached);
+            };
+            for event in events {
+                if event.envelope.recorded_at >= time {
+                    return Ok(reached);
+                }
+                reached = event.position;
+            }
+            reached = last;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kernel::{AccountId, AggregateId, Partition, Position};
+use kernel::{AccountId, AggregateId, Partition, Position, Timestamp};
 
 use crate::{
     keys::state_field,
@@ -237,9 +237,14 @@ impl Log {
     }
 
     /// Begins a partition that was lost anew, after `previous_end`, in `epoch`,
-    /// which nobody must have seen before. Does nothing where the partition is
+    /// which nobody must have seen before, at a time. Does nothing where the partition is
     /// there.
-    pub async fn begin_epoch(&self, previous_end: Position, epoch: u64) -> Result<(), LogError> {
+    pub async fn begin_epoch(
+        &self,
+        previous_end: Position,
+        epoch: u64,
+        at: Timestamp,
+    ) -> Result<(), LogError> {
         let partition = previous_end.partition;
         let mut command = redis::cmd("FCALL");
         command.arg("headwater_create").arg(2);
@@ -247,7 +252,7 @@ impl Log {
             .arg(self.inner.keys.events(partition))
             .arg(self.inner.keys.meta(partition));
         command.arg(self.inner.partitions);
-        command.arg(started(Some(previous_end))?);
+        command.arg(started(Some(previous_end), at)?);
         command.arg(epoch);
         command.arg(self.inner.id.to_string());
         let _: u16 = self.inner.connection.query(&command).await?;

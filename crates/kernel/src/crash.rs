@@ -3,7 +3,7 @@
 //! nothing of it. It refuses to arm itself: the program does, when told to.
 
 /// Every point, so that a wrong name is told at once.
-pub const POINTS: [&str; 20] = [
+pub const POINTS: [&str; 21] = [
     "append.before",
     "append.after",
     "register.reserved",
@@ -22,6 +22,7 @@ pub const POINTS: [&str; 20] = [
     "swap.after",
     "archive.segment",
     "archive.manifest",
+    "archive.published",
     "archive.trim",
     "restore.partition",
 ];

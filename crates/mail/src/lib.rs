@@ -116,8 +116,8 @@ impl Mailer {
 
 impl Transport {
     fn open(url: &str) -> Result<Self, MailError> {
-        if let Some(folder) = url.strip_prefix("file://") {
-            let folder = Path::new(folder);
+        if let Some(folder) = kernel::folder_of(url) {
+            let folder = &folder.map_err(|error| MailError::Settings(error.to_string()))?;
             make_private(folder).map_err(|error| {
                 MailError::Settings(format!("{} cannot be used: {error}", folder.display()))
             })?;

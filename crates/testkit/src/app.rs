@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use api::{LimitSettings, Limiting, Rooms, Services, SigningKey, TokenSettings};
-use eventlog::{Log, LogSettings};
+use eventlog::{History, Log, LogSettings};
 use kernel::{AccountId, Sealer, Uuid};
 use mail::Mailer;
 use readmodel::{
@@ -53,6 +53,7 @@ impl App {
             .unwrap();
         let mut settings = LogSettings::new(&servers.redis_log);
         settings.prefix = servers.prefix.clone();
+        settings.made_at = api::now();
         let log = Log::create(&settings).await.unwrap();
         let lists = Lists::new(&TimelineSettings {
             views: servers.redis_views.as_str().into(),
@@ -132,7 +133,7 @@ impl App {
         Engine::new(
             Parts {
                 log: self.log.clone(),
-                history: Arc::new(self.log.clone()),
+                history: History::of(self.log.clone()),
                 database: self.database.clone(),
                 sealer: self.sealer.clone(),
                 lists: self.lists.clone(),

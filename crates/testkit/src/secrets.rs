@@ -39,7 +39,7 @@ const SECRET_FIELDS: [&str; 3] = ["access_token", "refresh_token", "secret"];
 
 static REMEMBERED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 static SAID: LazyLock<File> = LazyLock::new(|| tempfile::tempfile().unwrap());
-static ARCHIVED: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+static ARCHIVED: LazyLock<Mutex<HashSet<(PathBuf, usize)>>> = LazyLock::new(Mutex::default);
 
 pub fn password(of: &str) -> String {
     format!("{PASSWORD_MARK} of {of}")
@@ -124,13 +124,13 @@ pub fn heard_of_archive(folder: &Path) {
             heard_of_archive(&path);
             continue;
         }
-        // What is sealed never changes; others may rename and delete.
+        // A sealed file only grows; others may rename and delete.
         let mut archived = ARCHIVED.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(bytes) = std::fs::read(&path) else {
             continue;
         };
         let sealed = path.extension().is_some_and(|name| name == "parquet");
-        if sealed && !archived.insert(path.clone()) {
+        if sealed && !archived.insert((path.clone(), bytes.len())) {
             continue;
         }
         heard(&path.display().to_string(), &bytes);

@@ -420,8 +420,13 @@ fn fault(number: u64, random: &mut ChaCha8Rng) -> Fault {
             },
         },
         42 => {
-            let points = ["archive.segment", "archive.manifest", "archive.trim"];
-            let point = points[(turn % 3) as usize];
+            let points = [
+                "archive.segment",
+                "archive.manifest",
+                "archive.published",
+                "archive.trim",
+            ];
+            let point = points[(turn % 4) as usize];
             crash(Worker, point, random.random_range(1..9))
         }
         43 => Fault::LoseLog {

@@ -48,7 +48,7 @@ const RETRY_MILLISECONDS_MAX: u64 = 5_000;
 pub struct Parts {
     pub log: Log,
     /// The log, and what it no longer has.
-    pub history: Arc<dyn History>,
+    pub history: History,
     pub database: DatabaseConnection,
     pub sealer: Arc<dyn Sealer>,
     pub lists: Lists,
@@ -65,7 +65,7 @@ impl Parts {
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
     #[error(transparent)]
-    Log(#[from] LogError),
+    Log(LogError),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
@@ -85,6 +85,15 @@ pub enum WorkError {
         "the log has another event at {at} than was read: it was put back from an old copy, and has lost what was read; rebuild the projection"
     )]
     Replaced { at: Position },
+}
+
+impl From<LogError> for WorkError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Gap(gap) => Self::Gap(gap),
+            error => Self::Log(error),
+        }
+    }
 }
 
 impl WorkError {

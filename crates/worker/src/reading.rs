@@ -32,16 +32,9 @@ pub(crate) async fn tail(
     count: usize,
     patience: Duration,
 ) -> Result<Vec<Recorded>, LogError> {
-    let events = match parts.log.tail(&[at], count, patience).await {
-        Err(LogError::Damaged(_)) => return read(parts, at, count).await,
-        events => events?,
-    };
-    match events.first() {
-        // It was trimmed, or restored, and the archive may have what is missing.
-        Some(first) if eventlog::check_contiguous(at, first).is_err() => {
-            read(parts, at, count).await
-        }
-        Some(_) | None => Ok(events),
+    match parts.history.tail(&[at], count, patience).await {
+        Err(LogError::Damaged(_)) => read(parts, at, count).await,
+        events => events,
     }
 }
 

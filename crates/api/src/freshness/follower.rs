@@ -12,7 +12,7 @@ use std::{
 };
 
 use domain::Event;
-use eventlog::Log;
+use eventlog::{History, Log, LogError};
 use kernel::{Partition, Position, Positions, Recorded};
 use parking_lot::Mutex;
 use poem::http::HeaderValue;
@@ -59,10 +59,13 @@ struct Ahead {
     waiting: usize,
     /// Goes up with every restart: what was read for an earlier one is void.
     run: u64,
+    /// What comes next is not in the log any more: the reader waits for a restart.
+    trimmed: bool,
 }
 
 struct Follower {
-    log: Log,
+    log: History,
+    partitions: Vec<Partition>,
     database: DatabaseConnection,
     hot: Arc<Hot<ShownPost>>,
     ahead: Mutex<Ahead>,
@@ -79,7 +82,8 @@ pub(super) async fn follow(
     observer: watch::Sender<Arc<Observed>>,
 ) {
     let follower = Follower {
-        log,
+        partitions: log.partitions().collect(),
+        log: History::of(log),
         database,
         hot,
         ahead: Mutex::default(),
@@ -176,7 +180,8 @@ impl Follower {
         // though their events are soon folded again. Those of another generation
         // may differ.
         let other = known.generation(View::Social) != social.generation;
-        if life != known.life || other || !folded.reach(before) {
+        let trimmed = self.ahead.lock().trimmed;
+        if life != known.life || other || trimmed || !folded.reach(before) {
             self.restart(folded, fanned_out);
             observed.told = true;
         } else {
@@ -251,7 +256,7 @@ impl Follower {
     fn restart(&self, folded: &Positions, fanned_out: &Positions) {
         let mut ahead = self.ahead.lock();
         let run = ahead.run + 1;
-        let begin = self.log.partitions().map(|partition| {
+        let begin = self.partitions.iter().map(|&partition| {
             let reached = folded.get(partition).min(fanned_out.get(partition));
             let beginning = || Log::beginning(partition);
             (partition, reached.unwrap_or_else(beginning))
@@ -269,12 +274,13 @@ impl Follower {
     async fn read(&self) {
         loop {
             let moved = self.moved.notified();
-            let (from, run, full) = {
+            let (from, run, rests) = {
                 let ahead = self.ahead.lock();
                 let from: Vec<Position> = ahead.read.values().copied().collect();
-                (from, ahead.run, ahead.waiting >= TOUCHES_MAX)
+                let full = ahead.waiting >= TOUCHES_MAX;
+                (from, ahead.run, full || ahead.trimmed)
             };
-            if from.is_empty() || full {
+            if from.is_empty() || rests {
                 moved.await;
                 continue;
             }
@@ -285,6 +291,12 @@ impl Follower {
                     self.ahead.lock().take_all(run, &events);
                     self.moved.notify_waiters();
                     sleep(Duration::from_millis(GATHER_MILLISECONDS)).await;
+                }
+                Err(error @ LogError::Gap(_)) => {
+                    tracing::debug!(%error, "the hot posts begin anew where the views are");
+                    self.ahead.lock().give_up(run);
+                    // Only those that are folded are trimmed: a restart is beyond them.
+                    sleep(Duration::from_millis(PAUSE_MILLISECONDS)).await;
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the hot posts are not told; reads go on without them");
@@ -300,6 +312,11 @@ impl Ahead {
         if self.run == run {
             events.iter().for_each(|recorded| self.take(recorded));
         }
+    }
+
+    /// Nothing more is read until a restart, which may have come already.
+    fn give_up(&mut self, run: u64) {
+        self.trimmed = self.run == run;
     }
 
     /// An event that cannot be read stops the fold, and so touches nothing.

@@ -18,7 +18,7 @@ use vault::Vault;
 
 use super::Finding;
 use crate::{
-    node::{connect_database, find_log, log_settings, open_archive},
+    node::{connect_database, find_log, history, log_settings, open_archive},
     origin::{self, Loss, Seen},
     settings::Settings,
 };
@@ -208,7 +208,7 @@ async fn look_at_redis(
         .await;
     let folder = folder.unwrap_or_default().remove("dir");
     if server.is_here() {
-        findings.extend(disk(part, folder.as_deref()));
+        findings.extend(disk(part, folder.as_deref().map(Path::new)));
     }
     if findings.is_empty() {
         let (name, version) = info.server();
@@ -267,8 +267,8 @@ fn unfit(finding: &ServerFinding, allow_unsafe: bool, has_log: bool) -> Finding 
     }
 }
 
-fn disk(part: &'static str, folder: Option<&str>) -> Option<Finding> {
-    let folder = Path::new(folder?);
+fn disk(part: &'static str, folder: Option<&Path>) -> Option<Finding> {
+    let folder = folder?;
     let seen = statvfs(folder).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
     let (free, all) = (bytes(seen.f_bavail), bytes(seen.f_blocks));
@@ -347,7 +347,7 @@ async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<F
     findings.extend(skew(DATABASE, row.try_get("", "time")?));
     let folder: Option<String> = row.try_get("", "folder")?;
     if row.try_get("", "here")? {
-        findings.extend(disk(DATABASE, folder.as_deref()));
+        findings.extend(disk(DATABASE, folder.as_deref().map(Path::new)));
     }
     let missing = migrations::missing(database).await?;
     if !missing.is_empty() {
@@ -462,28 +462,33 @@ async fn look_at_projections(
 /// Whether what is not in Redis any more can be read, and how much is only there.
 async fn look_at_archive(settings: &Settings, log: &eventlog::Log) -> Finding {
     let looked = async {
-        let Some(archive) = open_archive(settings)? else {
+        let opened = open_archive(settings)?;
+        // Which is only in the archive, and whether it is.
+        if let Some(gap) = history(log, opened.clone()).missing().await? {
+            let mend = match opened {
+                Some(_) => {
+                    "see that ARCHIVE_URL names the archive of this log, then: headwater log verify"
+                }
+                None => "set ARCHIVE_URL to the archive of this log, for all processes",
+            };
+            return Ok(Finding::problem(ARCHIVE, gap.to_string(), mend));
+        }
+        let Some(archive) = opened else {
             return Ok(Finding::notice(
                 ARCHIVE,
                 "there is none: the log server keeps every event in memory, and its loss is final",
                 "set ARCHIVE_URL, such as file:///var/lib/headwater/archive",
             ));
         };
-        let folder = settings.archive_url.strip_prefix("file://");
-        if let Some(finding) = disk(ARCHIVE, folder) {
+        let folder = kernel::folder_of(&settings.archive_url).transpose()?;
+        if let Some(finding) = disk(ARCHIVE, folder.as_deref()) {
             return Ok(finding);
         }
         let (mut waiting, mut segments) = (0, 0);
-        let firsts = log.firsts().await?;
-        for (head, first) in log.heads().await?.into_iter().zip(firsts) {
+        for head in log.heads().await? {
             let all = archive.segments(head.partition).await?;
             segments += all.len();
             let end = archive.end(head.partition).await?;
-            if first.is_some_and(|first| first.seq > end.seq + 1 && first.epoch == end.epoch) {
-                let seen =
-                    format!("events are missing between it, which ends at {end}, and the log");
-                return Ok(Finding::problem(ARCHIVE, seen, "headwater log verify"));
-            }
             waiting += match head.epoch == end.epoch {
                 true => head.seq.saturating_sub(end.seq),
                 false => head.seq + 1,

@@ -67,10 +67,19 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
     }
     let database = node::connect_database(&settings).await?;
     let pool = database.get_postgres_connection_pool();
-    // It stays the same log, which the database belongs to.
+    // It stays the same log, which the archive and the database belong to.
+    let archived = archive.log(Partition(0)).await?;
     let origin = origin::of(pool).await?;
+    if let (Some(archived), Some(origin)) = (archived, &origin) {
+        anyhow::ensure!(
+            archived == origin.id,
+            "the archive is that of the log {archived}, and the database belongs to {}: set \
+             ARCHIVE_URL and DATABASE_URL to what belongs together",
+            origin.id
+        );
+    }
     let log_settings = LogSettings {
-        id: origin.map(|origin| origin.id),
+        id: archived.or(origin.map(|origin| origin.id)),
         ..node::log_settings(&settings)
     };
     let log = reach::usable(&settings, Log::restore(&log_settings).await).await?;
@@ -97,7 +106,7 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
         let beside = derive(&log, source, partition, end, &skipped, &shown.reports).await?;
         log.restore_beside(partition, &beside).await?;
         kernel::crash::point("restore.partition");
-        log.begin_epoch(end, epoch).await?;
+        log.begin_epoch(end, epoch, now()).await?;
     }
     // From now on the archive knows the epoch: it is never given again.
     for head in log.heads().await? {
@@ -146,7 +155,7 @@ pub async fn rebuild_state(arguments: &RebuildState, settings: Settings) -> anyh
     );
     let mut states = 0;
     for head in heads {
-        let source = Source::History(parts.history.as_ref());
+        let source = Source::History(&parts.history);
         let mut beside = derive(
             &node.log,
             source,
@@ -176,7 +185,7 @@ fn tell(reports: &Reports, stage: &'static str, all: u64) {
 
 enum Source<'a> {
     Archive(&'a Archive),
-    History(&'a dyn History),
+    History(&'a History),
 }
 
 impl Source<'_> {

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 
 use archive::Archive;
 use clap::Args;
-use eventlog::Log;
+use eventlog::{Gap, Log};
 use kernel::{Partition, Position};
 use serde_json::json;
 
@@ -101,6 +101,10 @@ async fn look(
         .find(|at| at.partition == partition);
     let mut at = Log::beginning(partition);
     archive.forget();
+    if let Some(found) = archive.log(partition).await? {
+        let wanted = log.id();
+        anyhow::ensure!(found == wanted, Gap::AnotherArchive { found, wanted });
+    }
     while let Some((_, events)) = archive.segment_after(at).await? {
         // It may have been put together with what was seen already.
         let seen = events.partition_point(|recorded| recorded.position <= at);

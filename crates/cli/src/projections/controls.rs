@@ -1,11 +1,9 @@
 //! `headwater projections pause`, `resume` and `replay`.
 
 use anyhow::Context;
-use archive::Segment;
 use clap::Args;
 use domain::kinds;
-use eventlog::Log;
-use kernel::{AggregateId, Kind, Position, Positions};
+use kernel::{AggregateId, Positions};
 use readmodel::{
     Projection,
     generations::{self, Role},
@@ -13,7 +11,7 @@ use readmodel::{
 use worker::repairing;
 
 use super::{Name, undo::begin_operation};
-use crate::{node::Node, operator, settings::Settings, tail};
+use crate::{nearest::nearest, node::Node, operator, settings::Settings, tail};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -98,10 +96,12 @@ pub async fn replay(arguments: Replay, settings: Settings) -> anyhow::Result<()>
     }
     let from = arguments.from.unwrap_or_default();
     let name = projection.name();
-    let to: Vec<Position> = match from.parse::<Positions>() {
-        Ok(positions) => positions.iter().copied().collect(),
-        Err(_) => beginnings(&node, &from).await?,
-    };
+    let history = node.history();
+    let mut to = tail::positions(&node.log, &history, &from).await?;
+    if let Ok(given) = from.parse::<Positions>() {
+        to.retain(|at| given.get(at.partition).is_some());
+    }
+    tail::check(&history, &to, &from).await?;
     let shown: Positions = to.iter().copied().collect();
     operator::confirm(
         &format!("folds everything after {shown} once more into what is live of {name}"),
@@ -116,27 +116,6 @@ pub async fn replay(arguments: Replay, settings: Settings) -> anyhow::Result<()>
     let set = generations::set_back(pool, live.generation, &to).await?;
     eprintln!("{set} partitions of {name} were set back. To see it: headwater projections --watch");
     Ok(())
-}
-
-/// What comes after them was recorded at the time or later, in the archive too.
-async fn beginnings(node: &Node, from: &str) -> anyhow::Result<Vec<Position>> {
-    let mut all = tail::beginnings(&node.log, from).await?;
-    let (Some(time), Some(archive)) = (tail::time(from)?, &node.archive) else {
-        return Ok(all);
-    };
-    for at in &mut all {
-        let segments = archive.segments(at.partition).await?;
-        let later = |segment: &&Segment| segment.recorded.1 >= time.0;
-        if let Some(segment) = segments.iter().find(later) {
-            let first = segment.first;
-            let before = match first.seq.checked_sub(1) {
-                Some(seq) => Position { seq, ..first },
-                None => Log::beginning(first.partition),
-            };
-            *at = (*at).min(before);
-        }
-    }
-    Ok(all)
 }
 
 async fn replay_aggregate(
@@ -180,12 +159,10 @@ pub fn aggregate(text: &str) -> Result<AggregateId, String> {
     };
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default();
-    let kind = (0..=u8::MAX)
-        .map(Kind)
+    let kind = kinds::ALL
+        .into_iter()
         .find(|kind| kinds::name(*kind) == name);
-    let kind = kind
-        .filter(|_| name != kinds::name(Kind(0)))
-        .ok_or_else(wrong)?;
+    let kind = kind.ok_or_else(|| unknown_kind(name))?;
     let id = parts
         .next()
         .and_then(|id| id.parse().ok())
@@ -200,9 +177,30 @@ pub fn aggregate(text: &str) -> Result<AggregateId, String> {
     }
 }
 
+fn unknown_kind(name: &str) -> String {
+    let all = kinds::ALL.map(kinds::name);
+    let near = nearest(name, &all).map(|near| format!(", did you mean {near}?"));
+    let near = near.unwrap_or_default();
+    format!(
+        "there is no kind {name:?}{near} There are: {}",
+        all.join(", ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_kind_names_the_nearest() {
+        let error = aggregate("pots:01890a5d-ac96-774b-bcce-b302099a8057").unwrap_err();
+        assert!(error.contains("did you mean post?"), "{error}");
+        let error = aggregate("xyz:01890a5d-ac96-774b-bcce-b302099a8057").unwrap_err();
+        assert!(
+            !error.contains("mean") && error.contains("follow"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn an_aggregate_reads_back_as_it_is_shown() {

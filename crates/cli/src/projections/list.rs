@@ -15,6 +15,7 @@ use crate::{
     settings::Settings,
     stop,
     table::{self, Tone},
+    terminal,
 };
 
 const WATCH_SECONDS: u64 = 1;
@@ -46,7 +47,7 @@ pub async fn run(arguments: List, settings: &Settings) -> anyhow::Result<()> {
                 writeln!(out, "{}", line(progress))?;
             }
         } else {
-            if arguments.watch {
+            if arguments.watch && terminal::is_smart(&std::io::stdout()) {
                 write!(out, "{REDRAW}")?;
             }
             show(&mut out, &all)?;

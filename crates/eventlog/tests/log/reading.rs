@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use eventlog::{EPOCH_STARTED, Gap, IdempotencyKey, Intent, Log, LogError, check_contiguous};
+use eventlog::{
+    EPOCH_STARTED, Gap, History, IdempotencyKey, Intent, Log, LogError, check_contiguous,
+};
 use kernel::{AccountId, AggregateId, Decider, Position, Positions, Recorded, Timestamp};
 
 use super::{
@@ -163,6 +165,7 @@ async fn a_tail_that_was_given_up_keeps_nobody_waiting() {
 async fn a_time_gives_the_position_before_its_first_event() {
     // Given: events at 1000, 2000, 2000, 2000, 3000 … 9000.
     let log = log().await;
+    let history = History::of(log.clone());
     let (account, counter) = counter(0);
     for second in [1, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9] {
         let intent = Intent {
@@ -178,21 +181,24 @@ async fn a_time_gives_the_position_before_its_first_event() {
     for time in [1, 999, 1_000, 1_001, 2_000, 2_001, 3_000, 8_500, 9_000] {
         // When
         let time = Timestamp(time);
-        let before = log.position_at(partition, time).await.unwrap();
+        let before = history.position_at(partition, time).await.unwrap();
 
         // Then
         let first = events.iter().find(|e| e.envelope.recorded_at >= time);
         let next = log.read(before, 1).await.unwrap().pop();
         assert_eq!(next.as_ref(), first, "{time}");
     }
-    let late = log.position_at(partition, Timestamp(9_001)).await.unwrap();
+    let late = history
+        .position_at(partition, Timestamp(9_001))
+        .await
+        .unwrap();
     assert_eq!(late.seq, 11);
-    let all = log.position_at(partition, Timestamp(0)).await.unwrap();
+    let all = history.position_at(partition, Timestamp(0)).await.unwrap();
     assert_eq!(all, Log::beginning(partition));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_time_before_a_trimmed_log_loses_none_of_the_rest() {
+async fn a_time_before_a_trimmed_log_passes_nothing_over() {
     // Given
     let settings = settings().await;
     let log = Log::create(&settings).await.unwrap();
@@ -207,11 +213,16 @@ async fn a_time_before_a_trimmed_log_loses_none_of_the_rest() {
     super::setting::ask::<u64>(&mut connection, &trim).await;
 
     // When
-    let before = log.position_at(log.partition_of(&counter), Timestamp(1));
+    let history = History::of(log.clone());
+    let partition = log.partition_of(&counter);
+    let before = history.position_at(partition, Timestamp(1)).await.unwrap();
+    let read = history.read(before, 1).await;
 
     // Then
-    let next = log.read(before.await.unwrap(), 1).await.unwrap();
-    assert_eq!(next[0].position.seq, 5);
+    let Err(LogError::Gap(Gap::Trimmed { found, .. })) = read else {
+        panic!("{read:?}");
+    };
+    assert_eq!(found.seq, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use eventlog::Log;
 use kernel::Position;
 use readmodel::{
     Generation, Projection, ReadError, checkpoints,
@@ -49,7 +50,13 @@ impl RebuiltTables {
         let live = live(&plan, Projection::Social)?;
         let generation = match plan.of(Projection::Social, role) {
             Some(known) => known.generation,
-            None => generations::begin(parts.pool(), Projection::Social, role).await?,
+            None => {
+                // Before anything is made that cannot be filled.
+                let beginnings: Vec<_> = parts.log.partitions().map(Log::beginning).collect();
+                let whole = parts.history.check(&beginnings).await;
+                whole.map_err(WorkError::from)?;
+                generations::begin(parts.pool(), Projection::Social, role).await?
+            }
         };
         let fresh = schema(generation.number, false);
         migrations::social::create_tables(&parts.database, &fresh).await?;

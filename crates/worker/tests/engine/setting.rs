@@ -8,7 +8,7 @@ use domain::{
     likes::LikePost,
     posts::{EditPost, PostId, PublishPost, Visibility},
 };
-use eventlog::{Intent, Log, LogSettings, Receipt};
+use eventlog::{History, Intent, Log, LogSettings, Receipt};
 use kernel::{
     AccountId, Command, Partition, Personal, Position, Positions, Route, SealError, Sealer,
     SealerFuture, Timestamp, Uuid, compose_id,
@@ -69,7 +69,7 @@ impl Setting {
     pub fn engine_with(&self, owner: Uuid, sealer: Arc<dyn Sealer>) -> Engine {
         let parts = Parts {
             log: self.log.clone(),
-            history: Arc::new(self.log.clone()),
+            history: History::of(self.log.clone()),
             database: self.database.clone(),
             sealer,
             lists: self.lists.clone(),
