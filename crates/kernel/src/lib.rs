@@ -11,7 +11,9 @@ mod spans;
 mod timestamp;
 
 pub use codec::{CodecError, decode, encode};
-pub use decider::{Command, Decider, EventPayload, Facts, Read, Snapshot, Versioned};
+pub use decider::{
+    Command, Decider, EventPayload, ExpectedVersion, Facts, Read, Snapshot, Versioned,
+};
 pub use envelope::{Envelope, Recorded};
 pub use id::{AccountId, AggregateId, Kind, ParseIdError, Route, compose_fine_id, compose_id};
 pub use personal::{Personal, SealError, Sealer, SealerFuture};
