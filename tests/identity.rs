@@ -314,19 +314,20 @@ async fn a_second_factor_is_asked_for_and_no_code_counts_twice() {
     };
     attempt(None).await.problem(401, "second_factor_required");
     // The one that enabled it was taken already.
-    attempt(Some(code))
-        .await
-        .problem(401, "invalid_credentials");
+    let used = attempt(Some(code)).await.problem(403, "invalid_code");
+    assert_eq!(used.text("/errors/0/pointer"), "/one_time_code");
     let wrong_password = sign_in(&app.client(), &ada, "wrong password", None).await;
     wrong_password.problem(401, "invalid_credentials");
     let next = authenticator(&secret, 1);
     attempt(Some(next.clone())).await.expect(201);
-    attempt(Some(next))
-        .await
-        .problem(401, "invalid_credentials");
+    attempt(Some(next)).await.problem(403, "invalid_code");
+    // Nobody learns of a code without the password.
+    let client = app.client();
+    let wrong_password = sign_in(&client, &ada, "wrong password", Some("000000")).await;
+    wrong_password.problem(401, "invalid_credentials");
     let one = recovery[0].as_str().unwrap().to_lowercase();
     attempt(Some(one.clone())).await.expect(201);
-    attempt(Some(one)).await.problem(401, "invalid_credentials");
+    attempt(Some(one)).await.problem(403, "invalid_code");
     let state = ada.client.get(path).await.expect(200);
     assert_eq!(
         state.body,

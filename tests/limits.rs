@@ -3,7 +3,7 @@
 use api::LimitSettings;
 use reqwest::Method;
 use serde_json::json;
-use testkit::{App, Servers};
+use testkit::{App, Servers, secrets};
 
 /// Six points in a minute for strangers, and twenty for accounts.
 async fn limited(servers: Servers) -> App {
@@ -87,6 +87,61 @@ async fn whoever_is_signed_out_spends_nothing_of_the_account() {
     }
     let left = other.get(path).await.expect(200).header("ratelimit");
     assert!(left.contains("r=14;"), "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_refresh_is_charged_to_its_account() {
+    let app = limited(Servers::shared().await).await;
+    let from = |address: &'static str| [("X-Forwarded-For", address)];
+    let mut people = Vec::new();
+    for (name, address) in [
+        ("ada", "198.51.100.1"),
+        ("bob", "198.51.100.2"),
+        ("cat", "198.51.100.3"),
+        ("dan", "198.51.100.4"),
+    ] {
+        let body = json!({
+            "handle": name, "email": secrets::email(name), "password": secrets::password(name),
+        });
+        let client = app.client();
+        let made = client
+            .send(Method::POST, "/v1/accounts", Some(body), &from(address))
+            .await;
+        people.push(made.expect(201).text("/session/refresh_token"));
+    }
+    let path = "/v1/sessions/refresh";
+    let refresh = async |token: &str, address| {
+        let (client, body) = (app.client(), json!({"refresh_token": token}));
+        client
+            .send(Method::POST, path, Some(body), &from(address))
+            .await
+    };
+    // Three accounts of one network, more than its six points allow.
+    for token in &people[..3] {
+        let mut token = token.clone();
+        for _ in 0..3 {
+            let next = refresh(&token, "198.51.100.200").await.expect(200);
+            assert!(next.header("ratelimit").starts_with("\"account\";r="));
+            token = next.text("/refresh_token");
+        }
+    }
+    // Its own account has an end, and so has who sends wrong ones.
+    let mut token = people[3].clone();
+    for _ in 0..4 {
+        token = refresh(&token, "198.51.100.200")
+            .await
+            .expect(200)
+            .text("/refresh_token");
+    }
+    let refused = refresh(&token, "198.51.100.200").await;
+    let refused = refused.problem(429, "too_many_requests");
+    assert!(refused.header("ratelimit").starts_with("\"account\";r="));
+    let wrong = "A".repeat(64);
+    let unknown = refresh(&wrong, "198.51.100.201").await;
+    unknown.problem(401, "invalid_refresh_token");
+    let refused = refresh(&wrong, "198.51.100.201").await;
+    let refused = refused.problem(429, "too_many_requests");
+    assert!(refused.header("ratelimit").starts_with("\"anonymous\";r="));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -358,6 +358,13 @@ async fn a_tag_is_of_what_was_shown_and_to_whom() {
         .expect(200);
     let stale = ada.client.send(Method::PATCH, &path, edit(), &guard).await;
     stale.problem(412, "version_mismatch");
+    // Any of several (RFC 9110, 13.1.1).
+    let guard = [("If-Match", "\"99\" , W/\"3\",, \"2\"")];
+    let edited = ada.client.send(Method::PATCH, &path, edit(), &guard).await;
+    assert_eq!(edited.expect(200).number("/version"), 3);
+    let guard = [("If-Match", "\"99\""), ("If-Match", "\"3\"")];
+    let edited = ada.client.send(Method::PATCH, &path, edit(), &guard).await;
+    assert_eq!(edited.expect(200).number("/version"), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

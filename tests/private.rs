@@ -199,6 +199,83 @@ async fn whoever_leaves_is_seen_by_nobody_until_they_are_back() {
     all_of_the_app_is_as_the_log_says(&app).await;
 }
 
+/// The counters of an account and a post, beside how long their lists are.
+async fn counted(reader: &Person, account: &str, post: &str) -> ([i64; 4], [usize; 4]) {
+    let get = async |path: String| reader.client.get(&path).await.expect(200);
+    let (of, at) = (
+        get(format!("/v1/accounts/{account}")).await,
+        get(format!("/v1/posts/{post}")).await,
+    );
+    let counts = [
+        of.number("/followers_count"),
+        of.number("/following_count"),
+        at.number("/likes_count"),
+        at.number("/replies_count"),
+    ];
+    let lists = [
+        get(format!("/v1/accounts/{account}/followers")).await,
+        get(format!("/v1/accounts/{account}/following")).await,
+        get(format!("/v1/posts/{post}/likes")).await,
+        get(format!("/v1/posts/{post}/replies")).await,
+    ];
+    (counts, lists.map(|list| list.ids().len()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_are_as_long_as_lists_whoever_leaves_and_is_back() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let reader = app.client().register("reader").await;
+    reader.follow(&ada).await;
+    let post = ada.publish("count me").await;
+    let mut fans = Vec::new();
+    for number in 0..4 {
+        let fan = app.client().register(&format!("fan_{number}")).await;
+        fan.follow(&ada).await;
+        ada.follow(&fan).await;
+        fan.like(&post).await;
+        let reply = json!({"text": "yes", "reply_to_id": post});
+        fan.client.post("/v1/posts", reply).await.expect(201);
+        fans.push(fan);
+    }
+    app.settle().await;
+    let is = async |followers: i64, others: i64| {
+        app.settle().await;
+        let (counts, lists) = counted(&reader, &ada.id, &post).await;
+        assert_eq!(counts, [followers, others, others, others]);
+        assert_eq!(counts, lists.map(|length| length as i64));
+        let home = reader.client.get("/v1/timelines/home").await.expect(200);
+        let likes = home.body["items"].as_array().unwrap().iter();
+        let likes = likes.filter(|item| item["id"] == post.as_str());
+        let likes: Vec<_> = likes.map(|item| item["likes_count"].as_i64()).collect();
+        assert_eq!(likes, [Some(others)], "the first page of home");
+    };
+    is(5, 4).await;
+    for (gone, fan) in fans.iter().enumerate().take(2) {
+        let body = Some(json!({"current_password": fan.password}));
+        let path = "/v1/accounts/me/deactivation";
+        let left = fan.client.send(reqwest::Method::PUT, path, body, &[]).await;
+        left.expect(204);
+        is(4 - gone as i64, 3 - gone as i64).await;
+    }
+    // What she takes back meanwhile is not taken twice.
+    let unfollow = format!("/v1/accounts/{}/follow", fans[3].id);
+    ada.client.delete(&unfollow).await.expect(204);
+    let unlike = format!("/v1/posts/{post}/like");
+    fans[3].client.delete(&unlike).await.expect(204);
+    app.settle().await;
+    let (counts, lists) = counted(&reader, &ada.id, &post).await;
+    assert_eq!(counts, [3, 1, 1, 2]);
+    assert_eq!(counts, lists.map(|length| length as i64));
+    let login = json!({"login": fans[0].handle, "password": fans[0].password});
+    app.client().post("/v1/sessions", login).await.expect(201);
+    app.settle().await;
+    let (counts, lists) = counted(&reader, &ada.id, &post).await;
+    assert_eq!(counts, [4, 2, 2, 3]);
+    assert_eq!(counts, lists.map(|length| length as i64));
+    all_of_the_app_is_as_the_log_says(&app).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_before_there_were_private_accounts_is_migrated() {
     // Given what the release before made.

@@ -53,6 +53,28 @@ async fn every_field_that_is_wrong_is_named() {
             }),
             vec!["/handle", "/email", "/password", "/display_name"],
         ),
+        // What the schema says and what it does not, at once.
+        (
+            &nobody,
+            Method::POST,
+            "/v1/accounts",
+            json!({"handle": "a!", "email": "nope", "password": "1"}),
+            vec!["/password", "/email", "/handle"],
+        ),
+        (
+            ada,
+            Method::POST,
+            "/v1/posts",
+            json!({"text": "  ", "language": 7, "visibility": "nobody", "extra": 1}),
+            vec!["/extra", "/language", "/visibility", "/text"],
+        ),
+        (
+            &nobody,
+            Method::POST,
+            "/v1/password-resets/completion",
+            json!({"email": "nope", "one_time_code": "1", "new_password": "password"}),
+            vec!["/one_time_code", "/email", "/new_password"],
+        ),
         (
             ada,
             Method::PATCH,
@@ -289,7 +311,13 @@ async fn stale_versions_and_unreadable_conditions_are_refused() {
     let weak: &'static str = format!("W/{version}").leak();
     let told = edit(weak).await.problem(412, "version_mismatch");
     assert!(told.text("/detail").contains("W/"), "{}", told.body);
-    edit("seven").await.problem(400, "malformed_request");
+    for garbage in ["seven", "\"7\" \"8\"", "*, \"7\"", ","] {
+        let refused = edit(garbage).await.problem(400, "malformed_request");
+        assert_eq!(refused.text("/errors/0/parameter"), "If-Match", "{garbage}");
+    }
+    edit("\"7\", \"a,b\"")
+        .await
+        .problem(412, "version_mismatch");
     let body = Some(json!({"text": "new"}));
     let unguarded = client.send(Method::PATCH, &path, body, &[]).await;
     unguarded.problem(428, "precondition_required");

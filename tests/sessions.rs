@@ -97,6 +97,7 @@ async fn a_token_that_is_used_again_ends_its_session_and_no_other() {
     let owner = client(&app, &third);
     owner.get("/v1/accounts/me").await.expect(200);
 
+    pass(&app, vault::RETRY_SECONDS + 1).await;
     // Whoever knows the session's id, and no token of it, ends nothing.
     let real = third.text("/refresh_token");
     let forged = format!("{}{}", &real[..30], "A".repeat(34));
@@ -122,12 +123,121 @@ async fn a_reply_that_was_lost_is_given_again_for_a_minute_only() {
     let ada = app.client().register("ada").await;
     let first = sign_in(&app, &ada, "").await.text("/refresh_token");
     let second = refresh(&app, &first).await.expect(200);
-    let later = "UPDATE vault.sessions SET rotated_at = rotated_at - interval '61 seconds'";
-    app.database.execute_unprepared(later).await.unwrap();
+    pass(&app, vault::RETRY_SECONDS + 1).await;
     refresh(&app, &first).await.problem(401, "session_ended");
     refresh(&app, &second.text("/refresh_token"))
         .await
         .problem(401, "session_ended");
+}
+
+/// Makes all rotations so far that much older.
+async fn pass(app: &App, seconds: i64) {
+    let sql = format!(
+        "UPDATE vault.sessions SET rotated_at = rotated_at - interval '{seconds} seconds',
+             rotated_before = ARRAY(SELECT at - interval '{seconds} seconds'
+                 FROM unnest(rotated_before) WITH ORDINALITY AS one (at, behind)
+                 ORDER BY behind)"
+    );
+    app.database.execute_unprepared(&sql).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_the_last_minute_gives_the_current_one() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    app.settle().await;
+    let next = async |token: &str| {
+        refresh(&app, token)
+            .await
+            .expect(200)
+            .text("/refresh_token")
+    };
+    let first = sign_in(&app, &ada, "").await.text("/refresh_token");
+    let second = next(&first).await;
+    let third = next(&second).await;
+    assert_eq!(next(&first).await, third);
+    assert_eq!(next(&second).await, third);
+    // Two tabs that are behind, and one that is not, at once.
+    let racing = [&first, &second, &third].map(|token| {
+        let (client, body) = (app.client(), json!({ "refresh_token": token }));
+        tokio::spawn(async move { client.post("/v1/sessions/refresh", body).await })
+    });
+    for answer in racing {
+        let answer = answer.await.unwrap().expect(200);
+        let me = client(&app, &answer).get("/v1/accounts/me").await;
+        assert_eq!(me.expect(200).text("/id"), ada.id);
+    }
+    let fourth = next(&third).await;
+    assert_eq!(next(&first).await, fourth);
+    next(&fourth).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_used_token_has_a_minute_of_its_own() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let next = async |token: &str| {
+        refresh(&app, token)
+            .await
+            .expect(200)
+            .text("/refresh_token")
+    };
+    let first = sign_in(&app, &ada, "").await.text("/refresh_token");
+    let second = next(&first).await;
+    pass(&app, vault::RETRY_SECONDS - 10).await;
+    assert_eq!(next(&first).await, second);
+    let third = next(&second).await;
+    pass(&app, 20).await;
+    // The first was used 70 seconds ago, the second 20.
+    assert_eq!(next(&second).await, third);
+    let ended = refresh(&app, &first).await;
+    ended.problem(401, "session_ended");
+    for token in [&second, &third] {
+        refresh(&app, token).await.problem(401, "session_ended");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_after_signing_out_gives_nothing() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let first = sign_in(&app, &ada, "").await.text("/refresh_token");
+    let second = refresh(&app, &first).await.expect(200);
+    let here = client(&app, &second);
+    here.delete("/v1/sessions/current").await.expect(204);
+    for token in [&first, &second.text("/refresh_token")] {
+        refresh(&app, token).await.problem(401, "session_ended");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotations_of_a_minute_are_noted_up_to_a_limit() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let vault = vault::Vault::new(app.database.clone());
+    let device = vault::Device::default();
+    let next = async |token: &str| {
+        let token = token.parse().unwrap();
+        match vault.refresh_session(&token, &device).await.unwrap() {
+            vault::Refreshed::Next { token, .. } => token.reveal(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = sign_in(&app, &ada, "").await.text("/refresh_token");
+    let mut last = first.clone();
+    for _ in 0..vault::ROTATIONS_NOTED_MAX {
+        let token = next(&last).await;
+        assert_ne!(token, last);
+        last = token;
+    }
+    // It stays what it is until some of them are a minute old.
+    assert_eq!(next(&last).await, last);
+    assert_eq!(next(&first).await, last);
+    pass(&app, vault::RETRY_SECONDS + 1).await;
+    assert_ne!(next(&last).await, last);
+    let noted = "SELECT max(cardinality(rotated_before)) AS n FROM vault.sessions";
+    let noted = sqlx::query(noted).fetch_one(app.database.get_postgres_connection_pool());
+    assert_eq!(noted.await.unwrap().get::<i32, _>("n"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,6 +80,10 @@ async fn guessing_is_stopped_and_locks_nobody_else_out() {
     let refused = refused.problem(429, "too_many_requests");
     let seconds: u32 = refused.header("retry-after").parse().unwrap();
     assert!((1..=100).contains(&seconds), "{seconds}");
+    // By the policy that refuses, and not by that of all requests.
+    assert_eq!(refused.header("ratelimit-policy"), "\"sign_in\";q=3;w=300");
+    let left = refused.header("ratelimit");
+    assert!(left.starts_with("\"sign_in\";r=0;t="), "{left}");
     for address in [home, cafe] {
         sign_in_from(&app, address, &ada.handle, right())
             .await

@@ -26,6 +26,8 @@ impl MigrationTrait for Migration {
                 token_hash bytea NOT NULL,
                 rotations integer NOT NULL DEFAULT 0,
                 rotated_at timestamptz,
+                -- The rotations before that one, the latest first, while retries count.
+                rotated_before timestamptz[] NOT NULL DEFAULT '{}',
                 began_at timestamptz NOT NULL DEFAULT now(),
                 seen_at timestamptz NOT NULL DEFAULT now(),
                 expires_at timestamptz NOT NULL,

@@ -142,8 +142,14 @@ pub struct Account {
     /// Whether only followers see what it publishes.
     private: bool,
     created_at: OffsetDateTime,
+    /// As many as the list has for a reader who blocks none of them and is blocked by
+    /// none; deactivated accounts are in neither.
     followers_count: i64,
+    /// As many as the list has for a reader who blocks none of them and is blocked by
+    /// none; deactivated accounts are in neither.
     following_count: i64,
+    /// Posts and replies that are not deleted, those for followers too: who may not see
+    /// them finds fewer.
     posts_count: i64,
     /// The day of the account's last activity.
     last_active_on: String,

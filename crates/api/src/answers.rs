@@ -119,6 +119,12 @@ impl<T> Changed<T> {
         self.0.headers.put(ETAG, &etag(version));
         self
     }
+
+    #[must_use]
+    pub(crate) fn with(mut self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.0.headers.0.extend(headers);
+        self
+    }
 }
 
 impl<T> Created<T> {

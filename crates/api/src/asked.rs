@@ -26,11 +26,13 @@ use crate::{
     identity,
     limits::{self, Metered},
     problem::{Code, Problem},
+    query,
     request::{Head, RequestId, X_REQUEST_ID},
     seen::Seen,
-    server::unread,
+    server::{host::Unaddressed, unread},
     services::Services,
     surface::{Found, Operation, Surface},
+    target,
     trace_context::{TRACERESPONSE, TraceContext},
 };
 
@@ -51,6 +53,10 @@ pub(crate) struct Asked {
     wanted: Option<Wanted>,
     takes_json: bool,
     has_too_long_a_head: bool,
+    /// What is wrong with whom or what it asks for.
+    malformed: Option<&'static str>,
+    /// What is wrong with the parameters of its query, by their names.
+    wrong_query: Vec<(String, String)>,
     /// What a browser asks by itself.
     pub preflight: Option<Response>,
     metered: Option<Metered>,
@@ -63,6 +69,9 @@ impl Asked {
         let started = Instant::now();
         let id = RequestId::draw();
         let method = request.method().clone();
+        let addressed = request.data::<Unaddressed>().map(|wrong| wrong.0);
+        // First of all: what follows looks at the path.
+        let malformed = addressed.or(target::normalise(request).err());
         let (mut operation, mut allow) = (None, None);
         match surface.find(&method, request.uri().path()) {
             Found::Operation(found) => operation = Some(found.clone()),
@@ -75,7 +84,9 @@ impl Asked {
         let spans = services.and_then(|services| services.spans.clone());
         let is_known = || account.is_some() || Caller::is_behind_proxy(request);
         let preflight = match &allow {
-            Some(methods) if cors::is_preflight(request) => Some(cors::preflight(methods)),
+            Some(methods) if malformed.is_none() && cors::is_preflight(request) => {
+                Some(cors::preflight(methods))
+            }
             _ => None,
         };
         let asked = Self {
@@ -87,6 +98,11 @@ impl Asked {
             wanted: Wanted::of(&method, request.headers()),
             takes_json: acceptance::takes_json(request.headers()),
             has_too_long_a_head: unread::has_too_long_a_head(request),
+            malformed,
+            wrong_query: match &operation {
+                Some(operation) => query::check(request, operation),
+                None => Vec::new(),
+            },
             metered: match preflight {
                 // Nothing is done, and nothing is spent.
                 Some(_) => None,
@@ -105,6 +121,9 @@ impl Asked {
             operation,
         };
         request.extensions_mut().insert(head);
+        if let Some(metered) = &asked.metered {
+            request.extensions_mut().insert(metered.spent());
+        }
         asked
     }
 
@@ -114,15 +133,21 @@ impl Asked {
         if self.has_too_long_a_head {
             return Err(unread::too_long_a_head());
         }
+        if let Some(detail) = self.malformed {
+            return Err(Problem::new(Code::MalformedRequest, detail));
+        }
         // Routers take more paths for one of theirs, such as those with empty parts.
         let operation = self.operation.as_deref().ok_or_else(|| self.nothing())?;
         let of_contract = operation.id.is_some() && !limits::always_answered(&operation.path);
-        match of_contract && !self.takes_json {
-            true => Err(Problem::new(
+        if of_contract && !self.takes_json {
+            return Err(Problem::new(
                 Code::NotAcceptable,
                 "Everything here is application/json: say so in Accept, or leave it out.",
-            )),
-            false => Ok(operation),
+            ));
+        }
+        match self.wrong_query.is_empty() {
+            true => Ok(operation),
+            false => Err(query::problem(&self.wrong_query)),
         }
     }
 

@@ -21,7 +21,11 @@ use crate::{
 
 const DESCRIPTION: &str = "An event-sourced backend for social products.\n\n\
 Writes answer with `Event-Position`; one's own next read has seen it. \
-Refusals are problem documents (RFC 9457) with a stable `code`.";
+Refusals are problem documents (RFC 9457) with a stable `code`.\n\n\
+Null in a body says the same everywhere. Where something is made or replaced, an \
+optional field that is null counts as left out. In a `PATCH`, null clears a field that \
+may be missing, and what is left out stays. A field that must be there is never null: \
+the answer is 422 and points at it.";
 
 /// The features as one service, with what is asked about the server itself.
 pub fn service<A: OpenApi>(features: A) -> OpenApiService<(System, A), ()> {

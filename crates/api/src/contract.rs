@@ -294,18 +294,24 @@ fn clean_media_types(holder: &mut Value) {
     }
 }
 
-/// Bodies with unknown fields are refused, and fields that may be left out may
-/// be null: says so in the schemas that only requests use.
+/// Bodies with unknown fields are refused, and null is what `assembly` says of it: says
+/// so in the schemas that only requests use. `schema` checks bodies against them, so
+/// this decides what null does in every operation. In a patch, a field that null clears
+/// says so itself (`MaybeUndefined`).
 fn close_requests(document: &mut Value) {
     let (mut asked, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    let mut patched = BTreeSet::new();
     for operations in document["paths"]
         .as_object()
         .into_iter()
         .flat_map(Map::values)
     {
-        for operation in operations.as_object().into_iter().flat_map(Map::values) {
+        for (method, operation) in operations.as_object().into_iter().flatten() {
             references(document, &operation["requestBody"], &mut asked);
             references(document, &operation["responses"], &mut answered);
+            if method == "patch" {
+                references(document, &operation["requestBody"], &mut patched);
+            }
         }
     }
     let names: Vec<_> = asked.difference(&answered).cloned().collect();
@@ -316,15 +322,21 @@ fn close_requests(document: &mut Value) {
         }
         let required = schema["required"].as_array().cloned().unwrap_or_default();
         let properties = schema["properties"].as_object_mut();
-        for (name, property) in properties.into_iter().flatten() {
-            // What may be left out may be null, which says the same.
-            let optional = !required.iter().any(|required| required == name);
-            let plain = property.get("$ref").is_none() && property.get("allOf").is_none();
-            if optional && plain && property.get("enum").is_none() {
-                property["nullable"] = true.into();
+        for (property_name, property) in properties.into_iter().flatten() {
+            let optional = !required.iter().any(|required| required == property_name);
+            if optional && !patched.contains(&name) {
+                make_nullable(property);
             }
         }
     }
+}
+
+fn make_nullable(property: &mut Value) {
+    // Beside a `$ref`, nothing counts.
+    if let Some(reference) = property.get("$ref").cloned() {
+        *property = json!({ "allOf": [{ "$ref": reference }] });
+    }
+    property["nullable"] = true.into();
 }
 
 /// Shared responses that no operation has (a 405 is no operation's).

@@ -25,7 +25,6 @@ const ID_LIST: &str = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\
     (,[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})*$";
 const TAG: &str = "^\"[!#-~]*\"$";
 const TAGS: &str = "^(\\*|[, ]*(W/)?\"[!#-~]*\"( *,[, ]*(W/)?\"[!#-~]*\")*[, ]*)$";
-const VERSION: &str = "^(\\*|(W/)?\"(0|[1-9][0-9]{0,18})(-[0-9a-z.-]*)?\")$";
 const PRINTED: &str = "^[ -~]*$";
 const HANDLE: &str = "^[A-Za-z0-9_]+$";
 const LANGUAGE: &str = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$";
@@ -46,8 +45,8 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("ETag", 128, Of(TAG)),
     ("Event-Position", 64, Of(POSITION)),
     ("Idempotency-Key", 255, Of("^[!-~]{1,255}$")),
-    ("If-Match", 128, Of(VERSION)),
-    ("If-Match-Required", 128, Of(VERSION)),
+    ("If-Match", 4_096, Of(TAGS)),
+    ("If-Match-Required", 4_096, Of(TAGS)),
     ("If-None-Match", 4_096, Of(TAGS)),
     ("Link", 8_192, Of(PRINTED)),
     ("Location", 256, Of(PRINTED)),

@@ -76,12 +76,12 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
 const PARAMETERS: &[(&str, &str, &str)] = &[
     (
         IF_MATCH,
-        "The ETag that was read: the edit is refused with 412 where it has changed since.",
+        "The ETag that was read, or several, or * for any: the edit is refused with 412 where none of them is right any more. Weak ones match nothing.",
         "\"7\"",
     ),
     (
         IF_MATCH_REQUIRED,
-        "The ETag that was read, or * for any: the edit is refused with 412 where it has changed since.",
+        "The ETag that was read, or several, or * for any: the edit is refused with 412 where none of them is right any more. Weak ones match nothing.",
         "\"7\"",
     ),
     (

@@ -9,7 +9,7 @@ use std::{
 
 use kernel::AccountId;
 use poem::{
-    Request,
+    FromRequest, Request, RequestBody,
     http::{HeaderMap, HeaderName, HeaderValue, Method},
     web::Data,
 };
@@ -66,7 +66,8 @@ impl LimitSettings {
             (
                 "anonymous",
                 self.anonymous,
-                "Requests without an access token, by address.",
+                "Requests without an access token, by address; a refresh with a good token \
+                 counts for its account.",
             ),
             (
                 "account",
@@ -113,13 +114,11 @@ struct Policed {
 
 impl Policed {
     fn new(name: &'static str, budget: Budget) -> Self {
-        let (points, window) = (budget.points, budget.window.as_secs());
-        let told = format!("\"{name}\";q={points};w={window}");
         Self {
             name,
             budget,
             // Lives as long as the process, so that no answer counts who holds it.
-            header: Some(HeaderValue::from_static(told.leak())),
+            header: Some(HeaderValue::from_static(described(name, budget).leak())),
         }
     }
 }
@@ -140,6 +139,51 @@ pub(crate) struct Metered {
     policy: &'static str,
     header: Option<HeaderValue>,
     standing: Standing,
+    spend: Spend,
+}
+
+/// What a request spent of its address, for handlers that find out whose it is.
+#[derive(Clone)]
+pub struct OfAddress(Option<Spend>);
+
+impl<'a> FromRequest<'a> for OfAddress {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
+        let spend = request.data::<Spend>().cloned();
+        Ok(Self(
+            spend.filter(|spend| matches!(spend.whose, Whose::Address(_))),
+        ))
+    }
+}
+
+impl OfAddress {
+    /// The account pays instead, and the address has its points back: one network may
+    /// have many users. Returns what the account has left, as answers tell it.
+    pub async fn charge_account(
+        self,
+        services: &Services,
+        account: AccountId,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Problem> {
+        let limiting = &services.limits;
+        let Some(of_address) = self.0 else {
+            return Ok(Vec::new());
+        };
+        limiting.counted.give_back(&of_address);
+        let Policed { name, budget, .. } = limiting.account;
+        if budget.points == 0 {
+            return Ok(Vec::new());
+        }
+        let spend = Spend {
+            budget,
+            purpose: name,
+            whose: Whose::Account(account),
+            points: WRITE_POINTS.min(i32::try_from(budget.points).unwrap_or(i32::MAX)),
+        };
+        let standing = limiting.counted.meter(spend).await;
+        match standing.enough {
+            true => Ok(headers(name, budget, &standing)),
+            false => Err(too_many(name, budget, &standing)),
+        }
+    }
 }
 
 impl Metered {
@@ -174,31 +218,35 @@ impl Metered {
             // Whatever is allowed at all can be done once.
             points: points.min(i32::try_from(budget.points).unwrap_or(i32::MAX)),
         };
-        let standing = limiting.counted.meter(spend).await;
+        let standing = limiting.counted.meter(spend.clone()).await;
         Some(Self {
             policy: policed.name,
             header: policed.header.clone(),
             standing,
+            spend,
         })
+    }
+
+    /// For the data of the request.
+    pub fn spent(&self) -> Spend {
+        self.spend.clone()
     }
 
     pub fn check(&self) -> Result<(), Problem> {
         match self.standing.enough {
             true => Ok(()),
-            false => Err(too_many(&self.standing)),
+            // `dress` says by which policy.
+            false => Err(later(&self.standing)),
         }
     }
 
     pub fn dress(&self, headers: &mut HeaderMap) {
-        let Standing {
-            remaining, full_in, ..
-        } = self.standing;
-        let seconds = full_in.as_secs() + u64::from(full_in.subsec_nanos() > 0);
-        let now = HeaderText::<RATE_LIMIT_CHARACTERS>::new("\"").text(self.policy);
-        let now = now.text("\";r=").number(remaining.into());
-        let now = now.text(";t=").number(seconds);
-        let policy = self.header.clone();
-        for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, now.value())] {
+        // Another policy may have refused: that one counts then.
+        if headers.contains_key(RATE_LIMIT) {
+            return;
+        }
+        let (policy, left) = (self.header.clone(), left(self.policy, &self.standing));
+        for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
             if let Some(value) = value {
                 headers.insert(name, value);
             }
@@ -206,12 +254,42 @@ impl Metered {
     }
 }
 
+/// A policy, as `RateLimit-Policy` has it.
+fn described(name: &str, budget: Budget) -> String {
+    let (points, window) = (budget.points, budget.window.as_secs());
+    format!("\"{name}\";q={points};w={window}")
+}
+
+/// What is left of it, as `RateLimit` has it.
+fn left(name: &str, standing: &Standing) -> Option<HeaderValue> {
+    let full_in = standing.full_in;
+    let seconds = full_in.as_secs() + u64::from(full_in.subsec_nanos() > 0);
+    let now = HeaderText::<RATE_LIMIT_CHARACTERS>::new("\"").text(name);
+    let now = now.text("\";r=").number(standing.remaining.into());
+    now.text(";t=").number(seconds).value()
+}
+
 /// Whether it is neither counted nor refused, however much is going on.
 pub(crate) fn always_answered(path: &str) -> bool {
     UNLIMITED.contains(&path)
 }
 
-pub(crate) fn too_many(standing: &Standing) -> Problem {
+/// The refusal by a policy that some operations have beside that of all requests.
+pub(crate) fn too_many(name: &str, budget: Budget, standing: &Standing) -> Problem {
+    later(standing).limited(headers(name, budget, standing))
+}
+
+fn headers(name: &str, budget: Budget, standing: &Standing) -> Vec<(HeaderName, HeaderValue)> {
+    let policy = HeaderValue::try_from(described(name, budget)).ok();
+    let left = left(name, standing);
+    let headers = [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)];
+    let there = headers
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    there.collect()
+}
+
+fn later(standing: &Standing) -> Problem {
     let seconds = standing.enough_in.as_secs_f64().ceil().max(1.0);
     let detail = format!("Try again in {seconds} seconds.");
     Problem::new(Code::TooManyRequests, detail).retry_after(seconds as u32)

@@ -5,8 +5,8 @@ mod shapes;
 use std::sync::Arc;
 
 use domain::posts::{
-    DeletePost, EditPost, InvalidPost, Language, Metadata, PostError, PostId, PublishPost, Text,
-    Visibility,
+    Change, DeletePost, EditPost, InvalidPost, Language, Metadata, PostError, PostId, PublishPost,
+    Text, Visibility,
 };
 use kernel::Uuid;
 use poem::web::Data;
@@ -156,7 +156,7 @@ impl PostsApi {
         body: Input<PostEdit>,
     ) -> Result<Changed<Version>, Problem> {
         let body = body.0;
-        let (text, language, metadata) = parse(&body.text, body.language, body.metadata)?;
+        let (text, language, metadata) = parse_edit(body)?;
         let command = EditPost {
             post: PostId(post_id.0),
             actor: me.account,
@@ -209,7 +209,7 @@ impl PostsApi {
 
     /// What a post said before it was edited
     ///
-    /// Every version but the one that is shown, the oldest first.
+    /// Every version but the one that is shown, the latest first; the latest 100 of them.
     #[oai(
         path = "/posts/:post_id/revisions",
         method = "get",
@@ -345,6 +345,27 @@ fn parse(
     match (text, language, metadata) {
         (Some(text), Some(language), Some(metadata)) => Ok((text, language, metadata)),
         _ => Err(fields.problem()),
+    }
+}
+
+/// What an edit says.
+fn parse_edit(edit: PostEdit) -> Result<(Text, Change<Language>, Change<Metadata>), Problem> {
+    let clears_language = edit.language.is_null();
+    let clears_metadata = edit.metadata.is_null();
+    let (language, metadata) = (edit.language.take(), edit.metadata.take());
+    let (text, language, metadata) = parse(&edit.text, language, metadata)?;
+    Ok((
+        text,
+        change(language, clears_language),
+        change(metadata, clears_metadata),
+    ))
+}
+
+fn change<T>(value: Option<T>, clears: bool) -> Change<T> {
+    match value {
+        Some(value) => Change::Set(value),
+        None if clears => Change::Clear,
+        None => Change::Keep,
     }
 }
 

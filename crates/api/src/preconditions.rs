@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use eventlog::IdempotencyKey;
-use kernel::{AccountId, Positions};
+use kernel::{AccountId, ExpectedVersion, Positions};
 use poem::{
     Request, RequestBody, Result,
     http::{HeaderName, HeaderValue, Method, header},
@@ -65,9 +65,6 @@ impl std::fmt::Display for Digest {
     }
 }
 
-/// What a weak ETag asks for: it matches nothing (RFC 9110, 13.1.1). Nothing ever is at it.
-const NO_VERSION: u64 = u64::MAX;
-
 pub(crate) fn version_mismatch(current: u64) -> Problem {
     let detail = format!(
         "It is at version {current}: read it again, then edit. A weak ETag (W/, as a proxy that \
@@ -76,36 +73,29 @@ pub(crate) fn version_mismatch(current: u64) -> Problem {
     Problem::new(Code::VersionMismatch, detail)
 }
 
-/// The version that an edit wants to meet; none where any will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IfMatch(pub Option<u64>);
+/// The versions that an edit wants to meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IfMatch(pub ExpectedVersion);
 
 impl IfMatch {
-    pub fn check(self, current: u64) -> Result<(), Problem> {
-        if self.0.is_none_or(|wanted| wanted == current) {
-            return Ok(());
-        }
-        Err(version_mismatch(current))
-    }
-
+    /// A weak ETag matches nothing, nor does one that is not ours (RFC 9110, 13.1.1).
     fn parse(request: &Request) -> Result<Self, Problem> {
-        match only(request, IF_MATCH, &header::IF_MATCH)? {
-            None | Some("*") => Ok(Self(None)),
-            Some(tag) if tag.strip_prefix("W/").and_then(version).is_some() => {
-                Ok(Self(Some(NO_VERSION)))
-            }
-            Some(tag) => match version(&compression::untagged(tag)) {
-                Some(version) => Ok(Self(Some(version))),
-                None => Err(malformed(IF_MATCH, "Send one ETag as it was given: \"7\".")),
+        let strong = |tag: Tag| version(&tag.plain).filter(|_| !tag.weak);
+        Ok(Self(
+            match Tags::parse(request, IF_MATCH, header::IF_MATCH)? {
+                Tags::Unsaid | Tags::Any => ExpectedVersion::Any,
+                Tags::List(tags) => {
+                    ExpectedVersion::OneOf(tags.into_iter().filter_map(strong).collect())
+                }
             },
-        }
+        ))
     }
 }
 
 /// As [`IfMatch`], and it must be said: what is replaced whole would else undo what
 /// somebody else wrote meanwhile (RFC 6585, 3). `*` says that any version will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MustMatch(pub Option<u64>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MustMatch(pub ExpectedVersion);
 
 impl MustMatch {
     fn parse(request: &Request) -> Result<Self, Problem> {
@@ -132,33 +122,74 @@ impl IfNoneMatch {
     /// A tag that is not ours matches nothing, as RFC 9110 has it; a cache on
     /// the way may have made it weak.
     pub(crate) fn parse(request: &Request) -> Result<Self, Problem> {
-        let mut known = Self::default();
+        Ok(
+            match Tags::parse(request, IF_NONE_MATCH, header::IF_NONE_MATCH)? {
+                Tags::Unsaid => Self::default(),
+                Tags::Any => Self {
+                    any: true,
+                    ..Self::default()
+                },
+                Tags::List(tags) => Self {
+                    tags: tags.into_iter().map(|tag| tag.plain).collect(),
+                    any: false,
+                },
+            },
+        )
+    }
+}
+
+/// What `If-Match` and `If-None-Match` say.
+enum Tags {
+    Unsaid,
+    Any,
+    List(Vec<Tag>),
+}
+
+struct Tag {
+    weak: bool,
+    /// Without what names its encoding.
+    plain: String,
+}
+
+impl Tags {
+    fn parse(request: &Request, name: &'static str, header: HeaderName) -> Result<Self, Problem> {
+        let lines = request.headers().get_all(header);
+        // Tags of others may have any bytes; they match nothing.
+        let lines = lines
+            .iter()
+            .map(|line| String::from_utf8_lossy(line.as_bytes()));
         // Several lines are one list (RFC 9110, 5.3).
-        for line in request.headers().get_all(header::IF_NONE_MATCH) {
-            match text(IF_NONE_MATCH, line)? {
-                "*" => known.any = true,
-                line => known.tags.extend(tags(line).ok_or_else(|| {
-                    let detail = "If-None-Match is *, or ETags in quotes with commas between.";
-                    Problem::new(Code::MalformedRequest, detail)
-                })?),
-            }
+        let lines: Vec<_> = lines.collect();
+        let text = lines.join(",");
+        match text.trim_matches([' ', '\t']) {
+            _ if lines.is_empty() => Ok(Self::Unsaid),
+            "*" => Ok(Self::Any),
+            text => tags(text).map(Self::List).ok_or_else(|| {
+                malformed(
+                    name,
+                    "Send *, or ETags in quotes with commas between: \"7\".",
+                )
+            }),
         }
-        Ok(known)
     }
 }
 
 const BETWEEN: [char; 3] = [' ', '\t', ','];
 
-/// `"…", W/"…"`, as RFC 9110 has it, each without what makes it weak or names its
-/// encoding; commas may stand inside. Elements that are empty are none (5.6.1.2).
-fn tags(text: &str) -> Option<Vec<String>> {
+/// `"…", W/"…"`, as RFC 9110 has it; commas may stand inside. Elements that are empty
+/// are none (5.6.1.2).
+fn tags(text: &str) -> Option<Vec<Tag>> {
     let mut tags = Vec::new();
     let mut text = text.trim_start_matches(BETWEEN);
     loop {
         let strong = text.strip_prefix("W/").unwrap_or(text);
         let (inner, rest) = strong.strip_prefix('"')?.split_once('"')?;
-        inner.bytes().all(|byte| byte > b' ').then_some(())?;
-        tags.push(compression::untagged(&strong[..inner.len() + 2]));
+        let of_a_tag = |character: char| character > ' ' && character != '\x7f';
+        inner.chars().all(of_a_tag).then_some(())?;
+        tags.push(Tag {
+            weak: strong.len() < text.len(),
+            plain: compression::untagged(&strong[..inner.len() + 2]),
+        });
         let next = rest.trim_start_matches(BETWEEN);
         if next.is_empty() {
             return Some(tags);
@@ -322,22 +353,56 @@ mod tests {
     #[test]
     fn an_edit_meets_its_version_or_is_refused() {
         let parse = |value: &str| IfMatch::parse(&request(IF_MATCH, value)).map_err(|p| p.code());
+        let one_of = |versions: &[u64]| Ok(IfMatch(ExpectedVersion::OneOf(versions.to_vec())));
         for tag in [etag(7), representation_etag(7, b"shown")] {
-            assert_eq!(parse(&tag), Ok(IfMatch(Some(7))));
+            assert_eq!(parse(&tag), one_of(&[7]));
         }
-        assert_eq!(parse("*"), Ok(IfMatch(None)));
-        for bad in ["7", "W/7", "\"1\", \"2\"", "\"x\"", "", "\"+1\"", "\"001\""] {
+        for any in ["*", " * "] {
+            assert_eq!(parse(any), Ok(IfMatch(ExpectedVersion::Any)));
+        }
+        for (list, versions) in [
+            ("\"99\", \"1\"", &[99, 1][..]),
+            ("\"99\",\"1\"", &[99, 1]),
+            (" ,\t\"3\" ,, \"a,b\",", &[3]),
+            ("W/\"7\", \"8\"", &[8]),
+            // Tags, and none of ours: they match nothing.
+            ("W/\"7\"", &[]),
+            ("\"x\"", &[]),
+            ("\"\"", &[]),
+            ("\"+1\"", &[]),
+            ("\"001\"", &[]),
+            ("\"1,2\"", &[]),
+        ] {
+            assert_eq!(parse(list), one_of(versions), "{list}");
+        }
+        let lines = Request::builder().header(IF_MATCH, "\"5\"");
+        let lines = lines.header(IF_MATCH, "\"6\"").finish();
+        let both = IfMatch::parse(&lines).map_err(|p| p.code());
+        assert_eq!(both, one_of(&[5, 6]));
+        for bad in [
+            "7",
+            "W/7",
+            "w/\"7\"",
+            "",
+            ",",
+            "\"1\" \"2\"",
+            "\"1",
+            "1\"",
+            "\"1\", 2",
+            "*, \"1\"",
+            "\"1\", *",
+            "**",
+            "\"a b\"",
+            "\"1\";\"2\"",
+        ] {
             assert_eq!(parse(bad), Err(Code::MalformedRequest), "{bad}");
         }
-        let weak = IfMatch::parse(&request(IF_MATCH, "W/\"7\"")).and_then(|weak| weak.check(7));
-        assert_eq!(weak.map_err(|p| p.code()), Err(Code::VersionMismatch));
         let must = |request| MustMatch::parse(&request).map_err(|p| p.code());
         assert_eq!(must(Request::default()), Err(Code::PreconditionRequired));
-        assert_eq!(must(request(IF_MATCH, "*")), Ok(MustMatch(None)));
-        assert_eq!(must(request(IF_MATCH, &etag(7))), Ok(MustMatch(Some(7))));
-        let checked = IfMatch(Some(7)).check(8).map_err(|p| p.code());
-        assert_eq!(checked, Err(Code::VersionMismatch));
-        assert!(IfMatch(None).check(8).is_ok());
+        let any = must(request(IF_MATCH, "*"));
+        assert_eq!(any, Ok(MustMatch(ExpectedVersion::Any)));
+        let seven = must(request(IF_MATCH, &etag(7)));
+        assert_eq!(seven, Ok(MustMatch(7.into())));
     }
 
     #[test]
@@ -364,6 +429,7 @@ mod tests {
             "W/",
             "\"a b\"",
             ",",
+            "*, \"a\"",
         ] {
             let code = parse(bad).map(|_| ()).map_err(|problem| problem.code());
             assert_eq!(code, Err(Code::MalformedRequest), "{bad}");

@@ -7,7 +7,7 @@ use poem::{
     IntoResponse, Response,
     error::ResponseError,
     http::{
-        HeaderValue, StatusCode,
+        HeaderName, HeaderValue, StatusCode,
         header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
@@ -145,6 +145,8 @@ struct Inner {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
+    /// Of the policy that refused: `RateLimit` and its like.
+    limits: Vec<(HeaderName, HeaderValue)>,
     allow: Option<HeaderValue>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -171,6 +173,7 @@ impl Problem {
             detail: shortened(detail.into()),
             errors: Vec::new(),
             retry_after_seconds: retry.then_some(1),
+            limits: Vec::new(),
             allow: None,
             cause: None,
         }))
@@ -227,6 +230,14 @@ impl Problem {
         self
     }
 
+    pub(crate) fn limited(
+        mut self,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    ) -> Self {
+        self.0.limits.extend(headers);
+        self
+    }
+
     pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.cause = Some(cause.into());
         self
@@ -275,6 +286,7 @@ impl Problem {
         if let Some(seconds) = inner.retry_after_seconds {
             headers.insert(RETRY_AFTER, seconds.into());
         }
+        headers.extend(inner.limits.iter().cloned());
         if let Some(methods) = &inner.allow {
             headers.insert(ALLOW, methods.clone());
         }

@@ -51,7 +51,7 @@ impl<'a> poem::FromRequest<'a> for RequestId {
 pub(crate) struct Head {
     pub id: RequestId,
     pub asker: Asker,
-    /// As it came: routers cut the request's own.
+    /// With its path in its one spelling, and whole: routers cut the request's own.
     pub uri: Uri,
     pub operation: Option<Arc<Operation>>,
 }

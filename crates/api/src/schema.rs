@@ -4,8 +4,16 @@
 //! JSON Schema than poem-openapi writes; what it does not know it lets pass,
 //! for the type to decide.
 
+use std::str::FromStr;
+
+use domain::{
+    accounts::{Bio, DisplayName},
+    handles::Handle,
+    posts::{Language, Metadata, Text},
+};
 use serde_json::{Map, Value};
 use uuid::Uuid;
+use vault::{Email, Password};
 
 use crate::{
     contract_bounds::TEXT,
@@ -24,7 +32,35 @@ pub(crate) fn check_body(operation: &Operation, body: &Value) -> Vec<FieldError>
         errors: Vec::new(),
     };
     check.value(schema, body);
+    if !check.errors.is_empty() {
+        check.meanings(schema, body);
+    }
     check.errors
+}
+
+/// What handlers would say of a field, had they been asked: a name means one thing in
+/// all bodies. None where there is nothing to say.
+fn wrong_meaning(name: &str, schema: &Value, value: &Value) -> Option<String> {
+    fn read<T: FromStr<Err: ToString>>(text: &str) -> Option<String> {
+        text.parse::<T>().err().map(|error| error.to_string())
+    }
+    if name == "metadata" {
+        let read = Metadata::try_from(value.clone());
+        return read.err().map(|error| error.to_string());
+    }
+    let text = value.as_str()?;
+    match name {
+        "bio" => read::<Bio>(text),
+        "display_name" => read::<DisplayName>(text),
+        "email" => read::<Email>(text),
+        "handle" => read::<Handle>(text),
+        "language" => read::<Language>(text),
+        "text" => read::<Text>(text),
+        // A new one: those that are shown may be any.
+        "new_password" => read::<Password>(text),
+        "password" if schema["minLength"].as_u64() > Some(1) => read::<Password>(text),
+        _ => None,
+    }
 }
 
 struct Check<'a> {
@@ -99,6 +135,31 @@ impl<'a> Check<'a> {
                     self.at(name, |check| check.wrong("There is no such field."));
                 }
                 None => {}
+            }
+        }
+    }
+
+    /// Where something is wrong, the handler does not see the body: what it would say of
+    /// the other fields is said here, so that all are named at once.
+    fn meanings(&mut self, schema: &'a Value, body: &Value) {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let found = reference.strip_prefix('#');
+            if let Some(schema) = found.and_then(|pointer| self.document.pointer(pointer)) {
+                self.meanings(schema, body);
+            }
+            return;
+        }
+        for (name, value) in body.as_object().into_iter().flatten() {
+            let pointer = format!("/{name}");
+            let told = |error: &FieldError| {
+                let below = error.pointer.as_deref()?.strip_prefix(&pointer)?;
+                (below.is_empty() || below.starts_with('/')).then_some(())
+            };
+            if value.is_null() || self.errors.iter().any(|error| told(error).is_some()) {
+                continue;
+            }
+            if let Some(detail) = wrong_meaning(name, &schema["properties"][name], value) {
+                self.at(name, |check| check.wrong(detail));
             }
         }
     }

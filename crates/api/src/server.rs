@@ -2,6 +2,7 @@
 
 mod accept;
 pub(crate) mod connections;
+pub(crate) mod host;
 mod socket;
 mod taken;
 pub(crate) mod unread;

@@ -17,7 +17,9 @@ use crate::{
     answers::{Changed, Created, Done, Found},
     body::Input,
     caller::Caller,
+    emails,
     identity::Authenticated,
+    limits::OfAddress,
     passwords,
     problem::{Code, Problem},
     request::RequestId,
@@ -204,7 +206,8 @@ impl SessionsApi {
     /// With a handle or an e-mail address. Nobody learns whether an account
     /// exists: an unknown one and a wrong password give the same answer. After some
     /// wrong ones from the same address, 429 says when to try again. Where the account
-    /// has a second factor, the right password alone gives `second_factor_required`;
+    /// has a second factor, the right password alone gives `second_factor_required`, and
+    /// with a code that is wrong or was used, `invalid_code`;
     /// where it is suspended, the right password gives `account_suspended`. One that
     /// was deactivated is back.
     #[oai(path = "/sessions", method = "post", operation_id = "signIn")]
@@ -225,9 +228,11 @@ impl SessionsApi {
     /// Stay signed in
     ///
     /// Gives the next access token and the next refresh token; the one that was
-    /// sent is used up. Where the reply was lost, the same request gives the same
-    /// refresh token again for a minute. A token that is used later than that is
-    /// in other hands: its session is ended.
+    /// sent is used up. For a minute after its first use, a used token gives the
+    /// session's current refresh token, however often the session was refreshed
+    /// meanwhile: its reply may have been lost, or two tabs may have refreshed at once.
+    /// A token that is used again later than that is in other hands: its session is
+    /// ended.
     #[oai(
         path = "/sessions/refresh",
         method = "post",
@@ -237,6 +242,7 @@ impl SessionsApi {
         &self,
         services: Data<&Arc<Services>>,
         caller: Caller,
+        of_address: OfAddress,
         body: Input<Refresh>,
     ) -> Result<Changed<Session>, Problem> {
         let unknown = || Problem::new(Code::InvalidRefreshToken, "Sign in again.");
@@ -250,12 +256,19 @@ impl SessionsApi {
                 account,
                 session,
                 token,
-            } => Session::of(&services, account, session, &token).map(Changed::new),
+            } => {
+                let left = of_address.charge_account(&services, account).await?;
+                let session = Session::of(&services, account, session, &token)?;
+                Ok(Changed::new(session).with(left))
+            }
             Refreshed::Unknown => Err(unknown()),
             Refreshed::Ended => Err(Problem::new(Code::SessionEnded, "Sign in again.")),
             Refreshed::Reused { session } => {
                 services.ended.add([session]);
-                tracing::warn!(%session, "a refresh token was used twice: its session is ended");
+                tracing::warn!(
+                    %session,
+                    "a refresh token was used again after a minute: its session is ended"
+                );
                 Err(Problem::new(
                     Code::SessionEnded,
                     "This refresh token was used before, by you or by a thief: the session is \
@@ -410,7 +423,8 @@ pub(crate) async fn try_to_sign_in(
 ) -> Result<Session, Problem> {
     let mut attempt = Try::to_sign_in(services, login, account, caller).await?;
     let signed_in = sign_in(services, account, shown, place, caller, request_id).await;
-    let guessed = |problem: &Problem| problem.code() == Code::InvalidCredentials;
+    let guessed =
+        |problem: &Problem| matches!(problem.code(), Code::InvalidCredentials | Code::InvalidCode);
     match signed_in.as_ref().is_err_and(guessed) {
         true => attempt.counts(),
         false => attempt.give_back().await,
@@ -453,7 +467,8 @@ async fn sign_in(
         let now = second_factors::seconds();
         if !services.vault.check_second_factor(id, &code, now).await? {
             attempt.counts();
-            return Err(wrong());
+            // Whoever is told of the code has shown the password.
+            return Err(emails::wrong_code());
         }
         attempt.give_back().await;
     }

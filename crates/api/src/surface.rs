@@ -38,6 +38,8 @@ pub struct Operation {
     /// In this process, from 1 on.
     pub(crate) number: usize,
     pub id: Option<String>,
+    /// The names of the parameters of its query.
+    pub(crate) query: Vec<String>,
     /// Of the JSON body; none where it has none.
     pub(crate) body: Option<Value>,
     /// Whether the body is something else than JSON, and the handler's own.
@@ -79,6 +81,7 @@ impl Surface {
                     method,
                     number: next(),
                     id: operation["operationId"].as_str().map(str::to_owned),
+                    query: query(operation),
                     body: json.map(|json| json["schema"].clone()),
                     streams_body: content.is_some() && json.is_none(),
                     document: document.clone(),
@@ -95,6 +98,7 @@ impl Surface {
             method: Method::GET,
             number: next(),
             id: None,
+            query: Vec::new(),
             body: None,
             streams_body: false,
             document: Arc::default(),
@@ -152,6 +156,13 @@ impl Node {
         }
         methods.join(", ")
     }
+}
+
+fn query(operation: &Value) -> Vec<String> {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let of_query = parameters.filter(|parameter| parameter["in"] == "query");
+    let names = of_query.filter_map(|parameter| parameter["name"].as_str());
+    names.map(str::to_owned).collect()
 }
 
 /// The next operation's number.

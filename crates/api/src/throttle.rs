@@ -24,6 +24,11 @@ pub struct Try {
     counts: bool,
 }
 
+/// As `GET /v1/limits` names what the points are of.
+const SIGN_IN: &str = "sign_in";
+const REGISTRATION: &str = "registration";
+const CODES: &str = "codes";
+
 impl Try {
     /// Spends before the password is looked at, so that many tries at once are
     /// counted one by one. By the login, not by the account: whether there is one,
@@ -56,14 +61,14 @@ impl Try {
         if !services.vault.knows_household(id, household).await? {
             spends.push(spend("sign-in to", whom, times(ADDRESSES_PER_LOGIN)));
         }
-        Self::spend(services, spends).await
+        Self::spend(services, SIGN_IN, spends).await
     }
 
     /// By the session: a thief who has one of an account's leaves the others theirs.
     pub async fn to_show_password(services: &Services, session: Uuid) -> Result<Self, Problem> {
         let budget = services.limits.settings.sign_in;
         let whose = Whose::Named(session.to_string());
-        Self::spend_one(services, budget, "show password", whose).await
+        Self::spend_one(services, (SIGN_IN, budget), "show password", whose).await
     }
 
     /// Of whoever signs in and knows the password already: where the owner showed the
@@ -80,7 +85,7 @@ impl Try {
             true => Whose::Named(format!("{account} {household}")),
             false => Whose::Account(account),
         };
-        Self::spend_one(services, budget, "second factor", whose).await
+        Self::spend_one(services, (CODES, budget), "second factor", whose).await
     }
 
     /// Of whoever is signed in: by the session, as with passwords.
@@ -90,25 +95,25 @@ impl Try {
     ) -> Result<Self, Problem> {
         let budget = services.limits.settings.codes;
         let whose = Whose::Named(session.to_string());
-        Self::spend_one(services, budget, "show second factor", whose).await
+        Self::spend_one(services, (CODES, budget), "show second factor", whose).await
     }
 
     pub async fn to_register(services: &Services, caller: &Caller) -> Result<Self, Problem> {
         let budget = services.limits.settings.registration;
         let whose = Whose::Named(caller.household.clone());
-        Self::spend_one(services, budget, "register from", whose).await
+        Self::spend_one(services, (REGISTRATION, budget), "register from", whose).await
     }
 
     /// Letters that are sent, and codes that are tried.
     pub async fn to_use_codes(services: &Services, caller: &Caller) -> Result<Self, Problem> {
         let budget = services.limits.settings.codes;
         let whose = Whose::Named(caller.household.clone());
-        Self::spend_one(services, budget, "codes from", whose).await
+        Self::spend_one(services, (CODES, budget), "codes from", whose).await
     }
 
     async fn spend_one(
         services: &Services,
-        budget: Budget,
+        (policy, budget): (&'static str, Budget),
         purpose: &'static str,
         whose: Whose,
     ) -> Result<Self, Problem> {
@@ -118,10 +123,14 @@ impl Try {
             whose,
             points: 1,
         };
-        Self::spend(services, vec![spend]).await
+        Self::spend(services, policy, vec![spend]).await
     }
 
-    async fn spend(services: &Services, mut spends: Vec<Spend>) -> Result<Self, Problem> {
+    async fn spend(
+        services: &Services,
+        policy: &'static str,
+        mut spends: Vec<Spend>,
+    ) -> Result<Self, Problem> {
         let limits = services.limits.counted.clone();
         spends.retain(|spend| spend.budget.points > 0);
         // Goes on though the client goes away: what is spent then comes back.
@@ -130,9 +139,10 @@ impl Try {
                 true => Vec::new(),
                 false => limits.spend(&spends).await,
             };
-            let short = standings.iter().filter(|standing| !standing.enough);
-            match short.max_by_key(|standing| standing.enough_in) {
-                Some(standing) => Err(too_many(standing)),
+            let short = spends.iter().zip(&standings);
+            let short = short.filter(|(_, standing)| !standing.enough);
+            match short.max_by_key(|(_, standing)| standing.enough_in) {
+                Some((spend, standing)) => Err(too_many(policy, spend.budget, standing)),
                 None => Ok(Self {
                     limits,
                     spent: spends,

@@ -267,7 +267,7 @@ fn require_registered(current: &Versioned<AccountState>) -> Result<(), AccountEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernel::Command;
+    use kernel::{Command, ExpectedVersion};
     use uuid::Uuid;
 
     const ADA: AccountId = AccountId(Uuid::from_u128(1));
@@ -319,18 +319,18 @@ mod tests {
     #[test]
     fn a_stale_version_is_refused() {
         let given = after(&registered());
-        let update = |expected_version| UpdateProfile {
+        let update = |expected_version: u64| UpdateProfile {
             account: ADA,
             display_name: "Ada".parse().ok(),
             bio: None,
             private: None,
-            expected_version,
+            expected_version: expected_version.into(),
         };
         assert_eq!(
-            update(Some(7)).decide(&given, &Facts::default()),
+            update(7).decide(&given, &Facts::default()),
             Err(AccountError::VersionMismatch(1))
         );
-        assert!(update(Some(1)).decide(&given, &Facts::default()).is_ok());
+        assert!(update(1).decide(&given, &Facts::default()).is_ok());
     }
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
             display_name: None,
             bio: None,
             private: Some(private),
-            expected_version: None,
+            expected_version: ExpectedVersion::Any,
         };
         let mut events = registered();
         let decide = |private, events: &[AccountEvent]| {

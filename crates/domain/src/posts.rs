@@ -10,7 +10,7 @@ use kernel::{AccountId, Personal, typed_id};
 use serde::{Deserialize, Serialize};
 
 pub use content::{
-    InvalidPost, LANGUAGE_CHARACTERS_MAX, Language, METADATA_BYTES_MAX, METADATA_DEPTH_MAX,
+    Change, InvalidPost, LANGUAGE_CHARACTERS_MAX, Language, METADATA_BYTES_MAX, METADATA_DEPTH_MAX,
     Metadata, TEXT_CHARACTERS_MAX, Text,
 };
 pub use decider::{DeletePost, EditPost, PostError, PostState, Posts, PublishPost};
@@ -63,7 +63,8 @@ pub struct PostEdited {
     pub hashtags: Option<Personal>,
     /// None where it did not change; empty where it was cleared.
     pub metadata: Option<Personal>,
-    pub language: Option<Language>,
+    /// A tag; none where it did not change, empty where it was cleared.
+    pub language: Option<String>,
     pub mentions: Vec<AccountId>,
 }
 

@@ -69,6 +69,30 @@ pub struct Versioned<S> {
     pub state: S,
 }
 
+/// The versions at which a command may meet its aggregate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ExpectedVersion {
+    #[default]
+    Any,
+    /// None of them where there are none.
+    OneOf(Vec<u64>),
+}
+
+impl ExpectedVersion {
+    pub fn admits(&self, version: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(versions) => versions.contains(&version),
+        }
+    }
+}
+
+impl From<u64> for ExpectedVersion {
+    fn from(version: u64) -> Self {
+        Self::OneOf(vec![version])
+    }
+}
+
 /// Which state to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Read {

@@ -190,12 +190,16 @@ fn counters(
     Ok(())
 }
 
-/// Followers, followed, posts.
+/// Followers, followed, posts. Whoever is deactivated is in no list and no counter.
 pub fn account_counters(world: &World) -> BTreeMap<Uuid, [i64; 3]> {
     let mut counts: BTreeMap<Uuid, [i64; 3]> = BTreeMap::new();
     for (follower, followed) in world.follows.keys() {
-        counts.entry(*followed).or_default()[0] += 1;
-        counts.entry(*follower).or_default()[1] += 1;
+        if !world.is_deactivated(*follower) {
+            counts.entry(*followed).or_default()[0] += 1;
+        }
+        if !world.is_deactivated(*followed) {
+            counts.entry(*follower).or_default()[1] += 1;
+        }
     }
     for post in world
         .posts
@@ -210,15 +214,17 @@ pub fn account_counters(world: &World) -> BTreeMap<Uuid, [i64; 3]> {
 /// Likes, replies.
 pub fn post_counters(world: &World) -> BTreeMap<Uuid, [i64; 2]> {
     let mut counts: BTreeMap<Uuid, [i64; 2]> = BTreeMap::new();
-    for (_, post) in world.likes.keys() {
-        counts.entry(*post).or_default()[0] += 1;
+    for (account, post) in world.likes.keys() {
+        if !world.is_deactivated(*account) {
+            counts.entry(*post).or_default()[0] += 1;
+        }
     }
     for post in world
         .posts
         .values()
         .filter(|post| post.deleted_at.is_none())
     {
-        if let Some(parent) = post.parent {
+        if let Some(parent) = post.parent.filter(|_| !world.is_deactivated(post.author)) {
             counts.entry(parent).or_default()[1] += 1;
         }
     }

@@ -281,7 +281,7 @@ impl World {
             post.metadata = json(text("metadata")?)?;
         }
         if let Some(language) = data.field("language").text() {
-            post.language = Some(language.to_owned());
+            post.language = Some(language.to_owned()).filter(|tag| !tag.is_empty());
         }
         post.edited_at = Some(event.recorded_at);
         post.version = event.version;
@@ -311,6 +311,12 @@ impl World {
     pub fn finds(&self, viewer: Option<Uuid>, id: Uuid) -> bool {
         let there = self.accounts.get(&id);
         there.is_some_and(|account| !account.deactivated) && !self.blocks(Some(id), viewer)
+    }
+
+    pub fn is_deactivated(&self, id: Uuid) -> bool {
+        self.accounts
+            .get(&id)
+            .is_some_and(|account| account.deactivated)
     }
 
     /// Whether what is for followers of `id` is for `viewer`.

@@ -12,7 +12,11 @@ use crate::{
     blocks::found,
     posts::viewer_id,
     social::{AccountCounts, Happened, Tables},
+    standing::Moves,
 };
+
+/// Counters that one statement changes: those who follow one account may be many more.
+const COUNTED_AT_ONCE: usize = 10_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
@@ -66,14 +70,22 @@ impl Fold {
         }
     }
 
+    /// Whether an account is deactivated or brought back, as far as events say.
+    pub fn moves_standings(&self) -> bool {
+        let mut changes = self.changes.values();
+        changes.any(|change| change.deactivated.is_some())
+    }
+
+    /// Returns whose standing is another one now.
     pub async fn write(
         self,
         transaction: &mut PgTransaction<'_>,
         tables: &Tables<'_>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Moves, ReadError> {
         if self.changes.is_empty() {
-            return Ok(());
+            return Ok(Moves::default());
         }
+        let moves_standings = self.moves_standings();
         let ids: Vec<Uuid> = self.changes.keys().copied().collect();
         let changes: Vec<Change> = self.changes.into_values().collect();
         let insert = tables.sql(
@@ -95,6 +107,10 @@ impl Fold {
             .execute(&mut **transaction)
             .await?;
 
+        let moves = match moves_standings {
+            true => moves(transaction, tables, &ids, &changes).await?,
+            false => Moves::default(),
+        };
         let update = tables.sql(
             "UPDATE {s}.accounts AS a SET
                  display_name = CASE WHEN c.names THEN c.display_name ELSE a.display_name END,
@@ -123,25 +139,53 @@ impl Fold {
             .bind(&versions)
             .execute(&mut **transaction)
             .await?;
-        Ok(())
+        Ok(moves)
     }
+}
+
+/// Whose standing the update of the rows is going to change. Nobody else writes these
+/// rows: they are of one partition.
+async fn moves(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    ids: &[Uuid],
+    changes: &[Change],
+) -> Result<Moves, ReadError> {
+    let sql = tables.sql(
+        "SELECT a.id, CASE WHEN c.deactivated THEN -1 ELSE 1 END::bigint AS change
+         FROM unnest($1::uuid[], $2::bool[], $3::bigint[]) AS c (id, deactivated, version)
+         JOIN {s}.accounts AS a ON a.id = c.id
+         WHERE a.version <= c.version AND a.deactivated <> c.deactivated",
+    );
+    let rows = sqlx::query(sql)
+        .bind(ids)
+        .bind(column(changes, |c| c.deactivated))
+        .bind(column(changes, |c| c.version as i64))
+        .fetch_all(&mut **transaction)
+        .await?;
+    Moves::read(&rows)
 }
 
 fn column<T>(changes: &[Change], field: impl Fn(&Change) -> T) -> Vec<T> {
     changes.iter().map(field).collect()
 }
 
-/// Takes an account's profile back, as if it had never been.
+/// Takes an account's profile back, as if it had never been. What a deactivated one did
+/// counts then.
 pub(crate) async fn forget(
     transaction: &mut PgTransaction<'_>,
     tables: &Tables<'_>,
     account: Uuid,
-) -> Result<(), ReadError> {
-    sqlx::query(tables.sql("DELETE FROM {s}.accounts WHERE id = $1"))
+) -> Result<Moves, ReadError> {
+    let sql = tables.sql(
+        "WITH gone AS (DELETE FROM {s}.accounts WHERE id = $1 RETURNING id, deactivated)
+         SELECT id, 1::bigint AS change FROM gone WHERE deactivated",
+    );
+    let rows = sqlx::query(sql)
         .bind(account)
-        .execute(&mut **transaction)
+        .fetch_all(&mut **transaction)
         .await?;
-    Ok(())
+    Moves::read(&rows)
 }
 
 /// Adds to the counters of many accounts, keys sorted. Counters that are back
@@ -151,14 +195,24 @@ pub(crate) async fn count(
     tables: &Tables<'_>,
     counts: &BTreeMap<Uuid, AccountCounts>,
 ) -> Result<(), ReadError> {
-    let changed = || {
-        counts
-            .iter()
-            .filter(|(_, c)| **c != AccountCounts::default())
-    };
-    if changed().next().is_none() {
-        return Ok(());
+    let changed = counts
+        .iter()
+        .filter(|(_, c)| **c != AccountCounts::default());
+    let changed: Vec<_> = changed.map(|(id, counts)| (*id, *counts)).collect();
+    for some in changed.chunks(COUNTED_AT_ONCE) {
+        count_some(transaction, tables, some).await?;
     }
+    Ok(())
+}
+
+async fn count_some(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    changed: &[(Uuid, AccountCounts)],
+) -> Result<(), ReadError> {
+    let column = |of: fn(&AccountCounts) -> i64| -> Vec<i64> {
+        changed.iter().map(|(_, counts)| of(counts)).collect()
+    };
     let sql = tables.sql(
         "INSERT INTO {s}.account_counters AS n (account_id, followers, following, posts)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[])
@@ -168,13 +222,14 @@ pub(crate) async fn count(
              posts = n.posts + EXCLUDED.posts",
     );
     sqlx::query(sql)
-        .bind(changed().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(changed().map(|(_, c)| c.followers).collect::<Vec<_>>())
-        .bind(changed().map(|(_, c)| c.following).collect::<Vec<_>>())
-        .bind(changed().map(|(_, c)| c.posts).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind(column(|counts| counts.followers))
+        .bind(column(|counts| counts.following))
+        .bind(column(|counts| counts.posts))
         .execute(&mut **transaction)
         .await?;
-    let fewer = changed().filter(|(_, c)| c.followers < 0 || c.following < 0 || c.posts < 0);
+    let fewer = |c: &AccountCounts| c.followers < 0 || c.following < 0 || c.posts < 0;
+    let fewer = changed.iter().filter(|(_, counts)| fewer(counts));
     let fewer: Vec<Uuid> = fewer.map(|(id, _)| *id).collect();
     if fewer.is_empty() {
         return Ok(());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::follows::FollowEvent;
 use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgPool, PgTransaction, Row};
+use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
 
 use crate::{
     ReadError, accounts,
@@ -14,6 +14,7 @@ use crate::{
     edges::{self, Changes, EdgeTable},
     posts::viewer_id,
     social::{Counters, Happened, Tables},
+    standing::Moves,
 };
 
 const REQUESTS: EdgeTable = EdgeTable {
@@ -61,6 +62,11 @@ impl Fold {
         }
     }
 
+    /// Whether there is anything to count.
+    pub fn counts(&self) -> bool {
+        !self.edges.is_empty()
+    }
+
     pub async fn write(
         self,
         transaction: &mut PgTransaction<'_>,
@@ -106,8 +112,13 @@ impl Fold {
              SELECT account_id, sum(followers)::bigint AS followers,
                     sum(following)::bigint AS following FROM (
                 SELECT followed_id AS account_id, change AS followers, 0 AS following
-                FROM changes
-                UNION ALL SELECT follower_id, 0, change FROM changes
+                FROM changes AS c WHERE (
+                    SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = c.follower_id
+                ) IS NOT TRUE
+                UNION ALL SELECT follower_id, 0, change
+                FROM changes AS c WHERE (
+                    SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = c.followed_id
+                ) IS NOT TRUE
              ) AS counts GROUP BY account_id",
         );
         let rows = sqlx::query(sql)
@@ -116,14 +127,45 @@ impl Fold {
             .bind(followed_at)
             .fetch_all(&mut **transaction)
             .await?;
-        for row in rows {
-            let account = row.try_get("account_id")?;
-            let counts = counters.accounts.entry(account).or_default();
-            counts.followers += row.try_get::<i64, _>("followers")?;
-            counts.following += row.try_get::<i64, _>("following")?;
-        }
-        Ok(())
+        add(&rows, counters)
     }
+}
+
+/// Adds what the statement really did.
+fn add(rows: &[PgRow], counters: &mut Counters) -> Result<(), ReadError> {
+    for row in rows {
+        let account = row.try_get("account_id")?;
+        let counts = counters.accounts.entry(account).or_default();
+        counts.followers += row.try_get::<i64, _>("followers")?;
+        counts.following += row.try_get::<i64, _>("following")?;
+    }
+    Ok(())
+}
+
+/// Whoever moves is one less, or more, among the followers of whom they follow, and
+/// among those that their followers follow.
+pub(crate) async fn move_standings(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    moves: &Moves,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    let sql = tables.sql(
+        "WITH moves AS (SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS m (id, change))
+         SELECT account_id, sum(followers)::bigint AS followers,
+                sum(following)::bigint AS following FROM (
+            SELECT f.followed_id AS account_id, m.change AS followers, 0 AS following
+            FROM moves AS m JOIN {s}.follows AS f ON f.follower_id = m.id
+            UNION ALL SELECT f.follower_id, 0, m.change
+            FROM moves AS m JOIN {s}.follows AS f ON f.followed_id = m.id
+         ) AS counts GROUP BY account_id",
+    );
+    let rows = sqlx::query(sql)
+        .bind(&moves.accounts)
+        .bind(&moves.changes)
+        .fetch_all(&mut **transaction)
+        .await?;
+    add(&rows, counters)
 }
 
 /// Takes one edge back, as if it had never been.
@@ -134,15 +176,27 @@ pub(crate) async fn forget(
     followed: Uuid,
     counters: &mut Counters,
 ) -> Result<(), ReadError> {
-    let sql = tables.sql("DELETE FROM {s}.follows WHERE follower_id = $1 AND followed_id = $2");
+    let sql = tables.sql(
+        "WITH gone AS (
+            DELETE FROM {s}.follows WHERE follower_id = $1 AND followed_id = $2
+            RETURNING follower_id, followed_id
+         )
+         SELECT (SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = follower_id)
+                    IS NOT TRUE AS follower_counts,
+                (SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = followed_id)
+                    IS NOT TRUE AS followed_counts
+         FROM gone",
+    );
     let gone = sqlx::query(sql)
         .bind(follower)
         .bind(followed)
-        .execute(&mut **transaction)
+        .fetch_optional(&mut **transaction)
         .await?;
-    let gone = gone.rows_affected() as i64;
-    counters.accounts.entry(follower).or_default().following -= gone;
-    counters.accounts.entry(followed).or_default().followers -= gone;
+    if let Some(gone) = gone {
+        let counts = |column| gone.try_get::<bool, _>(column).map(i64::from);
+        counters.accounts.entry(follower).or_default().following -= counts("followed_counts")?;
+        counters.accounts.entry(followed).or_default().followers -= counts("follower_counts")?;
+    }
     REQUESTS
         .forget(transaction, tables, follower, followed)
         .await

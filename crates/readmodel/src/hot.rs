@@ -80,6 +80,8 @@ pub enum Touch {
     Post(PostId),
     /// The post whose reply this was; only its row knows which.
     ParentOf(PostId),
+    /// The posts that count what this account did; only rows know which.
+    CountedBy(AccountId),
     Author(AccountId),
     Follows(AccountId),
     Likes(AccountId),
@@ -120,7 +122,11 @@ pub fn touches(aggregate: AggregateId, event: &Event) -> Vec<Touch> {
         // Posts of who leaves or comes back go out of homes and come into them.
         Event::Account(
             AccountEvent::AccountDeactivated(_) | AccountEvent::AccountReactivated(_),
-        ) => vec![Touch::Author(account), Touch::FannedOut(account)],
+        ) => vec![
+            Touch::Author(account),
+            Touch::CountedBy(account),
+            Touch::FannedOut(account),
+        ],
         Event::Account(_) => vec![Touch::Author(account)],
         Event::Block(_) => {
             let blocked = member.map(|member| Touch::Hidden(AccountId(member)));

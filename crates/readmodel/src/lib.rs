@@ -19,6 +19,7 @@ pub mod posts;
 pub mod progress;
 pub mod relationships;
 pub mod social;
+mod standing;
 pub mod timelines;
 
 pub use database::{

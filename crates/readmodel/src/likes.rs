@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::likes::LikeEvent;
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgPool, PgTransaction, Row};
+use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
 
 use crate::{
     ReadError, accounts,
@@ -14,6 +14,7 @@ use crate::{
     edges,
     posts::viewer_id,
     social::{Counters, Happened, Tables},
+    standing::Moves,
 };
 
 /// The last of what a batch did to each edge: when it was liked, or not at all.
@@ -54,17 +55,20 @@ impl Fold {
                 DELETE FROM {s}.likes AS l USING change AS c
                 WHERE c.liked_at IS NULL
                   AND l.account_id = c.account_id AND l.post_id = c.post_id
-                RETURNING l.post_id
+                RETURNING l.account_id, l.post_id
              ), come AS (
                 INSERT INTO {s}.likes (account_id, post_id, liked_at)
                 SELECT account_id, post_id, liked_at FROM change WHERE liked_at IS NOT NULL
                 ON CONFLICT (account_id, post_id) DO UPDATE SET liked_at = EXCLUDED.liked_at
-                RETURNING post_id, xmax = 0 AS is_new
+                RETURNING account_id, post_id, xmax = 0 AS is_new
              )
              SELECT post_id, sum(change)::bigint AS likes FROM (
-                SELECT post_id, 1 AS change FROM come WHERE is_new
-                UNION ALL SELECT post_id, -1 FROM gone
-             ) AS changes GROUP BY post_id",
+                SELECT account_id, post_id, 1 AS change FROM come WHERE is_new
+                UNION ALL SELECT account_id, post_id, -1 FROM gone
+             ) AS changes
+             WHERE (SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = account_id)
+                IS NOT TRUE
+             GROUP BY post_id",
         );
         let rows = sqlx::query(sql)
             .bind(accounts)
@@ -72,12 +76,37 @@ impl Fold {
             .bind(liked_at)
             .fetch_all(&mut **transaction)
             .await?;
-        for row in rows {
-            let post = row.try_get("post_id")?;
-            counters.posts.entry(post).or_default().likes += row.try_get::<i64, _>("likes")?;
-        }
-        Ok(())
+        add(&rows, counters)
     }
+}
+
+/// Adds what the statement really did.
+fn add(rows: &[PgRow], counters: &mut Counters) -> Result<(), ReadError> {
+    for row in rows {
+        let post = row.try_get("post_id")?;
+        counters.posts.entry(post).or_default().likes += row.try_get::<i64, _>("likes")?;
+    }
+    Ok(())
+}
+
+/// Likes of whoever moves.
+pub(crate) async fn move_standings(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    moves: &Moves,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    let sql = tables.sql(
+        "SELECT l.post_id, sum(m.change)::bigint AS likes
+         FROM unnest($1::uuid[], $2::bigint[]) AS m (id, change)
+         JOIN {s}.likes AS l ON l.account_id = m.id GROUP BY l.post_id",
+    );
+    let rows = sqlx::query(sql)
+        .bind(&moves.accounts)
+        .bind(&moves.changes)
+        .fetch_all(&mut **transaction)
+        .await?;
+    add(&rows, counters)
 }
 
 /// Takes one edge back, as if it had never been.
@@ -88,14 +117,21 @@ pub(crate) async fn forget(
     post: Uuid,
     counters: &mut Counters,
 ) -> Result<(), ReadError> {
-    let sql = tables.sql("DELETE FROM {s}.likes WHERE account_id = $1 AND post_id = $2");
-    let gone = sqlx::query(sql)
+    let sql = tables.sql(
+        "WITH gone AS (
+            DELETE FROM {s}.likes WHERE account_id = $1 AND post_id = $2
+            RETURNING account_id, post_id
+         )
+         SELECT post_id, -1::bigint AS likes FROM gone
+         WHERE (SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = account_id)
+            IS NOT TRUE",
+    );
+    let rows = sqlx::query(sql)
         .bind(account)
         .bind(post)
-        .execute(&mut **transaction)
+        .fetch_all(&mut **transaction)
         .await?;
-    counters.posts.entry(post).or_default().likes -= gone.rows_affected() as i64;
-    Ok(())
+    add(&rows, counters)
 }
 
 /// Posts with ids from `since` on that `account` likes, at most `limit`.

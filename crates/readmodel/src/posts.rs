@@ -7,7 +7,7 @@ use domain::posts::PostId;
 use kernel::{AccountId, Timestamp, Uuid};
 use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
-pub(crate) use fold::{Fold, count, forget};
+pub(crate) use fold::{Fold, count, forget, move_standings};
 
 use crate::{ReadError, mutes::unmuted};
 
@@ -189,6 +189,28 @@ pub async fn parents(pool: &PgPool, replies: &[PostId]) -> Result<Vec<PostId>, R
     let rows = sqlx::query(sql).bind(replies).fetch_all(pool).await?;
     rows.iter()
         .map(|row| Ok(PostId(row.try_get("parent_id")?)))
+        .collect()
+}
+
+/// The posts among whose likes and replies those of `accounts` are, at most `limit`:
+/// all whose counters change where one of them is deactivated or brought back.
+pub async fn counting(
+    pool: &PgPool,
+    accounts: &[AccountId],
+    limit: u32,
+) -> Result<Vec<PostId>, ReadError> {
+    let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
+    let sql = "SELECT post_id FROM likes WHERE account_id = ANY($1)
+               UNION ALL SELECT parent_id FROM posts
+               WHERE author_id = ANY($1) AND parent_id IS NOT NULL
+               LIMIT $2";
+    let rows = sqlx::query(sql)
+        .bind(accounts)
+        .bind(i64::from(limit))
+        .fetch_all(pool)
+        .await?;
+    rows.iter()
+        .map(|row| Ok(PostId(row.try_get("post_id")?)))
         .collect()
 }
 

@@ -7,7 +7,12 @@ use domain::{Event, kinds};
 use kernel::{AccountId, AggregateId, Position, Timestamp, Uuid};
 use sea_orm::sqlx::{AssertSqlSafe, PgTransaction};
 
-use crate::{ReadError, accounts, activity::Days, blocks, follows, likes, mutes, posts};
+use crate::{
+    ReadError, accounts,
+    activity::Days,
+    blocks, follows, likes, mutes, posts,
+    standing::{self, Concern, Moves},
+};
 
 /// An event as folds see it: decoded, its personal fields opened.
 #[derive(Clone, Debug)]
@@ -67,7 +72,16 @@ impl Social {
         let tables = Tables {
             schema: &self.schema,
         };
-        accounts.write(transaction, &tables).await?;
+        // What a deactivation hides is of other partitions too.
+        match (accounts.moves_standings(), follows.counts()) {
+            (true, _) => standing::lock(transaction, &tables, Concern::Moves).await?,
+            (false, true) => standing::lock(transaction, &tables, Concern::Counts).await?,
+            (false, false) => {}
+        }
+        let moves = accounts.write(transaction, &tables).await?;
+        // What there was before this batch counts for more or less; what the batch adds is
+        // counted by the standings that it leaves.
+        move_standings(transaction, &tables, &moves, &mut counters).await?;
         days.write(transaction, &tables).await?;
         posts.write(transaction, &tables, &mut counters).await?;
         likes.write(transaction, &tables, &mut counters).await?;
@@ -91,8 +105,12 @@ impl Social {
         };
         let mut counters = Counters::default();
         let (id, member) = (aggregate.id, aggregate.member.unwrap_or_default());
+        standing::lock(transaction, &tables, Concern::Moves).await?;
         match aggregate.kind {
-            kinds::ACCOUNT => accounts::forget(transaction, &tables, id).await?,
+            kinds::ACCOUNT => {
+                let moves = accounts::forget(transaction, &tables, id).await?;
+                move_standings(transaction, &tables, &moves, &mut counters).await?;
+            }
             kinds::POST => posts::forget(transaction, &tables, id, &mut counters).await?,
             kinds::LIKE => likes::forget(transaction, &tables, id, member, &mut counters).await?,
             kinds::FOLLOW => {
@@ -121,6 +139,21 @@ impl Social {
     }
 }
 
+/// Counts what accounts did that were deactivated, or are back.
+async fn move_standings(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    moves: &Moves,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    if moves.is_empty() {
+        return Ok(());
+    }
+    posts::move_standings(transaction, tables, moves, counters).await?;
+    likes::move_standings(transaction, tables, moves, counters).await?;
+    follows::move_standings(transaction, tables, moves, counters).await
+}
+
 /// What one loop's transactions have committed and a later one need not write
 /// again. Whoever has none writes all.
 #[derive(Clone, Debug, Default)]
@@ -141,6 +174,10 @@ pub(crate) struct Tables<'a> {
 }
 
 impl Tables<'_> {
+    pub fn schema(&self) -> &str {
+        self.schema
+    }
+
     /// `{s}` in `sql` becomes the schema, whose name is ours and no input.
     pub fn sql(&self, sql: &str) -> AssertSqlSafe<String> {
         AssertSqlSafe(sql.replace("{s}", self.schema))

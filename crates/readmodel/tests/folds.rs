@@ -13,6 +13,7 @@ mod folds {
     mod posts;
     mod properties;
     mod setting;
+    mod standings;
     mod steps;
     mod world;
 }

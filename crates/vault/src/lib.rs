@@ -28,6 +28,6 @@ pub use service_tokens::{
     SERVICE_TOKEN_DAYS_MAX, Scope, ServiceToken, ServiceTokenInfo, UnknownScope,
 };
 pub use sessions::{
-    Device, InvalidRefreshToken, RETRY_SECONDS, RefreshToken, Refreshed, SESSION_DAYS,
-    SESSIONS_MAX, Session,
+    Device, InvalidRefreshToken, RETRY_SECONDS, ROTATIONS_NOTED_MAX, RefreshToken, Refreshed,
+    SESSION_DAYS, SESSIONS_MAX, Session,
 };

@@ -272,6 +272,14 @@ impl Limits {
         })
     }
 
+    /// Gives back what was metered here, for whoever asks next.
+    pub fn give_back(&self, spend: &Spend) {
+        let key = (spend.purpose, spend.whose.clone());
+        self.lease(&key, |lease| {
+            lease.left = lease.left.saturating_add(spend.points)
+        });
+    }
+
     fn lease<T>(&self, key: &(&'static str, Whose), look: impl FnOnce(&mut Lease) -> T) -> T {
         let mut leases = self.0.leases.lock();
         if let Some(lease) = leases.get_mut(key) {

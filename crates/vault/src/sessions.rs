@@ -17,9 +17,13 @@ use crate::{Vault, VaultError, codes::random, households, second_factors};
 pub const SESSION_DAYS: i64 = 30;
 /// Of one account at once; the one that was not seen for the longest time ends.
 pub const SESSIONS_MAX: i64 = 100;
-/// How long the token before still gives what it gave: its reply may be lost.
-/// Longer, and a thief who refreshes in turn with the owner goes unseen.
+/// How long a used token still gives the session's current token, counted from its
+/// first use: its reply may be lost. Longer, and a thief who refreshes in turn with the
+/// owner goes unseen.
 pub const RETRY_SECONDS: i64 = 60;
+/// Rotations of one session within `RETRY_SECONDS`, each of which is noted; more
+/// refreshes than that give the token back that was sent.
+pub const ROTATIONS_NOTED_MAX: i64 = 256;
 /// How long an ended session stays in its table: whoever refuses access tokens
 /// of it has seen it by then.
 const KEPT_AFTER_END_SECONDS: i64 = 60 * 60;
@@ -105,16 +109,22 @@ impl RefreshToken {
         })
     }
 
-    /// Whether one of the next tokens has this hash.
-    fn led_to(&self, hash: &[u8], salt: &[u8], rotations: i32) -> Result<bool, VaultError> {
+    /// The later token with this hash, and how many rotations later it is; none
+    /// where it is another chain's.
+    fn led_to(
+        &self,
+        hash: &[u8],
+        salt: &[u8],
+        rotations: i32,
+    ) -> Result<Option<(i32, Self)>, VaultError> {
         let mut token = self.clone();
-        for _ in 0..rotations.min(ROTATIONS_MAX) {
-            token = token.next(salt)?;
+        for behind in 0..=rotations.min(ROTATIONS_MAX) {
             if token.hash() == hash {
-                return Ok(true);
+                return Ok(Some((behind, token)));
             }
+            token = token.next(salt)?;
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -186,7 +196,7 @@ pub enum Refreshed {
     Unknown,
     /// The session was ended before.
     Ended,
-    /// The token was used before: somebody has it who should not, and the
+    /// The token was used too long ago: somebody has it who should not, and the
     /// session is ended now.
     Reused { session: Uuid },
 }
@@ -332,7 +342,9 @@ impl Vault {
     }
 
     /// Uses a token: one of many who do so at once moves the session on, and the
-    /// others get the same answer.
+    /// others get the same answer. A token that was used less than `RETRY_SECONDS` ago
+    /// gives the session's current token, however many rotations came since: there is
+    /// one chain, and whoever is behind meets it at its end.
     pub async fn refresh_session(
         &self,
         token: &RefreshToken,
@@ -355,7 +367,8 @@ impl Vault {
         let row = sqlx::query(
             "SELECT account_id, salt, token_hash, rotations, ended_at IS NOT NULL AS ended,
                  expires_at < now() AS expired,
-                 rotated_at > now() - make_interval(secs => $2) AS rotated_lately
+                 (SELECT count(*) FROM unnest(rotated_at || rotated_before) AS at
+                  WHERE at > now() - make_interval(secs => $2)) AS rotated_lately
              FROM vault.sessions WHERE id = $1",
         )
         .bind(token.session)
@@ -365,13 +378,12 @@ impl Vault {
         let Some(row) = row else {
             return Ok(Some(Refreshed::Unknown));
         };
-        let current: Vec<u8> = row.try_get("token_hash")?;
+        let hash: Vec<u8> = row.try_get("token_hash")?;
         let salt: Vec<u8> = row.try_get("salt")?;
         let rotations: i32 = row.try_get("rotations")?;
-        let own = token.hash() == current;
-        if !own && !token.led_to(&current, &salt, rotations)? {
+        let Some((behind, current)) = token.led_to(&hash, &salt, rotations)? else {
             return Ok(Some(Refreshed::Unknown));
-        }
+        };
         if row.try_get("expired")? {
             return Ok(Some(Refreshed::Unknown));
         }
@@ -379,38 +391,51 @@ impl Vault {
             return Ok(Some(Refreshed::Ended));
         }
         let account = AccountId(row.try_get("account_id")?);
-        if rotations >= ROTATIONS_MAX {
-            self.end_session(account, token.session).await?;
-            return Ok(Some(Refreshed::Ended));
-        }
-        let (session, next) = (token.session, token.next(&salt)?);
+        let session = token.session;
         let refreshed = |token| Refreshed::Next {
             account,
             session,
             token,
         };
-        if !own {
-            let lately: Option<bool> = row.try_get("rotated_lately")?;
-            if next.hash() == current && lately == Some(true) {
-                return Ok(Some(refreshed(next)));
+        let rotated_lately: i64 = row.try_get("rotated_lately")?;
+        if behind > 0 {
+            // The latest come first, so this says whether its own rotation is one of them.
+            if i64::from(behind) <= rotated_lately {
+                return Ok(Some(refreshed(current)));
             }
             self.end_session(account, session).await?;
             return Ok(Some(Refreshed::Reused { session }));
         }
+        if rotations >= ROTATIONS_MAX {
+            self.end_session(account, session).await?;
+            return Ok(Some(Refreshed::Ended));
+        }
+        if rotated_lately >= ROTATIONS_NOTED_MAX {
+            return Ok(Some(refreshed(current)));
+        }
+        let next = current.next(&salt)?;
         let mut transaction = self.begin().await?;
         let moved = sqlx::query(
             "UPDATE vault.sessions SET token_hash = $3, rotations = rotations + 1,
-                 rotated_at = now(), seen_at = now(),
+                 rotated_at = greatest(now(), rotated_at),
+                 rotated_before = ARRAY(
+                     SELECT at FROM unnest(rotated_at || rotated_before)
+                         WITH ORDINALITY AS one (at, behind)
+                     WHERE at > now() - make_interval(secs => $7)
+                     ORDER BY behind LIMIT $8),
+                 seen_at = now(),
                  expires_at = now() + make_interval(days => $4),
                  device = coalesce($5, device), address = coalesce($6, address)
              WHERE id = $1 AND token_hash = $2 AND ended_at IS NULL",
         )
-        .bind(token.session)
-        .bind(current)
+        .bind(session)
+        .bind(hash)
         .bind(next.hash())
         .bind(SESSION_DAYS as i32)
         .bind(&device.name)
         .bind(&device.address)
+        .bind(RETRY_SECONDS as f64)
+        .bind(ROTATIONS_NOTED_MAX)
         .execute(&mut *transaction)
         .await?;
         if moved.rows_affected() == 0 {
@@ -602,14 +627,18 @@ mod tests {
             current = current.next(&salt)?;
         }
         let hash = current.hash();
-        assert!(first.led_to(&hash, &salt, 100)?);
-        assert!(!first.led_to(&hash, &salt, 99)?);
-        assert!(!current.led_to(&hash, &salt, 100)?);
+        let behind = |token: &RefreshToken, rotations| {
+            let found = token.led_to(&hash, &salt, rotations)?;
+            Ok::<_, VaultError>(found.filter(|(_, end)| *end == current).map(|(n, _)| n))
+        };
+        assert_eq!(behind(&first, 100)?, Some(100));
+        assert_eq!(behind(&first, 99)?, None);
+        assert_eq!(behind(&current, 100)?, Some(0));
         let forged = RefreshToken {
             secret: random()?,
             ..first
         };
-        assert!(!forged.led_to(&hash, &salt, 100)?);
+        assert_eq!(behind(&forged, 100)?, None);
         Ok(())
     }
 }

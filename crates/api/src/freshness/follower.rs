@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use domain::Event;
+use domain::{Event, posts::PostId};
 use eventlog::{History, Log, LogError};
 use kernel::{Partition, Position, Positions, Recorded};
 use parking_lot::Mutex;
@@ -37,6 +37,9 @@ const LOOK_MILLISECONDS: u64 = 2;
 const LOOK_MILLISECONDS_MAX: u64 = 2_000;
 /// Touches that wait for their event to be folded.
 const TOUCHES_MAX: usize = 65_536;
+/// Posts that are told one by one of the accounts that were deactivated or are back;
+/// where more count what those did, all that is kept in process is read again.
+const COUNTED_POSTS_MAX: u32 = 10_000;
 const READ_EVENTS_MAX: usize = 1_000;
 /// Where events come quickly, a read takes some at once.
 const GATHER_MILLISECONDS: u64 = 2;
@@ -213,25 +216,42 @@ impl Follower {
         }
         let mut touched = self.take_touches(View::Timelines, fanned_out);
         touched.extend(self.take_touches(View::Social, folded));
-        let replies = touched.iter().filter_map(|touch| match touch {
-            Touch::ParentOf(reply) => Some(*reply),
-            _ => None,
-        });
-        let replies: Vec<_> = replies.collect();
-        if !replies.is_empty() {
-            let pool = self.database.get_postgres_connection_pool();
-            let parents = match posts::parents(pool, &replies).await {
-                Ok(parents) => parents,
-                Err(error) => {
-                    // They are taken already, so all must be told.
-                    self.hot.forget();
-                    return Err(error);
-                }
-            };
-            self.hot.touch(parents.into_iter().map(Touch::Post));
+        match self.posts_behind(&touched).await {
+            Ok(Some(posts)) => self.hot.touch(posts.into_iter().map(Touch::Post)),
+            Ok(None) => self.hot.forget(),
+            Err(error) => {
+                // They are taken already, so all must be told.
+                self.hot.forget();
+                return Err(error);
+            }
         }
         self.hot.touch(touched);
         Ok(all)
+    }
+
+    /// The posts that touches mean and do not name; none where they are too many.
+    async fn posts_behind(&self, touched: &[Touch]) -> Result<Option<Vec<PostId>>, ReadError> {
+        let pool = self.database.get_postgres_connection_pool();
+        let (mut replies, mut moved) = (Vec::new(), Vec::new());
+        for touch in touched {
+            match touch {
+                Touch::ParentOf(reply) => replies.push(*reply),
+                Touch::CountedBy(account) => moved.push(*account),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        if !replies.is_empty() {
+            found = posts::parents(pool, &replies).await?;
+        }
+        if !moved.is_empty() {
+            let counting = posts::counting(pool, &moved, COUNTED_POSTS_MAX + 1).await?;
+            if counting.len() > COUNTED_POSTS_MAX as usize {
+                return Ok(None);
+            }
+            found.extend(counting);
+        }
+        Ok(Some(found))
     }
 
     fn take_touches(&self, view: View, reached: &Positions) -> Vec<Touch> {

@@ -1,7 +1,10 @@
 //! What posts look like on the wire. It refuses to ask anybody.
 
 use kernel::Uuid;
-use poem_openapi::{Enum, Object, types::Example};
+use poem_openapi::{
+    Enum, Object,
+    types::{Example, MaybeUndefined},
+};
 use readmodel::posts::{PostRow, RevisionRow};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -45,25 +48,26 @@ impl Example for NewPost {
     }
 }
 
-/// What a post says from now on; fields that are left out stay.
+/// What a post says from now on; fields that are left out stay, null clears.
 #[derive(Object)]
-#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
+#[oai(deny_unknown_fields, example)]
 pub struct PostEdit {
     #[oai(validator(min_length = 1, max_length = 5000))]
     pub(super) text: String,
     /// A BCP 47 tag.
-    #[oai(validator(min_length = 2, max_length = 35))]
-    pub(super) language: Option<String>,
+    #[oai(nullable, validator(min_length = 2, max_length = 35))]
+    pub(super) language: MaybeUndefined<String>,
     /// A free JSON object of at most 4 KiB, 4 levels deep.
-    pub(super) metadata: Option<Value>,
+    #[oai(nullable)]
+    pub(super) metadata: MaybeUndefined<Value>,
 }
 
 impl Example for PostEdit {
     fn example() -> Self {
         Self {
             text: "Hello, #world!".into(),
-            language: None,
-            metadata: None,
+            language: MaybeUndefined::Undefined,
+            metadata: MaybeUndefined::Undefined,
         }
     }
 }
@@ -105,7 +109,12 @@ pub struct Post {
     pub(super) edited_at: Option<OffsetDateTime>,
     /// For `If-Match`.
     pub(super) version: u64,
+    /// As many as the list has for a reader who blocks none of them and is blocked by
+    /// none; likes of deactivated accounts are in neither.
     pub(super) likes_count: i64,
+    /// Direct replies that are not deleted, those for followers too: a reader who may
+    /// not see some of them, or mutes or blocks their authors, finds fewer. Replies of
+    /// deactivated accounts are not counted.
     pub(super) replies_count: i64,
     /// Missing where nobody is signed in.
     pub(super) viewer: Option<ViewerState>,

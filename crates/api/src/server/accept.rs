@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     connections::{Connections, SWEEP_SECONDS},
+    host,
     socket::Socket,
     taken::Taken,
     unread::HEAD_BYTES_MAX,
@@ -108,7 +109,11 @@ where
     Some(async move {
         let pulse = place.pulse();
         let socket = TokioIo::new(Socket::new(stream, pulse.clone()));
-        let service = hyper::service::service_fn(move |request| {
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
+            let (version, uri) = (request.version(), request.uri());
+            if let Err(wrong) = host::check(version, uri, request.headers()) {
+                request.extensions_mut().insert(wrong);
+            }
             // The head is complete now: the answer's future is looked at later.
             let (answering, endpoint) = (pulse.answering(), endpoint.clone());
             let local = LocalAddr(Addr::SocketAddr(local));

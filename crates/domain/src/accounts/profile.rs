@@ -1,6 +1,6 @@
 //! What an account shows of itself: its profile, who is private, the pinned post.
 
-use kernel::{AccountId, AggregateId, Command, Facts, Personal, Read, Versioned};
+use kernel::{AccountId, AggregateId, Command, ExpectedVersion, Facts, Personal, Read, Versioned};
 
 use super::{
     AccountError, AccountEvent, AccountMadePrivate, AccountMadePublic, AccountState, Accounts, Bio,
@@ -14,7 +14,7 @@ pub struct UpdateProfile {
     pub display_name: Option<DisplayName>,
     pub bio: Option<Bio>,
     pub private: Option<bool>,
-    pub expected_version: Option<u64>,
+    pub expected_version: ExpectedVersion,
 }
 
 impl Command for UpdateProfile {
@@ -31,7 +31,7 @@ impl Command for UpdateProfile {
         _: &Facts,
     ) -> Result<Vec<AccountEvent>, AccountError> {
         require_registered(current)?;
-        if self.expected_version.is_some_and(|v| v != current.version) {
+        if !self.expected_version.admits(current.version) {
             return Err(AccountError::VersionMismatch(current.version));
         }
         let mut events = Vec::new();

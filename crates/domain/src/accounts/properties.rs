@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use kernel::ExpectedVersion;
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
@@ -52,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
                 display_name,
                 bio,
                 private,
-                expected_version: None,
+                expected_version: ExpectedVersion::Any,
             };
             Step::Update(update, expected)
         }),
@@ -130,11 +131,11 @@ fn abandon(known: &mut Known) -> Decided {
 
 fn update(known: &mut Known, command: &UpdateProfile) -> Decided {
     known.registered()?;
-    match command.expected_version {
-        Some(version) if version != known.version => {
+    match &command.expected_version {
+        ExpectedVersion::OneOf(versions) if !versions.contains(&known.version) => {
             return Err(AccountError::VersionMismatch(known.version));
         }
-        Some(_) | None => {}
+        ExpectedVersion::OneOf(_) | ExpectedVersion::Any => {}
     }
     let text = |text: &str| Personal::plain(text);
     let updated = ProfileUpdated {
@@ -222,7 +223,7 @@ proptest! {
                 Step::Update(mut command, expected) => {
                     let known = accounts.entry(command.account).or_default();
                     let further = |right: bool| known.version + u64::from(!right);
-                    command.expected_version = expected.map(further);
+                    command.expected_version = expected.map(|right| further(right).into()).unwrap_or_default();
                     (command.account, memory.execute(&command)?, update(known, &command))
                 }
                 Step::Pin(command) => {

@@ -23,6 +23,25 @@ pub enum InvalidPost {
     Metadata,
 }
 
+/// What an edit does to a field that a post may lack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<T> {
+    Keep,
+    Clear,
+    Set(T),
+}
+
+impl<T> Change<T> {
+    /// As events have it: none where it stays, empty where it was cleared.
+    pub(super) fn event_text(&self, text: impl FnOnce(&T) -> String) -> Option<String> {
+        match self {
+            Self::Keep => None,
+            Self::Clear => Some(String::new()),
+            Self::Set(value) => Some(text(value)),
+        }
+    }
+}
+
 /// 1 to 5,000 Unicode scalar values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text(String);

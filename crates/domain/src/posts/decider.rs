@@ -1,12 +1,15 @@
 //! The decisions about a post. It refuses to know its words: the state needs
 //! none of them.
 
-use kernel::{AccountId, AggregateId, Command, Decider, Facts, Kind, Personal, Read, Versioned};
+use kernel::{
+    AccountId, AggregateId, Command, Decider, ExpectedVersion, Facts, Kind, Personal, Read,
+    Versioned,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Language, Metadata, PostCreated, PostDeleted, PostEdited, PostEvent, PostId, Reply, Text,
-    Visibility,
+    Change, Language, Metadata, PostCreated, PostDeleted, PostEdited, PostEvent, PostId, Reply,
+    Text, Visibility,
 };
 use crate::{
     accounts::{Accounts, Standing},
@@ -180,15 +183,15 @@ impl Command for PublishPost {
     }
 }
 
-/// Replace the content. What is none stays as it is.
+/// Replace the text, and what else is to change.
 #[derive(Clone, Debug)]
 pub struct EditPost {
     pub post: PostId,
     pub actor: AccountId,
     pub text: Text,
-    pub language: Option<Language>,
-    pub metadata: Option<Metadata>,
-    pub expected_version: Option<u64>,
+    pub language: Change<Language>,
+    pub metadata: Change<Metadata>,
+    pub expected_version: ExpectedVersion,
 }
 
 impl Command for EditPost {
@@ -211,14 +214,17 @@ impl Command for EditPost {
         facts: &Facts,
     ) -> Result<Vec<PostEvent>, PostError> {
         require_own(self.post, self.actor, current, facts)?;
-        if self.expected_version.is_some_and(|v| v != current.version) {
+        if !self.expected_version.admits(current.version) {
             return Err(PostError::VersionMismatch(current.version));
         }
         let edited = PostEdited {
             text: Personal::plain(self.text.as_str()),
             hashtags: hashtags(&self.text),
-            metadata: self.metadata.as_ref().map(|m| Personal::plain(m.to_json())),
-            language: self.language.clone(),
+            metadata: self
+                .metadata
+                .event_text(Metadata::to_json)
+                .map(Personal::plain),
+            language: self.language.event_text(|tag| tag.as_str().to_owned()),
             mentions: mentioned(&self.text, self.actor, facts),
         };
         Ok(vec![edited.into()])
@@ -230,7 +236,7 @@ impl Command for EditPost {
 pub struct DeletePost {
     pub post: PostId,
     pub actor: AccountId,
-    pub expected_version: Option<u64>,
+    pub expected_version: ExpectedVersion,
 }
 
 impl Command for DeletePost {
@@ -254,7 +260,7 @@ impl Command for DeletePost {
             return Ok(Vec::new());
         }
         require_own(self.post, self.actor, current, facts)?;
-        if self.expected_version.is_some_and(|v| v != current.version) {
+        if !self.expected_version.admits(current.version) {
             return Err(PostError::VersionMismatch(current.version));
         }
         let author = self.actor;
@@ -425,19 +431,59 @@ mod tests {
             post: POST,
             actor,
             text: "new".parse().unwrap_or_else(|_| unreachable!()),
-            language: None,
-            metadata: None,
+            language: Change::Keep,
+            metadata: Change::Keep,
             expected_version,
         };
         assert_eq!(
-            edit(ADA, None).decide(&current, &facts),
+            edit(ADA, ExpectedVersion::Any).decide(&current, &facts),
             Err(PostError::PostNotOwn)
         );
         assert_eq!(
-            edit(BOB, Some(2)).decide(&current, &facts),
+            edit(BOB, 2.into()).decide(&current, &facts),
             Err(PostError::VersionMismatch(3))
         );
-        assert!(edit(BOB, Some(3)).decide(&current, &facts).is_ok());
+        assert!(edit(BOB, 3.into()).decide(&current, &facts).is_ok());
+        let either = ExpectedVersion::OneOf(vec![9, 3]);
+        assert!(edit(BOB, either).decide(&current, &facts).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn an_edit_keeps_sets_or_clears() -> Result<(), CodecError> {
+        let current = Versioned {
+            version: 3,
+            state: bobs(Visibility::Public, false),
+        };
+        let facts = registered()?.with::<Posts>(Posts::id(POST), 3, &current.state)?;
+        let german = || "de".parse().unwrap_or_else(|_| unreachable!());
+        let metadata =
+            || Metadata::try_from(serde_json::json!({"a": 1})).unwrap_or_else(|_| unreachable!());
+        for (language, metadata, tag, json) in [
+            (Change::Keep, Change::Keep, None, None),
+            (Change::Clear, Change::Clear, Some(""), Some("")),
+            (
+                Change::Set(german()),
+                Change::Set(metadata()),
+                Some("de"),
+                Some("{\"a\":1}"),
+            ),
+        ] {
+            let edit = EditPost {
+                post: POST,
+                actor: BOB,
+                text: "new".parse().unwrap_or_else(|_| unreachable!()),
+                language,
+                metadata,
+                expected_version: ExpectedVersion::Any,
+            };
+            let decided = edit.decide(&current, &facts);
+            let Ok([PostEvent::PostEdited(edited)]) = decided.as_deref() else {
+                unreachable!("{decided:?}")
+            };
+            assert_eq!(edited.language.as_deref(), tag);
+            assert_eq!(edited.metadata, json.map(Personal::plain));
+        }
         Ok(())
     }
 
@@ -451,7 +497,7 @@ mod tests {
         let delete = DeletePost {
             post: POST,
             actor: ADA,
-            expected_version: None,
+            expected_version: ExpectedVersion::Any,
         };
         assert_eq!(
             delete.decide(&current, &facts),
@@ -469,7 +515,7 @@ mod tests {
         let delete = DeletePost {
             post: POST,
             actor: BOB,
-            expected_version: None,
+            expected_version: ExpectedVersion::Any,
         };
         assert_eq!(delete.decide(&current, &registered()?), Ok(vec![]));
         Ok(())
@@ -487,9 +533,9 @@ mod tests {
             post: POST,
             actor: BOB,
             text: "late".parse().unwrap_or_else(|_| unreachable!()),
-            language: None,
-            metadata: None,
-            expected_version: None,
+            language: Change::Keep,
+            metadata: Change::Keep,
+            expected_version: ExpectedVersion::Any,
         };
         assert_eq!(edit.decide(&current, &facts), Err(PostError::PostNotFound));
         Ok(())

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kernel::{AccountId, Personal, Timestamp};
+use kernel::{AccountId, ExpectedVersion, Personal, Timestamp};
 use proptest::{collection::vec, option, prelude::*};
 use uuid::Uuid;
 
@@ -45,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => publish().prop_map(Step::Publish),
         3 => (edit(), expected()).prop_map(|(edit, expected)| Step::Edit(edit, expected)),
         1 => (any::post(), any::account(), expected()).prop_map(|(post, actor, expected)| {
-            let delete = DeletePost { post, actor, expected_version: None };
+            let delete = DeletePost { post, actor, expected_version: ExpectedVersion::Any };
             Step::Delete(delete, expected)
         }),
     ]
@@ -73,14 +73,18 @@ fn publish() -> impl Strategy<Value = PublishPost> {
     })
 }
 
+fn change<T>(value: Option<T>) -> Change<T> {
+    value.map_or(Change::Clear, Change::Set)
+}
+
 fn edit() -> impl Strategy<Value = EditPost> {
     (publish(), any::account()).prop_map(|(publish, actor)| EditPost {
         post: publish.post,
         actor,
         text: publish.text,
-        language: publish.language,
-        metadata: publish.metadata,
-        expected_version: None,
+        language: change(publish.language),
+        metadata: change(publish.metadata),
+        expected_version: ExpectedVersion::Any,
     })
 }
 
@@ -171,12 +175,20 @@ impl Known {
     }
 
     fn edit(&mut self, command: &EditPost) -> Result<Vec<PostEvent>, PostError> {
-        self.change(command.post, command.actor, command.expected_version)?;
+        self.change(command.post, command.actor, &command.expected_version)?;
         let edited = PostEdited {
             text: Personal::plain(command.text.as_str()),
             hashtags: tags(&command.text),
-            metadata: command.metadata.as_ref().map(json),
-            language: command.language.clone(),
+            metadata: match &command.metadata {
+                Change::Keep => None,
+                Change::Clear => Some(Personal::plain("")),
+                Change::Set(metadata) => Some(json(metadata)),
+            },
+            language: match &command.language {
+                Change::Keep => None,
+                Change::Clear => Some(String::new()),
+                Change::Set(language) => Some(language.as_str().to_owned()),
+            },
             mentions: self.mentioned(&command.text, command.actor),
         };
         Ok(vec![edited.into()])
@@ -188,7 +200,8 @@ impl Known {
         if before.is_some_and(|(_, state)| state.deleted && state.author == Some(author)) {
             return Ok(vec![]);
         }
-        self.change(post, author, command.expected_version)?.deleted = true;
+        self.change(post, author, &command.expected_version)?
+            .deleted = true;
         Ok(vec![PostDeleted { author }.into()])
     }
 
@@ -197,14 +210,14 @@ impl Known {
         &mut self,
         post: PostId,
         actor: AccountId,
-        expected: Option<u64>,
+        expected: &ExpectedVersion,
     ) -> Result<&mut PostState, PostError> {
         let seen = self.seen(post, actor).ok_or(PostError::PostNotFound)?;
         if seen.author != Some(actor) {
             return Err(PostError::PostNotOwn);
         }
         let held = self.posts.get_mut(&post).ok_or(PostError::PostNotFound)?;
-        if expected.is_some_and(|version| version != held.0) {
+        if !expected.admits(held.0) {
             return Err(PostError::VersionMismatch(held.0));
         }
         held.0 += 1;
@@ -281,13 +294,13 @@ proptest! {
                 }
                 Step::Edit(mut command, expected) => {
                     let version = |right| known.version(command.post, right);
-                    command.expected_version = expected.map(version);
+                    command.expected_version = expected.map(|right| version(right).into()).unwrap_or_default();
                     let expected = known.edit(&command);
                     prop_assert_eq!(memory.execute(&command)?, expected);
                 }
                 Step::Delete(mut command, expected) => {
                     let version = |right| known.version(command.post, right);
-                    command.expected_version = expected.map(version);
+                    command.expected_version = expected.map(|right| version(right).into()).unwrap_or_default();
                     let expected = known.delete(&command);
                     let deleted = expected.is_ok();
                     prop_assert_eq!(memory.execute(&command)?, expected);

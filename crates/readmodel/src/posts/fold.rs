@@ -9,7 +9,11 @@ use sea_orm::sqlx::{self, PgTransaction, Row};
 use crate::{
     ReadError,
     social::{Counters, Happened, PostCounts, Tables},
+    standing::Moves,
 };
+
+/// Counters that one statement changes: one account may like many more posts.
+const COUNTED_AT_ONCE: usize = 10_000;
 
 /// What a batch did to each post, in the order of the post's versions.
 #[derive(Debug, Default)]
@@ -36,12 +40,13 @@ struct Edit {
     content: Content,
     /// Metadata that cannot be read any more are gone, not unchanged.
     has_metadata: bool,
+    has_language: bool,
     mentions: Vec<AccountId>,
     at: i64,
     version: i64,
 }
 
-/// The words of a post. A language that is none in an edit did not change.
+/// The words of a post.
 #[derive(Debug)]
 struct Content {
     text: Option<String>,
@@ -122,9 +127,10 @@ fn edit(event: &PostEdited, at: i64, version: i64) -> Edit {
             &event.text,
             &event.hashtags,
             &event.metadata,
-            event.language.as_ref().map(|language| language.as_str()),
+            event.language.as_deref().filter(|tag| !tag.is_empty()),
         ),
         has_metadata: event.metadata.is_some(),
+        has_language: event.language.is_some(),
         mentions: event.mentions.clone(),
         at,
         version,
@@ -162,7 +168,7 @@ async fn insert(
     counters: &mut Counters,
 ) -> Result<(), ReadError> {
     let sql = tables.sql(
-        "INSERT INTO {s}.posts (id, author_id, text, hashtags, mentions, metadata, language,
+        "INSERT INTO {s}.posts AS p (id, author_id, text, hashtags, mentions, metadata, language,
              followers_only, parent_id, root_id, created_at, version)
          SELECT id, author_id, text, string_to_array(hashtags, ' '),
              string_to_array(mentions, ',')::uuid[], metadata::jsonb, language,
@@ -173,7 +179,9 @@ async fn insert(
              AS c (id, author_id, text, hashtags, mentions, metadata, language,
                    followers_only, parent_id, root_id, created_at, version)
          ON CONFLICT (id) DO NOTHING
-         RETURNING author_id, parent_id",
+         RETURNING p.author_id, p.parent_id, (
+            SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = p.author_id
+         ) IS NOT TRUE AS counts",
     );
     let ids: Vec<Uuid> = created.keys().copied().collect();
     let rows = sqlx::query(sql)
@@ -224,13 +232,13 @@ async fn replace(
              hashtags = string_to_array(c.hashtags, ' '),
              mentions = string_to_array(c.mentions, ',')::uuid[],
              metadata = CASE WHEN c.has_metadata THEN c.metadata::jsonb ELSE p.metadata END,
-             language = coalesce(c.language, p.language),
+             language = CASE WHEN c.has_language THEN c.language ELSE p.language END,
              edited_at = c.edited_at,
              version = c.version
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::bigint[], $8::bigint[], $9::bool[])
+                     $7::bigint[], $8::bigint[], $9::bool[], $10::bool[])
              AS c (id, text, hashtags, mentions, metadata, language, edited_at, version,
-                   has_metadata)
+                   has_metadata, has_language)
          WHERE p.id = c.id AND p.version < c.version",
     );
     let edits = || round.iter().map(|(_, edit)| edit);
@@ -256,6 +264,7 @@ async fn replace(
         .bind(edits().map(|e| e.at).collect::<Vec<_>>())
         .bind(&versions)
         .bind(edits().map(|e| e.has_metadata).collect::<Vec<_>>())
+        .bind(edits().map(|e| e.has_language).collect::<Vec<_>>())
         .execute(&mut **transaction)
         .await?;
     Ok(())
@@ -274,7 +283,9 @@ async fn bury(
              metadata = NULL, language = NULL, deleted_at = c.at, version = c.version
          FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS c (id, at, version)
          WHERE p.id = c.id AND p.deleted_at IS NULL
-         RETURNING p.author_id, p.parent_id",
+         RETURNING p.author_id, p.parent_id, (
+            SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = p.author_id
+         ) IS NOT TRUE AS counts",
     );
     let rows = sqlx::query(update)
         .bind(&ids)
@@ -307,7 +318,10 @@ pub(crate) async fn forget(
     let sql = tables.sql(
         "WITH gone AS (DELETE FROM {s}.posts WHERE id = $1
              RETURNING author_id, parent_id, deleted_at)
-         SELECT author_id, parent_id FROM gone WHERE deleted_at IS NULL",
+         SELECT author_id, parent_id, (
+            SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = author_id
+         ) IS NOT TRUE AS counts
+         FROM gone WHERE deleted_at IS NULL",
     );
     let rows = sqlx::query(sql)
         .bind(post)
@@ -316,7 +330,33 @@ pub(crate) async fn forget(
     add(&rows, -1, counters)
 }
 
-/// Adds what the statement really did to authors' posts and parents' replies.
+/// Replies of whoever moves. How many posts one wrote is shown with the account alone.
+pub(crate) async fn move_standings(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    moves: &Moves,
+    counters: &mut Counters,
+) -> Result<(), ReadError> {
+    let sql = tables.sql(
+        "SELECT p.parent_id, sum(m.change)::bigint AS replies
+         FROM unnest($1::uuid[], $2::bigint[]) AS m (id, change)
+         JOIN {s}.posts AS p ON p.author_id = m.id
+         WHERE p.parent_id IS NOT NULL AND p.deleted_at IS NULL GROUP BY p.parent_id",
+    );
+    let rows = sqlx::query(sql)
+        .bind(&moves.accounts)
+        .bind(&moves.changes)
+        .fetch_all(&mut **transaction)
+        .await?;
+    for row in rows {
+        let parent = row.try_get("parent_id")?;
+        counters.posts.entry(parent).or_default().replies += row.try_get::<i64, _>("replies")?;
+    }
+    Ok(())
+}
+
+/// Adds what the statement really did to authors' posts and parents' replies. Replies
+/// of a deactivated author do not count.
 fn add(
     rows: &[sqlx::postgres::PgRow],
     change: i64,
@@ -325,7 +365,9 @@ fn add(
     for row in rows {
         let author = row.try_get("author_id")?;
         counters.accounts.entry(author).or_default().posts += change;
-        if let Some(parent) = row.try_get::<Option<Uuid>, _>("parent_id")? {
+        let counts: bool = row.try_get("counts")?;
+        let parent: Option<Uuid> = row.try_get("parent_id")?;
+        if let Some(parent) = parent.filter(|_| counts) {
             counters.posts.entry(parent).or_default().replies += change;
         }
     }
@@ -339,10 +381,22 @@ pub(crate) async fn count(
     tables: &Tables<'_>,
     counts: &BTreeMap<Uuid, PostCounts>,
 ) -> Result<(), ReadError> {
-    let changed = || counts.iter().filter(|(_, c)| **c != PostCounts::default());
-    if changed().next().is_none() {
-        return Ok(());
+    let changed = counts.iter().filter(|(_, c)| **c != PostCounts::default());
+    let changed: Vec<_> = changed.map(|(id, counts)| (*id, *counts)).collect();
+    for some in changed.chunks(COUNTED_AT_ONCE) {
+        count_some(transaction, tables, some).await?;
     }
+    Ok(())
+}
+
+async fn count_some(
+    transaction: &mut PgTransaction<'_>,
+    tables: &Tables<'_>,
+    changed: &[(Uuid, PostCounts)],
+) -> Result<(), ReadError> {
+    let column = |of: fn(&PostCounts) -> i64| -> Vec<i64> {
+        changed.iter().map(|(_, counts)| of(counts)).collect()
+    };
     let sql = tables.sql(
         "INSERT INTO {s}.post_counters AS n (post_id, likes, replies)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
@@ -351,12 +405,12 @@ pub(crate) async fn count(
              replies = n.replies + EXCLUDED.replies",
     );
     sqlx::query(sql)
-        .bind(changed().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(changed().map(|(_, c)| c.likes).collect::<Vec<_>>())
-        .bind(changed().map(|(_, c)| c.replies).collect::<Vec<_>>())
+        .bind(changed.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind(column(|counts| counts.likes))
+        .bind(column(|counts| counts.replies))
         .execute(&mut **transaction)
         .await?;
-    let fewer = changed().filter(|(_, c)| c.likes < 0 || c.replies < 0);
+    let fewer = changed.iter().filter(|(_, c)| c.likes < 0 || c.replies < 0);
     let fewer: Vec<Uuid> = fewer.map(|(id, _)| *id).collect();
     if fewer.is_empty() {
         return Ok(());

@@ -124,9 +124,11 @@ async fn partitions_that_share_counters_do_not_wait_for_each_other_in_a_circle()
     for _ in 0..6_000 {
         let account = world.somebody();
         let place = world.random.below(posts.len());
-        match world.random.below(8) {
-            0 => drop(world.publish(account, world.now, Visibility::Public, Some(posts[place]))),
-            1..5 => world.toggle_like(account, posts[place]),
+        match world.random.below(24) {
+            0 => world.toggle_standing(famous[place], true),
+            1 => world.toggle_standing(account, true),
+            2 => drop(world.publish(account, world.now, Visibility::Public, Some(posts[place]))),
+            3..12 => world.toggle_like(account, posts[place]),
             _ => world.toggle_follow(account, famous[place]),
         }
     }

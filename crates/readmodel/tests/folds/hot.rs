@@ -20,10 +20,15 @@ use super::{setting::Setting, world::World};
 async fn tell(setting: &Setting, hot: &Hot<Row>, batch: &[readmodel::Happened]) {
     for happened in batch {
         for touch in touches(happened.aggregate, &happened.event) {
-            if let Touch::ParentOf(reply) = touch {
-                let parents = posts::parents(setting.pool(), &[reply]).await.unwrap();
-                hot.touch(parents.into_iter().map(Touch::Post));
-            }
+            let pool = setting.pool();
+            let behind = match touch {
+                Touch::ParentOf(reply) => posts::parents(pool, &[reply]).await.unwrap(),
+                Touch::CountedBy(account) => {
+                    posts::counting(pool, &[account], 10_000).await.unwrap()
+                }
+                _ => Vec::new(),
+            };
+            hot.touch(behind.into_iter().map(Touch::Post));
             hot.touch([touch]);
         }
     }

@@ -116,7 +116,7 @@ fn said(text: &str, metadata: Option<&str>, language: Option<&str>) -> PostEdite
         text: Personal::plain(text),
         hashtags: None,
         metadata: metadata.map(Personal::plain),
-        language: language.map(|language| language.parse().unwrap()),
+        language: language.map(str::to_owned),
         mentions: Vec::new(),
     }
 }
@@ -131,7 +131,7 @@ fn edited_thrice(world: &mut World) -> (PostId, Vec<Happened>) {
         text: first.text,
         hashtags: None,
         metadata: first.metadata,
-        language: first.language,
+        language: first.language.map(|language| language.parse().unwrap()),
         visibility: Visibility::Public,
         mentions: Vec::new(),
         reply: None,

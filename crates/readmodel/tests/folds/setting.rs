@@ -101,20 +101,27 @@ impl Setting {
         rows
     }
 
-    /// Counters that are not what the edges and posts add up to.
+    /// Counters that are not what the edges and posts add up to, without those of
+    /// deactivated accounts.
     pub async fn wrong_counters(&self, schema: &str) -> Vec<String> {
         let sql = "
-            WITH account AS (
+            WITH away AS (
+                SELECT id FROM {s}.accounts WHERE deactivated
+            ), account AS (
                 SELECT id, sum(f)::bigint AS f, sum(g)::bigint AS g, sum(p)::bigint AS p FROM (
                     SELECT followed_id AS id, 1 AS f, 0 AS g, 0 AS p FROM {s}.follows
+                    WHERE follower_id NOT IN (SELECT id FROM away)
                     UNION ALL SELECT follower_id, 0, 1, 0 FROM {s}.follows
+                    WHERE followed_id NOT IN (SELECT id FROM away)
                     UNION ALL SELECT author_id, 0, 0, 1 FROM {s}.posts WHERE deleted_at IS NULL
                 ) AS one GROUP BY id
             ), post AS (
                 SELECT id, sum(l)::bigint AS l, sum(r)::bigint AS r FROM (
                     SELECT post_id AS id, 1 AS l, 0 AS r FROM {s}.likes
+                    WHERE account_id NOT IN (SELECT id FROM away)
                     UNION ALL SELECT parent_id, 0, 1 FROM {s}.posts
                     WHERE parent_id IS NOT NULL AND deleted_at IS NULL
+                      AND author_id NOT IN (SELECT id FROM away)
                 ) AS one GROUP BY id
             )
             SELECT concat_ws(' ', 'account', n::text, account::text)

@@ -12,9 +12,11 @@ use domain::{
     handles::{Handle, ReleaseHandle, ReserveHandle},
     likes::{LikePost, UnlikePost},
     mutes::{MuteAccount, UnmuteAccount},
-    posts::{DeletePost, EditPost, Language, Metadata, PostId, PublishPost, Text, Visibility},
+    posts::{
+        Change, DeletePost, EditPost, Language, Metadata, PostId, PublishPost, Text, Visibility,
+    },
 };
-use kernel::{AccountId, Route, Timestamp, compose_id};
+use kernel::{AccountId, ExpectedVersion, Route, Timestamp, compose_id};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use readmodel::Happened;
 
@@ -141,7 +143,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         3 => Just(Wish::Release),
         3 => Just(Wish::Abandon),
         6 => profile.prop_map(|(name, bio, private)| Wish::Update(name, bio, private)),
-        1 => Just(Wish::Deactivate),
+        3 => Just(Wish::Deactivate),
         5 => Just(Wish::Reactivate),
         3 => Just(Wish::Pin),
         5 => Just(Wish::Unpin),
@@ -238,6 +240,15 @@ fn registered(log: &Deciding, account: AccountId) -> bool {
     state.standing == Standing::Registered
 }
 
+/// What is left out stays, or goes.
+fn change<T>(value: Option<T>, at: i64) -> Change<T> {
+    match value {
+        Some(value) => Change::Set(value),
+        None if at % 2 == 0 => Change::Clear,
+        None => Change::Keep,
+    }
+}
+
 /// One command, taken or refused. What only an author may do is mostly asked
 /// by the author.
 fn take(log: &mut Deciding, step: &Step) {
@@ -281,7 +292,7 @@ fn take(log: &mut Deciding, step: &Step) {
                 display_name,
                 bio,
                 private,
-                expected_version: None,
+                expected_version: ExpectedVersion::Any,
             };
             log.execute(asked, &update, Event::Account);
         }
@@ -321,9 +332,9 @@ fn take(log: &mut Deciding, step: &Step) {
                 post: post_id,
                 actor: own.actor,
                 text: words.text,
-                language: words.language,
-                metadata: words.metadata,
-                expected_version: None,
+                language: change(words.language, asked.at),
+                metadata: change(words.metadata, asked.at / 1_000),
+                expected_version: ExpectedVersion::Any,
             };
             log.execute(own, &edit, Event::Post);
         }
@@ -331,7 +342,7 @@ fn take(log: &mut Deciding, step: &Step) {
             let delete = DeletePost {
                 post: post_id,
                 actor: own.actor,
-                expected_version: None,
+                expected_version: ExpectedVersion::Any,
             };
             log.execute(own, &delete, Event::Post);
         }

@@ -226,6 +226,7 @@ impl World {
         let metadata = match self.random.below(4) {
             0 => Some(Personal::plain(r#"{"b": 1, "a": [true, "x"]}"#)),
             1 => Some(self.text("{}")).filter(|text| text.text().is_none()),
+            2 => Some(Personal::plain("")),
             _ => None,
         };
         let mentions = (0..self.random.below(3)).map(|_| self.somebody()).collect();
@@ -239,7 +240,11 @@ impl World {
             text,
             hashtags,
             metadata,
-            language: self.random.chance(30).then(|| "pt-BR".parse().unwrap()),
+            language: match self.random.below(4) {
+                0 => Some("pt-BR".to_owned()),
+                1 => Some(String::new()),
+                _ => None,
+            },
             mentions,
         };
         self.happens(Posts::id(post.id), post.author, Event::Post(edited.into()));
@@ -349,7 +354,7 @@ impl World {
     }
 
     /// Becomes private or public, or leaves or comes back.
-    fn toggle_standing(&mut self, account: AccountId, leaves: bool) {
+    pub fn toggle_standing(&mut self, account: AccountId, leaves: bool) {
         let (private, away) = self.standing.entry(account).or_default();
         let event: AccountEvent = match leaves {
             true => {

@@ -6,12 +6,12 @@ use domain::{
     accounts::RegisterAccount,
     follows::FollowAccount,
     likes::LikePost,
-    posts::{EditPost, PostId, PublishPost, Visibility},
+    posts::{Change, EditPost, PostId, PublishPost, Visibility},
 };
 use eventlog::{History, Intent, Log, LogSettings, Receipt};
 use kernel::{
-    AccountId, Command, Partition, Personal, Position, Positions, Route, SealError, Sealer,
-    SealerFuture, Timestamp, Uuid, compose_id,
+    AccountId, Command, ExpectedVersion, Partition, Personal, Position, Positions, Route,
+    SealError, Sealer, SealerFuture, Timestamp, Uuid, compose_id,
 };
 use readmodel::{
     DatabaseConnection, PgPool, Projection, checkpoints, leases,
@@ -145,9 +145,9 @@ impl Setting {
             post,
             actor: author,
             text: text.parse().unwrap(),
-            language: None,
-            metadata: None,
-            expected_version: None,
+            language: Change::Keep,
+            metadata: Change::Keep,
+            expected_version: ExpectedVersion::Any,
         };
         self.execute(author, command).await;
     }
