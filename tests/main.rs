@@ -30,6 +30,7 @@ mod sessions;
 mod spans;
 mod suspensions;
 mod tail;
+mod text;
 mod throttle;
 mod timelines;
 mod up;
