@@ -36,6 +36,7 @@ mod spans;
 mod suspensions;
 mod tail;
 mod targets;
+mod text;
 mod throttle;
 mod timelines;
 mod up;

@@ -28,6 +28,10 @@ POINTERS = {
     "/metadata",  # a number of bytes, and a depth
     "/password",  # one that is not among those that many have
     "/new_password",  # likewise
+    "/text",  # something to see, in a direction that is turned back, without piles of marks
+    "/display_name",  # likewise
+    "/bio",  # likewise
+    "/email",  # one that mail can be sent to
     "/reply_to_id",  # the id of a post that is there
 }
 # What says nothing about the data: who asks, what there is, how much is going on.

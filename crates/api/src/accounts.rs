@@ -45,11 +45,15 @@ pub struct Registration {
     /// Letters a-z, digits and underscores; one is made up where none is given.
     #[oai(validator(min_length = 2, max_length = 30))]
     handle: Option<String>,
-    /// Never shown to others.
+    /// Never shown to others. A name before the @ in ASCII, without quotes, and a domain,
+    /// which is kept in the form of the domain name system (`xn--…`).
     #[oai(validator(max_length = 254))]
     email: String,
-    #[oai(validator(min_length = 8, max_length = 128))]
+    /// 8 to 128 characters: code points, after they are composed (NFC) and every blank is
+    /// a space (RFC 8265, OpaqueString). None that control, or cannot be seen.
+    #[oai(validator(min_length = 8, max_length = 512))]
     password: String,
+    /// One line with something to see; characters are code points.
     #[oai(validator(max_length = 50))]
     display_name: Option<String>,
 }
@@ -110,8 +114,10 @@ impl Example for Registered {
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct ProfileChange {
+    /// One line with something to see; characters are code points.
     #[oai(nullable, validator(max_length = 50))]
     display_name: MaybeUndefined<String>,
+    /// Lines with something to see; characters are code points, and `\n` ends a line.
     #[oai(nullable, validator(max_length = 500))]
     bio: MaybeUndefined<String>,
     /// Only followers see what a private account publishes, earlier posts too, and
@@ -515,7 +521,7 @@ impl AccountsApi {
 
     /// An account by its handle
     ///
-    /// Without regard to case.
+    /// Without regard to case, blanks around it, or an `@` before it.
     #[oai(
         path = "/handles/:handle",
         method = "get",
@@ -533,7 +539,7 @@ impl AccountsApi {
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let missing = || Problem::not_found("account");
-        let handle: Handle = handle.0.parse().map_err(|_| missing())?;
+        let handle = Handle::written(&handle.0).map_err(|_| missing())?;
         let row = accounts::by_handle(services.pool(), viewer.account(), &handle).await?;
         let row = row.ok_or_else(missing)?;
         observed.refuse_parked(row.id.0)?;

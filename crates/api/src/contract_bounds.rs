@@ -2,6 +2,7 @@
 //! is made of, how large a number, how many items. Each name means one thing
 //! wherever it stands. It refuses nothing by itself: handlers and the domain do.
 
+use domain::text::{HASHTAG_CHARACTERS_MAX, HASHTAGS_MAX, MENTIONS_MAX};
 use serde_json::{Map, Value};
 
 use crate::paging::LIMIT_MAX;
@@ -14,8 +15,10 @@ const ITEMS_MAX: u64 = LIMIT_MAX as u64;
 /// Free text: PostgreSQL keeps no NUL.
 pub(crate) const TEXT: &str = r"^[^\u0000]*$";
 const NOT_BLANK: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
-/// No control characters but line ends, and none that turn the direction.
-const SHOWN: &str = r"^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$";
+/// No control characters but tabs and line ends, and none that turn the direction.
+const SHOWN: &str =
+    r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$";
+const LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$";
 const WORD: &str = r"^[a-z][a-z0-9 _-]*$";
 const OPAQUE: &str = r"^[A-Za-z0-9_.-]+$";
 const POSITION: &str = r"^[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}$";
@@ -68,15 +71,15 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("bio", 500, Of(SHOWN)),
     ("code", 64, Of("^[a-z_]+$")),
     ("crv", 7, Of("^Ed25519$")),
-    ("current_password", 128, Format("password")),
+    ("current_password", 512, Format("password")),
     ("cursor", 4_096, Of(OPAQUE)),
     ("description", 300, Of(TEXT)),
     ("detail", 301, Of(TEXT)),
     ("device", 200, Of(TEXT)),
-    ("display_name", 50, Of(SHOWN)),
+    ("display_name", 50, Of(LINE)),
     ("email", 254, Format("email")),
     ("handle", 30, Of(HANDLE)),
-    ("hashtags", 5_000, Of(NOT_BLANK)),
+    ("hashtags", HASHTAG_CHARACTERS_MAX as u64, Of(NOT_BLANK)),
     ("head", 64, Of(POSITION)),
     ("ids", 3_699, Of(ID_LIST)),
     ("kid", 11, Of("^[A-Za-z0-9_-]{11}$")),
@@ -85,14 +88,14 @@ const TEXTS: &[(&str, u64, Made)] = &[
     ("last_active_on", 10, Format("date")),
     ("login", 254, Of(TEXT)),
     ("name", 64, Of(WORD)),
-    ("new_password", 128, Format("password")),
+    ("new_password", 512, Format("password")),
     ("next_cursor", 4_096, Of(OPAQUE)),
     ("one_time_code", 32, Of(TEXT)),
     ("otpauth_uri", 1_024, Format("uri")),
     ("owner", 255, Of(PRINTED)),
     ("parameter", 64, Of(PRINTED)),
     ("part", 16, Of(WORD)),
-    ("password", 128, Format("password")),
+    ("password", 512, Format("password")),
     ("pointer", 512, Of(TEXT)),
     ("position", 64, Of(POSITION)),
     ("projection", 32, Of(WORD)),
@@ -115,10 +118,9 @@ const TEXTS: &[(&str, u64, Made)] = &[
 /// Lists that are not pages.
 const LISTS: &[(&str, u64)] = &[
     ("errors", crate::problem::FIELD_ERRORS_MAX as u64),
-    // Two characters and a blank each, in the longest text.
-    ("hashtags", 2_500),
+    ("hashtags", HASHTAGS_MAX as u64),
     ("keys", 16),
-    ("mention_ids", 2_500),
+    ("mention_ids", MENTIONS_MAX as u64),
     ("projections", 64),
     ("recovery_codes", vault::RECOVERY_CODES as u64),
 ];

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct Deactivation {
-    #[oai(validator(min_length = 1, max_length = 128))]
+    #[oai(validator(min_length = 1, max_length = 512))]
     current_password: String,
 }
 

@@ -28,11 +28,13 @@ const PRODUCT: &str = "headwater";
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct PasswordChange {
-    #[oai(validator(min_length = 1, max_length = 128))]
+    #[oai(validator(min_length = 1, max_length = 512))]
     current_password: String,
+    /// 8 to 128 characters: code points, after they are composed (NFC) and every blank is
+    /// a space (RFC 8265, OpaqueString). None that control, or cannot be seen.
     /// Not one that many have or that leaked, and more than the service's name, the
     /// handle or the e-mail address.
-    #[oai(validator(min_length = 8, max_length = 128))]
+    #[oai(validator(min_length = 8, max_length = 512))]
     new_password: String,
 }
 
@@ -69,9 +71,11 @@ pub struct PasswordReset {
     email: String,
     #[oai(validator(min_length = 6, max_length = 32))]
     one_time_code: String,
+    /// 8 to 128 characters: code points, after they are composed (NFC) and every blank is
+    /// a space (RFC 8265, OpaqueString). None that control, or cannot be seen.
     /// Not one that many have or that leaked, and more than the service's name, the
     /// handle or the e-mail address.
-    #[oai(validator(min_length = 8, max_length = 128))]
+    #[oai(validator(min_length = 8, max_length = 512))]
     new_password: String,
 }
 

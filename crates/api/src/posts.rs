@@ -43,7 +43,13 @@ impl PostsApi {
     /// Publish a post or a reply
     ///
     /// A reply names the post that it replies to. Hashtags and mentions are read out of
-    /// the text.
+    /// the text, and not out of addresses (URLs) in it. A hashtag is `#` and letters,
+    /// marks, digits, underscores and emoji of any script, at least one of them a letter
+    /// or emoji, and at most 100 code points as it is folded. A mention is `@` and the
+    /// handle of an account; a name that goes on, as `@ada@example.org`, is of nobody
+    /// here. Both begin where a word begins, or after letters of a script that puts no
+    /// blanks between words. The first 30 different hashtags and the first 20 different
+    /// handles count; those that follow are text alone, and the post is published.
     #[oai(path = "/posts", method = "post", operation_id = "publishPost")]
     async fn publish(
         &self,

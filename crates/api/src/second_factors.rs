@@ -44,7 +44,7 @@ impl Example for SecondFactor {
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct NewAuthenticator {
-    #[oai(validator(min_length = 1, max_length = 128))]
+    #[oai(validator(min_length = 1, max_length = 512))]
     current_password: String,
 }
 
@@ -111,7 +111,7 @@ impl Example for RecoveryCodes {
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct SecondFactorRemoval {
-    #[oai(validator(min_length = 1, max_length = 128))]
+    #[oai(validator(min_length = 1, max_length = 512))]
     current_password: String,
     #[oai(validator(min_length = 6, max_length = 32))]
     one_time_code: String,

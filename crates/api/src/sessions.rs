@@ -34,10 +34,12 @@ use crate::{
 #[derive(Object)]
 #[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub struct SignIn {
-    /// A handle or an e-mail address.
+    /// A handle, with or without `@` before it, or an e-mail address. Neither case nor
+    /// blanks around it count.
     #[oai(validator(min_length = 1, max_length = 254))]
     login: String,
-    #[oai(validator(min_length = 1, max_length = 128))]
+    /// Composed (NFC), and with a space for every blank, before it is compared.
+    #[oai(validator(min_length = 1, max_length = 512))]
     password: String,
     /// Of the second factor, where the account has one: what the authenticator
     /// shows, or a recovery code.
@@ -381,8 +383,8 @@ impl From<&str> for Login {
         if let Ok(email) = text.parse() {
             return Self::Email(email);
         }
-        let handle = text.parse().map(Self::Handle);
-        handle.unwrap_or_else(|_| Self::Nothing(text.to_owned()))
+        let handle = Handle::written(text).map(Self::Handle);
+        handle.unwrap_or_else(|_| Self::Nothing(text.trim().to_owned()))
     }
 }
 

@@ -12,9 +12,6 @@ use vault::Role;
 
 use crate::{node::Node, operator, settings::Settings};
 
-/// Of a reason that is kept.
-const REASON_CHARACTERS_MAX: usize = 500;
-
 #[derive(Args)]
 #[command(after_help = "Examples:
   headwater accounts grant ada operator
@@ -62,7 +59,7 @@ struct SignOut {
     /// The account's handle
     handle: String,
     /// Kept in the log, with your name
-    #[arg(long)]
+    #[arg(long, value_parser = operator::reason)]
     reason: Option<String>,
 }
 
@@ -76,7 +73,7 @@ struct Suspend {
     /// The account's handle
     handle: String,
     /// Kept in the log, with your name
-    #[arg(long)]
+    #[arg(long, value_parser = operator::reason)]
     reason: String,
 }
 
@@ -88,7 +85,7 @@ struct Restore {
     /// The account's handle
     handle: String,
     /// Kept in the log, with your name
-    #[arg(long)]
+    #[arg(long, value_parser = operator::reason)]
     reason: Option<String>,
 }
 
@@ -155,11 +152,7 @@ async fn sign_out(node: &Node, wanted: &SignOut) -> anyhow::Result<()> {
 
 async fn suspend(node: &Node, wanted: &Suspend) -> anyhow::Result<()> {
     let account = holder(node, &wanted.handle).await?;
-    let (handle, reason) = (&wanted.handle, wanted.reason.trim());
-    anyhow::ensure!(
-        (1..=REASON_CHARACTERS_MAX).contains(&reason.chars().count()),
-        "a reason has 1 to {REASON_CHARACTERS_MAX} characters"
-    );
+    let (handle, reason) = (&wanted.handle, wanted.reason.as_str());
     let target = account.to_string();
     operator::record(node, "accounts suspend", &target, Some(reason)).await?;
     match node.vault.bar(account, reason).await? {
@@ -185,7 +178,7 @@ async fn restore(node: &Node, wanted: &Restore) -> anyhow::Result<()> {
 
 /// The account that has a handle.
 pub async fn holder(node: &Node, handle: &str) -> anyhow::Result<AccountId> {
-    let handle: Handle = handle.parse()?;
+    let handle = Handle::written(handle)?;
     let unknown = || format!("nobody has the handle {handle}");
     let held = node.log.state::<Handles>(handle.aggregate()).await?;
     let account = held.state.holder.with_context(unknown)?.account;

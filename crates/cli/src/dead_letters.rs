@@ -107,7 +107,7 @@ struct SkipOne {
     name: Name,
     position: Position,
     /// Why, for whoever wonders
-    #[arg(long)]
+    #[arg(long, value_parser = operator::reason)]
     reason: String,
     /// Do not ask
     #[arg(long)]

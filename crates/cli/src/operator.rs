@@ -4,7 +4,10 @@
 use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
-use domain::operations::{OperatorActed, RecordOperation};
+use domain::{
+    operations::{OperatorActed, RecordOperation},
+    text::is_blank,
+};
 use eventlog::Intent;
 use kernel::{AccountId, Route, Uuid, compose_id};
 
@@ -17,6 +20,23 @@ pub fn name() -> String {
     let user = named.into_iter().flatten().next().unwrap_or_else(number);
     let host = rustix::system::uname();
     format!("{user}@{}", host.nodename().to_string_lossy())
+}
+
+/// Of a reason that is kept.
+const REASON_CHARACTERS_MAX: usize = 500;
+
+/// Why something is done, as it is kept.
+pub fn reason(text: &str) -> Result<String, String> {
+    line("a reason", text, REASON_CHARACTERS_MAX)
+}
+
+/// What others will read in one line of a terminal.
+pub fn line(what: &str, text: &str, characters_max: usize) -> Result<String, String> {
+    let fits = |text: &&str| !is_blank(text) && text.chars().count() <= characters_max;
+    let kept = domain::text::line(text).filter(fits).map(str::to_owned);
+    kept.ok_or_else(|| {
+        format!("{what} is one line of 1 to {characters_max} characters with something to see")
+    })
 }
 
 /// Appends `OperatorActed`.

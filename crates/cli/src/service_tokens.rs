@@ -16,6 +16,8 @@ use crate::{
     table::{self, Tone},
 };
 
+const NAME_CHARACTERS_MAX: usize = 64;
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   headwater service-tokens make dashboard --scope operations:read --days 90
@@ -44,6 +46,7 @@ enum Command {
   TOKEN=$(headwater service-tokens make nightly --scope operations:read --days 7)")]
 struct Make {
     /// What it is for
+    #[arg(value_parser = name)]
     name: String,
     /// What it may do: operations:read
     #[arg(long = "scope", required = true)]
@@ -65,11 +68,7 @@ pub async fn run(arguments: Arguments, settings: Settings) -> anyhow::Result<()>
     let node = Node::connect(settings).await?;
     match arguments.command {
         Command::Make(make) => {
-            let name = make.name.trim();
-            anyhow::ensure!(
-                (1..=64).contains(&name.chars().count()),
-                "a name has 1 to 64 characters"
-            );
+            let name = make.name.as_str();
             operator::record(&node, "service-tokens make", name, None).await?;
             let (vault, maker) = (&node.vault, operator::name());
             let made = vault.make_service_token(name, &make.scopes, make.days, &maker);
@@ -91,6 +90,10 @@ pub async fn run(arguments: Arguments, settings: Settings) -> anyhow::Result<()>
         }
     }
     Ok(())
+}
+
+fn name(text: &str) -> Result<String, String> {
+    operator::line("a name", text, NAME_CHARACTERS_MAX)
 }
 
 fn list(tokens: &[ServiceTokenInfo]) -> anyhow::Result<()> {

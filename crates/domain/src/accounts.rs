@@ -12,7 +12,15 @@ use std::str::FromStr;
 use kernel::{AccountId, AggregateId, Decider, Facts, Kind, Personal, Read, Versioned};
 use serde::{Deserialize, Serialize};
 
-use crate::{PersonalFields, blocks::Blocks, event::events, handles::Handle, kinds, posts::PostId};
+use crate::{
+    PersonalFields,
+    blocks::Blocks,
+    event::events,
+    handles::Handle,
+    kinds,
+    posts::PostId,
+    text::{MARKS_MAX, is_blank, line, straight_lines},
+};
 
 pub use profile::{PinPost, UnpinPost, UpdateProfile};
 pub use registration::{AbandonRegistration, RegisterAccount};
@@ -22,7 +30,7 @@ pub const DISPLAY_NAME_CHARACTERS_MAX: usize = 50;
 pub const BIO_CHARACTERS_MAX: usize = 500;
 
 macro_rules! short_text {
-    ($(#[$doc:meta])* $name:ident, $max:ident, $what:literal) => {
+    ($(#[$doc:meta])* $name:ident, $max:ident, $what:literal, $kept:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct $name(String);
@@ -38,33 +46,31 @@ macro_rules! short_text {
             type Err = InvalidProfile;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                let text = text.trim();
-                if text.chars().count() > $max || text.chars().any(is_unfit) {
-                    return Err(InvalidProfile($what, $max));
-                }
-                Ok(Self(text.to_owned()))
+                let fits = |text: &String| {
+                    let blank = !text.is_empty() && is_blank(text);
+                    !blank && text.chars().count() <= $max
+                };
+                let kept = $kept(text.trim()).map(String::from).filter(fits);
+                kept.map(Self).ok_or(InvalidProfile($what, $max))
             }
         }
     };
 }
 
-/// Control characters but line ends, and those that turn the text's direction
-/// over what stands beside it (UAX #9).
-fn is_unfit(c: char) -> bool {
-    (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} has at most {1} characters and none that control the text")]
+#[error(
+    "{0} of at most {1} characters with something to see, none that control the text or turn \
+     its direction, and at most {MARKS_MAX} marks on a letter"
+)]
 pub struct InvalidProfile(&'static str, usize);
 
 short_text!(
-    /// Shown instead of the handle; trimmed.
-    DisplayName, DISPLAY_NAME_CHARACTERS_MAX, "a display name"
+    /// Shown instead of the handle: one line, trimmed.
+    DisplayName, DISPLAY_NAME_CHARACTERS_MAX, "a display name is one line", line
 );
 short_text!(
-    /// A few words about oneself; trimmed.
-    Bio, BIO_CHARACTERS_MAX, "a bio"
+    /// A few words about oneself: lines, trimmed.
+    Bio, BIO_CHARACTERS_MAX, "a bio is lines", straight_lines
 );
 
 /// A person joined. The aggregate is the account.
@@ -293,6 +299,35 @@ mod tests {
         register()
             .decide(&Versioned::default(), &Facts::default())
             .unwrap_or_default()
+    }
+
+    #[test]
+    fn a_name_is_one_line_with_something_to_see() {
+        for bad in [
+            "\u{3164}",
+            "\u{200b}",
+            "\u{2800}",
+            "\u{301}",
+            "Ada\nAdministrator",
+            "Ada\u{2028}Administrator",
+            "Ada\tAdministrator",
+            "Ada\u{202e}",
+            "Ada\u{2067}\u{2069}",
+            "Ada\u{7}",
+        ] {
+            assert!(bad.parse::<DisplayName>().is_err(), "{bad:?}");
+        }
+        for (good, kept) in [
+            ("\u{3000}Ada 👩🏽‍💻\n", "Ada 👩🏽‍💻"),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
+            ("\u{a0}", ""),
+        ] {
+            let name = good.parse::<DisplayName>();
+            assert_eq!(name.as_ref().map(DisplayName::as_str), Ok(kept));
+        }
+        let bio = "one\r\n\ttwo".parse::<Bio>();
+        assert_eq!(bio.as_ref().map(Bio::as_str), Ok("one\n\ttwo"));
+        assert!("\u{3164}\n\u{3164}".parse::<Bio>().is_err());
     }
 
     #[test]

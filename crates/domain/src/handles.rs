@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 
 use kernel::{AccountId, AggregateId, Command, Decider, Facts, Kind, Timestamp, Versioned};
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 use crate::{PersonalFields, event::events, kinds};
@@ -26,6 +27,13 @@ pub struct InvalidHandle;
 impl Handle {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The handle that somebody wrote to name an account that is there: blanks around it and
+    /// an `@` before it do not count, nor how wide its letters are.
+    pub fn written(text: &str) -> Result<Self, InvalidHandle> {
+        let narrow: String = text.trim().nfkc().collect();
+        narrow.strip_prefix('@').unwrap_or(&narrow).parse()
     }
 
     /// The aggregate of this handle: a UUIDv5 of the folded handle, whose last
@@ -242,8 +250,31 @@ mod tests {
     #[test]
     fn handles_are_folded_and_bounded() {
         assert_eq!("Ada_1".parse(), Ok(Handle("ada_1".into())));
-        for bad in ["a", "", "a b", "ünal", &"x".repeat(31), "a-b"] {
+        for bad in [
+            "a",
+            "",
+            "a b",
+            "ünal",
+            &"x".repeat(31),
+            "a-b",
+            " ada",
+            "ada\u{200b}",
+            "ad\u{ad}a",
+            "@ada",
+            "ａｄａ",
+            "аda",
+        ] {
             assert_eq!(bad.parse::<Handle>(), Err(InvalidHandle), "{bad}");
+        }
+        for written in ["ada ", "\u{a0}Ada\n", "@ada", "\u{3000}＠ａｄａ", "ADA"] {
+            assert_eq!(
+                Handle::written(written),
+                Ok(Handle("ada".into())),
+                "{written}"
+            );
+        }
+        for bad in ["@@ada", "ad a", "@", "ada@", "аda", "a\u{200b}da"] {
+            assert_eq!(Handle::written(bad), Err(InvalidHandle), "{bad}");
         }
     }
 }

@@ -1,182 +1,162 @@
-//! What stands inside a text: hashtags and mentions, found once, here,
-//! whatever the script. It refuses to know who is mentioned: that is a fact.
+//! What is inside a text: hashtags and mentions, found once, here, whatever the script;
+//! and which characters a text may have. Who is mentioned is a fact of the moment: see
+//! `posts`.
 
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+mod addresses;
+mod characters;
+mod folding;
+mod pieces;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod published;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use addresses::{addresses, begins_with_domain};
+pub use characters::{MARKS_MAX, is_blank, line, lines, straight_lines};
+use folding::fold;
+use pieces::{Kind, Piece, is_emoji, is_keycap, pieces};
+use unicode_segmentation::UnicodeSegmentation;
 
 use crate::handles::Handle;
 
-/// More than this in one text are not linked.
+/// The first that are different; what follows stays in the text, and is no more than text.
 pub const HASHTAGS_MAX: usize = 30;
 pub const MENTIONS_MAX: usize = 20;
+/// Of a folded hashtag, in Unicode scalar values; a longer one is none.
 pub const HASHTAG_CHARACTERS_MAX: usize = 100;
 
-/// Hashtags in order of appearance, folded (NFKC, lower case), each once.
-/// A hashtag is `#` not after a word character, then letters, marks, digits
-/// and underscores with at least one letter (the shape of UAX #31's hashtags).
+const HASHES: [&str; 3] = ["#", "＃", "﹟"];
+const ATS: [&str; 3] = ["@", "＠", "﹫"];
+/// No hashtag follows it: `&#39;`.
+const BEFORE_NO_HASHTAG: [&str; 1] = ["&"];
+/// No mention follows these: `f*@kim`, `@@kim`.
+const BEFORE_NO_MENTION: [&str; 11] = ["!", "#", "$", "%", "&", "*", "@", "＃", "＠", "﹟", "﹫"];
+
+/// Hashtags in order of appearance, folded, each once.
+///
+/// A hashtag is `#` not after a word (but after one of a script without blanks), then
+/// letters, marks, digits, underscores and emoji with at least one letter or picture
+/// (extended hashtags of UAX #31, without `+` and `-`). What is in an address is none.
 pub fn hashtags(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for word in marked_words(text, ['#', '＃'], is_tag_character) {
-        let folded = fold(word);
-        if is_tag(&folded) && !found.contains(&folded) {
-            found.push(folded);
-        }
-        if found.len() == HASHTAGS_MAX {
-            break;
-        }
-    }
-    found
+    let found = Reading::of(text, &HASHES).map(|reading| {
+        let after = reading.after(&HASHES, &BEFORE_NO_HASHTAG);
+        let tags = after.filter_map(|first| reading.hashtag(first));
+        first_different(tags, HASHTAGS_MAX)
+    });
+    found.unwrap_or_default()
 }
 
 /// Handles after an `@` in order of appearance, each once.
+///
+/// The handle ends where a word ends, or before letters of a script without blanks. One
+/// that goes on (`@kim@example.org`, `@kim.example`, `@kimé`) is somebody else's name
+/// elsewhere, or on another server. What is in an address is none.
 pub fn mentions(text: &str) -> Vec<Handle> {
+    let found = Reading::of(text, &ATS).map(|reading| {
+        let after = reading.after(&ATS, &BEFORE_NO_MENTION);
+        let handles = after.filter_map(|first| reading.mention(first));
+        first_different(handles, MENTIONS_MAX)
+    });
+    found.unwrap_or_default()
+}
+
+fn first_different<T: PartialEq>(all: impl Iterator<Item = T>, most: usize) -> Vec<T> {
     let mut found = Vec::new();
-    for word in marked_words(text, ['@', '＠'], |c| {
-        c.is_ascii_alphanumeric() || c == '_'
-    }) {
-        if let Ok(handle) = word.parse::<Handle>()
-            && !found.contains(&handle)
-        {
-            found.push(handle);
+    for one in all {
+        if !found.contains(&one) {
+            found.push(one);
         }
-        if found.len() == MENTIONS_MAX {
+        if found.len() == most {
             break;
         }
     }
     found
 }
 
-/// Compatibility-composed and lower-cased, so that looks decide equality.
-pub fn fold(text: &str) -> String {
-    text.nfkc().flat_map(char::to_lowercase).nfc().collect()
+/// A text with a mark in it.
+struct Reading<'a> {
+    text: &'a str,
+    pieces: Vec<Piece<'a>>,
+    addresses: Vec<Range<usize>>,
 }
 
-/// Folding makes one letter many and some letters blanks and brackets.
-fn is_tag(folded: &str) -> bool {
-    folded.chars().any(char::is_alphabetic)
-        && folded.chars().all(is_tag_character)
-        && folded.chars().count() <= HASHTAG_CHARACTERS_MAX
-}
+impl<'a> Reading<'a> {
+    /// None where there is nothing to find.
+    fn of(text: &'a str, marks: &[&str]) -> Option<Self> {
+        marks.iter().any(|mark| text.contains(mark)).then(|| Self {
+            text,
+            pieces: pieces(text),
+            addresses: addresses(text),
+        })
+    }
 
-fn is_tag_character(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || is_combining_mark(c)
-}
+    /// The indexes of the pieces after each of `marks` that begins something.
+    fn after(&self, marks: &[&str], barred: &[&str]) -> impl Iterator<Item = usize> {
+        (1..self.pieces.len()).filter(move |first| {
+            let mark = &self.pieces[first - 1];
+            let before = first.checked_sub(2).map(|before| &self.pieces[before]);
+            let glued =
+                |before: &Piece<'_>| before.kind == Kind::Word || barred.contains(&before.text);
+            // With a selector or a mark on it, a sign is another one: `#️⃣`.
+            marks.contains(&mark.text) && !before.is_some_and(glued) && !self.is_in_address(mark.at)
+        })
+    }
 
-/// The words that directly follow one of `marks`, where the mark does not
-/// itself follow a word character (so that `a@b` and `x#y` are no words).
-fn marked_words(text: &str, marks: [char; 2], inside: impl Fn(char) -> bool) -> Vec<&str> {
-    let mut words = Vec::new();
-    let mut before = None;
-    for (at, c) in text.char_indices() {
-        if marks.contains(&c) && !before.is_some_and(|b| is_tag_character(b) || b == '&') {
-            let rest = &text[at + c.len_utf8()..];
-            let end = rest.find(|c| !inside(c)).unwrap_or(rest.len());
-            if end > 0 {
-                words.push(&rest[..end]);
+    fn hashtag(&self, first: usize) -> Option<String> {
+        let mut end = first;
+        while let Some(piece) = self.pieces.get(end) {
+            let inside = end > first;
+            let of_it = |next: &Piece<'_>| next.is_word() && !self.is_in_address(next.at);
+            let goes_on = || self.pieces.get(end + 1).is_some_and(of_it);
+            let taken = piece.is_word()
+                || piece.kind == Kind::Emoji
+                || (inside && piece.belongs_to_words())
+                || (inside && piece.is_between_parts() && goes_on());
+            if !taken || self.is_in_address(piece.at) {
+                break;
             }
+            end += 1;
         }
-        before = Some(c);
-    }
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hashtags_are_found_in_any_script_once_and_folded() {
-        assert_eq!(
-            hashtags("#Rust #rust, #ÉTÉ #日本語 (#हिन्दी) #2026 a#no &#39; ＃ｗｉｄｅ #"),
-            ["rust", "été", "日本語", "हिन्दी", "wide"],
-        );
+        let last = self.pieces[first..end].last()?;
+        let folded = fold(&self.text[self.pieces[first].at..last.end()]);
+        let fits = folded.chars().count() <= HASHTAG_CHARACTERS_MAX && says_something(&folded);
+        fits.then_some(folded)
     }
 
-    #[test]
-    fn a_hashtag_that_folds_to_several_words_is_none() {
-        assert_eq!(hashtags("#ﷺ #\u{37a} #a⑴ #a½"), Vec::<String>::new());
+    fn mention(&self, first: usize) -> Option<Handle> {
+        let of_handle = |piece: &&Piece<'_>| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+            matches!(piece.text.as_bytes(), [b] if plain(*b))
+        };
+        let handle = self.pieces[first..].iter().take_while(of_handle);
+        let end = first + handle.count();
+        let last = self.pieces[first..end].last()?;
+        let goes_on = match &self.pieces[end..] {
+            [] => false,
+            [next, ..] if next.kind == Kind::Word || ATS.contains(&next.text) => true,
+            [dot, next, ..] if dot.text == "." => next.kind == Kind::Word,
+            [colon, next, ..] if colon.text == ":" && next.is_word() => {
+                begins_with_domain(&self.text[next.at..])
+            }
+            [..] => self.text[last.end()..].starts_with("://"),
+        };
+        let in_address = self.is_in_address(self.pieces[first].at);
+        let handle = &self.text[self.pieces[first].at..last.end()];
+        handle.parse().ok().filter(|_| !goes_on && !in_address)
     }
 
-    #[test]
-    fn a_hashtag_is_bounded_as_it_is_folded() {
-        let grows = |count| format!("#{}", "ﬃ".repeat(count));
-        assert_eq!(hashtags(&grows(33)), ["ffi".repeat(33)]);
-        assert_eq!(hashtags(&grows(34)), Vec::<String>::new());
-        let shrinks = |count| format!("#{}", "e\u{301}".repeat(count));
-        assert_eq!(hashtags(&shrinks(100)), ["é".repeat(100)]);
-        assert_eq!(hashtags(&shrinks(101)), Vec::<String>::new());
-    }
-
-    #[test]
-    fn mentions_are_handles_and_not_mail_addresses() {
-        let found = mentions("@Ada, mail me@example.org or (@bob_2) @x @ada @ünal");
-        let names: Vec<_> = found.iter().map(Handle::as_str).collect();
-        assert_eq!(names, ["ada", "bob_2"]);
+    fn is_in_address(&self, at: usize) -> bool {
+        let next = self.addresses.partition_point(|address| address.end <= at);
+        (self.addresses.get(next)).is_some_and(|address| address.contains(&at))
     }
 }
 
-#[cfg(test)]
-mod properties {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::any;
-
-    proptest! {
-        #![proptest_config(any::config())]
-
-        #[test]
-        fn folding_twice_is_folding_once(text in any::odd_text(40)) {
-            let once = fold(&text);
-            prop_assert_eq!(fold(&once), once);
-        }
-
-        #[test]
-        fn every_hashtag_is_bounded_folded_and_finds_itself_again(text in any::odd_text(300)) {
-            let found = hashtags(&text);
-            prop_assert!(found.len() <= HASHTAGS_MAX);
-            for (at, tag) in found.iter().enumerate() {
-                prop_assert!(!found[..at].contains(tag), "twice: {:?}", tag);
-                prop_assert_eq!(&fold(tag), tag);
-                prop_assert!(tag.chars().all(is_tag_character), "{:?}", tag);
-                prop_assert!(tag.chars().any(char::is_alphabetic), "{:?}", tag);
-                prop_assert!(tag.chars().count() <= HASHTAG_CHARACTERS_MAX, "{:?}", tag);
-                prop_assert_eq!(&hashtags(&format!("#{tag}")), std::slice::from_ref(tag));
-            }
-        }
-
-        #[test]
-        fn every_mention_stands_in_the_text_after_its_mark(text in any::odd_text(300)) {
-            let found = mentions(&text);
-            prop_assert!(found.len() <= MENTIONS_MAX);
-            let lower = text.to_ascii_lowercase();
-            for (at, handle) in found.iter().enumerate() {
-                prop_assert!(!found[..at].contains(handle), "twice: {}", handle);
-                let marked = ['@', '＠'].map(|mark| format!("{mark}{handle}"));
-                prop_assert!(marked.iter().any(|word| lower.contains(word)), "{}", handle);
-            }
-        }
-
-        #[test]
-        fn what_stands_alone_is_found_between_any_other_words(
-            before in any::odd_text(20),
-            after in any::odd_text(20),
-            mark in 0..2_usize,
-        ) {
-            let (hash, at) = (['#', '＃'][mark], ['@', '＠'][mark]);
-            let text = format!("{before} {hash}Needle_1 {at}Needle_1 {after}");
-            prop_assert!(hashtags(&text).contains(&"needle_1".to_owned()));
-            let found = mentions(&text);
-            prop_assert!(found.iter().any(|handle| handle.as_str() == "needle_1"));
-        }
-
-        #[test]
-        fn what_is_glued_to_a_word_is_not_found(
-            before in prop::char::any().prop_filter("a word", |c| is_tag_character(*c) || *c == '&'),
-            mark in 0..2_usize,
-        ) {
-            let (hash, at) = (['#', '＃'][mark], ['@', '＠'][mark]);
-            prop_assert_eq!(hashtags(&format!("{before}{hash}tag")), Vec::<String>::new());
-            prop_assert_eq!(mentions(&format!("{before}{at}ada")), Vec::new());
-        }
-    }
+/// Not digits and connectors alone, as they are or on keys.
+fn says_something(folded: &str) -> bool {
+    let picture = |cluster: &str| is_emoji(cluster) && !is_keycap(cluster);
+    folded.chars().any(char::is_alphabetic) || folded.graphemes(true).any(picture)
 }

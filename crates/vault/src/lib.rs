@@ -4,6 +4,7 @@ mod bars;
 mod breached;
 mod codes;
 mod credentials;
+mod emails;
 mod households;
 mod limits;
 mod passwords;
@@ -15,7 +16,8 @@ mod sessions;
 
 pub use breached::{BreachedPasswords, UnusableList};
 pub use codes::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS, Reset};
-pub use credentials::{Credentials, Email, InvalidEmail, NewCredentials, Vault, VaultError};
+pub use credentials::{Credentials, NewCredentials, Vault, VaultError};
+pub use emails::{Email, InvalidEmail};
 pub use limits::{Budget, InvalidBudget, Limits, Spend, Standing, Whose};
 pub use passwords::{
     InvalidPassword, PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, Password, PasswordHashes,

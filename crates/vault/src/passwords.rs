@@ -18,7 +18,12 @@ use std::{
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc,
 };
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{DefaultIgnorableCodePoint, GeneralCategory},
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::VaultError;
 
@@ -46,7 +51,8 @@ const NICE: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A password as somebody typed it. Never printed.
+/// A password in the form that is hashed and compared, whatever keyboard it was typed on.
+/// Never printed.
 #[derive(Clone)]
 pub struct Password(String);
 
@@ -54,6 +60,8 @@ pub struct Password(String);
 pub enum InvalidPassword {
     #[error("a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters")]
     Length,
+    #[error("a password has no control characters, and none that cannot be seen")]
+    Characters,
     #[error("many have this password, and it is guessed first: choose another one")]
     Common,
     #[error("it was found among passwords that leaked elsewhere: choose another one")]
@@ -69,6 +77,28 @@ pub enum InvalidPassword {
 /// case: as Django 5.2 ships them (BSD-3-Clause).
 const COMMON: &str = include_str!("common_passwords.txt");
 
+/// `OpaqueString` of RFC 8265, 4.2: every blank is U+0020, and characters are composed
+/// (NFC), so that one password has one form on every keyboard. It refuses nothing.
+fn opaque(text: &str) -> String {
+    let blank = |c: char| category(c) == GeneralCategory::SpaceSeparator;
+    let blanks = text.chars().map(|c| if blank(c) { ' ' } else { c });
+    blanks.nfc().collect()
+}
+
+fn category(c: char) -> GeneralCategory {
+    CodePointMapData::<GeneralCategory>::new().get(c)
+}
+
+/// What RFC 8265 keeps out of a password: controls, what Unicode has not assigned, and
+/// what is not seen. What makes an emoji of signs stays: keyboards send it.
+fn is_unfit(c: char) -> bool {
+    let of_emoji =
+        matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0020}'..='\u{e007f}');
+    let category = category(c);
+    let unseen = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) && !of_emoji;
+    unseen || [GeneralCategory::Control, GeneralCategory::Unassigned].contains(&category)
+}
+
 fn is_common(text: &str) -> bool {
     static ALL: OnceLock<HashSet<&str>> = OnceLock::new();
     let all = ALL.get_or_init(|| COMMON.lines().collect());
@@ -79,14 +109,18 @@ impl FromStr for Password {
     type Err = InvalidPassword;
 
     fn from_str(text: &str) -> Result<Self, InvalidPassword> {
+        let text = opaque(text);
         let length = text.chars().count();
         if !(PASSWORD_CHARACTERS_MIN..=PASSWORD_CHARACTERS_MAX).contains(&length) {
             return Err(InvalidPassword::Length);
         }
-        if is_common(text) {
+        if text.chars().any(is_unfit) {
+            return Err(InvalidPassword::Characters);
+        }
+        if is_common(&text) {
             return Err(InvalidPassword::Common);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text))
     }
 }
 
@@ -100,7 +134,7 @@ impl Password {
     pub fn check_context(&self, context: &[&str]) -> Result<(), InvalidPassword> {
         let mut words: Vec<String> = Vec::new();
         for text in context {
-            let folded = text.to_lowercase();
+            let folded = opaque(text).to_lowercase();
             let pieces = folded.split(|c: char| !c.is_alphanumeric());
             words.extend(pieces.map(str::to_owned));
             words.push(folded);
@@ -204,13 +238,15 @@ impl PasswordHashes {
         self.compute(place, move || hash(&password.0)).await
     }
 
-    /// `hash` is the stored one; without one this takes as long and is wrong.
+    /// Whether `password`, as it was typed, is what was hashed; without a `stored` hash this
+    /// takes as long and is wrong.
     pub async fn verify(
         &self,
         password: String,
         stored: Option<String>,
         place: Place,
     ) -> Result<Verdict, VaultError> {
+        let password = opaque(&password);
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.decoy.to_string());
         self.compute(place, move || {
@@ -323,6 +359,67 @@ mod tests {
         }
         // ASVS 5, 6.2.4: the first 3,000 at least.
         assert!(COMMON.lines().count() > 3_000);
+    }
+
+    #[test]
+    fn a_password_is_measured_in_its_one_form() {
+        let parse = |text: &str| text.parse::<Password>().map(|password| password.0);
+        for (typed, kept) in [
+            ("pa\u{308}sswo\u{308}rter", "pässwörter"),
+            ("\u{1112}\u{1161}\u{11ab}글 비밀번호 8", "한글 비밀번호 8"),
+            (
+                "correct\u{a0}horse\u{3000}battery\u{2003}",
+                "correct horse battery ",
+            ),
+            ("correct horse \u{212b}", "correct horse Å"),
+            ("Ｆｕｌｌ ｗｉｄｔｈ", "Ｆｕｌｌ ｗｉｄｔｈ"),
+            (
+                "family 👨\u{200d}👩\u{200d}👧 ❤\u{fe0f}",
+                "family 👨\u{200d}👩\u{200d}👧 ❤\u{fe0f}",
+            ),
+            ("می\u{200c}خواهم ۱۲۳۴", "می\u{200c}خواهم ۱۲۳۴"),
+        ] {
+            assert_eq!(parse(typed).as_deref(), Ok(kept), "{typed}");
+        }
+        let most = "e\u{301}".repeat(PASSWORD_CHARACTERS_MAX);
+        assert_eq!(parse(&most), Ok("é".repeat(PASSWORD_CHARACTERS_MAX)));
+        let short = "e\u{301}".repeat(PASSWORD_CHARACTERS_MIN - 1);
+        assert_eq!(parse(&short), Err(InvalidPassword::Length));
+        // It grows: there is no composed form of it.
+        let long = "\u{958}".repeat(PASSWORD_CHARACTERS_MAX);
+        assert_eq!(parse(&long), Err(InvalidPassword::Length));
+        for unfit in [
+            '\0', '\n', '\t', '\u{7f}', '\u{85}', '\u{200b}', '\u{202e}', '\u{feff}', '\u{ad}',
+            '\u{3164}', '\u{378}', '\u{ffff}',
+        ] {
+            let text = format!("correct horse{unfit}");
+            assert_eq!(parse(&text), Err(InvalidPassword::Characters), "{unfit:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_is_the_same_on_every_keyboard() -> Result<(), VaultError> {
+        let hashes = PasswordHashes::new(2)?;
+        let same = [
+            "pässwort für álle",
+            "pa\u{308}sswort fu\u{308}r a\u{301}lle",
+            "pässwort\u{a0}für\u{3000}álle",
+        ];
+        for set in same {
+            let parsed = set.parse().map_err(|_| VaultError::Hashing)?;
+            let stored = hashes.hash(parsed, hashes.place()?).await?;
+            for typed in same {
+                let place = hashes.place()?;
+                let verdict = hashes
+                    .verify(typed.into(), Some(stored.clone()), place)
+                    .await?;
+                assert_eq!(verdict, Verdict::Right, "{set} {typed}");
+            }
+            let other = "PÄSSWORT für álle".into();
+            let verdict = hashes.verify(other, Some(stored), hashes.place()?).await?;
+            assert_eq!(verdict, Verdict::Wrong);
+        }
+        Ok(())
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use sea_orm::sqlx::{self, Postgres, Row, Transaction, postgres::PgRow};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Vault, VaultError, codes::random, households, second_factors};
+use crate::{Vault, VaultError, codes::random, emails::is_invisible, households, second_factors};
 
 /// How long a session lives after the last use of its refresh token.
 pub const SESSION_DAYS: i64 = 30;
@@ -161,10 +161,10 @@ impl Device {
     /// one address.
     pub fn new(name: Option<&str>, address: Option<String>, household: Option<String>) -> Self {
         let printable = |name: &str| -> String {
-            let characters = name.chars().filter(|c| !c.is_control());
+            let characters = name.chars().filter(|c| !is_invisible(*c));
             characters.take(DEVICE_CHARACTERS_MAX).collect()
         };
-        let name = name.map(printable).filter(|name| !name.is_empty());
+        let name = name.map(printable).filter(|name| !name.trim().is_empty());
         Self {
             name,
             address,

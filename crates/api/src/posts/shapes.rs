@@ -23,6 +23,10 @@ pub enum PostVisibility {
 #[derive(Object)]
 #[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub struct NewPost {
+    /// Something to see. Characters are code points. Kept as it is sent, but for ends of
+    /// lines, which are `\n`; tabs are its only other control characters, what turns the
+    /// direction (UAX #9) is turned back in the same line, and a letter has at most 10
+    /// marks.
     #[oai(validator(min_length = 1, max_length = 5000))]
     pub(super) text: String,
     /// `public` where it is left out.
@@ -52,6 +56,10 @@ impl Example for NewPost {
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub struct PostEdit {
+    /// Something to see. Characters are code points. Kept as it is sent, but for ends of
+    /// lines, which are `\n`; tabs are its only other control characters, what turns the
+    /// direction (UAX #9) is turned back in the same line, and a letter has at most 10
+    /// marks.
     #[oai(validator(min_length = 1, max_length = 5000))]
     pub(super) text: String,
     /// A BCP 47 tag.
@@ -98,9 +106,11 @@ pub struct Post {
     pub(super) language: Option<String>,
     pub(super) visibility: PostVisibility,
     pub(super) metadata: Option<Value>,
-    /// Folded, without the mark.
+    /// Of the text, without the mark: the first 30 that are different as they are folded
+    /// (NFKC and case folding, so that `#STRASSE` is `strasse` as `#Straße` is).
     pub(super) hashtags: Vec<String>,
-    /// Accounts that were mentioned.
+    /// Accounts that were mentioned: those of the first 20 different handles in the text
+    /// that were there.
     pub(super) mention_ids: Vec<Uuid>,
     pub(super) reply_to_id: Option<Uuid>,
     /// The post that the thread began with.
