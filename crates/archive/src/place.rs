@@ -34,7 +34,9 @@ impl Place {
         let failed = |error: object_store::Error| wrong(error.to_string());
         let store: Arc<dyn ObjectStore> = if let Some(folder) = kernel::folder_of(url) {
             let folder = folder.map_err(|error| wrong(error.to_string()))?;
-            let made = std::fs::create_dir_all(&folder);
+            // It holds all that was ever written.
+            let mut builder = std::fs::DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(&folder);
             made.map_err(|error| wrong(error.to_string()))?;
             let local = LocalFileSystem::new_with_prefix(folder).map_err(failed)?;
             Arc::new(local.with_fsync(true))
