@@ -204,6 +204,12 @@ impl Fault {
         matches!(self, Self::LoseFolder { .. }) || *self == Self::Replica { of: wiped }
     }
 
+    /// Whether the log server answers as if nothing were in the log, for a while.
+    pub fn empties_log(&self) -> bool {
+        let unread = matches!(self, Self::WeakLog { setting, .. } if *setting == "appendonly");
+        unread || self.loses_log()
+    }
+
     /// Whether a server answers, and must not be worked with.
     pub fn unfit(&self) -> bool {
         match self {

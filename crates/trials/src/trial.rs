@@ -192,7 +192,7 @@ impl<'a> Trial<'a> {
     }
 
     async fn judge(&mut self, record: &mut Record) -> anyhow::Result<()> {
-        let watch = match self.plan.fault.loses_log() {
+        let watch = match self.plan.fault.empties_log() {
             // Rows are ahead of a log that is not there.
             true => tokio::spawn(std::future::ready(Vec::new())),
             false => tokio::spawn(watch(self.direct.clone())),

@@ -35,6 +35,13 @@ const REPLICA: Unfit = Unfit {
     words: &["replica"],
 };
 
+/// Both are true.
+const WIPED: Unfit = Unfit {
+    state: "the log server is an empty replica",
+    part: lasting::LOG,
+    words: &["replica", "gone", "lost", "no log"],
+};
+
 /// What a log server must have, by setting.
 fn right(setting: &str) -> &'static str {
     match setting {
@@ -151,10 +158,14 @@ async fn wiped(trial: &mut Trial<'_>) -> anyhow::Result<Fired> {
     let mut command = ::redis::cmd("REPLICAOF");
     command.arg("127.0.0.1").arg(primary.port());
     command.query_async::<()>(&mut log).await?;
-    let refusing = REPLICA.refuse(trial, true);
+    let refusing = WIPED.refuse(trial, true);
     until_synced(&trial.direct.log).await?;
-    lasting::look(trial, REPLICA, &refusing).await?;
-    lasting::nothing_begins(trial, REPLICA).await?;
+    lasting::look(trial, WIPED, &refusing).await?;
+    lasting::nothing_begins(trial, WIPED).await?;
+    if lasting::doctor_mends(trial, "replica").await?.is_none() {
+        let complaint = "doctor does not find that the log server is a replica";
+        trial.violations.push(complaint.into());
+    }
     promote(&trial.direct.log).await?;
     end(primary).await?;
     lost::gone(trial).await?;
