@@ -14,6 +14,7 @@ mod encryption;
 mod examination;
 mod fitness;
 mod follows;
+mod front_ends;
 mod host;
 mod identity;
 mod import;
