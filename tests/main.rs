@@ -15,6 +15,7 @@ mod examination;
 mod fitness;
 mod folders;
 mod follows;
+mod front_ends;
 mod host;
 mod identity;
 mod import;

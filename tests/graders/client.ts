@@ -34,7 +34,7 @@ const number = Date.now().toString(36);
 const ada = await register(`ada_${number}`);
 const bob = await register(`bob_${number}`);
 
-const written = await ada.client.POST("/v1/posts", { body: { text: "Hello #world" } });
+const written = await ada.client.POST("/v1/posts", { body: { text: "Hello #world", metadata: { category: "greetings" } } });
 const post = expect(written, 201);
 const position = written.response.headers.get("event-position") ?? "";
 

@@ -15,7 +15,6 @@ use poem_openapi::{
     types::{Example, MaybeUndefined},
 };
 use readmodel::accounts::{self, AccountRow};
-use time::OffsetDateTime;
 use vault::{Email, Password, Purpose};
 
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
     emails,
     freshness::View,
     identity::{Authenticated, Viewer},
+    instant::{self, Instant},
     preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
     problem::{Code, Fields, Problem},
     registration::{self, Wanted},
@@ -147,7 +147,7 @@ pub struct Account {
     pinned_post_id: Option<Uuid>,
     /// Whether only followers see what it publishes.
     private: bool,
-    created_at: OffsetDateTime,
+    created_at: Instant,
     /// As many as the list has for a reader who blocks none of them and is blocked by
     /// none; deactivated accounts are in neither.
     followers_count: i64,
@@ -170,7 +170,7 @@ impl Example for Account {
             bio: Some("Engines.".into()),
             pinned_post_id: None,
             private: false,
-            created_at: OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000),
+            created_at: instant::EXAMPLE,
             followers_count: 3,
             following_count: 2,
             posts_count: 1,
@@ -188,7 +188,7 @@ impl From<AccountRow> for Account {
             bio: row.bio,
             pinned_post_id: row.pinned_post_id,
             private: row.private,
-            created_at: row.registered_at.to_offset_date_time(),
+            created_at: row.registered_at.into(),
             followers_count: row.followers,
             following_count: row.following,
             posts_count: row.posts,

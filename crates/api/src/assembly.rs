@@ -21,7 +21,10 @@ use crate::{
 
 const DESCRIPTION: &str = "An event-sourced backend for social products.\n\n\
 Writes answer with `Event-Position`; one's own next read has seen it. \
-Refusals are problem documents (RFC 9457) with a stable `code`.\n\n\
+Refusals are problem documents (RFC 9457) with a stable `code`; the page that `type` names says \
+what to do.\n\n\
+Answers may get new fields, and enumerations in them (`x-extensible-enum`) new values: ignore \
+the ones you do not know. Requests are strict: what is unknown is refused.\n\n\
 Null in a body says the same everywhere. Where something is made or replaced, an \
 optional field that is null counts as left out. In a `PATCH`, null clears a field that \
 may be missing, and what is left out stays. A field that must be there is never null: \
@@ -50,7 +53,7 @@ pub fn assemble<A: OpenApi + 'static>(
     let service = service(features);
     let document = contract::document(&service)?;
     let surface = Surface::of(&document);
-    let surface = docs::PAGES.into_iter().fold(surface, Surface::with_page);
+    let surface = docs::paths().fold(surface, |surface, path| surface.with_page(&path));
     let doors = Doors {
         pages: docs::add(Route::new(), contract::text(&document)?),
         features: service.into_endpoint(),
@@ -70,7 +73,7 @@ impl<F: Endpoint> Endpoint for Doors<F> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        if docs::PAGES.contains(&request.uri().path()) {
+        if docs::has(request.uri().path()) {
             return self.pages.call(request).await;
         }
         let answer = self.features.call(request).await?;

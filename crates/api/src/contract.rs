@@ -19,6 +19,8 @@ use crate::{
     preconditions::{HEADER_MARK, IDEMPOTENCY_KEY, IF_MATCH, IF_MATCH_REQUIRED, IF_NONE_MATCH},
 };
 
+const SCHEMAS: &str = "#/components/schemas/";
+
 #[derive(Debug, thiserror::Error)]
 #[error("the generated OpenAPI document cannot be read: {0}")]
 pub struct ContractError(#[from] serde_json::Error);
@@ -45,10 +47,12 @@ pub fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> Result<Value, Co
         .map(|(path, operations)| (path, operations.into()));
     rest.insert("paths".into(), Value::Object(paths.collect()));
     let mut document = Value::Object(rest);
+    open_answers(&mut document);
     close_requests(&mut document);
     contract_parts::add(&mut document["components"]);
     drop_unused(&mut document);
     contract_bounds::add(&mut document);
+    mend_schemas(&mut document);
     contract_links::add(&mut document);
     Ok(tidy(document))
 }
@@ -294,25 +298,121 @@ fn clean_media_types(holder: &mut Value) {
     }
 }
 
+/// What generators of clients trip over: a description as a second member of `allOf`, and
+/// objects of any shape that look like objects without fields.
+fn mend_schemas(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(members) = fields.get_mut("allOf").and_then(Value::as_array_mut) {
+                members.retain(|member| {
+                    member.get("description").is_none() || member.get("$ref").is_some()
+                });
+            }
+            let any_shape = fields.get("type").is_some_and(|kind| kind == "object")
+                && !fields.contains_key("properties")
+                && !fields.contains_key("additionalProperties");
+            if any_shape {
+                fields.insert("additionalProperties".into(), true.into());
+            }
+            fields.values_mut().for_each(mend_schemas);
+        }
+        Value::Array(items) => items.iter_mut().for_each(mend_schemas),
+        _ => {}
+    }
+}
+
+/// Of a value that an enumeration of answers may get.
+const VALUE_CHARACTERS_MAX: usize = 64;
+/// The ending of the name of a schema that is for requests alone.
+const REQUESTED: &str = "Requested";
+
+/// Answers may get new values of an enumeration: there its values are `x-extensible-enum`.
+/// A request takes these values alone, so it gets a schema of its own where both have one.
+fn open_answers(document: &mut Value) {
+    let (asked, answered) = used_schemas(document);
+    let Some(schemas) = document["components"]["schemas"].as_object_mut() else {
+        return;
+    };
+    let closed: BTreeSet<String> = (schemas.iter())
+        .filter(|(name, schema)| answered.contains(*name) && schema.get("enum").is_some())
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in &closed {
+        if asked.contains(name) {
+            let copy = schemas[name].clone();
+            schemas.insert(format!("{name}{REQUESTED}"), copy);
+        }
+    }
+    for (name, schema) in schemas.iter_mut() {
+        if asked.contains(name) && !answered.contains(name) {
+            refer_to_requested(schema, &closed);
+        }
+        if answered.contains(name) {
+            extend_enums(schema);
+        }
+    }
+}
+
+/// The names of the schemas that requests lead to, and those that answers lead to.
+fn used_schemas(document: &Value) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut asked, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    let paths = document["paths"].as_object().into_iter();
+    for operation in paths
+        .flat_map(Map::values)
+        .filter_map(Value::as_object)
+        .flat_map(Map::values)
+    {
+        references(document, &operation["requestBody"], &mut asked);
+        references(document, &operation["parameters"], &mut asked);
+        references(document, &operation["responses"], &mut answered);
+    }
+    (asked, answered)
+}
+
+fn refer_to_requested(value: &mut Value, closed: &BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get_mut("$ref") {
+                let name = reference.strip_prefix(SCHEMAS).unwrap_or_default();
+                if closed.contains(name) {
+                    *reference = format!("{reference}{REQUESTED}");
+                }
+            }
+            fields
+                .values_mut()
+                .for_each(|field| refer_to_requested(field, closed));
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| refer_to_requested(item, closed)),
+        _ => {}
+    }
+}
+
+fn extend_enums(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(values) = fields.remove("enum") {
+                fields.insert("x-extensible-enum".into(), values);
+                fields.insert("maxLength".into(), VALUE_CHARACTERS_MAX.into());
+            }
+            fields.values_mut().for_each(extend_enums);
+        }
+        Value::Array(items) => items.iter_mut().for_each(extend_enums),
+        _ => {}
+    }
+}
+
 /// Bodies with unknown fields are refused, and null is what `assembly` says of it: says
 /// so in the schemas that only requests use. `schema` checks bodies against them, so
 /// this decides what null does in every operation. In a patch, a field that null clears
 /// says so itself (`MaybeUndefined`).
 fn close_requests(document: &mut Value) {
-    let (mut asked, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    let (asked, answered) = used_schemas(document);
     let mut patched = BTreeSet::new();
-    for operations in document["paths"]
-        .as_object()
-        .into_iter()
-        .flat_map(Map::values)
-    {
-        for (method, operation) in operations.as_object().into_iter().flatten() {
-            references(document, &operation["requestBody"], &mut asked);
-            references(document, &operation["responses"], &mut answered);
-            if method == "patch" {
-                references(document, &operation["requestBody"], &mut patched);
-            }
-        }
+    let paths = document["paths"].as_object().into_iter();
+    for operation in paths.flat_map(Map::values).map(|methods| &methods["patch"]) {
+        references(document, &operation["requestBody"], &mut patched);
     }
     let names: Vec<_> = asked.difference(&answered).cloned().collect();
     for name in names {
@@ -321,7 +421,7 @@ fn close_requests(document: &mut Value) {
             schema["additionalProperties"] = false.into();
         }
         let required = schema["required"].as_array().cloned().unwrap_or_default();
-        let properties = schema["properties"].as_object_mut();
+        let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
         for (property_name, property) in properties.into_iter().flatten() {
             let optional = !required.iter().any(|required| required == property_name);
             if optional && !patched.contains(&name) {
@@ -352,7 +452,7 @@ fn references(document: &Value, value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
             let reference = fields.get("$ref").and_then(Value::as_str);
-            let name = reference.and_then(|text| text.strip_prefix("#/components/schemas/"));
+            let name = reference.and_then(|text| text.strip_prefix(SCHEMAS));
             if let Some(name) = name
                 && found.insert(name.to_owned())
             {

@@ -29,7 +29,11 @@ const LINKS: &[(&str, &str, &[Taker])] = &[
             ("deletePost", "post_id"),
         ],
     ),
-    ("signIn", "/session_id", &[("endSession", "session_id")]),
+    (
+        "signIn",
+        "/session_id",
+        &[("getSession", "session_id"), ("endSession", "session_id")],
+    ),
 ];
 
 /// Adds them to what answers 201.

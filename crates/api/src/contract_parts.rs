@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     preconditions::{IDEMPOTENCY_KEY, IF_MATCH, IF_MATCH_REQUIRED, IF_NONE_MATCH, MIN_POSITION},
-    problem::{Code, PROBLEM_MEDIA_TYPE},
+    problem::{Code, PAGES, PROBLEM_MEDIA_TYPE},
 };
 
 /// On every response.
@@ -73,31 +73,28 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     ),
 ];
 
-const PARAMETERS: &[(&str, &str, &str)] = &[
+/// Request headers with a sentence each. They have no examples: pages that try operations
+/// fill examples in, and would send them.
+const PARAMETERS: &[(&str, &str)] = &[
     (
         IF_MATCH,
         "The ETag that was read, or several, or * for any: the edit is refused with 412 where none of them is right any more. Weak ones match nothing.",
-        "\"7\"",
     ),
     (
         IF_MATCH_REQUIRED,
         "The ETag that was read, or several, or * for any: the edit is refused with 412 where none of them is right any more. Weak ones match nothing.",
-        "\"7\"",
     ),
     (
         IF_NONE_MATCH,
         "ETags that you have: the answer is 304 where one is still right.",
-        "\"7\"",
     ),
     (
         IDEMPOTENCY_KEY,
         "1 to 255 visible characters, such as a UUID. For a day the same key gives the same effect and answer, however often it is sent.",
-        "01890a5d-ac96-774b-bcce-b302099a8057",
     ),
     (
         MIN_POSITION,
         "Event-Positions that the answer must have seen, with commas between.",
-        "0:1-0",
     ),
 ];
 
@@ -114,12 +111,12 @@ pub(crate) fn add(components: &mut Value) {
         .collect();
     components["headers"] = headers.into();
 
-    let parameters = PARAMETERS.iter().map(|(key, told, example)| {
+    let parameters = PARAMETERS.iter().map(|(key, told)| {
         let required = *key == IF_MATCH_REQUIRED;
         let name = if required { IF_MATCH } else { key };
         let parameter = json!({
             "name": name, "in": "header", "required": required, "description": told,
-            "schema": { "type": "string" }, "example": example,
+            "schema": { "type": "string" },
         });
         ((*key).to_owned(), parameter)
     });
@@ -161,7 +158,7 @@ fn empty_response(status: u16) -> Value {
 
 fn example(code: Code) -> Value {
     let mut example = json!({
-        "type": format!("/problems/{}", code.name()),
+        "type": format!("{PAGES}{}", code.name()),
         "title": code.title(),
         "status": code.status().as_u16(),
         "code": code.name(),
@@ -185,7 +182,7 @@ fn problem_schema() -> Value {
         "description": "A refusal (RFC 9457).",
         "required": ["type", "title", "status", "code", "detail"],
         "properties": {
-            "type": text("A URI reference that names the sort of problem."),
+            "type": text("A URI reference to a page that says what the code means and what to do."),
             "title": text("The sort of problem in words."),
             "status": { "type": "integer", "format": "int32", "description": "The HTTP status." },
             "code": { "type": "string", "description": told_codes, "x-extensible-enum": codes },

@@ -28,7 +28,11 @@ const SEEN: HeaderValue = HeaderValue::from_static(
 /// The longest that browsers keep what a preflight told.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");
 
-/// Origins with commas between, such as `https://example.org`; `*`: any.
+/// Any page that this machine serves, on any port: `http://localhost:5173`.
+pub const LOOPBACK: &str = "loopback";
+const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// Origins with commas between, such as `https://example.org`; `loopback`; `*`: any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins(BTreeSet<String>);
 
@@ -40,9 +44,28 @@ impl Origins {
         if self.0.contains("*") {
             return Some(HeaderValue::from_static("*"));
         }
-        let known = self.0.contains(origin.to_str().ok()?);
-        known.then(|| origin.clone())
+        let text = origin.to_str().ok()?;
+        let here = || self.0.contains(LOOPBACK) && is_loopback(text);
+        (self.0.contains(text) || here()).then(|| origin.clone())
     }
+}
+
+/// Whether an origin is of a host that only this machine can be: `scheme://host[:port]`.
+fn is_loopback(origin: &str) -> bool {
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| origin.strip_prefix(scheme));
+    let Some(rest) = rest else {
+        return false;
+    };
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    LOOPBACK_HOSTS
+        .iter()
+        .any(|host| match rest.strip_prefix(host) {
+            Some("") => true,
+            Some(after) => after.strip_prefix(':').is_some_and(is_port),
+            None => false,
+        })
 }
 
 impl FromStr for Origins {
@@ -81,4 +104,40 @@ pub(crate) fn preflight(methods: &str) -> Response {
 pub(crate) fn dress(headers: &mut HeaderMap, granted: HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, granted);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, SEEN);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(origins: &str, origin: &str) -> bool {
+        let Ok(origins) = origins.parse::<Origins>();
+        let request = Request::builder().header(ORIGIN, origin).finish();
+        origins.grant(&request).is_some()
+    }
+
+    #[test]
+    fn loopback_is_any_page_of_this_machine() {
+        for here in [
+            "http://localhost:5173",
+            "https://127.0.0.1",
+            "http://[::1]:8080",
+        ] {
+            assert!(granted("loopback", here), "{here}");
+            assert!(granted("https://example.org, loopback", here), "{here}");
+            assert!(!granted("https://example.org", here), "{here}");
+        }
+        for elsewhere in [
+            "http://localhost.example.org",
+            "http://localhost:",
+            "http://localhost:80.example.org",
+            "http://127.0.0.1@example.org",
+            "http://example.org",
+            "ftp://localhost",
+            "null",
+            "localhost",
+        ] {
+            assert!(!granted("loopback", elsewhere), "{elsewhere}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The document and a page to read and try it, with poem-openapi's own copy of
+//! The document, a page to read and try it, and a page for each problem code; with poem-openapi's own copy of
 //! Swagger UI: nothing comes from another host. It refuses inline scripts.
 
 use hyper::body::Bytes;
@@ -16,7 +16,7 @@ use poem_openapi::OpenApiService;
 use crate::{
     compression::Forms,
     preconditions::{IfNoneMatch, representation_digest},
-    problem::Problem,
+    problem::{self, Code, Problem},
 };
 
 pub(crate) const DOCUMENT_PATH: &str = "/openapi.json";
@@ -24,8 +24,7 @@ pub(crate) const DOCS_PATH: &str = "/docs";
 pub(crate) const STYLE_PATH: &str = "/docs/swagger-ui.css";
 pub(crate) const SCRIPT_PATH: &str = "/docs/swagger-ui.js";
 pub(crate) const START_PATH: &str = "/docs/start.js";
-/// All pages here, for the surface.
-pub(crate) const PAGES: [&str; 5] = [
+const PAGES: [&str; 5] = [
     DOCUMENT_PATH,
     DOCS_PATH,
     STYLE_PATH,
@@ -50,11 +49,52 @@ const START: &str =
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+/// The paths of all pages here: the document's, and one for each problem code.
+pub(crate) fn paths() -> impl Iterator<Item = String> {
+    let problems = Code::ALL.iter().map(|code| problem_path(*code));
+    PAGES.iter().map(|path| (*path).to_owned()).chain(problems)
+}
+
+/// Whether a page here answers `path`.
+pub(crate) fn has(path: &str) -> bool {
+    PAGES.contains(&path) || path.starts_with(problem::PAGES)
+}
+
+fn problem_path(code: Code) -> String {
+    format!("{}{}", problem::PAGES, code.name())
+}
+
+/// What a code means and what to do, for who follows `type`.
+fn problem_page(code: Code) -> String {
+    let mut marks = ["<code>", "</code>"].iter().cycle();
+    let advice = code.advice().split('`');
+    let advice: Vec<&str> = advice.collect();
+    let mut text = String::new();
+    for (index, part) in advice.iter().enumerate() {
+        if index > 0 {
+            text.push_str(marks.next().unwrap_or(&""));
+        }
+        text.push_str(part);
+    }
+    let (name, title, status) = (code.name(), code.title(), code.status());
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>{name}: {title}</title>\n\
+         <h1>{title}</h1>\n<p><code>{name}</code>, status {status}</p>\n<p>{text}</p>\n\
+         <p><a href=\"{DOCS_PATH}\">The API</a></p>\n</html>\n"
+    )
+}
+
 /// Adds the document and its pages.
 pub(crate) fn add(route: Route, document: String) -> Route {
     let html = OpenApiService::new((), "", "").swagger_ui_html();
     let style = between(&html, "<style charset=\"UTF-8\">", "</style>");
     let script = between(&html, "<script charset=\"UTF-8\">", "</script>");
+    let route = Code::ALL.iter().fold(route, |route, code| {
+        let html = problem_page(*code);
+        route.at(problem_path(*code), page("text/html; charset=utf-8", html))
+    });
     route
         .at(DOCUMENT_PATH, page("application/json", document))
         .at(DOCS_PATH, page("text/html; charset=utf-8", PAGE.into()))
@@ -122,6 +162,21 @@ mod tests {
         let same = ask(Some(&format!("\"{compressed}"))).await;
         assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(ask(Some("\"other\"")).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn each_problem_code_has_a_page() {
+        let pages = add(Route::new(), "{}".into());
+        for code in Code::ALL {
+            let path = problem_path(*code);
+            assert!(has(&path) && paths().any(|known| known == path), "{path}");
+            let uri: Result<Uri, _> = path.parse();
+            let request = Request::builder().uri(uri.unwrap_or_default()).finish();
+            let page = pages.get_response(request).await;
+            assert_eq!(page.status(), StatusCode::OK, "{path}");
+            let text = page.into_body().into_string().await.unwrap_or_default();
+            assert!(text.contains(code.title()) && !text.contains('`'), "{text}");
+        }
     }
 
     #[test]

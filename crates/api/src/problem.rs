@@ -18,6 +18,8 @@ use poem_openapi::{
 use serde::Serialize;
 use uuid::Uuid;
 
+/// Below it is a page for each code.
+pub(crate) const PAGES: &str = "/problems/";
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 /// A problem never tells more about one thing than this.
 const DETAIL_CHARACTERS_MAX: usize = 300;
@@ -26,7 +28,7 @@ const POINTER_CHARACTERS_MAX: usize = 512;
 pub const FIELD_ERRORS_MAX: usize = 32;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:ident, $title:literal;)+) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:ident, $title:literal, $advice:literal;)+) => {
         /// What clients may branch on. A released code is never renamed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
@@ -47,56 +49,98 @@ macro_rules! codes {
             pub fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)+ }
             }
+
+            /// What a client does about it, in Markdown's code marks.
+            pub fn advice(self) -> &'static str {
+                match self { $(Self::$variant => $advice,)+ }
+            }
         }
     };
 }
 
 codes! {
     /// Not JSON, too deep, or a header that cannot be read.
-    MalformedRequest = "malformed_request", BAD_REQUEST, "The request cannot be read";
+    MalformedRequest = "malformed_request", BAD_REQUEST, "The request cannot be read",
+        "Send a request line, headers and JSON as RFC 9112 and RFC 8259 have them; `detail` names the place.";
     /// In the path or the query.
-    InvalidParameter = "invalid_parameter", BAD_REQUEST, "A parameter cannot be read";
-    UnknownPosition = "unknown_position", BAD_REQUEST, "There is no such position";
-    InvalidCursor = "invalid_cursor", BAD_REQUEST, "The cursor is not of this query";
-    Unauthenticated = "unauthenticated", UNAUTHORIZED, "Sign in first";
-    InvalidToken = "invalid_token", UNAUTHORIZED, "The access token is not valid";
-    TokenExpired = "token_expired", UNAUTHORIZED, "The access token has expired";
-    SessionEnded = "session_ended", UNAUTHORIZED, "The session was ended";
-    InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED, "The refresh token is not valid";
-    InvalidCredentials = "invalid_credentials", UNAUTHORIZED, "The credentials are wrong";
-    SecondFactorRequired = "second_factor_required", UNAUTHORIZED, "The second factor is missing";
-    WrongPassword = "wrong_password", FORBIDDEN, "The password is wrong";
-    InvalidCode = "invalid_code", FORBIDDEN, "The one-time code does not count";
+    InvalidParameter = "invalid_parameter", BAD_REQUEST, "A parameter cannot be read",
+        "Correct the parameters that `errors` names.";
+    UnknownPosition = "unknown_position", BAD_REQUEST, "There is no such position",
+        "Send a position that an answer of this server gave as `Event-Position` or `As-Of`.";
+    InvalidCursor = "invalid_cursor", BAD_REQUEST, "The cursor is not of this query",
+        "Take `next_cursor` as it came, with the same path and filters; or begin again without a cursor.";
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, "Sign in first",
+        "Send `Authorization: Bearer` with an access token.";
+    InvalidToken = "invalid_token", UNAUTHORIZED, "The access token is not valid",
+        "Refresh the session; where that is refused too, sign in again.";
+    TokenExpired = "token_expired", UNAUTHORIZED, "The access token has expired",
+        "Refresh the session with its refresh token, and send the request again.";
+    SessionEnded = "session_ended", UNAUTHORIZED, "The session was ended",
+        "Sign in again: the session was ended here or elsewhere.";
+    InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED, "The refresh token is not valid",
+        "Sign in again: this refresh token is not one of ours, or has expired.";
+    InvalidCredentials = "invalid_credentials", UNAUTHORIZED, "The credentials are wrong",
+        "Check the login and the password. An unknown account gives the same answer.";
+    SecondFactorRequired = "second_factor_required", UNAUTHORIZED, "The second factor is missing",
+        "The password was right: send the same request with `one_time_code`.";
+    WrongPassword = "wrong_password", FORBIDDEN, "The password is wrong",
+        "Ask for the current password again.";
+    InvalidCode = "invalid_code", FORBIDDEN, "The one-time code does not count",
+        "Type the newest code, or ask for another one.";
     /// Told to those alone who know its password.
-    AccountSuspended = "account_suspended", FORBIDDEN, "The account is suspended";
-    Forbidden = "forbidden", FORBIDDEN, "This is not allowed";
+    AccountSuspended = "account_suspended", FORBIDDEN, "The account is suspended",
+        "An operator has suspended the account. Write to the operators.";
+    Forbidden = "forbidden", FORBIDDEN, "This is not allowed",
+        "Nothing: this account may not do this.";
     /// It is for followers, and who asks is none.
-    AccountPrivate = "account_private", FORBIDDEN, "The account is private";
-    NotFound = "not_found", NOT_FOUND, "There is no such thing";
-    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here";
-    NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, "No acceptable representation";
-    Conflict = "conflict", CONFLICT, "The state does not allow this";
-    HandleTaken = "handle_taken", CONFLICT, "The handle is taken";
-    EmailTaken = "email_taken", CONFLICT, "The e-mail address is taken";
-    VersionMismatch = "version_mismatch", PRECONDITION_FAILED, "It has changed since it was read";
-    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "A precondition does not hold";
+    AccountPrivate = "account_private", FORBIDDEN, "The account is private",
+        "Ask to follow the account; what it shows is for followers.";
+    NotFound = "not_found", NOT_FOUND, "There is no such thing",
+        "Check the id or the path. What is hidden from you gives the same answer.";
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here",
+        "Use a method that `Allow` names.";
+    NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, "No acceptable representation",
+        "Accept `application/json`.";
+    Conflict = "conflict", CONFLICT, "The state does not allow this",
+        "Read what it is now; `detail` says what is in the way.";
+    HandleTaken = "handle_taken", CONFLICT, "The handle is taken",
+        "Choose another handle.";
+    EmailTaken = "email_taken", CONFLICT, "The e-mail address is taken",
+        "Sign in, or reset the password, if the address is yours.";
+    VersionMismatch = "version_mismatch", PRECONDITION_FAILED, "It has changed since it was read",
+        "Read it again, apply the change to what it is now, and send its new `ETag`.";
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "A precondition does not hold",
+        "Leave the precondition out, or send one that holds.";
     /// The edit does not say which version it is of.
-    PreconditionRequired = "precondition_required", PRECONDITION_REQUIRED, "The edit must say what it edits";
-    PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too long";
-    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not supported";
+    PreconditionRequired = "precondition_required", PRECONDITION_REQUIRED, "The edit must say what it edits",
+        "Send `If-Match` with the `ETag` that was read, or `*`.";
+    PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too long",
+        "Send less; the contract gives each body's limit.";
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The media type is not supported",
+        "Send `Content-Type: application/json`.";
     /// JSON, but a field is missing, unknown or has a value that is not taken.
-    InvalidField = "invalid_field", UNPROCESSABLE_ENTITY, "A field is not acceptable";
-    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key was used with another body";
+    InvalidField = "invalid_field", UNPROCESSABLE_ENTITY, "A field is not acceptable",
+        "Correct the fields that `errors` names; each has a pointer into the body.";
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key was used with another body",
+        "Make a new key for a new request; send a key again only with the same body.";
     /// All that stands before the body.
-    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too long";
-    TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "Too many requests";
-    Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong here";
-    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A server that this needs does not answer";
-    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too much is going on";
-    ProjectionBehind = "projection_behind", SERVICE_UNAVAILABLE, "The read model is behind";
+    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too long",
+        "Send fewer or shorter headers, or a shorter path.";
+    TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "Too many requests",
+        "Wait as many seconds as `Retry-After` says. `RateLimit-Policy` names the limit.";
+    Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong here",
+        "Try again later. Tell the operators the `request_id`.";
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A server that this needs does not answer",
+        "Try again after `Retry-After` seconds, a write with the same `Idempotency-Key`.";
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too much is going on",
+        "Try again after `Retry-After` seconds, a write with the same `Idempotency-Key`.";
+    ProjectionBehind = "projection_behind", SERVICE_UNAVAILABLE, "The read model is behind",
+        "Try again after `Retry-After` seconds: it will have caught up.";
     /// Events of what was asked for wait for an operator.
-    Parked = "parked", SERVICE_UNAVAILABLE, "This waits for an operator";
-    DeadlineExceeded = "deadline_exceeded", SERVICE_UNAVAILABLE, "The request took too long";
+    Parked = "parked", SERVICE_UNAVAILABLE, "This waits for an operator",
+        "Try again later: an operator has to look at it. Everything else works.";
+    DeadlineExceeded = "deadline_exceeded", SERVICE_UNAVAILABLE, "The request took too long",
+        "Try again after `Retry-After` seconds, a write with the same `Idempotency-Key`: it may have been done.";
 }
 
 /// What is wrong with one field or parameter.
@@ -265,7 +309,7 @@ impl Problem {
     pub(crate) fn document(&self, request_id: Option<Uuid>) -> Vec<u8> {
         let inner = &*self.0;
         let document = Document {
-            r#type: format!("/problems/{}", inner.code.name()),
+            r#type: format!("{PAGES}{}", inner.code.name()),
             title: inner.code.title(),
             status: inner.code.status().as_u16(),
             code: inner.code.name(),

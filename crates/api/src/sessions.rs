@@ -10,7 +10,6 @@ use domain::{
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, types::Example};
-use time::OffsetDateTime;
 use vault::{Email, Place, RefreshToken, Refreshed, SESSION_DAYS};
 
 use crate::{
@@ -19,6 +18,7 @@ use crate::{
     caller::Caller,
     emails,
     identity::Authenticated,
+    instant::{self, Instant},
     limits::OfAddress,
     passwords,
     problem::{Code, Problem},
@@ -163,23 +163,36 @@ pub struct SessionDevice {
     device: Option<String>,
     /// Where it was seen last.
     address: Option<String>,
-    created_at: OffsetDateTime,
+    created_at: Instant,
     /// When it signed in or refreshed last.
-    last_seen_at: OffsetDateTime,
-    expires_at: OffsetDateTime,
+    last_seen_at: Instant,
+    expires_at: Instant,
+}
+
+impl SessionDevice {
+    fn of(session: vault::Session, current: Uuid) -> Self {
+        Self {
+            current: session.id == current,
+            id: session.id,
+            device: session.device,
+            address: session.address,
+            created_at: session.began_at.into(),
+            last_seen_at: session.seen_at.into(),
+            expires_at: session.expires_at.into(),
+        }
+    }
 }
 
 impl Example for SessionDevice {
     fn example() -> Self {
-        let created_at = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
         Self {
             id: Session::example().session_id,
             current: true,
             device: Some("Mozilla/5.0 (X11; Linux x86_64)".into()),
             address: Some("192.0.2.1".into()),
-            created_at,
-            last_seen_at: created_at,
-            expires_at: created_at + time::Duration::days(SESSION_DAYS),
+            created_at: instant::EXAMPLE,
+            last_seen_at: instant::EXAMPLE,
+            expires_at: instant::EXAMPLE,
         }
     }
 }
@@ -224,7 +237,8 @@ impl SessionsApi {
         let login = Login::from(body.0.login.as_str());
         let who = (&login, login.find(&services).await?);
         let session = try_to_sign_in(&services, who, body.0, place, &caller, request_id.0).await?;
-        Ok(Created::new("/v1/sessions", session))
+        let location = format!("/v1/sessions/{}", session.session_id);
+        Ok(Created::new(&location, session))
     }
 
     /// Stay signed in
@@ -291,17 +305,32 @@ impl SessionsApi {
         me: Authenticated,
     ) -> Result<Found<SessionList>, Problem> {
         let sessions = services.vault.sessions(me.account).await?;
-        let items = sessions.into_iter().map(|session| SessionDevice {
-            current: session.id == me.session,
-            id: session.id,
-            device: session.device,
-            address: session.address,
-            created_at: session.began_at,
-            last_seen_at: session.seen_at,
-            expires_at: session.expires_at,
-        });
-        let items = items.collect();
-        Ok(Found::new(SessionList { items }))
+        let items = sessions.into_iter();
+        let items = items.map(|session| SessionDevice::of(session, me.session));
+        Ok(Found::new(SessionList {
+            items: items.collect(),
+        }))
+    }
+
+    /// One of my sessions
+    ///
+    /// The one that signing in made, for instance: `Location` names it.
+    #[oai(
+        path = "/sessions/:session_id",
+        method = "get",
+        operation_id = "getSession"
+    )]
+    async fn get(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        session_id: Path<Uuid>,
+    ) -> Result<Found<SessionDevice>, Problem> {
+        let sessions = services.vault.sessions(me.account).await?;
+        let mut sessions = sessions.into_iter();
+        let session = sessions.find(|session| session.id == session_id.0);
+        let session = session.ok_or_else(|| Problem::not_found("session"))?;
+        Ok(Found::new(SessionDevice::of(session, me.session)))
     }
 
     /// Sign out

@@ -58,6 +58,8 @@ impl Running {
             MAIL_URL => self.mail.clone(),
             TOKEN_SECRET => self.secrets.token.clone(),
             CURSOR_SECRET => self.secrets.cursor.clone(),
+            // Front-ends under development are served from here, on any port.
+            CORS_ORIGINS => api::LOOPBACK.to_owned(),
             _ => return None,
         })
     }

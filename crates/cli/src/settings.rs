@@ -69,7 +69,7 @@ pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
 const ARCHIVE_HOT_EVENTS: &str = "ARCHIVE_HOT_EVENTS";
 const ARCHIVE_SECONDS: &str = "ARCHIVE_SECONDS";
 const PUSH_FOLLOWERS_MAX: &str = "PUSH_FOLLOWERS_MAX";
-const CORS_ORIGINS: &str = "CORS_ORIGINS";
+pub const CORS_ORIGINS: &str = "CORS_ORIGINS";
 const LIMIT_ANONYMOUS: &str = "LIMIT_ANONYMOUS";
 const LIMIT_ACCOUNT: &str = "LIMIT_ACCOUNT";
 const LIMIT_SIGN_IN: &str = "LIMIT_SIGN_IN";
@@ -214,7 +214,8 @@ pub fn all() -> Vec<Setting> {
         ),
         setting(
             CORS_ORIGINS,
-            "pages that may call from a browser, such as https://example.org; * for any",
+            "pages that may call from a browser, such as https://example.org; loopback for all of this \
+             machine, as under `up`; * for any",
             "",
         ),
         setting(

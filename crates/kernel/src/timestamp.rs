@@ -3,7 +3,15 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime,
+    format_description::{BorrowedFormatItem, well_known::Rfc3339},
+    macros::format_description,
+};
+
+/// RFC 3339 in UTC with three digits of a second, always: times of one width sort as text.
+const FORMAT: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
@@ -35,11 +43,11 @@ impl From<OffsetDateTime> for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC.
+    /// RFC 3339 in UTC, such as `2026-01-31T12:00:00.000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self
             .to_offset_date_time()
-            .format(&Rfc3339)
+            .format(FORMAT)
             .map_err(|_| fmt::Error)?;
         f.write_str(&text)
     }
@@ -59,7 +67,7 @@ mod tests {
         let before = Timestamp::parse("0000-01-01T00:00:00+23:59");
         assert!(before.is_some_and(|at| at.0 < *SHOWN.start()));
         let shown = before.map(|at| at.to_string());
-        assert_eq!(shown.as_deref(), Some("1970-01-01T00:00:00Z"));
+        assert_eq!(shown.as_deref(), Some("1970-01-01T00:00:00.000Z"));
     }
 
     #[test]
@@ -80,8 +88,9 @@ mod tests {
         }
 
         #[test]
-        fn any_number_is_shown(at in any::<i64>()) {
-            prop_assert!(Timestamp(at).to_string().ends_with('Z'));
+        fn any_number_is_shown_in_24_characters(at in any::<i64>()) {
+            let shown = Timestamp(at).to_string();
+            prop_assert!(shown.ends_with('Z') && shown.len() == 24, "{shown}");
         }
     }
 }

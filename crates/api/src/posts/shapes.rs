@@ -7,9 +7,12 @@ use poem_openapi::{
 };
 use readmodel::posts::{PostRow, RevisionRow};
 use serde_json::Value;
-use time::OffsetDateTime;
 
-use crate::{identity::Viewer, sessions::Session};
+use crate::{
+    identity::Viewer,
+    instant::{self, Instant},
+    sessions::Session,
+};
 
 /// Who may see a post, besides its author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -115,8 +118,8 @@ pub struct Post {
     pub(super) reply_to_id: Option<Uuid>,
     /// The post that the thread began with.
     pub(super) root_id: Option<Uuid>,
-    pub(super) created_at: OffsetDateTime,
-    pub(super) edited_at: Option<OffsetDateTime>,
+    pub(super) created_at: Instant,
+    pub(super) edited_at: Option<Instant>,
     /// For `If-Match`.
     pub(super) version: u64,
     /// As many as the list has for a reader who blocks none of them and is blocked by
@@ -147,7 +150,7 @@ impl Example for Post {
             mention_ids: Vec::new(),
             reply_to_id: None,
             root_id: None,
-            created_at: OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000),
+            created_at: instant::EXAMPLE,
             edited_at: None,
             version: 1,
             likes_count: 2,
@@ -177,8 +180,8 @@ impl Post {
             mention_ids: row.mentions,
             reply_to_id: row.parent_id.map(|id| id.0),
             root_id: row.root_id.map(|id| id.0),
-            created_at: row.created_at.to_offset_date_time(),
-            edited_at: row.edited_at.map(|at| at.to_offset_date_time()),
+            created_at: row.created_at.into(),
+            edited_at: row.edited_at.map(Instant::from),
             version: row.version,
             likes_count: row.likes,
             replies_count: row.replies,
@@ -257,7 +260,7 @@ pub struct Revision {
     pub(super) text: Option<String>,
     pub(super) language: Option<String>,
     pub(super) metadata: Option<Value>,
-    pub(super) written_at: OffsetDateTime,
+    pub(super) written_at: Instant,
 }
 
 impl From<RevisionRow> for Revision {
@@ -267,7 +270,7 @@ impl From<RevisionRow> for Revision {
             text: row.text,
             language: row.language,
             metadata: row.metadata,
-            written_at: row.written_at.to_offset_date_time(),
+            written_at: row.written_at.into(),
         }
     }
 }
@@ -286,7 +289,7 @@ impl Example for History {
             text: Some("Helo #world".into()),
             language: Some("en".into()),
             metadata: None,
-            written_at: OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000),
+            written_at: instant::EXAMPLE,
         };
         Self {
             items: vec![revision],
