@@ -77,7 +77,11 @@ async fn a_path_is_what_it_says_however_it_is_escaped() {
     let ada = app.client().register("ada").await;
     let post = ada.publish("here").await;
     app.settle().await;
-    let escaped: String = post.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let escape = |text: &str| -> String {
+        let bytes = text.bytes();
+        bytes.map(|byte| format!("%{byte:02x}")).collect()
+    };
+    let (escaped, handle) = (escape(&post), escape(&ada.handle));
     for (path, wanted) in [
         ("/%76%31/%6Cimits".to_owned(), 200),
         ("/v1/%6cimits".to_owned(), 200),
@@ -85,7 +89,7 @@ async fn a_path_is_what_it_says_however_it_is_escaped() {
         ("/health/%6cive".to_owned(), 200),
         (format!("/v1/%70osts/{escaped}"), 200),
         (format!("/v1/posts/{post}/%72eplies?limit=%31"), 200),
-        ("/v1/handles/%61da".to_owned(), 200),
+        (format!("/v1/handles/{handle}"), 200),
         ("/v1/./limits".to_owned(), 200),
         ("/v1/x/%2e./limits".to_owned(), 200),
         // Other paths than those.
