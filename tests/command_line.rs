@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use tempfile::tempdir;
 use testkit::{App, Servers};
 
-use crate::process::{environment, run};
+use crate::process::{as_program, command, environment, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn config_tells_values_and_sources_and_no_secret() {
@@ -23,6 +23,63 @@ async fn config_tells_values_and_sources_and_no_secret() {
     for name in ["DATABASE_URL", "LOG_PARTITIONS", "TOKEN_ALGORITHM"] {
         assert!(bad.err.contains(name), "{name} is not told: {}", bad.err);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_settings_can_be_read_by_shells() {
+    let folder = tempdir().unwrap();
+    let example = include_str!("../.env.example");
+    // Also what is commented out, once somebody takes the mark off.
+    let shouted = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let setting = |line: &str| {
+        let (name, _) = line.split_once('=')?;
+        (name.contains('_') && name.chars().all(shouted)).then(|| line.to_owned())
+    };
+    let all = example
+        .lines()
+        .map(|line| line.trim_start_matches(['#', ' ']));
+    let all: Vec<_> = all.filter_map(setting).collect();
+    assert!(all.len() > 30);
+    std::fs::write(folder.path().join("example"), example).unwrap();
+    std::fs::write(folder.path().join("all"), all.join("\n")).unwrap();
+    for shell in ["sh", "bash", "dash"] {
+        for file in ["example", "all"] {
+            let mut command = as_program(shell, &[], folder.path());
+            let script = format!("set -eu; set -a; . ./{file}; exec env");
+            let Ok(output) = command.args(["-c", &script]).output() else {
+                eprintln!("skipped: there is no {shell}");
+                continue;
+            };
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                output.status.success() && said.is_empty(),
+                "{shell}: {said}"
+            );
+            let read = String::from_utf8(output.stdout).unwrap();
+            let live = all
+                .iter()
+                .filter(|line| file == "all" || example.contains(&format!("\n{line}\n")));
+            for line in live {
+                let plain = line.replace('"', "");
+                assert!(
+                    read.lines().any(|read| read == plain),
+                    "{shell} {file}: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_is_not_utf_8_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempdir().unwrap();
+    let mut command = command(&["config"], &[], folder.path());
+    command.env("ARCHIVE_URL", std::ffi::OsStr::from_bytes(b"file:///\xe9"));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("ARCHIVE_URL is not UTF-8"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,8 +35,15 @@ pub fn environment(servers: &Servers) -> Vec<(&'static str, String)> {
 
 /// `headwater` with a clean environment, in `folder`.
 pub fn command(arguments: &[&str], environment: &[(&str, String)], folder: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).current_dir(folder).env_clear();
+    let mut command = as_program(PROGRAM, environment, folder);
+    command.args(arguments);
+    command
+}
+
+/// Any program, in what `headwater` runs in.
+pub fn as_program(program: &str, environment: &[(&str, String)], folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).env_clear();
     for name in ["PATH", "HOME", "TMPDIR"] {
         if let Ok(value) = std::env::var(name) {
             command.env(name, value);
@@ -99,7 +106,30 @@ impl Running {
         folder: &Path,
         ready: &str,
     ) -> Self {
-        let mut command = command(arguments, environment, folder);
+        let command = command(arguments, environment, folder);
+        Self::spawn(command, arguments, environment, ready).await
+    }
+
+    /// Likewise, after what a shell does first.
+    pub async fn start_after(
+        shell: &str,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+        folder: &Path,
+        ready: &str,
+    ) -> Self {
+        let script = format!("{shell}\nexec \"$0\" \"$@\"");
+        let mut command = as_program("/bin/sh", environment, folder);
+        command.args(["-c", &script, PROGRAM]).args(arguments);
+        Self::spawn(command, arguments, environment, ready).await
+    }
+
+    async fn spawn(
+        mut command: Command,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+        ready: &str,
+    ) -> Self {
         if !environment.iter().any(|(name, _)| *name == "TRACE_FILTER") {
             command.env("TRACE_FILTER", "trace");
         }

@@ -1,7 +1,7 @@
 //! The object store: the local disk by default, S3 by its URL. What is written
 //! is fsynced, read back and compared before a manifest names it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, os::unix::fs::DirBuilderExt, sync::Arc};
 
 use bytes::Bytes;
 use eventlog::Log;
@@ -53,7 +53,9 @@ impl Archive {
             Some(("memory", _)) => Arc::new(InMemory::new()),
             Some(("file", rest)) => {
                 let folder = rest.strip_prefix("//").unwrap_or(rest);
-                let made = std::fs::create_dir_all(folder);
+                let mut builder = std::fs::DirBuilder::new();
+                // It holds all that was ever written.
+                let made = builder.recursive(true).mode(0o700).create(folder);
                 made.map_err(|error| ArchiveError::Url(format!("{folder}: {error}")))?;
                 let local = LocalFileSystem::new_with_prefix(folder).map_err(wrong)?;
                 Arc::new(local.with_fsync(true))

@@ -1,185 +1,199 @@
-//! `headwater import`: sends a file of activity through the command side. Ids
-//! derive from the file, so that a second run, or one after a kill, has no
-//! second effect. It refuses to write anything but commands.
+//! `headwater import`: sends files of activity through the command side. Ids
+//! derive from the source and the place in it, so that a second run, or one
+//! after a kill, has no second effect. Whatever ends it early (a signal, a file
+//! that is cut, a server that stays away), commands that were begun are finished.
 
 mod activity;
+mod commands;
+mod input;
 mod lanes;
+mod lines;
+mod patience;
+mod source;
 mod summary;
 
 use std::{
-    fs::File,
-    io::{BufRead, BufReader, IsTerminal, Read},
+    io::IsTerminal,
     path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use clap::Args;
-use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
-use crate::{node::Node, settings::Settings, stop};
+use crate::{node::Node, outcome::Outcome, settings::Settings, stop};
 use activity::Operation;
+use input::{Input, Item, Progress};
 use lanes::Lanes;
-use summary::Summary;
+use summary::{End, Place};
 
-/// The first bytes of a file tell it from others.
-const SOURCE_BYTES: usize = 64 * 1_024;
-const LINE_BYTES_MAX: u64 = 1024 * 1_024;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const REPORT_SECONDS: u64 = 5;
+const REPORT_LINES: u64 = 256;
+/// A file with so many unreadable lines and no other is not activity.
+const UNREADABLE_LINES_MAX: u64 = 1_000;
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  headwater import activity.ndjson.gz
+  headwater import part-aa part-ab          the parts of one file, in order
+  zstd -dc activity.zst | headwater import -
+
+A second run, or one after an interruption, has no second effect. Lines may be
+added at the end of a file; those before are known again.")]
 pub struct Import {
-    /// NDJSON, plain or gzip; - for standard input
-    file: PathBuf,
-    /// What the ids derive from; by default the file's first 64 KiB
+    /// NDJSON, plain or gzip; several are read in order as one; - for standard input
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// What the ids derive from, with the place of each line; by default the first
+    /// file's first 64 KiB
     #[arg(long)]
     source: Option<String>,
+    /// How long to wait for a server that does not answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    wait: u64,
 }
 
-pub async fn run(import: Import, settings: Settings) -> anyhow::Result<()> {
+pub async fn run(import: Import, settings: Settings) -> anyhow::Result<Outcome> {
+    // Before any server is needed: what is wrong with a file is known at once.
+    let mut input = Input::open(&import.files)?;
     let node = Node::connect(settings).await?;
     let stopped = stop::on_signal()?;
-    let (mut lines, bytes) = open(&import.file)?;
     let source = match import.source {
         Some(source) => source,
-        None => fingerprint(&mut lines)?,
+        None => source::find(&node, input.head()).await?,
     };
-    let bar = progress(bytes.length);
     let began = Instant::now();
-    let mut reported = began;
-    let mut lanes = Lanes::start(node, source);
-    let mut line = Vec::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        let read = (&mut lines)
-            .take(LINE_BYTES_MAX)
-            .read_until(b'\n', &mut line)?;
-        if read == 0 || *stopped.borrow() || lanes.failed().is_some() {
-            break;
+    let wait = Duration::from_secs(import.wait);
+    let mut lanes = Lanes::start(node, source.clone(), wait);
+    let (end, lines) = feed(&mut input, &mut lanes, stopped).await;
+    let (summary, failure) = lanes.finish().await;
+    let end = failure.map_or(end, End::Failed);
+    let names = input.names();
+    summary.print(&end, names, lines, began.elapsed().as_secs_f64(), &source)?;
+    if summary.speaks_of_others() {
+        eprintln!("{}", source::HINT);
+    }
+    let at = match lines.file.and_then(|file| names.get(file)) {
+        Some(name) => format!("{name}, line {}", lines.line),
+        None => "the beginning".to_owned(),
+    };
+    match end {
+        End::Cut(why) => anyhow::bail!(
+            "{why}\nWhat comes before is done. Get the whole file and run the same command again: \
+             nothing is done twice"
+        ),
+        End::Failed(why) => anyhow::bail!(
+            "stopped near {at}: {why}\nRun the same command again to go on: nothing is done twice"
+        ),
+        End::Stopped => {
+            eprintln!(
+                "stopped at {at}: all lines up to it are done. Run the same command again to go on"
+            );
+            Ok(Outcome::Interrupted)
         }
-        number += 1;
-        anyhow::ensure!(
-            line.len() < LINE_BYTES_MAX as usize,
-            "line {number} is too long"
-        );
-        let text = line.trim_ascii();
-        if text.is_empty() {
-            continue;
+        End::Whole if !summary.found_anything() => {
+            anyhow::bail!("no line of {} is activity", names.join(", "))
         }
-        match serde_json::from_slice::<Operation>(text) {
-            Ok(operation) => lanes.send(number, operation).await,
-            Err(error) => lanes.refuse_line(number, &error.to_string()),
-        }
-        if number % 256 == 0 {
-            bar.set_position(bytes.read());
-            let rate = number as f64 / began.elapsed().as_secs_f64();
-            bar.set_message(format!("{number} lines, {rate:.0}/s"));
-            if bar.is_hidden() && reported.elapsed() > Duration::from_secs(REPORT_SECONDS) {
-                eprintln!("{number} lines, {rate:.0}/s");
-                reported = Instant::now();
+        End::Whole if summary.all_in() => Ok(Outcome::Done),
+        End::Whole => Ok(Outcome::Problems),
+    }
+}
+
+/// Sends line after line, until all are sent or something ends it.
+async fn feed(
+    input: &mut Input,
+    lanes: &mut Lanes,
+    mut stopped: watch::Receiver<bool>,
+) -> (End, Place) {
+    let mut failed = lanes.failures();
+    let mut shown = Shown::start(input.progress());
+    let mut items = input.read();
+    let mut at = Place::default();
+    let end = loop {
+        let item = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => break End::Stopped,
+            _ = failed.wait_for(Option::is_some) => break End::Whole,
+            item = items.recv() => item,
+        };
+        let line = match item {
+            Some(Item::Line(line)) => line,
+            Some(Item::Cut(why)) => break End::Cut(why),
+            Some(Item::End) => break End::Whole,
+            None => break End::Cut("the files could not be read to their end".to_owned()),
+        };
+        let place = Place {
+            file: Some(line.file),
+            line: line.number,
+            all: at.all + 1,
+        };
+        match line.text.and_then(|text| Operation::parse(&text)) {
+            Ok(None) => {}
+            Ok(Some(operation)) => tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => break End::Stopped,
+                _ = failed.wait_for(Option::is_some) => break End::Whole,
+                () = lanes.send(place, operation) => {}
+            },
+            Err(why) => {
+                let all = lanes.refuse_line(place, &why);
+                if all.is_some_and(|all| all >= UNREADABLE_LINES_MAX) {
+                    at = place;
+                    break End::Whole;
+                }
             }
         }
-    }
-    let summary: Arc<Summary> = lanes.finish().await;
-    bar.finish_and_clear();
-    let seconds = began.elapsed().as_secs_f64();
-    summary.print(number, seconds)?;
-    if let Some(error) = summary.failure() {
-        anyhow::bail!(
-            "stopped: {error}\nrun the same command again to go on: nothing is done twice"
-        );
-    }
-    if *stopped.borrow() {
-        eprintln!("stopped at line {number}; run the same command again to go on");
-    }
-    Ok(())
-}
-
-/// How far the file is read, for the progress bar.
-struct Bytes {
-    length: Option<u64>,
-    counter: Arc<std::sync::atomic::AtomicU64>,
-}
-
-impl Bytes {
-    fn read(&self) -> u64 {
-        self.counter.load(std::sync::atomic::Ordering::Relaxed)
-    }
-}
-
-struct Counted<R> {
-    inner: R,
-    counter: Arc<std::sync::atomic::AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        let relaxed = std::sync::atomic::Ordering::Relaxed;
-        self.counter.fetch_add(count as u64, relaxed);
-        Ok(count)
-    }
-}
-
-type Lines = BufReader<Box<dyn Read>>;
-
-fn open(path: &PathBuf) -> anyhow::Result<(Lines, Bytes)> {
-    let (input, length): (Box<dyn Read>, _) = if path.as_os_str() == "-" {
-        (Box::new(std::io::stdin()), None)
-    } else {
-        let missing = || format!("{} cannot be read", path.display());
-        let file = File::open(path).with_context(missing)?;
-        let length = file.metadata().with_context(missing)?.len();
-        (Box::new(file), Some(length))
+        at = place;
+        shown.reached(at.all);
     };
-    let counter = Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let counted = Counted {
-        inner: input,
-        counter: counter.clone(),
-    };
-    let mut raw = BufReader::new(counted);
-    let gzip = raw.fill_buf()?.starts_with(&GZIP_MAGIC);
-    let plain: Box<dyn Read> = match gzip {
-        true => Box::new(MultiGzDecoder::new(raw)),
-        false => Box::new(raw),
-    };
-    let lines = BufReader::with_capacity(SOURCE_BYTES, plain);
-    Ok((lines, Bytes { length, counter }))
+    shown.bar.finish_and_clear();
+    (end, at)
 }
 
-/// Names the file by its first bytes, however they arrive.
-fn fingerprint(lines: &mut Lines) -> anyhow::Result<String> {
-    let mut head = Vec::with_capacity(SOURCE_BYTES);
-    let inner: Box<dyn Read> = Box::new(std::io::empty());
-    let mut taken = std::mem::replace(lines, BufReader::new(inner));
-    (&mut taken)
-        .take(SOURCE_BYTES as u64)
-        .read_to_end(&mut head)?;
-    let source = hex::encode(Sha256::digest(&head));
-    let again: Box<dyn Read> = Box::new(std::io::Cursor::new(head).chain(taken));
-    *lines = BufReader::with_capacity(SOURCE_BYTES, again);
-    Ok(source)
+/// A bar on a terminal, now and then a line elsewhere.
+struct Shown {
+    bar: ProgressBar,
+    progress: Progress,
+    began: Instant,
+    reported: Instant,
 }
 
-fn progress(length: Option<u64>) -> ProgressBar {
-    let bar = match length {
-        Some(length) => ProgressBar::new(length),
-        None => ProgressBar::new_spinner(),
-    };
-    let template = match length {
-        Some(_) => "{bar:30} {percent}% {msg}, {eta} left",
-        None => "{spinner} {msg}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+impl Shown {
+    fn start(progress: Progress) -> Self {
+        let (bar, template) = match progress.bytes {
+            Some(bytes) => (
+                ProgressBar::new(bytes),
+                "{bar:30} {percent}% {msg}, {eta} left",
+            ),
+            None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        if !std::io::stderr().is_terminal() {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
+        let began = Instant::now();
+        Self {
+            bar,
+            progress,
+            began,
+            reported: began,
+        }
     }
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+
+    fn reached(&mut self, lines: u64) {
+        if !lines.is_multiple_of(REPORT_LINES) {
+            return;
+        }
+        let rate = lines as f64 / self.began.elapsed().as_secs_f64();
+        self.bar.set_position(self.progress.read());
+        self.bar.set_message(format!("{lines} lines, {rate:.0}/s"));
+        if self.bar.is_hidden() && self.reported.elapsed() > Duration::from_secs(REPORT_SECONDS) {
+            eprintln!("{lines} lines, {rate:.0}/s");
+            self.reported = Instant::now();
+        }
     }
-    bar
 }

@@ -1,5 +1,14 @@
 #![doc = include_str!("../README.md")]
 
+/// In place of the standard one, which panics where standard error is gone: a
+/// terminal that closed must not keep a process from draining.
+macro_rules! eprintln {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 mod accounts;
 mod archiver;
 mod config;
@@ -32,8 +41,9 @@ mod up;
 mod verify;
 mod work;
 
-use std::{io::Write, process::ExitCode};
+use std::{env::VarError, io::Write, process::ExitCode};
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{outcome::Outcome, running::Running, settings::Values};
@@ -139,7 +149,20 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let environment = |name: &str| std::env::var(name).ok();
-    let folder = std::env::current_dir()?;
+    for setting in settings::all() {
+        // Not taken for one that is not set.
+        let unreadable = matches!(std::env::var(setting.name), Err(VarError::NotUnicode(_)));
+        anyhow::ensure!(!unreadable, "{} is not UTF-8", setting.name);
+    }
+    let folder = std::env::current_dir()
+        .context("the folder that this runs in is gone, or cannot be entered: go to another")?;
+    // `up` may have to install programs first, for all users.
+    if !matches!(
+        command,
+        Command::Up | Command::Completion(_) | Command::Man(_)
+    ) {
+        running::write_for_oneself();
+    }
     let running = Running::find(&folder);
     let values = Values::gather(environment, running.as_ref());
     trace::start(&values)?;
@@ -159,7 +182,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             _ => Ok(Outcome::Done),
         },
         Command::Tail(tail) => tail::run(tail, &values.read()?).await.map(done),
-        Command::Import(import) => import::run(import, values.read()?).await.map(done),
+        Command::Import(import) => import::run(import, values.read()?).await,
         Command::Simulate(simulate) => simulate::run(&simulate).map(done),
         Command::Token { handle } => token::run(&handle, values.read()?).await.map(done),
         Command::Doctor(arguments) => doctor::run(arguments, &values).await,

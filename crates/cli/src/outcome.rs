@@ -9,6 +9,8 @@ pub enum Outcome {
     Done,
     /// 3: it looked, and something has to be mended.
     Problems,
+    /// 130: somebody stopped it before it was done, and it says how far it came.
+    Interrupted,
 }
 
 impl From<Outcome> for ExitCode {
@@ -16,6 +18,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Done => Self::SUCCESS,
             Outcome::Problems => Self::from(3),
+            Outcome::Interrupted => Self::from(130),
         }
     }
 }

@@ -3,13 +3,14 @@
 
 use std::{
     fs,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
+    io::{ErrorKind, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
-use devservices::Urls;
+use devservices::{Urls, holder};
+use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{
@@ -23,6 +24,7 @@ const ARCHIVE: &str = "archive";
 const MAIL: &str = "mail";
 const SECRETS: &str = "secrets.json";
 const SECRET_BYTES: usize = 32;
+const NOTE_BYTES_MAX: u64 = 64 * 1_024;
 
 /// What a running `up` is reached by.
 #[derive(Clone, Serialize, Deserialize)]
@@ -60,17 +62,54 @@ impl Running {
         })
     }
 
-    /// The `up` that runs in `folder` or in a folder around it.
+    /// The `up` that runs in `folder` or in a folder around it. One that cannot be
+    /// used is named, and passed over.
     pub fn find(folder: &Path) -> Option<Self> {
-        folder.ancestors().find_map(|folder| {
-            let text = fs::read_to_string(note(folder)).ok()?;
-            let running: Self = serde_json::from_str(&text).ok()?;
-            // A killed `up` leaves its note behind.
-            let alive = Path::new("/proc")
-                .join(running.process.to_string())
-                .exists();
-            alive.then_some(running)
-        })
+        folder
+            .ancestors()
+            .find_map(|folder| match Self::read(folder) {
+                Ok(running) => running,
+                Err(why) => {
+                    eprintln!("headwater: {why:#}");
+                    None
+                }
+            })
+    }
+
+    /// A killed `up` leaves its note behind, and its number may be another
+    /// process's by now: the lock, which goes with the process, says who runs.
+    fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let path = note(folder);
+        let not_readable = || format!("{} cannot be read", path.display());
+        let file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(error).with_context(|| {
+                    let path = path.display();
+                    format!("{path} is another user's: run this as who runs `headwater up` there")
+                });
+            }
+            // Nothing is there, or something that is no note.
+            Err(_) => return Ok(None),
+        };
+        if holder(folder).is_none() {
+            return Ok(None);
+        }
+        let owner = file.metadata().with_context(not_readable)?.uid();
+        // Who may write the note says where passwords and secrets go.
+        anyhow::ensure!(
+            owner == rustix::process::geteuid().as_raw(),
+            "{} is another user's (number {owner}): run this as that user",
+            path.display()
+        );
+        let mut text = String::new();
+        let mut file = file.take(NOTE_BYTES_MAX);
+        file.read_to_string(&mut text).with_context(not_readable)?;
+        let running: Self = serde_json::from_str(&text).with_context(|| {
+            let path = path.display();
+            format!("{path} is damaged: stop the `headwater up` of that folder, and start it again")
+        })?;
+        Ok((holder(folder) == Some(running.process)).then_some(running))
     }
 
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
@@ -102,6 +141,25 @@ impl Secrets {
         write_private(&path, &serde_json::to_vec_pretty(&secrets)?)?;
         Ok(secrets)
     }
+}
+
+/// From now on what this process writes, and what it starts, is for its user alone.
+pub fn write_for_oneself() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// The folders of what `up` keeps beside its servers, for its user alone; also
+/// those that were there.
+pub fn make_folders(folder: &Path) -> anyhow::Result<()> {
+    for name in [ARCHIVE, MAIL] {
+        let path = folder.join(FOLDER).join(name);
+        let mut builder = fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(&path);
+        let alone = fs::Permissions::from_mode(0o700);
+        made.and_then(|()| fs::set_permissions(&path, alone))
+            .with_context(|| format!("{} cannot be made", path.display()))?;
+    }
+    Ok(())
 }
 
 pub fn archive_url(folder: &Path) -> String {

@@ -1,7 +1,8 @@
-//! When to stop: Ctrl-C or SIGTERM. A second one ends the process at once.
+//! When to stop: Ctrl-C, SIGTERM, or a terminal that is gone (SIGHUP). A second
+//! Ctrl-C or SIGTERM ends the process at once, and so does SIGQUIT.
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
@@ -9,19 +10,44 @@ use tokio::{
 pub fn on_signal() -> anyhow::Result<watch::Receiver<bool>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = match hangups_are_ignored() {
+        true => None,
+        false => Some(signal(SignalKind::hangup())?),
+    };
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        for again in [false, true] {
+        let mut asked = 0;
+        loop {
+            // A terminal that closes hangs up twice, and service managers do
+            // after SIGTERM: only a person asks again.
             tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+                _ = interrupt.recv() => asked += 1,
+                _ = terminate.recv() => asked += 1,
+                () = hung_up(&mut hangup) => {}
             }
-            if again {
+            if asked > 1 {
                 std::process::exit(130);
             }
-            stop.send_replace(true);
-            kernel::crash::point("shutdown.begun");
+            if !stop.send_replace(true) {
+                kernel::crash::point("shutdown.begun");
+            }
         }
     });
     Ok(stopped)
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// As `nohup` leaves it: then it must stay so. Where it cannot be known, SIGHUP is
+/// left as it is.
+fn hangups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & 1 == 1)
 }

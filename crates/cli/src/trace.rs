@@ -14,6 +14,8 @@ pub fn start(values: &Values) -> anyhow::Result<()> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // It would panic where standard error is gone.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match values.get(TRACE_FORMAT).0 {
         Some("json") => lines.json().init(),

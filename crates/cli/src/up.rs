@@ -4,7 +4,7 @@
 use std::{io::ErrorKind, net::SocketAddr, path::Path};
 
 use anyhow::Context;
-use devservices::{Programs, Stack};
+use devservices::{Programs, Stack, holder};
 use tokio::sync::watch;
 
 use crate::{
@@ -29,6 +29,7 @@ pub async fn run(
         .filter(|name| environment(name).is_some_and(|value| !value.is_empty()))
         .collect();
     if given.len() == own.len() {
+        running::write_for_oneself();
         let settings = Values::gather(environment, None).read()?;
         return serve_and_work(settings, false, false, |_| Ok(())).await;
     }
@@ -37,8 +38,15 @@ pub async fn run(
     }
 
     let say = |line: &str| eprintln!("{line}");
+    Stack::check_folder(folder)?;
     let programs = Programs::find_or_install(&say).await?;
+    running::write_for_oneself();
+    if holder(folder).is_none() {
+        // Of one that was killed.
+        Running::remove(folder);
+    }
     let stack = Stack::start(folder, &programs, &say).await?;
+    running::make_folders(folder)?;
     let running = Running {
         process: std::process::id(),
         api: String::new(),

@@ -68,7 +68,24 @@ pub enum Error {
         source: serde_json::Error,
     },
 
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error(
+        "{} cannot be used: {why}. Rename it, or use another folder",
+        folder.display()
+    )]
+    Folder { folder: PathBuf, why: String },
+
+    #[error(
+        "the disk of {} has {megabytes} MiB left, and new servers need {wanted_megabytes}. \
+         Free space, or use a folder on another disk",
+        folder.display()
+    )]
+    NoRoom {
+        folder: PathBuf,
+        megabytes: u64,
+        wanted_megabytes: u64,
+    },
+
+    #[error("cannot {action} {}: {source}{}", path.display(), mending(source))]
     File {
         action: &'static str,
         path: PathBuf,
@@ -80,6 +97,25 @@ pub enum Error {
         action: &'static str,
         source: io::Error,
     },
+}
+
+/// What mends a file that cannot be used.
+fn mending(error: &io::Error) -> &'static str {
+    use io::ErrorKind;
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            ". It is read-only or another user's: run as its owner, or in a folder that you may \
+             write to"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            ". Free space, or use a folder on another disk"
+        }
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            ". Something else is in its place: move that away, or use another folder"
+        }
+        ErrorKind::InvalidFilename => ". Use a folder with a shorter path",
+        _ => "",
+    }
 }
 
 impl Error {

@@ -30,5 +30,5 @@ pub use error::Error;
 pub use postgres::PostgresServer;
 pub use programs::{Program, Programs};
 pub use redis::{RedisOptions, RedisRole, RedisServer};
-pub use stack::{Stack, Urls};
+pub use stack::{Stack, Urls, holder};
 pub use supervisor::{START_SECONDS_MAX, STOP_SECONDS_MAX};

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,14 @@ use crate::{Error, PostgresServer, Programs, RedisOptions, RedisRole, RedisServe
 
 const LOCK: &str = "lock";
 const LOCK_BYTES_MAX: u64 = 32;
+/// Who only looks whether it is held holds it for a moment.
+const LOCK_MILLISECONDS_MAX: u64 = 500;
+const LOCK_POLL_MILLISECONDS: u64 = 10;
+/// PostgreSQL takes paths of 1,023 bytes, below this folder.
+const FOLDER_BYTES_MAX: usize = 900;
+/// PostgreSQL begins with about 60, and the log with none.
+const ROOM_MEGABYTES_MIN: u64 = 128;
+const MEGABYTE: u64 = 1024 * 1024;
 
 /// The addresses of a running stack. They hold passwords.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +55,9 @@ impl Stack {
         let folder = folder
             .canonicalize()
             .map_err(Error::file("find the folder", folder))?;
+        Stack::check_folder(&folder)?;
         let home = make_home(&folder)?;
-        let lock = take_lock(&folder, &home)?;
+        let lock = take_lock(&folder, &home).await?;
 
         let recorded = Record::read(&home)?;
         let password_lost = recorded.is_none();
@@ -58,6 +68,7 @@ impl Stack {
         let place = place::choose(&folder, &mut record, say)?;
         let has_data = cluster::is_made(&cluster::data(&place.directory));
         if !has_data {
+            check_room(&home)?;
             say("Making a new database.");
         }
 
@@ -99,6 +110,23 @@ impl Stack {
         record.database.port = Some(postgres.port());
         record.write(&home)?;
         Ok(Stack::of(log, views, postgres, Some(lock)))
+    }
+
+    /// Whether servers can work in a folder of this name: PostgreSQL makes no data
+    /// below one with a line end, addresses are text, and paths have limits.
+    pub fn check_folder(folder: &Path) -> Result<(), Error> {
+        let why = match folder.to_str() {
+            None => "its path is not UTF-8".to_owned(),
+            Some(path) if path.chars().any(char::is_control) => {
+                "its path has a line end or another control character".to_owned()
+            }
+            Some(path) if path.len() > FOLDER_BYTES_MAX => {
+                format!("its path is longer than {FOLDER_BYTES_MAX} bytes")
+            }
+            Some(_) => return Ok(()),
+        };
+        let folder = folder.to_owned();
+        Err(Error::Folder { folder, why })
     }
 
     /// Throw-away servers in temporary folders, deleted when they end. PostgreSQL
@@ -171,9 +199,39 @@ fn make_home(folder: &Path) -> Result<std::path::PathBuf, Error> {
     Ok(home)
 }
 
+/// The process that has the servers of `folder`, if one has.
+pub fn holder(folder: &Path) -> Option<u32> {
+    let mut file = File::open(folder.join(HOME).join(LOCK)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => noted(&mut file),
+        // Free, until a moment later.
+        _ => None,
+    }
+}
+
+fn noted(lock: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    let _ = lock.take(LOCK_BYTES_MAX).read_to_string(&mut text);
+    text.trim().parse().ok()
+}
+
+fn check_room(home: &Path) -> Result<(), Error> {
+    let disk = rustix::fs::statvfs(home)
+        .map_err(|error| Error::file("look at the disk of", home)(error.into()))?;
+    let megabytes = disk.f_bavail.saturating_mul(disk.f_frsize) / MEGABYTE;
+    match megabytes < ROOM_MEGABYTES_MIN {
+        false => Ok(()),
+        true => Err(Error::NoRoom {
+            folder: home.to_owned(),
+            megabytes,
+            wanted_megabytes: ROOM_MEGABYTES_MIN,
+        }),
+    }
+}
+
 /// The lock goes with the process, however that ends. Its file names the process,
 /// for the message only.
-fn take_lock(folder: &Path, home: &Path) -> Result<File, Error> {
+async fn take_lock(folder: &Path, home: &Path) -> Result<File, Error> {
     let path = home.join(LOCK);
     let mut file = OpenOptions::new()
         .create(true)
@@ -182,17 +240,21 @@ fn take_lock(folder: &Path, home: &Path) -> Result<File, Error> {
         .write(true)
         .open(&path)
         .map_err(Error::file("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.take(LOCK_BYTES_MAX).read_to_string(&mut text);
-            return Err(Error::AlreadyRunning {
-                folder: folder.to_owned(),
-                pid: text.trim().parse().ok(),
-            });
+    let deadline = Instant::now() + Duration::from_millis(LOCK_MILLISECONDS_MAX);
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(LOCK_POLL_MILLISECONDS)).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::AlreadyRunning {
+                    folder: folder.to_owned(),
+                    pid: noted(&mut file),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
     }
     file.set_len(0)
         .and_then(|()| file.seek(SeekFrom::Start(0)))

@@ -6,89 +6,91 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use domain::{
-    accounts::RegisterAccount,
-    follows::FollowAccount,
-    handles::{Handle, ReserveHandle},
-    likes::LikePost,
-    posts::{PostId, PublishPost, Text, Visibility},
-};
-use eventlog::{ExecuteError, Intent};
-use kernel::{AccountId, Command, Uuid};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
 };
-use vault::{NewCredentials, VaultError};
 
 use super::{
-    activity::{Ids, Operation},
-    summary::Summary,
+    activity::{Ids, NameTaken, Operation},
+    commands::{self, Meant, Refusal},
+    patience::Patience,
+    summary::{Place, Summary},
 };
-use crate::node::{Node, now};
+use crate::node::Node;
 
 const LANES: usize = 4_096;
-const LANE_OPERATIONS_MAX: usize = 256;
-/// Tries while a server is away, about half a minute.
-const TRIES_MAX: u32 = 12;
-const TRY_DELAY_MILLISECONDS_MAX: u64 = 4_000;
+/// Operations that are read and not done: what is read before a server that went
+/// away is known to be away, and what is finished before an import ends.
+const UNDER_WAY_MAX: usize = 8_192;
+const TRY_DELAY_MILLISECONDS: u64 = 50;
+const TRY_DELAY_MILLISECONDS_MAX: u64 = 1_000;
+/// For what is under way when a server is given up: its own deadlines are shorter.
+const FAILED_SECONDS_MAX: u64 = 10;
 
 /// Whether what a line makes is there yet: not decided, made, or refused.
 type Made = watch::Receiver<Option<bool>>;
 
 struct Task {
-    line: u64,
-    operation: Operation,
-    account: Option<AccountId>,
-    /// The account that is followed.
-    target: Option<AccountId>,
-    /// The post that is made or liked, and the one replied to.
-    post: Option<PostId>,
-    parent: Option<PostId>,
-    correlation: Uuid,
+    place: Place,
+    meant: Meant,
     after: Vec<Made>,
     made: Option<watch::Sender<Option<bool>>>,
+    /// Given back when it is done.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 pub struct Lanes {
     ids: Ids,
     /// By user and by post.
     made: HashMap<(bool, String), Made>,
-    lanes: Vec<mpsc::Sender<Task>>,
+    /// Bounded by the permits.
+    lanes: Vec<mpsc::UnboundedSender<Task>>,
+    permits: Arc<Semaphore>,
     workers: JoinSet<()>,
+    patience: Arc<Patience>,
     summary: Arc<Summary>,
 }
 
 impl Lanes {
-    pub fn start(node: Node, source: String) -> Self {
+    pub fn start(node: Node, source: String, wait: Duration) -> Self {
         let summary = Arc::new(Summary::default());
+        let patience = Patience::of(wait);
         let mut workers = JoinSet::new();
         let lanes = (0..LANES).map(|_| {
-            let (lane, tasks) = mpsc::channel(LANE_OPERATIONS_MAX);
-            workers.spawn(work(node.clone(), tasks, summary.clone()));
+            let (lane, tasks) = mpsc::unbounded_channel();
+            workers.spawn(work(node.clone(), tasks, patience.clone(), summary.clone()));
             lane
         });
         Self {
             ids: Ids::new(source),
             made: HashMap::new(),
             lanes: lanes.collect(),
+            permits: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
             workers,
+            patience,
             summary,
         }
     }
 
-    pub fn failed(&self) -> Option<String> {
-        self.summary.failure()
+    /// Why it cannot go on, once it cannot.
+    pub fn failures(&self) -> watch::Receiver<Option<String>> {
+        self.patience.failures()
     }
 
-    pub fn refuse_line(&self, line: u64, reason: &str) {
-        self.summary.unreadable(line, reason);
+    /// How many lines could not be read, where no other could.
+    pub fn refuse_line(&self, place: Place, reason: &str) -> Option<u64> {
+        self.summary.unreadable(place, reason)
     }
 
-    pub async fn send(&mut self, line: u64, operation: Operation) {
+    /// Waits for a place among those under way. Where that is given up, nothing
+    /// was sent.
+    pub async fn send(&mut self, place: Place, operation: Operation) {
+        let permit = self.permits.clone().acquire_owned().await.ok();
+        let line = place.all;
         let (user, mut target, mut post, mut parent) =
             (operation.user().to_owned(), None, None, None);
         let (mut after, mut made) = (Vec::new(), None);
@@ -109,14 +111,19 @@ impl Lanes {
                 target = self.ids.account(name);
                 waits_for((false, name.clone()));
             }
-            Operation::Post { id, .. } => {
-                post = self.ids.publish(&user, id, line);
-                made = Some((true, id.clone()));
-            }
-            Operation::Reply { id, to, .. } => {
-                parent = self.ids.post(to);
-                waits_for((true, to.clone()));
-                post = self.ids.publish(&user, id, line);
+            Operation::Post { id, .. } | Operation::Reply { id, .. } => {
+                if let Operation::Reply { to, .. } = &operation {
+                    parent = self.ids.post(to);
+                    waits_for((true, to.clone()));
+                }
+                post = match self.ids.publish(&operation, id, line) {
+                    Ok(post) => post,
+                    Err(NameTaken) => {
+                        let why = "another line has this id, and says something else";
+                        self.summary.refused(operation.kind(), place, why);
+                        return;
+                    }
+                };
                 made = Some((true, id.clone()));
             }
             Operation::Like { post: name, .. } => {
@@ -132,192 +139,87 @@ impl Lanes {
         let mut hasher = DefaultHasher::new();
         user.hash(&mut hasher);
         let lane = (hasher.finish() % LANES as u64) as usize;
+        let correlation = self.ids.correlation(line);
         let task = Task {
-            line,
-            correlation: self.ids.correlation(line),
-            operation,
-            account,
-            target,
-            post,
-            parent,
+            place,
+            meant: Meant {
+                operation,
+                account,
+                target,
+                post,
+                parent,
+                correlation,
+            },
             after,
             made,
+            _permit: permit,
         };
-        // A lane that ended has left its reason in the summary.
-        let _ = self.lanes[lane].send(task).await;
+        self.patience.begun();
+        // A lane that ended has left its reason.
+        let _ = self.lanes[lane].send(task);
     }
 
-    /// Waits for all that was sent.
-    pub async fn finish(mut self) -> Arc<Summary> {
+    /// Waits for all that was sent, or for its failure.
+    pub async fn finish(mut self) -> (Arc<Summary>, Option<String>) {
         self.lanes.clear();
-        while self.workers.join_next().await.is_some() {}
-        self.summary
+        self.patience.stop();
+        let mut failed = self.patience.failures();
+        let workers = &mut self.workers;
+        let mut all = std::pin::pin!(async { while workers.join_next().await.is_some() {} });
+        tokio::select! {
+            () = &mut all => {}
+            _ = failed.wait_for(Option::is_some) => {
+                let patience = Duration::from_secs(FAILED_SECONDS_MAX);
+                let _ = tokio::time::timeout(patience, all).await;
+            }
+        }
+        let failure = failed.borrow().clone();
+        (self.summary, failure)
     }
 }
 
-async fn work(node: Node, mut tasks: mpsc::Receiver<Task>, summary: Arc<Summary>) {
+async fn work(
+    node: Node,
+    mut tasks: mpsc::UnboundedReceiver<Task>,
+    patience: Arc<Patience>,
+    summary: Arc<Summary>,
+) {
     while let Some(mut task) = tasks.recv().await {
         for made in &mut task.after {
             let _ = made.wait_for(Option::is_some).await;
         }
-        let outcome = patiently(&node, &task).await;
+        if patience.has_failed() {
+            return;
+        }
+        let outcome = patiently(&node, &task.meant, &patience).await;
         if let Some(made) = &task.made {
             made.send_replace(Some(outcome.is_ok()));
         }
+        let (kind, place) = (task.meant.operation.kind(), task.place);
         match outcome {
-            Ok(appended) => summary.accepted(task.operation.kind(), appended),
-            Err(Refusal::Refused(reason)) => {
-                summary.refused(task.operation.kind(), task.line, reason);
-            }
-            Err(Refusal::Unavailable(reason)) => {
-                summary.fail(format!("line {}: {reason}", task.line));
+            Ok(appended) => summary.accepted(kind, appended),
+            Err(Refusal::Refused(reason)) => summary.refused(kind, place, &reason),
+            Err(Refusal::Elsewhere(reason)) => summary.elsewhere(kind, place, &reason),
+            Err(Refusal::Away(reason) | Refusal::Broken(reason)) => {
+                patience.fail(&reason);
                 return;
             }
         }
-        if summary.failure().is_some() {
-            return;
-        }
+        patience.done();
     }
 }
 
-enum Refusal {
-    Refused(String),
-    Unavailable(String),
-}
-
 /// Tries again, later and later, while a server is away.
-async fn patiently(node: &Node, task: &Task) -> Result<bool, Refusal> {
-    let mut delay = 50;
-    for _ in 1..TRIES_MAX {
-        match send(node, task).await {
-            Err(Refusal::Unavailable(_)) => {
+async fn patiently(node: &Node, meant: &Meant, patience: &Patience) -> Result<bool, Refusal> {
+    let since = Instant::now();
+    let mut delay = TRY_DELAY_MILLISECONDS;
+    loop {
+        match commands::send(node, meant).await {
+            Err(Refusal::Away(reason)) if patience.hindered(since, reason.clone()) => {
                 tokio::time::sleep(Duration::from_millis(delay)).await;
                 delay = (delay * 2).min(TRY_DELAY_MILLISECONDS_MAX);
             }
             outcome => return outcome,
         }
     }
-    send(node, task).await
-}
-
-/// Whether it had an effect: a second run has none.
-async fn send(node: &Node, task: &Task) -> Result<bool, Refusal> {
-    let unknown = |what: &str| Refusal::Refused(format!("{what} does not stand before it"));
-    let account = task.account.ok_or_else(|| unknown("the account"))?;
-    match &task.operation {
-        Operation::Register { user } => register(node, account, user, task.correlation).await,
-        Operation::Follow { .. } => {
-            let target = task.target.ok_or_else(|| unknown("who is followed"))?;
-            execute(
-                node,
-                account,
-                task.correlation,
-                &FollowAccount { account, target },
-            )
-            .await
-        }
-        Operation::Like { .. } => {
-            let post = task.post.ok_or_else(|| unknown("the post"))?;
-            execute(
-                node,
-                account,
-                task.correlation,
-                &LikePost {
-                    account,
-                    post,
-                    likely_author: None,
-                },
-            )
-            .await
-        }
-        Operation::Post { text, .. } | Operation::Reply { text, .. } => {
-            let is_reply = matches!(task.operation, Operation::Reply { .. });
-            if is_reply && task.parent.is_none() {
-                return Err(unknown("the post that is replied to"));
-            }
-            let text: Text = text.parse().map_err(refused)?;
-            let publish = PublishPost {
-                post: task.post.ok_or_else(|| unknown("the account"))?,
-                author: account,
-                text,
-                language: None,
-                metadata: None,
-                visibility: Visibility::Public,
-                reply_to: task.parent,
-            };
-            execute(node, account, task.correlation, &publish).await
-        }
-    }
-}
-
-async fn register(
-    node: &Node,
-    account: AccountId,
-    user: &str,
-    correlation: Uuid,
-) -> Result<bool, Refusal> {
-    let handle: Handle = user.parse().map_err(refused)?;
-    let reserve = ReserveHandle {
-        handle: handle.clone(),
-        account,
-        attempt: account.0,
-        now: now(),
-        abandoned: None,
-    };
-    execute(node, account, correlation, &reserve).await?;
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(refused)?;
-    let credentials = NewCredentials {
-        account,
-        email: None,
-        password_hash: None,
-    };
-    node.vault
-        .admit(credentials, key)
-        .await
-        .map_err(|error| match error {
-            VaultError::EmailTaken(_) => refused(error),
-            _ => Refusal::Unavailable(error.to_string()),
-        })?;
-    let command = RegisterAccount {
-        account,
-        handle,
-        display_name: None,
-    };
-    execute(node, account, correlation, &command).await
-}
-
-async fn execute<C: Command>(
-    node: &Node,
-    actor: AccountId,
-    correlation: Uuid,
-    command: &C,
-) -> Result<bool, Refusal> {
-    let intent = Intent {
-        actor,
-        now: now(),
-        correlation,
-        causation: None,
-        key: None,
-        trace: None,
-    };
-    match node
-        .log
-        .execute(command, &intent, node.sealer.as_ref())
-        .await
-    {
-        Ok(receipt) => Ok(receipt.appended),
-        Err(ExecuteError::Refused(error)) => Err(refused(error)),
-        Err(ExecuteError::Log(error)) if error.is_of_the_server() => {
-            Err(Refusal::Unavailable(error.to_string()))
-        }
-        Err(error @ (ExecuteError::Seal(_) | ExecuteError::Contended)) => {
-            Err(Refusal::Unavailable(error.to_string()))
-        }
-        Err(error) => Err(refused(error)),
-    }
-}
-
-fn refused(error: impl ToString) -> Refusal {
-    Refusal::Refused(error.to_string())
 }
