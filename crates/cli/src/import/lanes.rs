@@ -217,6 +217,9 @@ async fn patiently(node: &Node, meant: &Meant, patience: &Patience) -> Result<bo
         match commands::send(node, meant).await {
             Err(Refusal::Away(reason)) if patience.hindered(since, reason.clone()) => {
                 tokio::time::sleep(Duration::from_millis(delay)).await;
+                if patience.has_failed() {
+                    return Err(Refusal::Away(reason));
+                }
                 delay = (delay * 2).min(TRY_DELAY_MILLISECONDS_MAX);
             }
             outcome => return outcome,
