@@ -159,18 +159,29 @@ impl Lanes {
         let _ = self.lanes[lane].send(task);
     }
 
-    /// Waits for all that was sent, or for its failure.
-    pub async fn finish(mut self) -> (Arc<Summary>, Option<String>) {
+    /// Waits for all that was sent, or for its failure; not as long once it is
+    /// stopped.
+    pub async fn finish(
+        mut self,
+        mut stopped: watch::Receiver<bool>,
+    ) -> (Arc<Summary>, Option<String>) {
         self.lanes.clear();
-        self.patience.stop();
         let mut failed = self.patience.failures();
         let workers = &mut self.workers;
         let mut all = std::pin::pin!(async { while workers.join_next().await.is_some() {} });
-        tokio::select! {
-            () = &mut all => {}
-            _ = failed.wait_for(Option::is_some) => {
-                let patience = Duration::from_secs(FAILED_SECONDS_MAX);
-                let _ = tokio::time::timeout(patience, all).await;
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                () = &mut all => break,
+                _ = failed.wait_for(Option::is_some) => {
+                    let patience = Duration::from_secs(FAILED_SECONDS_MAX);
+                    let _ = tokio::time::timeout(patience, all).await;
+                    break;
+                }
+                _ = stopped.wait_for(|stopped| *stopped), if !stopping => {
+                    self.patience.stop();
+                    stopping = true;
+                }
             }
         }
         let failure = failed.borrow().clone();

@@ -59,7 +59,7 @@ impl Patience {
         !self.has_failed()
     }
 
-    /// All that is sent is begun: from now on it is shorter.
+    /// Somebody waits for the end: from now on it is shorter.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
     }
