@@ -114,8 +114,8 @@ async fn feed(
     let end = loop {
         let item = tokio::select! {
             biased;
-            _ = stopped.wait_for(|stopped| *stopped) => break End::Stopped,
-            _ = failed.wait_for(Option::is_some) => break End::Whole,
+            () = stop::asked(&mut stopped) => break End::Stopped,
+            () = failed.next() => break End::Whole,
             item = items.recv() => item,
         };
         let line = match item {
@@ -133,8 +133,8 @@ async fn feed(
             Ok(None) => {}
             Ok(Some(operation)) => tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stopped| *stopped) => break End::Stopped,
-                _ = failed.wait_for(Option::is_some) => break End::Whole,
+                () = stop::asked(&mut stopped) => break End::Stopped,
+                () = failed.next() => break End::Whole,
                 () = lanes.send(place, operation) => {}
             },
             Err(why) => {

@@ -17,10 +17,10 @@ use tokio::{
 use super::{
     activity::{Ids, NameTaken, Operation},
     commands::{self, Meant, Refusal},
-    patience::Patience,
+    patience::{Failures, Patience},
     summary::{Place, Summary},
 };
-use crate::node::Node;
+use crate::{node::Node, stop};
 
 const LANES: usize = 4_096;
 /// Operations that are read and not done: what is read before a server that went
@@ -76,8 +76,7 @@ impl Lanes {
         }
     }
 
-    /// Why it cannot go on, once it cannot.
-    pub fn failures(&self) -> watch::Receiver<Option<String>> {
+    pub fn failures(&self) -> Failures {
         self.patience.failures()
     }
 
@@ -173,18 +172,18 @@ impl Lanes {
         loop {
             tokio::select! {
                 () = &mut all => break,
-                _ = failed.wait_for(Option::is_some) => {
+                () = failed.next() => {
                     let patience = Duration::from_secs(FAILED_SECONDS_MAX);
                     let _ = tokio::time::timeout(patience, all).await;
                     break;
                 }
-                _ = stopped.wait_for(|stopped| *stopped), if !stopping => {
+                () = stop::asked(&mut stopped), if !stopping => {
                     self.patience.stop();
                     stopping = true;
                 }
             }
         }
-        let failure = failed.borrow().clone();
+        let failure = failed.reason();
         (self.summary, failure)
     }
 }
