@@ -169,7 +169,7 @@ async fn what_a_location_names_can_be_read() {
 async fn the_type_of_a_problem_is_a_page_that_says_what_to_do() {
     let app = App::start().await;
     let refused = app.client().get("/v1/posts/none").await.expect(400);
-    let page = app.client().get(refused.text("/type")).await.expect(200);
+    let page = app.client().get(&refused.text("/type")).await.expect(200);
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     app.client()
         .get("/problems/of_no_kind")

@@ -2,7 +2,7 @@
 //! has a limit of time, so that a store that takes connections and never answers
 //! holds nobody up.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::unix::fs::DirBuilderExt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;

@@ -67,8 +67,8 @@ pub async fn run(import: Import, settings: Settings) -> anyhow::Result<Outcome> 
     let began = Instant::now();
     let wait = Duration::from_secs(import.wait);
     let mut lanes = Lanes::start(node, source.clone(), wait);
-    let (end, lines) = feed(&mut input, &mut lanes, stopped).await;
-    let (summary, failure) = lanes.finish().await;
+    let (end, lines) = feed(&mut input, &mut lanes, stopped.clone()).await;
+    let (summary, failure) = lanes.finish(stopped).await;
     let end = failure.map_or(end, End::Failed);
     let names = input.names();
     summary.print(&end, names, lines, began.elapsed().as_secs_f64(), &source)?;
@@ -114,8 +114,8 @@ async fn feed(
     let end = loop {
         let item = tokio::select! {
             biased;
-            _ = stopped.wait_for(|stopped| *stopped) => break End::Stopped,
-            _ = failed.wait_for(Option::is_some) => break End::Whole,
+            () = stop::asked(&mut stopped) => break End::Stopped,
+            () = failed.next() => break End::Whole,
             item = items.recv() => item,
         };
         let line = match item {
@@ -133,8 +133,8 @@ async fn feed(
             Ok(None) => {}
             Ok(Some(operation)) => tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stopped| *stopped) => break End::Stopped,
-                _ = failed.wait_for(Option::is_some) => break End::Whole,
+                () = stop::asked(&mut stopped) => break End::Stopped,
+                () = failed.next() => break End::Whole,
                 () = lanes.send(place, operation) => {}
             },
             Err(why) => {

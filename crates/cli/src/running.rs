@@ -14,8 +14,8 @@ use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{
-    ARCHIVE_URL, CURSOR_SECRET, DATABASE_URL, MAIL_URL, REDIS_LOG_URL, REDIS_VIEWS_URL,
-    TOKEN_SECRET,
+    ARCHIVE_URL, CORS_ORIGINS, CURSOR_SECRET, DATABASE_URL, MAIL_URL, REDIS_LOG_URL,
+    REDIS_VIEWS_URL, TOKEN_SECRET,
 };
 
 const FOLDER: &str = ".headwater";

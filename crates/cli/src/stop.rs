@@ -36,6 +36,12 @@ pub fn on_signal() -> anyhow::Result<watch::Receiver<bool>> {
     Ok(stopped)
 }
 
+/// Waits until it is.
+pub async fn asked(stopped: &mut watch::Receiver<bool>) {
+    // What it gives locks the value, for as long as it is kept.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
 async fn hung_up(hangup: &mut Option<Signal>) {
     match hangup {
         Some(hangup) => drop(hangup.recv().await),

@@ -214,21 +214,26 @@ fn account_event() -> impl Strategy<Value = AccountEvent> {
 
 fn post_event() -> impl Strategy<Value = PostEvent> {
     prop_oneof![
-        (content(), account(), visibility(), option::of(reply())).prop_map(
-            |(edited, author, visibility, reply)| {
+        (
+            content(),
+            option::of(language()),
+            account(),
+            visibility(),
+            option::of(reply())
+        )
+            .prop_map(|(edited, language, author, visibility, reply)| {
                 let created = PostCreated {
                     author,
                     text: edited.text,
                     hashtags: edited.hashtags,
                     metadata: edited.metadata,
-                    language: edited.language,
+                    language,
                     visibility,
                     mentions: edited.mentions,
                     reply,
                 };
                 created.into()
-            }
-        ),
+            }),
         content().prop_map(PostEvent::from),
         account().prop_map(|author| PostDeleted { author }.into()),
     ]
@@ -242,7 +247,7 @@ fn content() -> impl Strategy<Value = PostEdited> {
             text,
             hashtags,
             metadata,
-            language,
+            language: language.map(|tag| tag.as_str().to_owned()),
             mentions,
         },
     )

@@ -17,10 +17,10 @@ use tokio::{
 use super::{
     activity::{Ids, NameTaken, Operation},
     commands::{self, Meant, Refusal},
-    patience::Patience,
+    patience::{Failures, Patience},
     summary::{Place, Summary},
 };
-use crate::node::Node;
+use crate::{node::Node, stop};
 
 const LANES: usize = 4_096;
 /// Operations that are read and not done: what is read before a server that went
@@ -76,8 +76,7 @@ impl Lanes {
         }
     }
 
-    /// Why it cannot go on, once it cannot.
-    pub fn failures(&self) -> watch::Receiver<Option<String>> {
+    pub fn failures(&self) -> Failures {
         self.patience.failures()
     }
 
@@ -159,21 +158,32 @@ impl Lanes {
         let _ = self.lanes[lane].send(task);
     }
 
-    /// Waits for all that was sent, or for its failure.
-    pub async fn finish(mut self) -> (Arc<Summary>, Option<String>) {
+    /// Waits for all that was sent, or for its failure; not as long once it is
+    /// stopped.
+    pub async fn finish(
+        mut self,
+        mut stopped: watch::Receiver<bool>,
+    ) -> (Arc<Summary>, Option<String>) {
         self.lanes.clear();
-        self.patience.stop();
         let mut failed = self.patience.failures();
         let workers = &mut self.workers;
         let mut all = std::pin::pin!(async { while workers.join_next().await.is_some() {} });
-        tokio::select! {
-            () = &mut all => {}
-            _ = failed.wait_for(Option::is_some) => {
-                let patience = Duration::from_secs(FAILED_SECONDS_MAX);
-                let _ = tokio::time::timeout(patience, all).await;
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                () = &mut all => break,
+                () = failed.next() => {
+                    let patience = Duration::from_secs(FAILED_SECONDS_MAX);
+                    let _ = tokio::time::timeout(patience, all).await;
+                    break;
+                }
+                () = stop::asked(&mut stopped), if !stopping => {
+                    self.patience.stop();
+                    stopping = true;
+                }
             }
         }
-        let failure = failed.borrow().clone();
+        let failure = failed.reason();
         (self.summary, failure)
     }
 }

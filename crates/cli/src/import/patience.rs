@@ -59,7 +59,7 @@ impl Patience {
         !self.has_failed()
     }
 
-    /// All that is sent is begun: from now on it is shorter.
+    /// Somebody waits for the end: from now on it is shorter.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
     }
@@ -76,12 +76,26 @@ impl Patience {
         self.failure.borrow().is_some()
     }
 
-    pub fn failures(&self) -> watch::Receiver<Option<String>> {
-        self.failure.subscribe()
+    pub fn failures(&self) -> Failures {
+        Failures(self.failure.subscribe())
     }
 
     fn reason(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why an import cannot go on, once it cannot.
+pub struct Failures(watch::Receiver<Option<String>>);
+
+impl Failures {
+    pub async fn next(&mut self) {
+        // What it gives locks the value, for as long as it is kept.
+        drop(self.0.wait_for(Option::is_some).await);
+    }
+
+    pub fn reason(&self) -> Option<String> {
+        self.0.borrow().clone()
     }
 }
 
