@@ -56,9 +56,18 @@ async fn the_example_of_settings_can_be_read_by_shells() {
                 "{shell}: {said}"
             );
             let read = String::from_utf8(output.stdout).unwrap();
-            let live = all
-                .iter()
-                .filter(|line| file == "all" || example.contains(&format!("\n{line}\n")));
+            let name = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
+            // Of several examples of a setting the last one counts.
+            let is_last = |(index, line): &(usize, &String)| {
+                !all[index + 1..]
+                    .iter()
+                    .any(|later| name(later) == name(line))
+            };
+            let live = all.iter().enumerate().filter(|(index, line)| match file {
+                "all" => is_last(&(*index, *line)),
+                _ => example.contains(&format!("\n{line}\n")),
+            });
+            let live = live.map(|(_, line)| line);
             for line in live {
                 let plain = line.replace('"', "");
                 assert!(

@@ -162,6 +162,7 @@ async fn what_a_location_names_can_be_read() {
 
     let published = ada.client.post("/v1/posts", json!({"text": "here"})).await;
     let location = published.expect(201).header("location").to_owned();
+    app.settle().await;
     ada.client.get(&location).await.expect(200);
 }
 
