@@ -381,6 +381,46 @@ async fn a_read_only_database_is_told_of_by_all_three() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_began_read_only_do_not_outlive_it() {
+    let story = Story::begin().await;
+    let alter = |what: &str| {
+        format!(
+            "BEGIN READ WRITE;
+             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {what}', current_database()); END $$;
+             COMMIT"
+        )
+    };
+    story
+        .sql(&alter("SET default_transaction_read_only = on"))
+        .await;
+    story
+        .sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    story
+        .says(&Said {
+            ready_part: "database",
+            ready: "read-only",
+            doctor_part: "database",
+            doctor: "read-only",
+            write: "read-only",
+        })
+        .await;
+    story
+        .sql(&alter("RESET default_transaction_read_only"))
+        .await;
+    story.is_well("database", "read-only").await;
+    let post = story.ada.publish("folded").await;
+    let path = format!("/v1/posts/{post}");
+    until("it is folded", PATIENCE_SECONDS, || async {
+        story.ada.client.get(&path).await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_allowed_is_a_notice_that_does_not_advise_to_allow_it() {
     let programs = Programs::find().unwrap();
     let stack = Stack::throwaway(&programs).await.unwrap();

@@ -5,7 +5,7 @@ use std::fmt;
 
 use anyhow::Context;
 use archive::Archive;
-use eventlog::{Found, Log, LogSettings};
+use eventlog::{Found, Log, LogError, LogSettings};
 use kernel::Uuid;
 use readmodel::{PgPool, origin};
 use vault::Vault;
@@ -69,7 +69,7 @@ pub async fn look(settings: &Settings, pool: &PgPool, vault: &Vault) -> anyhow::
         }
         let missing: Vec<_> = found.missing.iter().map(ToString::to_string).collect();
         let seen = format!("partitions {} of the log are gone", missing.join(", "));
-        return Ok(Seen::Lost(loss(seen, archive.as_ref()).await?));
+        return Ok(Seen::Lost(loss(settings, seen, archive.as_ref()).await?));
     }
     let witness = match origin {
         Some(origin) if origin.made => Some("the database belongs to one"),
@@ -82,7 +82,7 @@ pub async fn look(settings: &Settings, pool: &PgPool, vault: &Vault) -> anyhow::
         None => Seen::NeverMade(begun),
         Some(witness) => {
             let seen = format!("the log is gone ({witness})");
-            Seen::Lost(loss(seen, archive.as_ref()).await?)
+            Seen::Lost(loss(settings, seen, archive.as_ref()).await?)
         }
     })
 }
@@ -132,7 +132,18 @@ pub async fn claim(log: &Log, pool: &PgPool) -> anyhow::Result<()> {
     )
 }
 
-async fn loss(seen: String, archive: Option<&Archive>) -> anyhow::Result<Loss> {
+async fn loss(
+    settings: &Settings,
+    seen: String,
+    archive: Option<&Archive>,
+) -> anyhow::Result<Loss> {
+    // What it has not loaded is in no copy: nothing may be put in its place.
+    if let Err(LogError::Unsafe(why)) = Log::check_fit(&log_settings(settings)).await {
+        return Ok(Loss {
+            seen: format!("{seen}, or was not loaded, since {why}: writes are refused"),
+            mend: "mend that first, as headwater doctor says, and look again",
+        });
+    }
     Ok(match is_in(archive).await? {
         true => Loss {
             seen: format!("{seen}: writes are refused"),

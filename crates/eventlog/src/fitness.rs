@@ -55,7 +55,8 @@ impl Judge {
             // partitions still has the others.
             matches!(error, LogError::Another { .. } | LogError::Damaged(_))
         });
-        let not_written = there.and_then(|()| self.check_server(&findings)).err();
+        // A server that is not as it must be may only look as if the log were gone.
+        let not_written = self.check_server(&findings).and(there).err();
         Ok(Verdict {
             not_written,
             not_read,

@@ -331,6 +331,22 @@ impl Log {
         find(&connection, &settings.prefix).await
     }
 
+    /// Whether its server is as it must be, whatever it has. It makes nothing.
+    pub async fn check_fit(settings: &LogSettings) -> Result<(), LogError> {
+        let judge = Judge {
+            prefix: settings.prefix.clone(),
+            partitions: settings.partitions,
+            id: settings.id.unwrap_or_default(),
+            allow_unsafe: settings.allow_unsafe,
+            whole: false,
+        };
+        let connection = connect_to_look(settings).await?.judged(&judge).await?;
+        match connection.judge().await?.check_written() {
+            Err(LogError::Unsafe(why)) => Err(LogError::Unsafe(why)),
+            _ => Ok(()),
+        }
+    }
+
     /// Which log it is: its positions mean nothing in another one.
     pub fn id(&self) -> Uuid {
         self.inner.id

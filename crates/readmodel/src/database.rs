@@ -4,6 +4,7 @@ mod address;
 mod look;
 mod room;
 mod session;
+mod sessions;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub use look::{Seen, look};
 pub use room::{ProcessRole, Room, Share, claim};
 use session::Purpose;
 pub(crate) use session::alone;
+use sessions::Sessions;
 
 use crate::dead_letters::PARKED_MAX;
 
@@ -143,6 +145,8 @@ async fn pool(
 ) -> Result<DatabaseConnection, DbErr> {
     let wrong = |why: String| DbErr::Conn(RuntimeErr::Internal(why));
     let server = server.options().map_err(wrong)?;
+    let sessions = Sessions::default();
+    let begun = sessions.clone();
     // Only its scheme counts: the options are the address's.
     let mut options = ConnectOptions::new("postgres://");
     options
@@ -155,8 +159,19 @@ async fn pool(
         .map_sqlx_postgres_opts(move |_| server.clone())
         .map_sqlx_postgres_pool_opts(move |pool| {
             // Whoever waits longer is told by an error.
+            let begun = begun.clone();
             pool.acquire_slow_threshold(Duration::from_secs(ACQUIRE_SECONDS_MAX))
-                .after_connect(move |connection, _| Box::pin(session::prepare(connection, purpose)))
+                .after_connect(move |connection, _| {
+                    let begun = begun.clone();
+                    Box::pin(async move {
+                        session::prepare(connection, purpose).await?;
+                        begun.note(connection).await
+                    })
+                })
+        })
+        .map_sqlx_postgres_before_acquire(move |connection, about| {
+            let sessions = sessions.clone();
+            Box::pin(async move { sessions.keeps(connection, about.age).await })
         })
         .sqlx_logging(false)
         .record_stmt_in_spans(false);
