@@ -31,7 +31,7 @@ const REPEATED_MAX: usize = 48;
 /// The API takes 1,000 connections from one address.
 const RESENT_AT_ONCE_MAX: usize = 64;
 /// Between the operations of a client while nothing is taken for long.
-const REFUSED_MILLISECONDS: u64 = 100;
+const REFUSED_MILLISECONDS: u64 = 250;
 /// What a write may be refused with by the state that it meets.
 const REFUSALS: [&str; 3] = ["not_found", "conflict", "version_mismatch"];
 const UNAVAILABLE: [&str; 4] = [
