@@ -294,7 +294,7 @@ async fn guessing_codes_keeps_no_owner_from_their_second_factor() {
     for _ in 0..5 {
         statuses.push(sign_in(thief, "000000").await.status.as_u16());
     }
-    assert_eq!(statuses, [401, 401, 401, 429, 429]);
+    assert_eq!(statuses, [403, 403, 403, 429, 429]);
     let stolen = app.client_of(account);
     let mut statuses = Vec::new();
     for _ in 0..5 {

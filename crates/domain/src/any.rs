@@ -242,7 +242,10 @@ fn post_event() -> impl Strategy<Value = PostEvent> {
 fn content() -> impl Strategy<Value = PostEdited> {
     let field = || option::of(stored());
     let mentions = vec(account(), 0..4);
-    (stored(), field(), field(), option::of(language()), mentions).prop_map(
+    // A tag, or empty where it was cleared.
+    let tag = language().prop_map(|language| language.as_str().to_owned());
+    let tag = prop_oneof![3 => tag, 1 => Just(String::new())];
+    (stored(), field(), field(), option::of(tag), mentions).prop_map(
         |(text, hashtags, metadata, language, mentions)| PostEdited {
             text,
             hashtags,
