@@ -151,6 +151,8 @@ async fn with_the_log_stopped_every_get_still_answers() {
     let post = ada.publish("still here").await;
     bob.reply(&post, "yes").await;
     app.settle().await;
+    let sessions = bob.client.get("/v1/sessions").await.expect(200);
+    let session = sessions.text("/items/0/id");
     stack.log().stop().await.unwrap();
 
     let document = app.client().get("/openapi.json").await.expect(200);
@@ -163,6 +165,7 @@ async fn with_the_log_stopped_every_get_still_answers() {
         let path = template
             .replace("{account_id}", &ada.id)
             .replace("{post_id}", &post)
+            .replace("{session_id}", &session)
             .replace("{handle}", &ada.handle);
         let ids = match template.as_str() {
             "/v1/accounts" | "/v1/relationships" => format!("?ids={}", ada.id),
@@ -179,6 +182,7 @@ async fn with_the_log_stopped_every_get_still_answers() {
         let folded = ![
             "/v1/limits",
             "/v1/sessions",
+            "/v1/sessions/{session_id}",
             "/v1/accounts/me/second-factor",
         ]
         .contains(&template.as_str());
