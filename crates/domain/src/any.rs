@@ -250,7 +250,7 @@ fn content() -> impl Strategy<Value = PostEdited> {
             text,
             hashtags,
             metadata,
-            language: language.map(|tag| tag.as_str().to_owned()),
+            language,
             mentions,
         },
     )
