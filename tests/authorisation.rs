@@ -35,7 +35,7 @@ const OWNERS: [&str; 2] = ["public", "private"];
 /// analysts may do what strangers may: an operation that is for them has a line in
 /// `OPENED`.
 #[rustfmt::skip]
-const TABLE: [(&str, [u16; 6]); 60] = [
+const TABLE: [(&str, [u16; 6]); 61] = [
     // For all.
     ("getTokenKeys", [200; 6]),
     ("getLiveness", [200; 6]),

@@ -217,7 +217,7 @@ async fn a_note_of_another_process_is_no_running_up() {
     let up = Running::start(&["up"], &[], folder.path(), "Ctrl-C").await;
     assert_eq!(tail().await.status, 0);
     let right = fs::read_to_string(&note).unwrap();
-    fs::write(&note, &other.to_string()).unwrap();
+    fs::write(&note, other.to_string()).unwrap();
     assert_eq!(tail().await.status, 1);
     fs::write(&note, "{ broken").unwrap();
     let damaged = tail().await;

@@ -212,11 +212,13 @@ impl Fault {
 
     /// Whether a server answers, and must not be worked with.
     pub fn unfit(&self) -> bool {
-        match self {
-            Self::LoseFolder { .. } | Self::WeakLog { .. } => true,
-            Self::Replica { .. } | Self::ReadOnly { .. } => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::LoseFolder { .. }
+                | Self::WeakLog { .. }
+                | Self::Replica { .. }
+                | Self::ReadOnly { .. }
+        )
     }
 
     /// Whether the worker archives, and trims what it has archived.

@@ -283,6 +283,6 @@ proptest! {
         let bio = text.parse::<Bio>();
         prop_assert!(bio.is_err() || !turned);
         let plain = inner.chars().all(|c| c.is_ascii_graphic() || c == ' ');
-        prop_assert!(!plain || bio.is_ok() && text.parse::<DisplayName>().is_ok() == !long);
+        prop_assert!(!plain || bio.is_ok() && text.parse::<DisplayName>().is_ok() != long);
     }
 }
