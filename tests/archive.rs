@@ -30,6 +30,8 @@ impl Setting {
         let folder = tempdir().unwrap();
         let mut settings = environment(&app.servers);
         let archive = folder.path().join("archive");
+        // As `serve` and `work` make it at their start.
+        std::fs::create_dir(&archive).unwrap();
         settings.push(("ARCHIVE_URL", format!("file://{}", archive.display())));
         Self {
             app,
@@ -649,6 +651,27 @@ async fn no_reader_of_a_trimmed_log_gives_less_in_silence() {
     let archive: Vec<_> = findings.filter(|one| one["part"] == "archive").collect();
     assert_eq!(archive[0]["grade"], "problem", "{archive:?}");
     assert!(archive[0]["mend"].as_str().unwrap().contains("ARCHIVE_URL"));
+    let stats = headwater(&["log", "stats"]).await;
+    assert!(stats.err.contains("ARCHIVE_URL"), "{}", stats.err);
+    let line: Value = serde_json::from_str(stats.out.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        line["archived_events"],
+        Value::Null,
+        "nothing is known of it"
+    );
+    // A folder that is not there is not made by looking into it.
+    let typo = setting.folder.path().join("typo");
+    let url = format!("file://{}", typo.display());
+    let astray = [environment(&app.servers), vec![("ARCHIVE_URL", url)]].concat();
+    let looked = run(
+        &["tail", "-e", "-o", "start"],
+        &astray,
+        setting.folder.path(),
+    )
+    .await;
+    assert_eq!(looked.status, 1);
+    assert!(looked.err.contains("no such folder"), "{}", looked.err);
+    assert!(!typo.exists());
     // What the log has is read on.
     let head = headwater(&["tail", "-e", "-o", "end"]).await;
     assert_eq!(head.status, 0, "{}", head.err);
@@ -661,6 +684,7 @@ async fn no_reader_of_a_trimmed_log_gives_less_in_silence() {
     other.done(&["log", "archive"]).await;
     let elsewhere = other.folder.path().join("archive");
     let empty = setting.folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
     for (folder, why) in [(&empty, "neither in the log"), (&elsewhere, "another log")] {
         let mut settings = alone.clone();
         settings.push(("ARCHIVE_URL", format!("file://{}", folder.display())));

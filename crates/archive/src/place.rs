@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
-    aws::AmazonS3Builder, local::LocalFileSystem, memory::InMemory, path::Path,
-    prefix::PrefixStore,
+    aws::AmazonS3Builder, local::LocalFileSystem, path::Path, prefix::PrefixStore,
 };
 use tokio::time::timeout;
 
@@ -29,20 +28,33 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Makes a local folder that is not there.
+    pub fn make(url: &str) -> Result<Self, ArchiveError> {
+        if let Some(Ok(folder)) = kernel::folder_of(url) {
+            // It holds all that was ever written.
+            let mut builder = std::fs::DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(&folder);
+            made.map_err(|error| ArchiveError::Url(format!("{url}: {error}")))?;
+        }
+        Self::open(url)
+    }
+
+    /// A local folder must be there: an empty one in the place of a disk that is not
+    /// mounted would pass for an archive without events.
     pub fn open(url: &str) -> Result<Self, ArchiveError> {
         let wrong = |why: String| ArchiveError::Url(format!("{url}: {why}"));
         let failed = |error: object_store::Error| wrong(error.to_string());
         let store: Arc<dyn ObjectStore> = if let Some(folder) = kernel::folder_of(url) {
             let folder = folder.map_err(|error| wrong(error.to_string()))?;
-            // It holds all that was ever written.
-            let mut builder = std::fs::DirBuilder::new();
-            let made = builder.recursive(true).mode(0o700).create(&folder);
-            made.map_err(|error| wrong(error.to_string()))?;
+            if !folder.exists() {
+                let why = "there is no such folder; `headwater up`, `serve`, `work` and \
+                           `log archive` make it";
+                return Err(wrong(why.into()));
+            }
             let local = LocalFileSystem::new_with_prefix(folder).map_err(failed)?;
             Arc::new(local.with_fsync(true))
         } else {
             match url.split_once(':') {
-                Some(("memory", _)) => Arc::new(InMemory::new()),
                 Some(("s3", rest)) => {
                     let rest = rest.trim_start_matches('/');
                     let prefix = rest.split_once('/').map_or("", |(_, prefix)| prefix);

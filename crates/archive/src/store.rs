@@ -32,14 +32,23 @@ pub struct Archive {
 type Read = (String, Arc<Vec<Recorded>>);
 
 impl Archive {
-    /// `file:///folder`, `s3://bucket/prefix` (with the usual AWS_ variables of
-    /// the environment), or `memory:` for tests.
+    /// The one that is there: `file:///folder`, or `s3://bucket/prefix` (with the usual
+    /// AWS_ variables of the environment).
     pub fn open(url: &str) -> Result<Self, ArchiveError> {
-        Ok(Self {
-            place: Place::open(url)?,
+        Ok(Self::at(Place::open(url)?))
+    }
+
+    /// The same, for those who add to it: a local folder is made where there is none.
+    pub fn make(url: &str) -> Result<Self, ArchiveError> {
+        Ok(Self::at(Place::make(url)?))
+    }
+
+    fn at(place: Place) -> Self {
+        Self {
+            place,
             manifests: Arc::default(),
             read: Arc::default(),
-        })
+        }
     }
 
     /// Looks anew which segments a partition has.

@@ -620,14 +620,21 @@ async fn a_time_in_the_archive_is_found_there() {
 async fn a_folder_as_a_url_is_decoded_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}/a%20b", folder.path().display());
-    Archive::open(&url).unwrap();
+    let missing = Archive::open(&url).err().map(|error| error.to_string());
+    assert!(missing.is_some_and(|error| error.contains("no such folder")));
+    assert!(!folder.path().join("a b").exists(), "looking makes nothing");
+    Archive::make(&url).unwrap();
     assert!(folder.path().join("a b").is_dir());
+    Archive::open(&url).unwrap();
     for wrong in [
         "file://x",
         "file://x/y",
         "file:x",
         "file:///a#b",
         "ftp://x",
+        // What a process alone would remember is no archive.
+        "memory:",
+        "memory:///x",
         "x",
     ] {
         let error = Archive::open(wrong).err().map(|error| error.to_string());

@@ -81,6 +81,14 @@ pub fn open_archive(settings: &Settings) -> anyhow::Result<Option<Archive>> {
     })
 }
 
+/// The folder of the archive, for those who add to it.
+pub fn make_archive(settings: &Settings) -> anyhow::Result<()> {
+    match settings.archive_url.as_str() {
+        "" => Ok(()),
+        url => Ok(Archive::make(url).map(drop)?),
+    }
+}
+
 /// What all events are read through.
 pub fn history(log: &Log, archive: Option<Archive>) -> History {
     let history = History::of(log.clone());
@@ -136,6 +144,7 @@ impl Node {
     /// For what serves and works: it makes the log where there never was one.
     pub async fn begin(settings: Settings, kind: ProcessKind) -> anyhow::Result<Self> {
         let (database, share) = connect_to_migrated(&settings, kind).await?;
+        make_archive(&settings)?;
         let vault = Vault::new(database.clone());
         let pool = database.get_postgres_connection_pool();
         let log = origin::open_or_make(&settings, pool, &vault).await?;

@@ -14,7 +14,8 @@ const EXAMPLES: [&str; 5] = [
     include_str!("../../../README.md"),
     include_str!("../README.md"),
     // What tools and pages that make tokens begin with.
-    "a-string-secret-at-least-256-bits-long your-256-bit-secret-your-256-bit-secret",
+    "a-string-secret-at-least-256-bits-long your-256-bit-secret-your-256-bit-secret \
+     super-secret-jwt-token-with-at-least-32-characters-long",
 ];
 /// What only holds a place.
 const PLACEHOLDERS: [&str; 6] = [
@@ -82,6 +83,7 @@ mod tests {
             "CHANGE_ME_PLEASE_1234567890_abcdefghij",
             "the-secret-before-this-one-of-32-bytes-or-more",
             "a-string-secret-at-least-256-bits-long",
+            "super-secret-jwt-token-with-at-least-32-characters-long",
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
             "abababababababababababababababababababab",
             "01234567890123456789012345678901234567890",

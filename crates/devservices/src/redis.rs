@@ -1,7 +1,9 @@
 //! One Redis server. Speaks just enough of its protocol to know that it answers.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -217,8 +219,7 @@ impl RedisServer {
         let mut running = Supervised::start(&Launch {
             server: NAME,
             program: options.program.clone(),
-            // Relative, like the paths in it: a moved folder works.
-            arguments: vec![CONFIG.into()],
+            arguments: vec![config_argument(&options.directory)],
             directory: options.directory.clone(),
             log: options.directory.join(LOG),
             account: Account::Oneself,
@@ -243,6 +244,28 @@ impl Drop for RedisServer {
             supervisor::discard(&mut self.running, &self.options.directory);
         }
     }
+}
+
+/// Redis takes a path with one of these for a pattern, and where no file fits it starts
+/// with its own defaults: on every address, without a password.
+const PATTERN_BYTES: &[u8] = b"*?[";
+
+/// How the server is given its configuration: relative to its folder, or as a pattern
+/// that the file's path alone fits.
+fn config_argument(directory: &Path) -> OsString {
+    let path = directory.as_os_str().as_bytes();
+    if !path.iter().any(|byte| PATTERN_BYTES.contains(byte)) {
+        return CONFIG.into();
+    }
+    let path = directory.join(CONFIG);
+    let mut pattern = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if PATTERN_BYTES.contains(byte) || matches!(byte, b'\\' | b']') {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    OsString::from_vec(pattern)
 }
 
 /// Whether the server on this port takes commands and is the one with this pid:

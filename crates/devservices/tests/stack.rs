@@ -150,6 +150,20 @@ async fn an_unsafe_log_and_a_cluster_node_can_be_had() {
 }
 
 #[tokio::test]
+async fn a_folder_that_looks_like_a_pattern_has_its_configuration() {
+    for name in ["my [project]", "a?b*c", r"x[y\z"] {
+        let folder = folder(0o755);
+        let directory = folder.path().join(name);
+        let options = RedisOptions::new(&programs(), RedisRole::Log, directory);
+        let server = RedisServer::start(options.random_password().unwrap());
+        let mut server = server.await.unwrap();
+        let fsync = ask(server.url(), "CONFIG GET appendfsync").await;
+        assert!(fsync.contains("always"), "{name}: {fsync}");
+        server.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_start_says_why() {
     let options = RedisOptions::throwaway(&programs(), RedisRole::Views).unwrap();
 

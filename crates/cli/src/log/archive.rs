@@ -5,7 +5,12 @@ use archive::{ArchiveError, Sealed};
 use clap::Args;
 use kernel::Partition;
 
-use crate::{archiver::Archiver, node::Node, operator, settings::Settings};
+use crate::{
+    archiver::Archiver,
+    node::{self, Node},
+    operator,
+    settings::Settings,
+};
 
 const SEAL_TRIES: u32 = 5;
 
@@ -18,6 +23,7 @@ Safe to be killed at any moment, and to be run again. It does not trim.")]
 pub struct Archive {}
 
 pub async fn seal(_: &Archive, settings: Settings) -> anyhow::Result<()> {
+    node::make_archive(&settings)?;
     let (node, archiver) = open(settings).await?;
     archiver.check_same(&node.log.heads().await?).await?;
     operator::record_if_there_is_room(&node, "log archive").await?;

@@ -6,7 +6,11 @@ use clap::Args;
 use kernel::Position;
 use serde_json::json;
 
-use crate::{node::Node, settings::Settings, table};
+use crate::{
+    node::{self, Node},
+    settings::Settings,
+    table,
+};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -14,13 +18,19 @@ use crate::{node::Node, settings::Settings, table};
   headwater log stats | jq -s 'map(.hot_bytes) | add'
 
 Into a pipe it prints JSON lines: one a partition, and one of what stands beside
-the events.")]
+the events. What is archived is null where ARCHIVE_URL names no archive.")]
 pub struct Stats {}
 
 pub async fn run(_: &Stats, settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
     let (sizes, firsts, heads) =
         tokio::try_join!(node.log.sizes(), node.log.firsts(), node.log.heads())?;
+    // Without an archive nothing is known of one, not that it is empty.
+    let known = node.archive.is_some();
+    let counted = |count: u64| match known {
+        true => table::number(count),
+        false => table::text("-"),
+    };
     let mut rows = Vec::new();
     let mut lines = Vec::new();
     for ((size, first), head) in sizes.iter().zip(firsts).zip(heads) {
@@ -38,9 +48,9 @@ pub async fn run(_: &Stats, settings: Settings) -> anyhow::Result<()> {
             table::number(size.event_bytes),
             table::text(entry(first)),
             table::text(head.entry_id()),
-            table::number(segments.len()),
-            table::number(archived),
-            table::number(bytes),
+            counted(segments.len() as u64),
+            counted(archived),
+            counted(bytes),
             table::text(entry(end)),
         ]);
         lines.push(json!({
@@ -49,11 +59,15 @@ pub async fn run(_: &Stats, settings: Settings) -> anyhow::Result<()> {
             "hot_bytes": size.event_bytes,
             "first": first,
             "head": head,
-            "segments": segments.len(),
-            "archived_events": archived,
-            "archived_bytes": bytes,
+            "segments": known.then_some(segments.len()),
+            "archived_events": known.then_some(archived),
+            "archived_bytes": known.then_some(bytes),
             "archived_to": end,
         }));
+    }
+    let history = node::history(&node.log, node.archive.clone());
+    if let Some(gap) = history.missing().await? {
+        eprintln!("{gap}");
     }
     let [states, lasts, receipts] = node.log.keys_beside().await?;
     let mut out = std::io::stdout().lock();

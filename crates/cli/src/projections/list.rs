@@ -9,9 +9,11 @@ use std::{
 use clap::Args;
 use readmodel::progress::{Progress, State};
 use serde_json::{Value, json};
+use vault::Vault;
 
 use crate::{
     node::{connect_database, find_log},
+    origin::{self, Seen},
     settings::Settings,
     stop,
     table::{self, Tone},
@@ -35,6 +37,11 @@ pub struct List {
 pub async fn run(arguments: List, settings: &Settings) -> anyhow::Result<()> {
     let database = connect_database(settings).await?;
     let Some(log) = find_log(settings).await? else {
+        let vault = Vault::new(database.clone());
+        let pool = database.get_postgres_connection_pool();
+        if let Seen::Lost(loss) = origin::look(settings, pool, &vault).await? {
+            return Err(loss.into());
+        }
         anyhow::bail!("there is no log yet: `headwater serve` or `work` makes it");
     };
     let json = arguments.json || !std::io::stdout().is_terminal();
