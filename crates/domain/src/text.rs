@@ -16,7 +16,8 @@ mod tests;
 use std::ops::Range;
 
 use addresses::{addresses, begins_with_domain};
-pub use characters::{MARKS_MAX, is_blank, line, lines, straight_lines};
+use characters::is_invisible;
+pub use characters::{MARKS_MAX, is_blank, line, lines, name, straight_lines};
 use folding::fold;
 use pieces::{Kind, Piece, is_emoji, is_keycap, pieces};
 use unicode_segmentation::UnicodeSegmentation;
@@ -135,11 +136,14 @@ impl<'a> Reading<'a> {
         let handle = self.pieces[first..].iter().take_while(of_handle);
         let end = first + handle.count();
         let last = self.pieces[first..end].last()?;
-        let goes_on = match &self.pieces[end..] {
+        // What is not seen parts no name: a reader sees `@kim@example.org`.
+        let seen = |piece: &&Piece<'_>| !piece.text.chars().all(is_invisible);
+        let next: Vec<_> = self.pieces[end..].iter().filter(seen).take(2).collect();
+        let goes_on = match next.as_slice() {
             [] => false,
             [next, ..] if next.kind == Kind::Word || ATS.contains(&next.text) => true,
-            [dot, next, ..] if dot.text == "." => next.kind == Kind::Word,
-            [colon, next, ..] if colon.text == ":" && next.is_word() => {
+            [dot, next] if dot.text == "." => next.kind == Kind::Word,
+            [colon, next] if colon.text == ":" && next.is_word() => {
                 begins_with_domain(&self.text[next.at..])
             }
             [..] => self.text[last.end()..].starts_with("://"),

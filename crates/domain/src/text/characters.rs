@@ -8,6 +8,8 @@ use icu_properties::{
     script::ScriptWithExtensions,
 };
 
+use super::folding::without_unseen;
+
 /// Marks on one letter (Vietnamese has 2, pointed Hebrew up to 4): a pile of them covers
 /// what is above and below the text.
 pub const MARKS_MAX: usize = 10;
@@ -124,6 +126,18 @@ pub fn line(text: &str) -> Option<&str> {
         c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_noncharacter(c) || turns(c)
     };
     (!text.chars().any(bad) && !has_piles(text)).then_some(text)
+}
+
+/// A name of one line as it is kept: the same, without what is not seen, so that no two
+/// names differ by that alone.
+pub fn name(text: &str) -> Option<String> {
+    let seen: String = line(text)?.chars().filter(|c| !is_empty_cell(*c)).collect();
+    line(&without_unseen(&seen)).map(str::to_owned)
+}
+
+/// Blanks that are no spaces, and the signs around annotations.
+fn is_empty_cell(c: char) -> bool {
+    BLANK.contains(&c) || matches!(c, '\u{fff9}'..='\u{fffb}')
 }
 
 /// Text of several lines as it is kept: `\n` ends each, tabs are its only other control
@@ -243,6 +257,68 @@ mod tests {
             &format!("a{}", "\u{301}".repeat(MARKS_MAX)),
         ] {
             assert_eq!(line(&format!("\u{3000}{good}\n")), Some(good), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_nothing_that_is_not_seen() {
+        for hidden in [
+            "\u{200b}",
+            "\u{feff}",
+            "\u{ad}",
+            "\u{3164}",
+            "\u{ffa0}",
+            "\u{115f}",
+            "\u{2800}",
+            "\u{34f}",
+            "\u{e0041}",
+            "\u{e0100}",
+            "\u{180e}",
+            "\u{180b}",
+            "\u{2060}",
+            "\u{2063}",
+            "\u{61c}",
+            "\u{200e}",
+            "\u{200f}",
+            "\u{200c}",
+            "\u{200d}",
+            "\u{fe0e}",
+            "\u{fe0f}",
+            "\u{fffc}",
+            "\u{fff9}",
+            "\u{200d}\u{200b}\u{200d}",
+        ] {
+            for place in [
+                format!("Ad{hidden}a"),
+                format!("{hidden}Ada"),
+                format!("Ada{hidden}"),
+                format!("{hidden} Ada {hidden}"),
+            ] {
+                assert_eq!(name(&place).as_deref(), Some("Ada"), "{place:?}");
+            }
+            assert_eq!(name(&format!("Ада{hidden}🎉")).as_deref(), Some("Ада🎉"));
+        }
+        for hidden in ["\u{200d}", "\u{200c}", "\u{34f}", "\u{e0061}", "\u{fe0f}"] {
+            assert_eq!(name(&format!("🎉{hidden}")).as_deref(), Some("🎉"));
+        }
+        for kept in [
+            "नमस्ते क्‍ष",
+            "ന്\u{200d}",
+            "می‌خواهم",
+            "👩🏽‍💻 👨‍👩‍👧 🏴\u{e0067}\u{e0062}\u{e007f}",
+            "❤\u{fe0f} ❤ ☺\u{fe0e} ™\u{fe0f} 1\u{fe0f}\u{20e3} 👩\u{200d}❤\u{fe0f}\u{200d}👨",
+            "葛\u{e0100}城",
+            "ᠮᠣᠩᠭᠣᠯ\u{180e}ᠠ",
+            "שלום",
+        ] {
+            assert_eq!(name(kept).as_deref(), Some(kept), "{kept:?}");
+        }
+        for bad in [
+            "a\nb",
+            "a\u{202e}b",
+            &format!("a{0}\u{2800}{0}", "\u{301}".repeat(MARKS_MAX)),
+        ] {
+            assert_eq!(name(bad), None, "{bad:?}");
         }
     }
 

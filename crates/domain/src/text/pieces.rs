@@ -3,7 +3,7 @@
 
 use icu_properties::{
     CodePointSetData,
-    props::{EmojiPresentation, ExtendedPictographic, RegionalIndicator},
+    props::{Emoji, EmojiPresentation, ExtendedPictographic, RegionalIndicator},
 };
 use unicode_normalization::is_nfkc;
 use unicode_segmentation::UnicodeSegmentation;
@@ -21,6 +21,7 @@ const BETWEEN_PARTS: [char; 11] = [
 const OF_WORDS: [char; 5] = ['\u{5f3}', '\u{5f4}', '\u{f0b}', '\u{f0c}', '\u{3003}'];
 
 const KEYCAP: char = '\u{20e3}';
+pub(super) const PICTURE_SELECTOR: char = '\u{fe0f}';
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece<'a> {
@@ -84,7 +85,8 @@ fn kind(cluster: &str) -> Kind {
     }
 }
 
-/// Pictures, flags and keycaps; not what is a letter in a circle, or © and ™.
+/// Pictures, flags and keycaps; what is a letter in a circle, or © and ™, where its
+/// selector asks for a picture.
 pub(super) fn is_emoji(cluster: &str) -> bool {
     let mut characters = cluster.chars();
     let Some(first) = characters.next() else {
@@ -96,10 +98,9 @@ pub(super) fn is_emoji(cluster: &str) -> bool {
     if first.is_ascii() {
         return false;
     }
-    let picture = CodePointSetData::new::<EmojiPresentation>().contains(first)
-        || (CodePointSetData::new::<ExtendedPictographic>().contains(first)
-            && first > '\u{ff}'
-            && is_nfkc(first.encode_utf8(&mut [0; 4])));
+    let picture = is_picture(first)
+        || (CodePointSetData::new::<Emoji>().contains(first)
+            && characters.clone().next() == Some(PICTURE_SELECTOR));
     let flags = CodePointSetData::new::<RegionalIndicator>();
     match flags.contains(first) {
         // One alone is half a flag.
@@ -108,6 +109,21 @@ pub(super) fn is_emoji(cluster: &str) -> bool {
             .is_some_and(|second| flags.contains(second)),
         false => picture,
     }
+}
+
+/// Without a selector.
+pub(super) fn is_picture(c: char) -> bool {
+    has_emoji_presentation(c)
+        || (is_pictographic(c) && c > '\u{ff}' && is_nfkc(c.encode_utf8(&mut [0; 4])))
+}
+
+/// In colours without a selector.
+pub(super) fn has_emoji_presentation(c: char) -> bool {
+    CodePointSetData::new::<EmojiPresentation>().contains(c)
+}
+
+pub(super) fn is_pictographic(c: char) -> bool {
+    CodePointSetData::new::<ExtendedPictographic>().contains(c)
 }
 
 pub(super) fn is_keycap(cluster: &str) -> bool {

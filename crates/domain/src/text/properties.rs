@@ -44,6 +44,20 @@ fn busy_text() -> impl Strategy<Value = String> {
         "가",
         "\u{3164}",
         "\u{180e}",
+        "\u{200b}",
+        "\u{34f}",
+        "\u{e0061}",
+        "\u{e007f}",
+        "\u{2800}",
+        "🎉",
+        "🏴",
+        "ℹ️",
+        "™",
+        "ㅋ",
+        "ﾻ",
+        "。",
+        "क्",
+        "葛\u{e0100}",
     ]);
     prop::collection::vec(word, 0..24).prop_map(|words| words.concat())
 }
@@ -147,6 +161,9 @@ proptest! {
         if let Some(kept) = line(&text) {
             prop_assert_eq!(line(kept), Some(kept));
             prop_assert!(!kept.chars().any(char::is_control));
+        }
+        if let Some(kept) = name(&text) {
+            prop_assert_eq!(name(&kept), Some(kept.clone()));
         }
     }
 }
