@@ -1,7 +1,12 @@
 //! Which pages of other origins may call the API from a browser. It refuses to
 //! let credentials be sent along: whoever calls shows a token.
 
-use std::{collections::BTreeSet, convert::Infallible, str::FromStr};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use poem::{
     Request, Response,
@@ -28,9 +33,9 @@ const SEEN: HeaderValue = HeaderValue::from_static(
 /// The longest that browsers keep what a preflight told.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");
 
-/// Any page that this machine serves, on any port: `http://localhost:5173`.
+/// Any page that this machine serves, on any port: `http://localhost:5173`, and names
+/// below `localhost` and all of 127.0.0.0/8 too (RFC 6761, 6.3; RFC 1122, 3.2.1.3).
 pub const LOOPBACK: &str = "loopback";
-const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// Origins with commas between, such as `https://example.org`; `loopback`; `*`: any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,14 +63,35 @@ fn is_loopback(origin: &str) -> bool {
     let Some(rest) = rest else {
         return false;
     };
-    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    LOOPBACK_HOSTS
-        .iter()
-        .any(|host| match rest.strip_prefix(host) {
-            Some("") => true,
-            Some(after) => after.strip_prefix(':').is_some_and(is_port),
-            None => false,
-        })
+    let (host, port) = match rest.rfind(']') {
+        Some(end) => rest.split_at(end + 1),
+        None => rest.split_at(rest.find(':').unwrap_or(rest.len())),
+    };
+    let is_port = |port: &str| {
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        digits && port.parse::<u16>().is_ok()
+    };
+    (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)) && is_loopback_host(host)
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let literal = host.strip_prefix('[');
+    if let Some(address) = literal.and_then(|literal| literal.strip_suffix(']')) {
+        let address = address.parse::<Ipv6Addr>();
+        return address.is_ok_and(|address| address.to_canonical().is_loopback());
+    }
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return address.is_loopback();
+    }
+    let is_label = |label: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        !label.is_empty() && label.bytes().all(fits)
+    };
+    let names = host.strip_suffix("localhost");
+    names.is_some_and(|names| match names.strip_suffix('.') {
+        Some(names) => names.split('.').all(is_label),
+        None => names.is_empty(),
+    })
 }
 
 impl FromStr for Origins {
@@ -122,6 +148,12 @@ mod tests {
             "http://localhost:5173",
             "https://127.0.0.1",
             "http://[::1]:8080",
+            "http://localhost:65535",
+            "http://app.localhost:3000",
+            "https://a.b-c.localhost",
+            "http://127.0.0.2:1",
+            "http://127.255.255.254",
+            "http://[::ffff:7f00:1]:80",
         ] {
             assert!(granted("loopback", here), "{here}");
             assert!(granted("https://example.org, loopback", here), "{here}");
@@ -133,6 +165,22 @@ mod tests {
             "http://localhost:80.example.org",
             "http://127.0.0.1@example.org",
             "http://example.org",
+            "http://localhost:65536",
+            "http://localhost:99999999999",
+            "http://localhost:+80",
+            "http://.localhost",
+            "http://a..localhost",
+            "http://a@b.localhost",
+            "http://example.org/.localhost",
+            "http://applocalhost",
+            "http://app.localhost.example.org",
+            "http://128.0.0.1",
+            "http://127.0.0.1.example.org",
+            "http://127.1",
+            "http://[::2]",
+            "http://[::1",
+            "http://[::1]x",
+            "http://::1",
             "ftp://localhost",
             "null",
             "localhost",
