@@ -68,9 +68,20 @@ fn is_host(text: &[u8]) -> bool {
         .and_then(|host| host.strip_suffix(']'));
     is_port
         && match literal {
-            Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
+            Some(literal) => literal.parse::<Ipv6Addr>().is_ok() || is_future(literal),
             None => is_name(host),
         }
+}
+
+/// `IPvFuture`: a version in hexadecimal, a dot, and an address of that.
+fn is_future(literal: &str) -> bool {
+    let rest = literal.strip_prefix(['v', 'V']);
+    let parts = rest.and_then(|rest| rest.split_once('.'));
+    parts.is_some_and(|(version, address)| {
+        let is_version = version.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_address = !address.contains('%') && is_name(&address.replace(':', "_"));
+        !version.is_empty() && is_version && is_address
+    })
 }
 
 fn is_name(name: &str) -> bool {
@@ -116,6 +127,9 @@ mod tests {
             "127.0.0.1:8080",
             "[::1]",
             "[::1]:65535",
+            "[v1.a]",
+            "[v1.a]:80",
+            "[VFf.a:b;c]",
             "a_b~c",
             "%41",
             "xn--bcher-kva.example",
@@ -140,6 +154,13 @@ mod tests {
             "[::1]x",
             "[h]",
             "[]",
+            "[v1]",
+            "[v1.]",
+            "[v.a]",
+            "[vg.a]",
+            "[v1.%41]",
+            "[v1.a/b]",
+            "v1.[a]",
             "h?",
             "h#",
             "%4",
