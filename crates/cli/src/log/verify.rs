@@ -3,6 +3,7 @@
 
 use std::io::{IsTerminal, Write};
 
+use anyhow::Context;
 use archive::Archive;
 use clap::Args;
 use eventlog::{Gap, Log};
@@ -94,11 +95,7 @@ async fn look(
     partition: Partition,
     found: &mut Found,
 ) -> anyhow::Result<()> {
-    let first = log.firsts().await?;
-    let first = first
-        .into_iter()
-        .flatten()
-        .find(|at| at.partition == partition);
+    let first = first(log, partition).await?;
     let mut at = Log::beginning(partition);
     archive.forget();
     if let Some(found) = archive.log(partition).await? {
@@ -126,12 +123,16 @@ async fn look(
         while !left.is_empty() {
             let wanted = left.len().min(READ_EVENTS);
             let there = log.read(from, wanted).await?;
-            for (archived, hot) in left.iter().zip(&there) {
-                anyhow::ensure!(
-                    *archived == hot,
-                    "log and archive differ at {}",
-                    archived.position
-                );
+            let mut pairs = left.iter().zip(&there);
+            if let Some((archived, _)) = pairs.find(|(archived, hot)| **archived != *hot) {
+                // A worker may have trimmed meanwhile what was still there.
+                let now = self::first(log, partition).await?;
+                let now = now.filter(|now| left[0].position < *now);
+                let now = now
+                    .with_context(|| format!("log and archive differ at {}", archived.position))?;
+                left = &left[left.partition_point(|archived| archived.position < now)..];
+                from = before(now);
+                continue;
             }
             anyhow::ensure!(
                 !there.is_empty(),
@@ -143,10 +144,22 @@ async fn look(
         }
     }
     // The log goes on where the archive ends.
-    if let Some(next) = log.read(at, 1).await?.first() {
-        eventlog::check_contiguous(at, next)?;
+    if let Some(next) = log.read(at, 1).await?.first()
+        && let Err(gap) = eventlog::check_contiguous(at, next)
+    {
+        // Unless a worker has archived more meanwhile, and trimmed it.
+        archive.forget();
+        let more = archive.end(partition).await?;
+        anyhow::ensure!(more > at, gap);
     }
     Ok(())
+}
+
+/// The first position that the log still has of a partition.
+async fn first(log: &Log, partition: Partition) -> anyhow::Result<Option<Position>> {
+    let firsts = log.firsts().await?;
+    let mut firsts = firsts.into_iter().flatten();
+    Ok(firsts.find(|at| at.partition == partition))
 }
 
 /// For whoever reads from `position` on.
