@@ -33,8 +33,10 @@ impl Sessions {
         age: Duration,
     ) -> Result<bool, sqlx::Error> {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let doubtful = last.is_some_and(|last| last.elapsed() <= age);
-        let old = age >= Duration::from_secs(KEPT_SECONDS);
+        // A session's age counts from after it was noted.
+        let kept = Duration::from_secs(KEPT_SECONDS);
+        let doubtful = last.is_some_and(|last| last.elapsed() <= age + kept);
+        let old = age >= kept;
         Ok(!(doubtful && old && is_read_only(session).await?))
     }
 }
