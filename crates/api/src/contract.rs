@@ -323,29 +323,21 @@ fn mend_schemas(value: &mut Value) {
 
 /// Of a value that an enumeration of answers may get.
 const VALUE_CHARACTERS_MAX: usize = 64;
-/// The ending of the name of a schema that is for requests alone.
-const REQUESTED: &str = "Requested";
-
+const VALUE: &str = "^[a-z][a-z_]*$";
 /// Answers may get new values of an enumeration: there its values are `x-extensible-enum`.
-/// A request takes these values alone, so it gets a schema of its own where both have one.
+/// A request takes these values alone: they are in its own schema.
 fn open_answers(document: &mut Value) {
     let (asked, answered) = used_schemas(document);
     let Some(schemas) = document["components"]["schemas"].as_object_mut() else {
         return;
     };
-    let closed: BTreeSet<String> = (schemas.iter())
+    let closed: BTreeMap<String, Value> = (schemas.iter())
         .filter(|(name, schema)| answered.contains(*name) && schema.get("enum").is_some())
-        .map(|(name, _)| name.clone())
+        .map(|(name, schema)| (format!("{SCHEMAS}{name}"), schema["enum"].clone()))
         .collect();
-    for name in &closed {
-        if asked.contains(name) {
-            let copy = schemas[name].clone();
-            schemas.insert(format!("{name}{REQUESTED}"), copy);
-        }
-    }
     for (name, schema) in schemas.iter_mut() {
         if asked.contains(name) && !answered.contains(name) {
-            refer_to_requested(schema, &closed);
+            close_enums(schema, &closed);
         }
         if answered.contains(name) {
             extend_enums(schema);
@@ -369,22 +361,28 @@ fn used_schemas(document: &Value) -> (BTreeSet<String>, BTreeSet<String>) {
     (asked, answered)
 }
 
-fn refer_to_requested(value: &mut Value, closed: &BTreeSet<String>) {
+/// Puts values where a schema refers to an enumeration, alone or in `allOf`.
+fn close_enums(value: &mut Value, closed: &BTreeMap<String, Value>) {
     match value {
         Value::Object(fields) => {
-            if let Some(Value::String(reference)) = fields.get_mut("$ref") {
-                let name = reference.strip_prefix(SCHEMAS).unwrap_or_default();
-                if closed.contains(name) {
-                    *reference = format!("{reference}{REQUESTED}");
-                }
+            let within = fields
+                .get("allOf")
+                .map_or(Value::Null, |all| all[0].clone());
+            let reference = fields.get("$ref").or(within.get("$ref"));
+            let values = reference
+                .and_then(Value::as_str)
+                .and_then(|name| closed.get(name));
+            if let Some(values) = values.cloned() {
+                fields.remove("$ref");
+                fields.remove("allOf");
+                fields.insert("type".into(), "string".into());
+                fields.insert("enum".into(), values);
             }
             fields
                 .values_mut()
-                .for_each(|field| refer_to_requested(field, closed));
+                .for_each(|field| close_enums(field, closed));
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| refer_to_requested(item, closed)),
+        Value::Array(items) => items.iter_mut().for_each(|item| close_enums(item, closed)),
         _ => {}
     }
 }
@@ -395,6 +393,7 @@ fn extend_enums(value: &mut Value) {
             if let Some(values) = fields.remove("enum") {
                 fields.insert("x-extensible-enum".into(), values);
                 fields.insert("maxLength".into(), VALUE_CHARACTERS_MAX.into());
+                fields.insert("pattern".into(), VALUE.into());
             }
             fields.values_mut().for_each(extend_enums);
         }
