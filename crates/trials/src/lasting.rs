@@ -20,6 +20,9 @@ use crate::{
 
 /// From the fault until it is named everywhere.
 const NOTICED_SECONDS_MAX: u64 = 10;
+/// From then until the API holds all writes back: it looks every second, for a second
+/// at most.
+const HELD_MILLISECONDS_MAX: u64 = 2_500;
 /// How long it is left as it is after that.
 const LASTING_MILLISECONDS: u64 = 600;
 /// Reads that meet a connection which is made anew are sent again until then.
@@ -110,7 +113,11 @@ pub async fn look(trial: &mut Trial<'_>, unfit: Unfit, refusing: &Refusing) -> a
         let complaint = format!("doctor ends with {status:?} while {state}: {out}{err}");
         trial.violations.push(complaint);
     }
-    refusing.strictly.store(true, Ordering::SeqCst);
+    if !refusing.strictly.load(Ordering::SeqCst) {
+        // Readiness looks by itself; writes are held back at the API's next look.
+        sleep(Duration::from_millis(HELD_MILLISECONDS_MAX)).await;
+        refusing.strictly.store(true, Ordering::SeqCst);
+    }
     read(trial, unfit).await;
     sleep(Duration::from_millis(LASTING_MILLISECONDS)).await;
     let still = ask(trial, "/health/ready", None).await;
