@@ -189,9 +189,9 @@ impl From<AccountRow> for Account {
             pinned_post_id: row.pinned_post_id,
             private: row.private,
             created_at: row.registered_at.into(),
-            followers_count: row.followers,
-            following_count: row.following,
-            posts_count: row.posts,
+            followers_count: row.counts.followers,
+            following_count: row.counts.following,
+            posts_count: row.counts.posts,
             last_active_on: row.active_on.to_offset_date_time().date().to_string(),
         }
     }

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use domain::{
-    blocks::{BlockAccount, BlockError, UnblockAccount},
+    blocks::{BlockError, Blocks},
+    edges::{Connect, Disconnect},
     follows::SeverFollow,
 };
 use kernel::{AccountId, Uuid};
@@ -52,10 +53,7 @@ impl BlocksApi {
         account_id: Path<Uuid>,
     ) -> Result<Done, Problem> {
         let target = AccountId(account_id.0);
-        let command = BlockAccount {
-            account: me.account,
-            target,
-        };
+        let command = Connect::<Blocks>::new(me.account, target);
         let receipt = services
             .execute(&command, me.account, request_id.0, &idempotency)
             .await?;
@@ -84,10 +82,7 @@ impl BlocksApi {
         if services.blocks(me.account, target).await? {
             sever(&services, me.account, target, false, request_id.0).await?;
         }
-        let command = UnblockAccount {
-            account: me.account,
-            target,
-        };
+        let command = Disconnect::<Blocks>::new(me.account, target);
         services.done(&command, me, request_id, &idempotency).await
     }
 

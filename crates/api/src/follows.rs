@@ -13,8 +13,8 @@ use poem_openapi::{
     param::{Path, Query},
 };
 use readmodel::{
-    accounts::AccountRow,
     follows::{self, Side},
+    visibility,
 };
 
 use crate::{
@@ -238,7 +238,10 @@ async fn list(
     let page = EdgePage::begin(services, viewer, min_position, scope, asked.limit, cursor);
     let page = page.await?;
     let account = accounts::find(services, viewer, asked.account).await?;
-    refuse_private(services, viewer, &account).await?;
+    if !visibility::may_list(services.pool(), viewer.account(), &account).await? {
+        let detail = "Only its followers see this: ask to follow it.";
+        return Err(Problem::new(Code::AccountPrivate, detail));
+    }
     let rows = follows::list(
         services.pool(),
         viewer.account(),
@@ -249,27 +252,6 @@ async fn list(
     )
     .await?;
     Ok(page.answer(services, rows, here))
-}
-
-/// A private account's lists are for itself and its followers.
-async fn refuse_private(
-    services: &Services,
-    viewer: Viewer,
-    account: &AccountRow,
-) -> Result<(), Problem> {
-    let is_near = match viewer.account() {
-        _ if !account.private => true,
-        None => false,
-        Some(viewer) if viewer == account.id => true,
-        Some(viewer) => follows::holds(services.pool(), viewer, account.id).await?,
-    };
-    match is_near {
-        true => Ok(()),
-        false => Err(Problem::new(
-            Code::AccountPrivate,
-            "Only its followers see this: ask to follow it.",
-        )),
-    }
 }
 
 impl From<FollowError> for Problem {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use domain::{
-    likes::{LikeError, LikePost, UnlikePost},
+    edges::{Connect, Disconnect},
+    likes::{LikeError, Likes},
     posts::PostId,
 };
 use kernel::Uuid;
@@ -49,11 +50,8 @@ impl LikesApi {
         post_id: Path<Uuid>,
     ) -> Result<Done, Problem> {
         let post = PostId(post_id.0);
-        let command = LikePost {
-            account: me.account,
-            post,
-            likely_author: services.author(post).await?,
-        };
+        let author = services.author(post).await?;
+        let command = Connect::<Likes>::new(me.account, post).by_likely(author);
         services.done(&command, me, request_id, &idempotency).await
     }
 
@@ -73,11 +71,7 @@ impl LikesApi {
         idempotency: Idempotency,
         post_id: Path<Uuid>,
     ) -> Result<Done, Problem> {
-        let post = PostId(post_id.0);
-        let command = UnlikePost {
-            account: me.account,
-            post,
-        };
+        let command = Disconnect::<Likes>::new(me.account, PostId(post_id.0));
         services.done(&command, me, request_id, &idempotency).await
     }
 

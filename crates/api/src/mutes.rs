@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::mutes::{MuteAccount, MuteError, UnmuteAccount};
+use domain::{
+    edges::{Connect, Disconnect},
+    mutes::{MuteError, Mutes},
+};
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{
@@ -45,10 +48,7 @@ impl MutesApi {
         idempotency: Idempotency,
         account_id: Path<Uuid>,
     ) -> Result<Done, Problem> {
-        let command = MuteAccount {
-            account: me.account,
-            target: AccountId(account_id.0),
-        };
+        let command = Connect::<Mutes>::new(me.account, AccountId(account_id.0));
         services.done(&command, me, request_id, &idempotency).await
     }
 
@@ -68,10 +68,7 @@ impl MutesApi {
         idempotency: Idempotency,
         account_id: Path<Uuid>,
     ) -> Result<Done, Problem> {
-        let command = UnmuteAccount {
-            account: me.account,
-            target: AccountId(account_id.0),
-        };
+        let command = Disconnect::<Mutes>::new(me.account, AccountId(account_id.0));
         services.done(&command, me, request_id, &idempotency).await
     }
 

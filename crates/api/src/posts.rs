@@ -105,11 +105,8 @@ impl PostsApi {
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let ids: Vec<_> = ids.into_iter().map(PostId).collect();
-        let (pool, account) = (services.pool(), viewer.account());
-        let posts = services
-            .hot
-            .posts(pool, account, &ids, observed.told)
-            .await?;
+        let reading = services.reading(&observed);
+        let posts = reading.posts(viewer.account(), &ids).await?;
         let mut bytes = shown::write_items(&posts, &observed, viewer);
         bytes.push(b'}');
         Ok(Found::written(bytes).as_of(observed.header(View::Social)))
@@ -131,10 +128,9 @@ impl PostsApi {
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         observed.refuse_parked(post_id.0)?;
-        let (pool, account, id) = (services.pool(), viewer.account(), PostId(post_id.0));
-        let posts = services
-            .hot
-            .posts(pool, account, &[id], observed.told)
+        let reading = services.reading(&observed);
+        let posts = reading
+            .posts(viewer.account(), &[PostId(post_id.0)])
             .await?;
         let seen = posts.first().ok_or_else(|| Problem::not_found("post"))?;
         let tag = shown::etag(seen, viewer);

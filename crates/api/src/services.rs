@@ -13,7 +13,11 @@ use eventlog::{IdempotencyKey, Intent, Log, Receipt};
 use kernel::{AccountId, Command, Sealer, Spans, Uuid};
 use mail::Mailer;
 use quick_cache::sync::Cache;
-use readmodel::{DatabaseConnection, PgPool, hot::Hot, timelines::Lists};
+use readmodel::{
+    DatabaseConnection, PgPool,
+    hot::{Hot, Reading},
+    timelines::Lists,
+};
 use tokio::{sync::Semaphore, time::timeout};
 use vault::{BreachedPasswords, PasswordHashes, Vault};
 
@@ -22,7 +26,7 @@ use crate::{
     caller::Proxies,
     cors::Origins,
     ended::EndedSessions,
-    freshness::Freshness,
+    freshness::{Freshness, Observed},
     identity::{Authenticated, now},
     limits::Limiting,
     paging::{CursorSecretError, Cursors},
@@ -164,6 +168,11 @@ impl Services {
 
     pub(crate) fn pool(&self) -> &PgPool {
         self.database.get_postgres_connection_pool()
+    }
+
+    /// What is kept of posts and readers, as far as what was observed allows.
+    pub(crate) fn reading(&self, observed: &Observed) -> Reading<'_, ShownPost> {
+        self.hot.reading(self.pool(), observed.told)
     }
 
     /// Who wrote `post`, which never changes, wherever that is known first. What is

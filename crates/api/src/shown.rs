@@ -5,6 +5,7 @@
 use poem_openapi::types::ToJSON;
 use readmodel::{
     hot::{Seen, Shown},
+    marks,
     posts::PostRow,
 };
 
@@ -45,7 +46,7 @@ impl Shown for ShownPost {
 
 /// What stands behind a post, at most: a comma or a bracket, and what the one who
 /// looks has done.
-const OTHER_BYTES: usize = 32;
+const OTHER_BYTES: usize = 64;
 
 /// The post as `viewer` sees it.
 pub(crate) fn written(seen: &Seen<ShownPost>, viewer: Viewer) -> Vec<u8> {
@@ -56,12 +57,22 @@ pub(crate) fn written(seen: &Seen<ShownPost>, viewer: Viewer) -> Vec<u8> {
 
 fn write(seen: &Seen<ShownPost>, viewer: Viewer, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&seen.post.shown.open);
-    let end: &[u8] = match (viewer.account(), seen.liked) {
-        (None, _) => b"}",
-        (Some(_), true) => br#","viewer":{"liked":true}}"#,
-        (Some(_), false) => br#","viewer":{"liked":false}}"#,
-    };
-    bytes.extend_from_slice(end);
+    if viewer.account().is_some() {
+        bytes.extend_from_slice(br#","viewer":{"#);
+        for (place, name) in marks::NAMES.iter().enumerate() {
+            let comma: &[u8] = if place > 0 { b"," } else { b"" };
+            let value: &[u8] = if seen.marks.has(place) {
+                b"true"
+            } else {
+                b"false"
+            };
+            for part in [comma, b"\"", name.as_bytes(), b"\":", value] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        bytes.push(b'}');
+    }
+    bytes.push(b'}');
 }
 
 /// What `written` would be, for one who knows it by its tag.
@@ -69,13 +80,13 @@ pub(crate) fn etag(seen: &Seen<ShownPost>, viewer: Viewer) -> HeaderText<48> {
     let ShownPost {
         version, digest, ..
     } = &seen.post.shown;
-    let end = match (viewer.account(), seen.liked) {
-        (None, _) => "",
-        (Some(_), true) => "-liked",
-        (Some(_), false) => "-seen",
-    };
     let text = HeaderText::new("\"").number(*version).text("-");
-    text.hexadecimal(digest.0).text(end).text("\"")
+    let text = text.hexadecimal(digest.0);
+    let text = match viewer.account() {
+        None => text,
+        Some(_) => text.text("-").number(seen.marks.bits().into()),
+    };
+    text.text("\"")
 }
 
 /// `{"items":[…]` of the posts, left open for what follows, without those that

@@ -62,9 +62,7 @@ impl TimelinesApi {
             .lists
             .of_generation(observed.generation(View::Timelines));
         let home = Home {
-            pool: services.pool(),
-            hot: &services.hot,
-            told: observed.told,
+            reading: services.reading(&observed),
             lists: use_lists.then_some((&lists, &observed.pulled)),
             reader: me.account,
         };
@@ -103,9 +101,7 @@ impl TimelinesApi {
             .wait(View::Social, viewer.account(), &min_position.0)
             .await?;
         let local = Local {
-            pool: services.pool(),
-            hot: &services.hot,
-            told: observed.told,
+            reading: services.reading(&observed),
             viewer: viewer.account(),
         };
         let posts = local.page(before, pages::asked(limit.0)).await?;

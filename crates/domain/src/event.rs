@@ -1,17 +1,7 @@
-//! The registry of events: one line a feature. It refuses logic.
+//! What the registry of features (in `lib.rs`) makes of its lines: modules, kinds of
+//! aggregates, and what any event and any state is.
 
-use kernel::{CodecError, Decider, Envelope, EventPayload, Personal};
-
-use crate::{
-    accounts::{AccountEvent, Accounts},
-    blocks::{BlockEvent, Blocks},
-    follows::{FollowEvent, Follows},
-    handles::{HandleEvent, Handles},
-    likes::{LikeEvent, Likes},
-    mutes::{MuteEvent, Mutes},
-    operations::{OperationEvent, Operations},
-    posts::{PostEvent, Posts},
-};
+use kernel::Personal;
 
 /// Declares the events of a feature: for each a struct of the same name and
 /// the version in which it is written today.
@@ -83,104 +73,130 @@ pub trait PersonalFields {
 }
 
 macro_rules! registry {
-    ($($feature:ident($events:ident, $decider:ident)),+ $(,)?) => {
+    ($($code:literal $kind:ident $name:literal $module:ident:
+        $feature:ident($events:ident, $decider:ident)),+ $(,)?) => {
+        $(pub mod $module;)+
+
+        /// The sorts of aggregates: a stored code and a shown name each.
+        pub mod kinds {
+            use kernel::Kind;
+
+            $(pub const $kind: Kind = Kind($code);)+
+            pub const ALL: &[Kind] = &[$($kind),+];
+
+            pub fn name(kind: Kind) -> &'static str {
+                match kind {
+                    $($kind => $name,)+
+                    _ => "unknown",
+                }
+            }
+        }
+
         /// Any event of any feature.
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
         #[serde(untagged)]
         pub enum Event {
-            $($feature($events)),+
+            $($feature($module::$events)),+
         }
 
         impl Event {
             /// The names of all events.
             pub fn types() -> impl Iterator<Item = &'static str> {
-                [$($events::TYPES),+].concat().into_iter()
+                [$($module::$events::TYPES),+].concat().into_iter()
             }
 
-            pub fn decode(envelope: &Envelope) -> Result<Self, CodecError> {
+            /// Of every feature: the kind of its aggregates and the names of its events.
+            pub fn types_by_kind() -> Vec<(kernel::Kind, &'static [&'static str])> {
+                vec![$((kinds::$kind, $module::$events::TYPES)),+]
+            }
+
+            pub fn decode(envelope: &kernel::Envelope) -> Result<Self, kernel::CodecError> {
+                use kernel::EventPayload;
                 let (name, version) = (envelope.event_type.as_str(), envelope.event_version);
-                $(if let Some(event) = $events::from_bytes(name, version, &envelope.data) {
+                $(if let Some(event) = $module::$events::from_bytes(name, version, &envelope.data) {
                     return event.map(Self::$feature);
                 })+
-                Err(CodecError::UnknownEvent { name: name.to_owned(), version })
+                Err(kernel::CodecError::UnknownEvent { name: name.to_owned(), version })
             }
 
-            pub fn personal(&mut self) -> Vec<&mut Personal> {
+            /// Its name and version.
+            pub fn event_type(&self) -> (&'static str, u16) {
                 match self {
-                    $(Self::$feature(event) => event.personal()),+
+                    $(Self::$feature(event) => kernel::EventPayload::event_type(event)),+
+                }
+            }
+
+            pub fn to_bytes(&self) -> Result<Vec<u8>, kernel::CodecError> {
+                match self {
+                    $(Self::$feature(event) => kernel::EventPayload::to_bytes(event)),+
+                }
+            }
+
+            pub fn personal(&mut self) -> Vec<&mut kernel::Personal> {
+                match self {
+                    $(Self::$feature(event) => kernel::EventPayload::personal(event)),+
                 }
             }
         }
 
+        $(impl From<$module::$events> for Event {
+            fn from(event: $module::$events) -> Self {
+                Self::$feature(event)
+            }
+        })+
+
         /// The state of any aggregate, as its events alone make it.
         #[derive(Clone, Debug, PartialEq)]
         pub enum State {
-            $($feature(<$decider as Decider>::State)),+
+            $($feature(<$module::$decider as kernel::Decider>::State)),+
         }
 
         impl State {
             /// What an aggregate is after `event`; fails where an aggregate has
             /// events of two features.
             pub fn evolve(before: Option<Self>, event: &Event) -> Result<Self, MixedEvents> {
+                use kernel::Decider;
                 match (before, event) {
                     $((None, Event::$feature(event)) => {
-                        Ok(Self::$feature($decider::evolve(Default::default(), event)))
+                        Ok(Self::$feature($module::$decider::evolve(Default::default(), event)))
                     })+
                     $((Some(Self::$feature(state)), Event::$feature(event)) => {
-                        Ok(Self::$feature($decider::evolve(state, event)))
+                        Ok(Self::$feature($module::$decider::evolve(state, event)))
                     })+
                     _ => Err(MixedEvents),
                 }
             }
 
             /// The shape under which it is stored, and its bytes.
-            pub fn stored(&self) -> Result<(u8, Vec<u8>), CodecError> {
+            pub fn stored(&self) -> Result<(u8, Vec<u8>), kernel::CodecError> {
                 match self {
-                    $(Self::$feature(state) => {
-                        Ok(($decider::SHAPE, kernel::encode(state)?))
-                    })+
+                    $(Self::$feature(state) => Ok((
+                        <$module::$decider as kernel::Decider>::SHAPE,
+                        kernel::encode(state)?,
+                    ))),+
                 }
             }
         }
     };
 }
+pub(crate) use registry;
 
 /// The log is not as this release writes it.
 #[derive(Debug, thiserror::Error)]
 #[error("an aggregate has events of two features")]
 pub struct MixedEvents;
 
-registry! {
-    Like(LikeEvent, Likes),
-    Follow(FollowEvent, Follows),
-    Post(PostEvent, Posts),
-    Account(AccountEvent, Accounts),
-    Handle(HandleEvent, Handles),
-    Operation(OperationEvent, Operations),
-    Block(BlockEvent, Blocks),
-    Mute(MuteEvent, Mutes),
-}
-
 #[cfg(test)]
 mod properties {
-    use kernel::{AccountId, AggregateId, Kind, Timestamp};
+    use kernel::{AccountId, AggregateId, CodecError, Envelope, Kind, Timestamp};
     use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::*;
-    use crate::any;
+    use crate::{Event, any};
 
     fn envelope(event: &Event, version: u16) -> Result<Envelope, CodecError> {
-        let ((name, _), data) = match event {
-            Event::Like(event) => (event.event_type(), event.to_bytes()?),
-            Event::Follow(event) => (event.event_type(), event.to_bytes()?),
-            Event::Post(event) => (event.event_type(), event.to_bytes()?),
-            Event::Account(event) => (event.event_type(), event.to_bytes()?),
-            Event::Handle(event) => (event.event_type(), event.to_bytes()?),
-            Event::Operation(event) => (event.event_type(), event.to_bytes()?),
-            Event::Block(event) => (event.event_type(), event.to_bytes()?),
-            Event::Mute(event) => (event.event_type(), event.to_bytes()?),
-        };
+        let ((name, _), data) = (event.event_type(), event.to_bytes()?);
         Ok(Envelope {
             event_type: name.to_owned(),
             event_version: version,

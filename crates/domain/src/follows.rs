@@ -347,7 +347,7 @@ mod tests {
     use super::*;
     use crate::{
         accounts::{AccountState, Standing},
-        blocks::BlockState,
+        edges::Held,
     };
     use kernel::CodecError;
     use uuid::Uuid;
@@ -375,8 +375,8 @@ mod tests {
         };
         Facts::default()
             .with::<Accounts>(Accounts::id(account), 1, &state)?
-            .with::<Blocks>(Blocks::id(ADA, BOB), 0, &BlockState(false))?
-            .with::<Blocks>(Blocks::id(BOB, ADA), 0, &BlockState(false))
+            .with::<Blocks>(Blocks::id(ADA, BOB), 0, &Held(false))?
+            .with::<Blocks>(Blocks::id(BOB, ADA), 0, &Held(false))
     }
 
     #[test]
@@ -453,12 +453,12 @@ mod tests {
         let facts = exists(BOB, Standing::Registered, false)?;
         let by_bob = facts
             .clone()
-            .with::<Blocks>(Blocks::id(BOB, ADA), 1, &BlockState(true))?;
+            .with::<Blocks>(Blocks::id(BOB, ADA), 1, &Held(true))?;
         assert_eq!(
             follow(BOB).decide(&Versioned::default(), &by_bob),
             Err(FollowError::AccountNotFound)
         );
-        let by_ada = facts.with::<Blocks>(Blocks::id(ADA, BOB), 1, &BlockState(true))?;
+        let by_ada = facts.with::<Blocks>(Blocks::id(ADA, BOB), 1, &Held(true))?;
         assert_eq!(
             follow(BOB).decide(&Versioned::default(), &by_ada),
             Err(FollowError::TargetBlocked)

@@ -2,21 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use domain::accounts::AccountEvent;
-use domain::handles::Handle;
-use kernel::{AccountId, Timestamp, Uuid};
+use domain::{accounts::AccountEvent, handles::Handle, kinds};
+use kernel::{AccountId, AggregateId, Kind, Timestamp, Uuid};
 use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
 
 use crate::{
     ReadError, activity,
-    blocks::found,
-    posts::viewer_id,
-    social::{AccountCounts, Happened, Tables},
-    standing::Moves,
+    counters::{self, AccountCounts},
+    feature::Feature,
+    hot::Touch,
+    social::{Effects, Happened, Tables},
+    standing::{Concern, Moves},
+    visibility::{found, viewer_id},
 };
 
-/// Counters that one statement changes: those who follow one account may be many more.
-const COUNTED_AT_ONCE: usize = 10_000;
+const TABLES: &str = "
+    CREATE SCHEMA IF NOT EXISTS {schema};
+    CREATE TABLE IF NOT EXISTS {schema}.accounts (
+        id uuid PRIMARY KEY,
+        handle text NOT NULL,
+        display_name text,
+        bio text,
+        pinned_post_id uuid,
+        registered_at bigint NOT NULL,
+        active_on bigint NOT NULL,
+        version bigint NOT NULL,
+        private boolean NOT NULL DEFAULT false,
+        deactivated boolean NOT NULL DEFAULT false
+    ) WITH (fillfactor = 90);";
+
+const INDEXES: &str = "
+    CREATE INDEX IF NOT EXISTS accounts_handle ON {schema}.accounts (handle);";
 
 #[derive(Debug, Default)]
 pub(crate) struct Fold {
@@ -35,8 +51,38 @@ struct Change {
     version: u64,
 }
 
-impl Fold {
-    pub fn take(&mut self, happened: &Happened, event: &AccountEvent) {
+impl Feature for Fold {
+    const KIND: Kind = kinds::ACCOUNT;
+    type Event = AccountEvent;
+
+    fn tables() -> String {
+        TABLES.to_owned() + &counters::table::<AccountCounts>()
+    }
+
+    fn indexes() -> String {
+        INDEXES.to_owned()
+    }
+
+    fn invalidates(aggregate: AggregateId, event: &AccountEvent) -> Vec<Touch> {
+        let account = AccountId(aggregate.id);
+        match event {
+            // Posts of accounts that leave or come back go out of homes and into them.
+            AccountEvent::AccountDeactivated(_) | AccountEvent::AccountReactivated(_) => vec![
+                Touch::Author(account),
+                Touch::CountedBy(account),
+                Touch::FannedOut(account),
+            ],
+            AccountEvent::AccountRegistered(_)
+            | AccountEvent::RegistrationAbandoned(_)
+            | AccountEvent::ProfileUpdated(_)
+            | AccountEvent::PostPinned(_)
+            | AccountEvent::PostUnpinned(_)
+            | AccountEvent::AccountMadePrivate(_)
+            | AccountEvent::AccountMadePublic(_) => vec![Touch::Author(account)],
+        }
+    }
+
+    fn take(&mut self, happened: &Happened, event: &AccountEvent) {
         if matches!(event, AccountEvent::RegistrationAbandoned(_)) {
             return;
         }
@@ -70,22 +116,23 @@ impl Fold {
         }
     }
 
-    /// Whether an account is deactivated or brought back, as far as events say.
-    pub fn moves_standings(&self) -> bool {
+    /// What a deactivation hides is of other partitions too.
+    fn concern(&self) -> Option<Concern> {
         let mut changes = self.changes.values();
-        changes.any(|change| change.deactivated.is_some())
+        let moves = changes.any(|change| change.deactivated.is_some());
+        moves.then_some(Concern::Moves)
     }
 
-    /// Returns whose standing is another one now.
-    pub async fn write(
+    async fn write(
         self,
         transaction: &mut PgTransaction<'_>,
         tables: &Tables<'_>,
-    ) -> Result<Moves, ReadError> {
+        effects: &mut Effects,
+    ) -> Result<(), ReadError> {
         if self.changes.is_empty() {
-            return Ok(Moves::default());
+            return Ok(());
         }
-        let moves_standings = self.moves_standings();
+        let moves_standings = self.concern().is_some();
         let ids: Vec<Uuid> = self.changes.keys().copied().collect();
         let changes: Vec<Change> = self.changes.into_values().collect();
         let insert = tables.sql(
@@ -107,10 +154,9 @@ impl Fold {
             .execute(&mut **transaction)
             .await?;
 
-        let moves = match moves_standings {
-            true => moves(transaction, tables, &ids, &changes).await?,
-            false => Moves::default(),
-        };
+        if moves_standings {
+            effects.moves = moves(transaction, tables, &ids, &changes).await?;
+        }
         let update = tables.sql(
             "UPDATE {s}.accounts AS a SET
                  display_name = CASE WHEN c.names THEN c.display_name ELSE a.display_name END,
@@ -139,7 +185,26 @@ impl Fold {
             .bind(&versions)
             .execute(&mut **transaction)
             .await?;
-        Ok(moves)
+        Ok(())
+    }
+
+    /// What a deactivated account did counts again.
+    async fn forget(
+        transaction: &mut PgTransaction<'_>,
+        tables: &Tables<'_>,
+        aggregate: AggregateId,
+        effects: &mut Effects,
+    ) -> Result<(), ReadError> {
+        let sql = tables.sql(
+            "WITH gone AS (DELETE FROM {s}.accounts WHERE id = $1 RETURNING id, deactivated)
+             SELECT id, 1::bigint AS change FROM gone WHERE deactivated",
+        );
+        let rows = sqlx::query(sql)
+            .bind(aggregate.id)
+            .fetch_all(&mut **transaction)
+            .await?;
+        effects.moves = Moves::read(&rows)?;
+        Ok(())
     }
 }
 
@@ -170,81 +235,6 @@ fn column<T>(changes: &[Change], field: impl Fn(&Change) -> T) -> Vec<T> {
     changes.iter().map(field).collect()
 }
 
-/// Takes an account's profile back, as if it had never been. What a deactivated one did
-/// counts then.
-pub(crate) async fn forget(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    account: Uuid,
-) -> Result<Moves, ReadError> {
-    let sql = tables.sql(
-        "WITH gone AS (DELETE FROM {s}.accounts WHERE id = $1 RETURNING id, deactivated)
-         SELECT id, 1::bigint AS change FROM gone WHERE deactivated",
-    );
-    let rows = sqlx::query(sql)
-        .bind(account)
-        .fetch_all(&mut **transaction)
-        .await?;
-    Moves::read(&rows)
-}
-
-/// Adds to the counters of many accounts, keys sorted. Counters that are back
-/// at nothing go: whether they were ever written depends on how the log was cut.
-pub(crate) async fn count(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    counts: &BTreeMap<Uuid, AccountCounts>,
-) -> Result<(), ReadError> {
-    let changed = counts
-        .iter()
-        .filter(|(_, c)| **c != AccountCounts::default());
-    let changed: Vec<_> = changed.map(|(id, counts)| (*id, *counts)).collect();
-    for some in changed.chunks(COUNTED_AT_ONCE) {
-        count_some(transaction, tables, some).await?;
-    }
-    Ok(())
-}
-
-async fn count_some(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    changed: &[(Uuid, AccountCounts)],
-) -> Result<(), ReadError> {
-    let column = |of: fn(&AccountCounts) -> i64| -> Vec<i64> {
-        changed.iter().map(|(_, counts)| of(counts)).collect()
-    };
-    let sql = tables.sql(
-        "INSERT INTO {s}.account_counters AS n (account_id, followers, following, posts)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[])
-         ON CONFLICT (account_id) DO UPDATE SET
-             followers = n.followers + EXCLUDED.followers,
-             following = n.following + EXCLUDED.following,
-             posts = n.posts + EXCLUDED.posts",
-    );
-    sqlx::query(sql)
-        .bind(changed.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(column(|counts| counts.followers))
-        .bind(column(|counts| counts.following))
-        .bind(column(|counts| counts.posts))
-        .execute(&mut **transaction)
-        .await?;
-    let fewer = |c: &AccountCounts| c.followers < 0 || c.following < 0 || c.posts < 0;
-    let fewer = changed.iter().filter(|(_, counts)| fewer(counts));
-    let fewer: Vec<Uuid> = fewer.map(|(id, _)| *id).collect();
-    if fewer.is_empty() {
-        return Ok(());
-    }
-    let forget = tables.sql(
-        "DELETE FROM {s}.account_counters
-         WHERE account_id = ANY($1) AND followers = 0 AND following = 0 AND posts = 0",
-    );
-    sqlx::query(forget)
-        .bind(fewer)
-        .execute(&mut **transaction)
-        .await?;
-    Ok(())
-}
-
 /// An account as one viewer sees it, with its counters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccountRow {
@@ -259,9 +249,7 @@ pub struct AccountRow {
     pub version: u64,
     /// Whether only followers see what it publishes.
     pub private: bool,
-    pub followers: i64,
-    pub following: i64,
-    pub posts: i64,
+    pub counts: AccountCounts,
 }
 
 /// `SELECT` of everything that `AccountRow` has, with accounts as `a` and the
@@ -270,8 +258,9 @@ macro_rules! select {
     ($from:expr, $rest:expr) => {
         concat!(
             "SELECT a.id, a.handle, a.display_name, a.bio, pinned.id AS pinned_post_id, a.registered_at,
-                    a.active_on, a.version, a.private, coalesce(n.followers, 0) AS followers,
-                    coalesce(n.following, 0) AS following, coalesce(n.posts, 0) AS posts ",
+                    a.active_on, ",
+            account_counts!(),
+            "a.version, a.private ",
             $from,
             " LEFT JOIN account_counters AS n ON n.account_id = a.id
              LEFT JOIN posts AS pinned ON pinned.id = a.pinned_post_id
@@ -291,7 +280,7 @@ impl AccountRow {
         (self.display_name, self.bio, self.pinned_post_id) = (None, None, None);
         self.active_on = self.registered_at;
         self.version = 0;
-        (self.followers, self.following, self.posts) = (0, 0, 0);
+        self.counts = AccountCounts::default();
     }
 
     pub(crate) fn read(row: &PgRow) -> Result<Self, ReadError> {
@@ -305,9 +294,7 @@ impl AccountRow {
             active_on: activity::beginning_of(row.try_get("active_on")?),
             version: row.try_get::<i64, _>("version")? as u64,
             private: row.try_get("private")?,
-            followers: row.try_get("followers")?,
-            following: row.try_get("following")?,
-            posts: row.try_get("posts")?,
+            counts: AccountCounts::read(row)?,
         })
     }
 }

@@ -1,14 +1,14 @@
-//! Blocks: the edges. What they hide, the queries of what is hidden say.
+//! Blocks: the edges. What they hide, `visibility` says.
 
 use domain::blocks::BlockEvent;
-use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgPool, PgTransaction, Row};
+use kernel::AccountId;
+use sea_orm::sqlx::{self, PgPool, Row};
 
 use crate::{
     ReadError,
     accounts::{self, AccountRow},
-    edges::{self, Changes, EdgeTable},
-    social::{Happened, Tables},
+    edges::{self, EdgeTable, edge_fold},
+    hot::Touch,
 };
 
 const TABLE: EdgeTable = EdgeTable {
@@ -16,38 +16,18 @@ const TABLE: EdgeTable = EdgeTable {
     from: "blocker_id",
     to: "blocked_id",
     since: "blocked_at",
+    detail: None,
+    counted: &[],
 };
 
-#[derive(Debug, Default)]
-pub(crate) struct Fold(Changes);
-
-impl Fold {
-    pub fn take(&mut self, happened: &Happened, event: &BlockEvent) {
-        let holds = match event {
-            BlockEvent::Blocked(_) => true,
-            BlockEvent::Unblocked(_) => false,
-        };
-        self.0.take(happened, holds);
-    }
-
-    pub async fn write(
-        self,
-        transaction: &mut PgTransaction<'_>,
-        tables: &Tables<'_>,
-    ) -> Result<(), ReadError> {
-        self.0.write(transaction, tables, &TABLE).await
-    }
-}
-
-/// Takes one edge back, as if it had never been.
-pub(crate) async fn forget(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    from: Uuid,
-    to: Uuid,
-) -> Result<(), ReadError> {
-    TABLE.forget(transaction, tables, from, to).await
-}
+edge_fold!(
+    TABLE, BLOCK, BlockEvent, BlockEvent::Blocked(_) => BlockEvent::Unblocked(_),
+    |edge| {
+        let ends = [Some(edge.id), edge.member];
+        ends.into_iter().flatten().map(|end| Touch::Hidden(AccountId(end))).collect()
+    },
+    TABLE.index_by_from() + &TABLE.index_by_to()
+);
 
 /// Whom `account` blocks, the last first; of those that block it, the name alone.
 /// `last` is the key of the last row seen.
@@ -80,26 +60,3 @@ pub async fn list(
     }
     Ok(found)
 }
-
-/// `accounts AS a` does not block `$1`, and is there.
-macro_rules! found {
-    () => {
-        "NOT a.deactivated AND NOT EXISTS (
-            SELECT 1 FROM blocks AS b
-            WHERE b.blocker_id = a.id AND b.blocked_id = $1 OFFSET 0) "
-    };
-}
-pub(crate) use found;
-
-/// The same, and `$1` does not block it either: for lists.
-macro_rules! listed {
-    () => {
-        concat!(
-            $crate::blocks::found!(),
-            "AND NOT EXISTS (
-                SELECT 1 FROM blocks AS b
-                WHERE b.blocker_id = $1 AND b.blocked_id = a.id OFFSET 0) "
-        )
-    };
-}
-pub(crate) use listed;

@@ -1,15 +1,17 @@
-//! Edges that nobody counts: from an account to an account, since when. The
-//! features that have such a table name it; this writes it.
+//! Edges: from an account to an account or a post, since when. A feature declares its
+//! table; writing, counting and taking back are the same for all.
 
 use std::collections::BTreeMap;
 
 use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgTransaction, Row, postgres::PgRow};
+use sea_orm::sqlx::{self, AssertSqlSafe, PgPool, PgTransaction, Row, postgres::PgRow};
 
 use crate::{
     ReadError,
     accounts::AccountRow,
-    social::{Happened, Tables},
+    counters::{AccountCounter, PostCounter},
+    social::{Effects, Happened, Tables},
+    standing::Moves,
 };
 
 /// A table, and its columns.
@@ -18,18 +20,46 @@ pub(crate) struct EdgeTable {
     pub from: &'static str,
     pub to: &'static str,
     pub since: &'static str,
+    /// A column with what the edge says beside: an id or null.
+    pub detail: Option<&'static str>,
+    /// Who counts the edge.
+    pub counted: &'static [Counted],
 }
 
-/// The last of what a batch did to each edge: since when, or not at all.
+/// A counter of one end of an edge. It counts while the account at the other end is
+/// not deactivated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Counted {
+    /// Of the post that the edge leads to.
+    Post(PostCounter),
+    /// Of the account that the edge leads to.
+    To(AccountCounter),
+    /// Of the account that the edge comes from; it leads to an account.
+    From(AccountCounter),
+}
+
+/// The last of what a batch did to each edge: since when and with which detail it is
+/// there, or not at all.
 #[derive(Debug, Default)]
-pub(crate) struct Changes(BTreeMap<(Uuid, Uuid), Option<i64>>);
+pub(crate) struct Changes(BTreeMap<(Uuid, Uuid), Option<Held>>);
+
+/// Since when an edge is there, and its detail.
+type Held = (i64, Option<Uuid>);
 
 impl Changes {
     pub fn take(&mut self, happened: &Happened, holds: bool) {
+        self.take_with(happened, holds, None);
+    }
+
+    pub fn take_with(&mut self, happened: &Happened, holds: bool, detail: Option<Uuid>) {
         if let Some(to) = happened.aggregate.member {
-            let since = holds.then_some(happened.recorded_at.0);
-            self.0.insert((happened.aggregate.id, to), since);
+            let held = holds.then_some((happened.recorded_at.0, detail));
+            self.0.insert((happened.aggregate.id, to), held);
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub async fn write(
@@ -37,37 +67,132 @@ impl Changes {
         transaction: &mut PgTransaction<'_>,
         tables: &Tables<'_>,
         table: &EdgeTable,
+        effects: &mut Effects,
     ) -> Result<(), ReadError> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let sql = table.sql(
+        let (detail, set_detail) = match table.detail {
+            None => (String::new(), String::new()),
+            Some(name) => (format!(", {name}"), format!(", {name} = EXCLUDED.{name}")),
+        };
+        let detail_value = if table.detail.is_some() {
+            ", detail"
+        } else {
+            ""
+        };
+        let sql = format!(
             "WITH change AS (
-                SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS c (a, b, since)
+                SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[])
+                    AS c (a, b, since, detail)
              ), gone AS (
-                DELETE FROM {s}.{name} AS e USING change AS c
-                WHERE c.since IS NULL AND e.{from} = c.a AND e.{to} = c.b
-             )
-             INSERT INTO {s}.{name} ({from}, {to}, {since})
-             SELECT a, b, since FROM change WHERE since IS NOT NULL
-             ON CONFLICT ({from}, {to}) DO UPDATE SET {since} = EXCLUDED.{since}",
+                DELETE FROM {{s}}.{{name}} AS e USING change AS c
+                WHERE c.since IS NULL AND e.{{from}} = c.a AND e.{{to}} = c.b
+                RETURNING e.{{from}} AS a, e.{{to}} AS b
+             ), come AS (
+                INSERT INTO {{s}}.{{name}} ({{from}}, {{to}}, {{since}}{detail})
+                SELECT a, b, since{detail_value} FROM change WHERE since IS NOT NULL
+                ON CONFLICT ({{from}}, {{to}}) DO UPDATE SET {{since}} = EXCLUDED.{{since}}{set_detail}
+                RETURNING {{from}} AS a, {{to}} AS b, xmax = 0 AS is_new
+             ), changes AS (
+                SELECT a, b, 1 AS change FROM come WHERE is_new
+                UNION ALL SELECT a, b, -1 FROM gone
+             ) {}",
+            table.sums()
         );
-        sqlx::query(tables.sql(&sql))
+        let held = || self.0.values();
+        let rows = sqlx::query(tables.sql(&table.sql(&sql)))
             .bind(self.0.keys().map(|edge| edge.0).collect::<Vec<_>>())
             .bind(self.0.keys().map(|edge| edge.1).collect::<Vec<_>>())
-            .bind(self.0.values().copied().collect::<Vec<_>>())
-            .execute(&mut **transaction)
+            .bind(held().map(|held| held.map(|h| h.0)).collect::<Vec<_>>())
+            .bind(
+                held()
+                    .map(|held| held.and_then(|h| h.1))
+                    .collect::<Vec<_>>(),
+            )
+            .fetch_all(&mut **transaction)
             .await?;
-        Ok(())
+        table.add(&rows, effects)
     }
 }
 
 impl EdgeTable {
+    /// The table, and the index by which it is listed from both its ends.
+    pub fn ddl(&self) -> String {
+        let detail = match self.detail {
+            None => String::new(),
+            Some(name) => format!(", {name} uuid"),
+        };
+        self.sql(&format!(
+            "CREATE TABLE IF NOT EXISTS {{schema}}.{{name}} ({{from}} uuid NOT NULL, {{to}} uuid NOT NULL,
+                {{since}} bigint NOT NULL{detail}, PRIMARY KEY ({{from}}, {{to}}));"
+        ))
+    }
+
+    /// For the list of where the edges of one account lead, the last first.
+    pub fn index_by_from(&self) -> String {
+        self.sql(
+            "CREATE INDEX IF NOT EXISTS {name}_from
+                ON {schema}.{name} ({from}, {since} DESC, {to} DESC);",
+        )
+    }
+
+    /// For the list of where edges to one end come from, the last first.
+    pub fn index_by_to(&self) -> String {
+        self.sql(
+            "CREATE INDEX IF NOT EXISTS {name}_to
+                ON {schema}.{name} ({to}, {since} DESC, {from} DESC);",
+        )
+    }
+
     fn sql(&self, sql: &str) -> String {
         sql.replace("{name}", self.name)
             .replace("{from}", self.from)
             .replace("{to}", self.to)
             .replace("{since}", self.since)
+    }
+
+    /// Of `changes (a, b, change)`: how much each counter changes, by its place in
+    /// `counted`.
+    fn sums(&self) -> String {
+        if self.counted.is_empty() {
+            return "SELECT 1 WHERE false".into();
+        }
+        let sums = self.counted.iter().enumerate().map(|(place, counted)| {
+            let (end, other) = match counted {
+                Counted::Post(_) | Counted::To(_) => ("b", "a"),
+                Counted::From(_) => ("a", "b"),
+            };
+            format!(
+                "SELECT {end} AS id, {place} AS place, sum(change)::bigint AS change
+                 FROM changes WHERE (
+                    SELECT o.deactivated FROM {{s}}.accounts AS o WHERE o.id = {other}
+                 ) IS NOT TRUE GROUP BY {end}"
+            )
+        });
+        sums.collect::<Vec<_>>().join(" UNION ALL ")
+    }
+
+    /// Adds what a statement with `sums` really did.
+    fn add(&self, rows: &[PgRow], effects: &mut Effects) -> Result<(), ReadError> {
+        for row in rows {
+            let (id, change) = (row.try_get("id")?, row.try_get("change")?);
+            let place: i32 = row.try_get("place")?;
+            match self.counted.get(place as usize) {
+                None => {}
+                Some(Counted::Post(counter)) => {
+                    effects.posts.entry(id).or_default().add(*counter, change);
+                }
+                Some(Counted::To(counter) | Counted::From(counter)) => {
+                    effects
+                        .accounts
+                        .entry(id)
+                        .or_default()
+                        .add(*counter, change);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes one edge back, as if it had never been.
@@ -77,16 +202,142 @@ impl EdgeTable {
         tables: &Tables<'_>,
         from: Uuid,
         to: Uuid,
+        effects: &mut Effects,
     ) -> Result<(), ReadError> {
-        let sql = self.sql("DELETE FROM {s}.{name} WHERE {from} = $1 AND {to} = $2");
-        sqlx::query(tables.sql(&sql))
+        let sql = format!(
+            "WITH changes AS (
+                DELETE FROM {{s}}.{{name}} WHERE {{from}} = $1 AND {{to}} = $2
+                RETURNING {{from}} AS a, {{to}} AS b, -1 AS change
+             ) {}",
+            self.sums()
+        );
+        let rows = sqlx::query(tables.sql(&self.sql(&sql)))
             .bind(from)
             .bind(to)
-            .execute(&mut **transaction)
+            .fetch_all(&mut **transaction)
             .await?;
+        self.add(&rows, effects)
+    }
+
+    /// An account that moves is one more, or one less, at the other ends of its edges.
+    pub async fn move_standings(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        tables: &Tables<'_>,
+        moves: &Moves,
+        effects: &mut Effects,
+    ) -> Result<(), ReadError> {
+        for (place, counted) in self.counted.iter().enumerate() {
+            let (end, other) = match counted {
+                Counted::Post(_) | Counted::To(_) => ("{to}", "{from}"),
+                Counted::From(_) => ("{from}", "{to}"),
+            };
+            let sql = format!(
+                "SELECT e.{end} AS id, {place} AS place, sum(m.change)::bigint AS change
+                 FROM unnest($1::uuid[], $2::bigint[]) AS m (id, change)
+                 JOIN {{s}}.{{name}} AS e ON e.{other} = m.id GROUP BY e.{end}"
+            );
+            let rows = moves.rows(transaction, tables.sql(&self.sql(&sql))).await?;
+            self.add(&rows, effects)?;
+        }
         Ok(())
     }
+
+    /// `SELECT` of the posts that count edges of the accounts `$1`.
+    pub fn counting(&self) -> Option<String> {
+        let of_posts = |counted: &Counted| matches!(counted, Counted::Post(_));
+        let sql = "SELECT {to} AS post_id FROM {name} WHERE {from} = ANY($1)";
+        (self.counted.iter().any(of_posts)).then(|| self.sql(sql))
+    }
+
+    /// Those of `others` that edges of `account` lead to.
+    pub async fn among(
+        &self,
+        pool: &PgPool,
+        account: AccountId,
+        others: Vec<Uuid>,
+    ) -> Result<Vec<Uuid>, ReadError> {
+        let sql = "SELECT {to} AS id FROM {name} WHERE {from} = $1 AND {to} = ANY($2)";
+        let rows = sqlx::query(AssertSqlSafe(self.sql(sql)))
+            .bind(account.0)
+            .bind(others)
+            .fetch_all(pool)
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
+    }
 }
+
+/// The fold of a feature that is one table of plain edges: its table, its events, which
+/// of them connects, and what they make old in caches.
+macro_rules! edge_fold {
+    ($table:expr, $kind:ident, $events:ty, $on:pat => $off:pat, $invalidates:expr, $indexes:expr) => {
+        #[derive(Debug, Default)]
+        pub(crate) struct Fold($crate::edges::Changes);
+
+        impl $crate::feature::Feature for Fold {
+            const KIND: kernel::Kind = domain::kinds::$kind;
+            type Event = $events;
+
+            fn tables() -> String {
+                $table.ddl()
+            }
+
+            fn indexes() -> String {
+                $indexes
+            }
+
+            fn invalidates(aggregate: kernel::AggregateId, _: &$events) -> Vec<$crate::hot::Touch> {
+                let invalidates: fn(kernel::AggregateId) -> Vec<$crate::hot::Touch> = $invalidates;
+                invalidates(aggregate)
+            }
+
+            fn counting() -> Option<String> {
+                $table.counting()
+            }
+
+            fn take(&mut self, happened: &$crate::social::Happened, event: &$events) {
+                let holds = match event {
+                    $on => true,
+                    $off => false,
+                };
+                self.0.take(happened, holds);
+            }
+
+            async fn write(
+                self,
+                transaction: &mut sea_orm::sqlx::PgTransaction<'_>,
+                tables: &$crate::social::Tables<'_>,
+                effects: &mut $crate::social::Effects,
+            ) -> Result<(), $crate::ReadError> {
+                self.0.write(transaction, tables, &$table, effects).await
+            }
+
+            async fn forget(
+                transaction: &mut sea_orm::sqlx::PgTransaction<'_>,
+                tables: &$crate::social::Tables<'_>,
+                aggregate: kernel::AggregateId,
+                effects: &mut $crate::social::Effects,
+            ) -> Result<(), $crate::ReadError> {
+                let to = aggregate.member.unwrap_or_default();
+                $table
+                    .forget(transaction, tables, aggregate.id, to, effects)
+                    .await
+            }
+
+            async fn move_standings(
+                transaction: &mut sea_orm::sqlx::PgTransaction<'_>,
+                tables: &$crate::social::Tables<'_>,
+                moves: &$crate::standing::Moves,
+                effects: &mut $crate::social::Effects,
+            ) -> Result<(), $crate::ReadError> {
+                $table
+                    .move_standings(transaction, tables, moves, effects)
+                    .await
+            }
+        }
+    };
+}
+pub(crate) use edge_fold;
 
 /// The key of the last row of the page before, or one beyond all.
 pub(crate) fn after(last: Option<(i64, AccountId)>) -> (i64, Uuid) {

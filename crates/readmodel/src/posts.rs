@@ -5,11 +5,17 @@ mod fold;
 
 use domain::posts::PostId;
 use kernel::{AccountId, Timestamp, Uuid};
-use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
+use sea_orm::sqlx::{self, AssertSqlSafe, PgPool, Row, postgres::PgRow};
 
-pub(crate) use fold::{Fold, count, forget, move_standings};
+pub(crate) use fold::Fold;
 
-use crate::{ReadError, mutes::unmuted};
+use crate::{
+    ReadError,
+    counters::PostCounts,
+    features,
+    marks::Marks,
+    visibility::{Audience, unmuted, viewer_id},
+};
 
 /// Ancestors shown above a post, at most: the nearest.
 pub const ANCESTORS_MAX: u32 = 100;
@@ -34,20 +40,9 @@ pub struct PostRow {
     pub created_at: Timestamp,
     pub edited_at: Option<Timestamp>,
     pub version: u64,
-    pub likes: i64,
-    pub replies: i64,
-    /// Whether the viewer likes it; false for nobody.
-    pub liked: bool,
-}
-
-/// Who sees a post, beside its author, as it and its author are now. Blocks
-/// come on top.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    Everybody,
-    Followers,
-    /// Its author's account is deactivated.
-    Nobody,
+    pub counts: PostCounts,
+    /// What the viewer did with it; nothing where nobody is signed in.
+    pub marks: Marks,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -67,58 +62,32 @@ pub struct RevisionRow {
     pub written_at: Timestamp,
 }
 
-/// Who looks, as a query parameter: an id that no account has where nobody is
-/// signed in.
-pub(crate) fn viewer_id(viewer: Option<AccountId>) -> Uuid {
-    viewer.map_or(Uuid::nil(), |viewer| viewer.0)
-}
-
 /// `SELECT` of everything that `PostRow` has, with posts as `p`, their authors
 /// as `a`, and their counters as `n`.
 macro_rules! columns {
-    ($liked:literal) => {
+    ($marks:expr) => {
         concat!(
             "SELECT p.id, p.author_id, a.handle, a.display_name, p.text, p.hashtags, p.mentions,
                     p.metadata, p.language, p.followers_only, a.private, a.deactivated,
-                    p.parent_id, p.root_id,
-                    p.created_at, p.edited_at, p.version, coalesce(n.likes, 0) AS likes,
-                    coalesce(n.replies, 0) AS replies, ",
-            $liked,
-            " AS liked "
+                    p.parent_id, p.root_id, p.created_at, p.edited_at, p.version, ",
+            post_counts!(),
+            $marks,
+            " AS marks "
         )
     };
 }
 pub(crate) use columns;
 
-/// Whether the viewer `$1` may see a post. `OFFSET 0` keeps what is looked up for a
-/// row a look-up: as a join, the planner would read all posts for a page of them.
-macro_rules! visible {
-    () => {
-        "p.deleted_at IS NULL AND NOT a.deactivated
-         AND (NOT (p.followers_only OR a.private) OR p.author_id = $1 OR EXISTS (
-            SELECT 1 FROM follows AS f
-            WHERE f.follower_id = $1 AND f.followed_id = p.author_id))
-         AND NOT EXISTS (
-            SELECT 1 FROM blocks AS b
-            WHERE b.blocker_id = $1 AND b.blocked_id = p.author_id OFFSET 0)
-         AND NOT EXISTS (
-            SELECT 1 FROM blocks AS b
-            WHERE b.blocker_id = p.author_id AND b.blocked_id = $1 OFFSET 0) "
-    };
-}
-pub(crate) use visible;
-
 /// The same with the viewer as `$1`, of what that viewer may see.
 macro_rules! select {
     ($from:literal, $condition:expr, $order:literal) => {
         concat!(
-            $crate::posts::columns!("v.account_id IS NOT NULL"),
+            $crate::posts::columns!(marks!()),
             $from,
             " JOIN accounts AS a ON a.id = p.author_id
              LEFT JOIN post_counters AS n ON n.post_id = p.id
-             LEFT JOIN likes AS v ON v.account_id = $1 AND v.post_id = p.id
              WHERE ",
-            $crate::posts::visible!(),
+            $crate::visibility::visible!(),
             $condition,
             $order
         )
@@ -130,8 +99,6 @@ impl PostRow {
     fn read(row: &PgRow) -> Result<Self, ReadError> {
         let at = |column| row.try_get::<Option<i64>, _>(column);
         let post = |column| row.try_get::<Option<Uuid>, _>(column);
-        let followers_only = row.try_get("followers_only")?;
-        let (private, deactivated) = (row.try_get("private")?, row.try_get("deactivated")?);
         Ok(Self {
             id: PostId(row.try_get("id")?),
             author: Author {
@@ -144,20 +111,15 @@ impl PostRow {
             mentions: row.try_get("mentions")?,
             metadata: row.try_get("metadata")?,
             language: row.try_get("language")?,
-            followers_only,
-            audience: match (followers_only || private, deactivated) {
-                (_, true) => Audience::Nobody,
-                (true, false) => Audience::Followers,
-                (false, false) => Audience::Everybody,
-            },
+            followers_only: row.try_get("followers_only")?,
+            audience: Audience::read(row)?,
             parent_id: post("parent_id")?.map(PostId),
             root_id: post("root_id")?.map(PostId),
             created_at: Timestamp(row.try_get("created_at")?),
             edited_at: at("edited_at")?.map(Timestamp),
             version: row.try_get::<i64, _>("version")? as u64,
-            likes: row.try_get("likes")?,
-            replies: row.try_get("replies")?,
-            liked: row.try_get("liked")?,
+            counts: PostCounts::read(row)?,
+            marks: Marks::read(row)?,
         })
     }
 }
@@ -173,7 +135,7 @@ pub(crate) async fn as_everybody_sees(
 ) -> Result<Vec<PostRow>, ReadError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let sql = concat!(
-        columns!("false"),
+        columns!("0::smallint"),
         "FROM posts AS p JOIN accounts AS a ON a.id = p.author_id
          LEFT JOIN post_counters AS n ON n.post_id = p.id
          WHERE p.id = ANY($1) AND p.deleted_at IS NULL"
@@ -192,7 +154,7 @@ pub async fn parents(pool: &PgPool, replies: &[PostId]) -> Result<Vec<PostId>, R
         .collect()
 }
 
-/// The posts among whose likes and replies those of `accounts` are, at most `limit`:
+/// The posts that count something of `accounts`, at most `limit`:
 /// all whose counters change where one of them is deactivated or brought back.
 pub async fn counting(
     pool: &PgPool,
@@ -200,11 +162,8 @@ pub async fn counting(
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
     let accounts: Vec<Uuid> = accounts.iter().map(|account| account.0).collect();
-    let sql = "SELECT post_id FROM likes WHERE account_id = ANY($1)
-               UNION ALL SELECT parent_id FROM posts
-               WHERE author_id = ANY($1) AND parent_id IS NOT NULL
-               LIMIT $2";
-    let rows = sqlx::query(sql)
+    let sql = features::counting() + " LIMIT $2";
+    let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(accounts)
         .bind(i64::from(limit))
         .fetch_all(pool)

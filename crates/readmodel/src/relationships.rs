@@ -1,12 +1,10 @@
 //! Relationships: what one account has done to others, and they to it. It does
 //! not tell who blocks the one who looks: such an account is not found.
 
-use std::{collections::BTreeSet, sync::Arc};
-
 use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
+use sea_orm::sqlx::{self, PgPool, Row};
 
-use crate::{ReadError, blocks::found};
+use crate::{ReadError, visibility::found};
 
 /// Between the viewer and another account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,80 +63,4 @@ pub async fn by_ids(
             })
         })
         .collect()
-}
-
-/// Whom one account is not to see. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Hidden {
-    /// Blocked by it, or blocking it.
-    pub blocked: Arc<BTreeSet<AccountId>>,
-    pub muted: Arc<BTreeSet<AccountId>>,
-}
-
-impl Hidden {
-    /// From what one comes across.
-    pub fn has(&self, account: &AccountId) -> bool {
-        self.blocked.contains(account) || self.muted.contains(account)
-    }
-
-    /// As a query parameter.
-    pub fn ids(&self) -> Vec<Uuid> {
-        let all = self.blocked.iter().chain(self.muted.iter());
-        all.map(|account| account.0).collect()
-    }
-
-    fn read(rows: &[PgRow]) -> Result<Self, ReadError> {
-        let (mut blocked, mut muted) = (BTreeSet::new(), BTreeSet::new());
-        for row in rows {
-            let account = AccountId(row.try_get("id")?);
-            match row.try_get("muted")? {
-                true => muted.insert(account),
-                false => blocked.insert(account),
-            };
-        }
-        let (blocked, muted) = (Arc::new(blocked), Arc::new(muted));
-        Ok(Self { blocked, muted })
-    }
-}
-
-/// All that is hidden from `account`; none where that is more than `edges_max`
-/// blocks and mutes.
-pub(crate) async fn hidden(
-    pool: &PgPool,
-    account: AccountId,
-    edges_max: u32,
-) -> Result<Option<Hidden>, ReadError> {
-    let rows = sqlx::query(
-        "SELECT blocked_id AS id, false AS muted FROM blocks WHERE blocker_id = $1
-         UNION ALL SELECT blocker_id, false FROM blocks WHERE blocked_id = $1
-         UNION ALL SELECT muted_id, true FROM mutes WHERE muter_id = $1
-         LIMIT $2",
-    )
-    .bind(account.0)
-    .bind(i64::from(edges_max) + 1)
-    .fetch_all(pool)
-    .await?;
-    let all = rows.len() <= edges_max as usize;
-    all.then(|| Hidden::read(&rows)).transpose()
-}
-
-/// Those of `others` that are hidden from `account`.
-pub(crate) async fn hidden_among(
-    pool: &PgPool,
-    account: AccountId,
-    others: &BTreeSet<AccountId>,
-) -> Result<Hidden, ReadError> {
-    let others: Vec<Uuid> = others.iter().map(|other| other.0).collect();
-    let rows = sqlx::query(
-        "SELECT blocked_id AS id, false AS muted FROM blocks
-            WHERE blocker_id = $1 AND blocked_id = ANY($2)
-         UNION ALL SELECT blocker_id, false FROM blocks
-            WHERE blocked_id = $1 AND blocker_id = ANY($2)
-         UNION ALL SELECT muted_id, true FROM mutes WHERE muter_id = $1 AND muted_id = ANY($2)",
-    )
-    .bind(account.0)
-    .bind(others)
-    .fetch_all(pool)
-    .await?;
-    Hidden::read(&rows)
 }

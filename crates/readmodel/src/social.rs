@@ -1,16 +1,17 @@
-//! The `social` projection: the registry of the folds that share a checkpoint,
-//! because their rows are read together. It refuses logic of any one feature.
+//! The `social` projection: the folds that share a checkpoint, because their rows are
+//! read together. Which they are, the registry in `lib.rs` says.
 
 use std::collections::BTreeMap;
 
-use domain::{Event, kinds};
+use domain::Event;
 use kernel::{AccountId, AggregateId, Position, Timestamp, Uuid};
 use sea_orm::sqlx::{AssertSqlSafe, PgTransaction};
 
 use crate::{
-    ReadError, accounts,
+    ReadError,
     activity::Days,
-    blocks, follows, likes, mutes, posts,
+    counters::{self, AccountCounts, PostCounts},
+    features,
     standing::{self, Concern, Moves},
 };
 
@@ -50,46 +51,21 @@ impl Social {
         batch: &[Happened],
         written: &Written,
     ) -> Result<Written, ReadError> {
-        let mut accounts = accounts::Fold::default();
-        let mut posts = posts::Fold::default();
-        let mut likes = likes::Fold::default();
-        let mut follows = follows::Fold::default();
-        let mut blocks = blocks::Fold::default();
-        let mut mutes = mutes::Fold::default();
+        let mut features = features::Batch::default();
         for happened in batch {
-            match &happened.event {
-                Event::Account(event) => accounts.take(happened, event),
-                Event::Handle(_) | Event::Operation(_) => {}
-                Event::Post(event) => posts.take(happened, event),
-                Event::Like(event) => likes.take(happened, event),
-                Event::Follow(event) => follows.take(happened, event),
-                Event::Block(event) => blocks.take(happened, event),
-                Event::Mute(event) => mutes.take(happened, event),
-            }
+            features.take(happened);
         }
         let days = written.days.news(Days::of(batch));
-        let mut counters = Counters::default();
+        let mut effects = Effects::default();
         let tables = Tables {
             schema: &self.schema,
         };
-        // What a deactivation hides is of other partitions too.
-        match (accounts.moves_standings(), follows.counts()) {
-            (true, _) => standing::lock(transaction, &tables, Concern::Moves).await?,
-            (false, true) => standing::lock(transaction, &tables, Concern::Counts).await?,
-            (false, false) => {}
+        if let Some(concern) = features.concern() {
+            standing::lock(transaction, &tables, concern).await?;
         }
-        let moves = accounts.write(transaction, &tables).await?;
-        // What there was before this batch counts for more or less; what the batch adds is
-        // counted by the standings that it leaves.
-        move_standings(transaction, &tables, &moves, &mut counters).await?;
+        features.write(transaction, &tables, &mut effects).await?;
         days.write(transaction, &tables).await?;
-        posts.write(transaction, &tables, &mut counters).await?;
-        likes.write(transaction, &tables, &mut counters).await?;
-        follows.write(transaction, &tables, &mut counters).await?;
-        blocks.write(transaction, &tables).await?;
-        mutes.write(transaction, &tables).await?;
-        accounts::count(transaction, &tables, &counters.accounts).await?;
-        posts::count(transaction, &tables, &counters.posts).await?;
+        effects.count(transaction, &tables).await?;
         Ok(Written { days })
     }
 
@@ -103,25 +79,10 @@ impl Social {
         let tables = Tables {
             schema: &self.schema,
         };
-        let mut counters = Counters::default();
-        let (id, member) = (aggregate.id, aggregate.member.unwrap_or_default());
+        let mut effects = Effects::default();
         standing::lock(transaction, &tables, Concern::Moves).await?;
-        match aggregate.kind {
-            kinds::ACCOUNT => {
-                let moves = accounts::forget(transaction, &tables, id).await?;
-                move_standings(transaction, &tables, &moves, &mut counters).await?;
-            }
-            kinds::POST => posts::forget(transaction, &tables, id, &mut counters).await?,
-            kinds::LIKE => likes::forget(transaction, &tables, id, member, &mut counters).await?,
-            kinds::FOLLOW => {
-                follows::forget(transaction, &tables, id, member, &mut counters).await?;
-            }
-            kinds::BLOCK => blocks::forget(transaction, &tables, id, member).await?,
-            kinds::MUTE => mutes::forget(transaction, &tables, id, member).await?,
-            _ => {}
-        }
-        accounts::count(transaction, &tables, &counters.accounts).await?;
-        posts::count(transaction, &tables, &counters.posts).await
+        features::forget(transaction, &tables, aggregate, &mut effects).await?;
+        effects.count(transaction, &tables).await
     }
 
     /// Notes when an account was active last: what events of others than its own
@@ -137,21 +98,6 @@ impl Social {
         };
         Days::of_one(account, at).write(transaction, &tables).await
     }
-}
-
-/// Counts what accounts did that were deactivated, or are back.
-async fn move_standings(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    moves: &Moves,
-    counters: &mut Counters,
-) -> Result<(), ReadError> {
-    if moves.is_empty() {
-        return Ok(());
-    }
-    posts::move_standings(transaction, tables, moves, counters).await?;
-    likes::move_standings(transaction, tables, moves, counters).await?;
-    follows::move_standings(transaction, tables, moves, counters).await
 }
 
 /// What one loop's transactions have committed and a later one need not write
@@ -184,22 +130,22 @@ impl Tables<'_> {
     }
 }
 
-/// How much the counters of a batch change, sorted by key.
+/// What a batch does beside its own rows: how much counters change, sorted by key, and
+/// which accounts are deactivated or brought back.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct Effects {
     pub accounts: BTreeMap<Uuid, AccountCounts>,
     pub posts: BTreeMap<Uuid, PostCounts>,
+    pub moves: Moves,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct AccountCounts {
-    pub followers: i64,
-    pub following: i64,
-    pub posts: i64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PostCounts {
-    pub likes: i64,
-    pub replies: i64,
+impl Effects {
+    async fn count(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        tables: &Tables<'_>,
+    ) -> Result<(), ReadError> {
+        counters::count(transaction, tables, &self.accounts).await?;
+        counters::count(transaction, tables, &self.posts).await
+    }
 }

@@ -3,7 +3,7 @@
 //! counters of others. Not here: blocks and mutes, which depend on who reads.
 
 use kernel::Uuid;
-use sea_orm::sqlx::{self, PgTransaction, Row, postgres::PgRow};
+use sea_orm::sqlx::{self, AssertSqlSafe, PgTransaction, Row, postgres::PgRow};
 
 use crate::{ReadError, social::Tables};
 
@@ -20,6 +20,19 @@ impl Moves {
         self.accounts.is_empty()
     }
 
+    /// Rows of a statement whose `$1` are the accounts and `$2` their changes.
+    pub async fn rows(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        sql: AssertSqlSafe<String>,
+    ) -> Result<Vec<PgRow>, ReadError> {
+        Ok(sqlx::query(sql)
+            .bind(&self.accounts)
+            .bind(&self.changes)
+            .fetch_all(&mut **transaction)
+            .await?)
+    }
+
     /// Of rows with an `id` and a `change`.
     pub fn read(rows: &[PgRow]) -> Result<Self, ReadError> {
         let accounts = rows.iter().map(|row| row.try_get("id"));
@@ -32,7 +45,8 @@ impl Moves {
 }
 
 /// What a transaction does to standings, or depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The greater one includes the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Concern {
     /// It counts follows, whose far ends are accounts of other partitions.
     Counts,

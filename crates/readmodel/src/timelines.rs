@@ -22,8 +22,9 @@ pub use local::Local;
 
 use crate::{
     ReadError,
-    hot::{Hot, Seen, Shown},
-    posts::{PostRow, read_all, select, viewer_id},
+    hot::{Reading, Seen, Shown},
+    posts::{PostRow, read_all, select},
+    visibility::{unhidden, viewer_id},
 };
 use lists::Slice;
 
@@ -57,7 +58,7 @@ pub async fn of_account(
 /// `SELECT` of the newest ids below `$2` of whom `$1` follows and of oneself, as
 /// far as the condition on each author says.
 macro_rules! newest {
-    ($of_authors:literal, $of_oneself:literal) => {
+    ($of_authors:expr, $of_oneself:literal) => {
         concat!(
             "SELECT p.id FROM (
                 SELECT s.followed_id AS author_id FROM follows AS s ",
@@ -81,14 +82,10 @@ pub async fn home_ids(
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
     let sql = newest!(
-        "JOIN accounts AS a ON a.id = s.followed_id
-         WHERE s.follower_id = $1 AND NOT a.deactivated
-           AND NOT EXISTS (SELECT 1 FROM mutes AS m
-                WHERE m.muter_id = $1 AND m.muted_id = s.followed_id)
-           AND NOT EXISTS (SELECT 1 FROM blocks AS b
-                WHERE b.blocker_id = $1 AND b.blocked_id = s.followed_id)
-           AND NOT EXISTS (SELECT 1 FROM blocks AS b
-                WHERE b.blocker_id = s.followed_id AND b.blocked_id = $1)",
+        concat!(
+            "JOIN accounts AS a ON a.id = s.followed_id WHERE s.follower_id = $1 AND ",
+            unhidden!()
+        ),
         "AND NOT a.deactivated"
     );
     let rows = sqlx::query(sql)
@@ -185,10 +182,7 @@ async fn refilled<T>(
 
 /// What a page of home is put together from.
 pub struct Home<'a, T> {
-    pub pool: &'a PgPool,
-    pub hot: &'a Hot<T>,
-    /// Whether `hot` was told all that is folded.
-    pub told: bool,
+    pub reading: Reading<'a, T>,
     /// Lists, and those whose posts are not in them; without the views server
     /// everything is queried.
     pub lists: Option<(&'a Lists, &'a BTreeSet<AccountId>)>,
@@ -202,23 +196,24 @@ impl<T: Shown> Home<'_, T> {
         before: Option<PostId>,
         limit: u32,
     ) -> Result<Arc<[Seen<T>]>, ReadError> {
-        if before.is_some() || !self.told || self.lists.is_none() {
+        let reading = &self.reading;
+        if before.is_some() || !reading.is_current || self.lists.is_none() {
             return Ok(refilled(self, before, limit).await?.into());
         }
-        if let Some(page) = self.hot.first_page(self.reader, limit) {
+        if let Some(page) = reading.first_page(self.reader, limit) {
             return Ok(page);
         }
-        let begun = self.hot.begin_page();
+        let begun = reading.begin_page();
         let page = refilled(self, before, limit).await?.into();
-        self.hot.keep_page(begun, self.reader, limit, &page);
+        reading.keep_page(begun, self.reader, limit, &page);
         Ok(page)
     }
 
     /// Without those who are hidden: there may be much of them, and nothing is to be
     /// read of it.
     async fn queried(&self, before: Option<PostId>, count: u32) -> Result<Vec<PostId>, ReadError> {
-        let Self { pool, reader, .. } = *self;
-        match self.hot.hidden(pool, reader, self.told).await? {
+        let (pool, reader) = (self.reading.pool, self.reader);
+        match self.reading.hidden(reader).await? {
             Some(hidden) => followed_ids(pool, reader, &hidden.ids(), before, count).await,
             None => home_ids(pool, reader, before, count).await,
         }
@@ -232,7 +227,7 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
         before: Option<PostId>,
         count: u32,
     ) -> Result<Vec<PostId>, ReadError> {
-        let (pool, reader) = (self.pool, self.reader);
+        let (pool, reader) = (self.reading.pool, self.reader);
         let Some((lists, pulled)) = self.lists else {
             return self.queried(before, count).await;
         };
@@ -254,9 +249,9 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
         }
         let mut pulled_ids = Vec::new();
         if !pulled.is_empty() {
-            let followed = self.hot.followed(pool, reader, pulled, self.told).await?;
+            let followed = self.reading.followed(reader, pulled).await?;
             for author in followed {
-                let authored = self.hot.authored(pool, author, before, count, self.told);
+                let authored = self.reading.authored(author, before, count);
                 pulled_ids.extend(authored.await?);
             }
         }
@@ -270,7 +265,7 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
     }
 
     async fn seen(&self, ids: &[PostId]) -> Result<Vec<Seen<T>>, ReadError> {
-        self.hot.home(self.pool, self.reader, ids, self.told).await
+        self.reading.home(self.reader, ids).await
     }
 }
 

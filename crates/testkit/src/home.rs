@@ -33,10 +33,9 @@ pub async fn home(
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
     let pulled = pulled_authors(pool).await?;
+    let hot = Hot::<Row>::default();
     let home = Home {
-        pool,
-        hot: &Hot::<Row>::default(),
-        told: false,
+        reading: hot.reading(pool, false),
         lists: lists.map(|lists| (lists, &pulled)),
         reader,
     };
@@ -51,10 +50,9 @@ pub async fn local(
     before: Option<PostId>,
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
+    let hot = Hot::<Row>::default();
     let local = Local {
-        pool,
-        hot: &Hot::<Row>::default(),
-        told: false,
+        reading: hot.reading(pool, false),
         viewer,
     };
     let page = local.page(before, limit).await?;

@@ -162,7 +162,7 @@ pub(crate) fn batch(events: &[Recorded]) -> &[Recorded] {
 
 /// Whether an event asks anything of the timelines.
 pub(crate) fn asks(recorded: &Recorded) -> bool {
-    FanOut::wants(&recorded.envelope.event_type)
+    FanOut::wants(recorded.envelope.aggregate.kind)
 }
 
 /// Adds what an event asks of the timelines.

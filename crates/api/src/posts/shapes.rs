@@ -5,7 +5,11 @@ use poem_openapi::{
     Enum, Object,
     types::{Example, MaybeUndefined},
 };
-use readmodel::posts::{PostRow, RevisionRow};
+use readmodel::{
+    PostCounts,
+    marks::Marks,
+    posts::{PostRow, RevisionRow},
+};
 use serde_json::Value;
 
 use crate::{
@@ -92,11 +96,43 @@ pub struct Author {
     pub(super) display_name: Option<String>,
 }
 
-/// What the one who looks has done with it.
-#[derive(Object)]
-pub struct ViewerState {
-    pub(super) liked: bool,
+macro_rules! viewer_state {
+    ($($(#[$doc:meta])* $mark:ident,)+) => {
+        /// What the one who looks has done with it.
+        #[derive(Object)]
+        pub struct ViewerState {
+            $($(#[$doc])* $mark: bool,)+
+        }
+
+        impl From<Marks> for ViewerState {
+            fn from(marks: Marks) -> Self {
+                let mut places = 0..;
+                let mut next = || places.next().is_some_and(|place| marks.has(place));
+                Self { $($mark: next()),+ }
+            }
+        }
+    };
 }
+
+readmodel::for_each_mark!(viewer_state);
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $field:ident $variant:ident $name:ident,)+) => {
+        /// How many did something with it.
+        #[derive(Object)]
+        pub struct Counts {
+            $($(#[$doc])* $name: i64,)+
+        }
+
+        impl From<PostCounts> for Counts {
+            fn from(counts: PostCounts) -> Self {
+                Self { $($name: counts.$field),+ }
+            }
+        }
+    };
+}
+
+readmodel::for_each_post_counter!(counts);
 
 /// A post as the one who looks sees it.
 #[derive(Object)]
@@ -122,13 +158,8 @@ pub struct Post {
     pub(super) edited_at: Option<Instant>,
     /// For `If-Match`.
     pub(super) version: u64,
-    /// As many as the list has for a reader who blocks none of them and is blocked by
-    /// none; likes of deactivated accounts are in neither.
-    pub(super) likes_count: i64,
-    /// Direct replies that are not deleted, those for followers too: a reader who may
-    /// not see some of them, or mutes or blocks their authors, finds fewer. Replies of
-    /// deactivated accounts are not counted.
-    pub(super) replies_count: i64,
+    #[oai(flatten)]
+    pub(super) counts: Counts,
     /// Missing where nobody is signed in.
     pub(super) viewer: Option<ViewerState>,
 }
@@ -153,9 +184,12 @@ impl Example for Post {
             created_at: instant::EXAMPLE,
             edited_at: None,
             version: 1,
-            likes_count: 2,
-            replies_count: 0,
-            viewer: Some(ViewerState { liked: true }),
+            counts: PostCounts {
+                likes: 2,
+                ..PostCounts::default()
+            }
+            .into(),
+            viewer: Some(Marks::example().into()),
         }
     }
 }
@@ -183,9 +217,8 @@ impl Post {
             created_at: row.created_at.into(),
             edited_at: row.edited_at.map(Instant::from),
             version: row.version,
-            likes_count: row.likes,
-            replies_count: row.replies,
-            viewer: viewer.0.map(|_| ViewerState { liked: row.liked }),
+            counts: row.counts.into(),
+            viewer: viewer.0.map(|_| row.marks.into()),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use domain::{
     accounts::RegisterAccount,
+    edges::Connect,
     follows::FollowAccount,
     handles::{Handle, HandleError, ReserveHandle},
-    likes::LikePost,
+    likes::Likes,
     posts::{PostId, PublishPost, Text, Visibility},
 };
 use eventlog::{ExecuteError, Intent, LogError};
@@ -49,11 +50,8 @@ pub async fn send(node: &Node, meant: &Meant) -> Result<bool, Refusal> {
             execute(node, account, meant.correlation, &follow).await
         }
         Operation::Like { .. } => {
-            let like = LikePost {
-                account,
-                post: meant.post.ok_or_else(|| unknown("the post"))?,
-                likely_author: None,
-            };
+            let post = meant.post.ok_or_else(|| unknown("the post"))?;
+            let like = Connect::<Likes>::new(account, post);
             execute(node, account, meant.correlation, &like).await
         }
         Operation::Post { text, .. } | Operation::Reply { text, .. } => {

@@ -161,6 +161,7 @@ pub fn aggregate(text: &str) -> Result<AggregateId, String> {
     let name = parts.next().unwrap_or_default();
     let kind = kinds::ALL
         .into_iter()
+        .copied()
         .find(|kind| kinds::name(*kind) == name);
     let kind = kind.ok_or_else(|| unknown_kind(name))?;
     let id = parts
@@ -178,7 +179,7 @@ pub fn aggregate(text: &str) -> Result<AggregateId, String> {
 }
 
 fn unknown_kind(name: &str) -> String {
-    let all = kinds::ALL.map(kinds::name);
+    let all: Vec<_> = kinds::ALL.iter().copied().map(kinds::name).collect();
     let near = nearest(name, &all).map(|near| format!(", did you mean {near}?"));
     let near = near.unwrap_or_default();
     format!(

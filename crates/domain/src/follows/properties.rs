@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     accounts::{AccountState, Standing},
     any,
-    blocks::BlockState,
+    edges::Held,
     memory::Memory,
 };
 
@@ -147,7 +147,7 @@ proptest! {
                     };
                 }
                 Step::BlockBecomes(from, to, held) => {
-                    memory.set::<Blocks>(Blocks::id(from, to), &BlockState(held))?;
+                    memory.set::<Blocks>(Blocks::id(from, to), &Held(held))?;
                     match held {
                         true => known.blocks.insert((from, to)),
                         false => known.blocks.remove(&(from, to)),

@@ -323,7 +323,7 @@ mod tests {
     use super::*;
     use crate::{
         accounts::AccountState,
-        blocks::BlockState,
+        edges::Held,
         follows::FollowState,
         handles::{HandleState, Holder},
     };
@@ -344,8 +344,8 @@ mod tests {
         Facts::default()
             .with::<Accounts>(Accounts::id(ADA), 1, &state)?
             .with::<Accounts>(Accounts::id(BOB), 1, &state)?
-            .with::<Blocks>(Blocks::id(ADA, BOB), 0, &BlockState(false))?
-            .with::<Blocks>(Blocks::id(BOB, ADA), 0, &BlockState(false))
+            .with::<Blocks>(Blocks::id(ADA, BOB), 0, &Held(false))?
+            .with::<Blocks>(Blocks::id(BOB, ADA), 0, &Held(false))
     }
 
     fn publish(text: &str, reply_to: Option<PostId>) -> PublishPost {
@@ -576,8 +576,7 @@ mod tests {
         let reply = publish("hi @bob", Some(PARENT));
         assert!(reply.decide(&Versioned::default(), &facts).is_ok());
         for (from, to) in [(ADA, BOB), (BOB, ADA)] {
-            let facts =
-                (facts.clone()).with::<Blocks>(Blocks::id(from, to), 1, &BlockState(true))?;
+            let facts = (facts.clone()).with::<Blocks>(Blocks::id(from, to), 1, &Held(true))?;
             assert_eq!(
                 reply.decide(&Versioned::default(), &facts),
                 Err(PostError::ParentNotFound)

@@ -12,7 +12,8 @@ use super::*;
 use crate::{
     accounts::{AccountState, Accounts, Standing},
     any,
-    blocks::{BlockState, Blocks},
+    blocks::Blocks,
+    edges::Held,
     follows::{FollowState, Follows},
     handles::{Handle, HandleState, Handles, Holder},
     memory::Memory,
@@ -259,7 +260,7 @@ proptest! {
                     };
                 }
                 Step::BlockBecomes(a, b, held) => {
-                    memory.set::<Blocks>(Blocks::id(a, b), &BlockState(held))?;
+                    memory.set::<Blocks>(Blocks::id(a, b), &Held(held))?;
                     match held {
                         true => known.blocks.insert((a, b)),
                         false => known.blocks.remove(&(a, b)),

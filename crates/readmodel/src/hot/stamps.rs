@@ -11,7 +11,7 @@ use std::{
 const BUCKETS: usize = 1 << 16;
 
 /// Where a key's touches are noted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Bucket(u32);
 
 /// A moment among the touches.

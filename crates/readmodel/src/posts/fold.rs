@@ -2,18 +2,55 @@
 
 use std::collections::BTreeMap;
 
-use domain::posts::{PostCreated, PostEdited, PostEvent, Visibility};
-use kernel::{AccountId, Personal, Uuid};
+use domain::{
+    Event, kinds,
+    posts::{PostCreated, PostEdited, PostEvent, PostId, Visibility},
+};
+use kernel::{AccountId, AggregateId, Kind, Personal, Uuid};
 use sea_orm::sqlx::{self, PgTransaction, Row};
 
 use crate::{
     ReadError,
-    social::{Counters, Happened, PostCounts, Tables},
+    counters::{self, AccountCounter, PostCounter, PostCounts},
+    feature::Feature,
+    hot::Touch,
+    social::{Effects, Happened, Tables},
     standing::Moves,
+    timelines::FanOut,
 };
 
-/// Counters that one statement changes: one account may like many more posts.
-const COUNTED_AT_ONCE: usize = 10_000;
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS {schema}.posts (
+        id uuid PRIMARY KEY,
+        author_id uuid NOT NULL,
+        text text,
+        hashtags text[] NOT NULL,
+        mentions uuid[] NOT NULL,
+        metadata jsonb,
+        language text,
+        followers_only boolean NOT NULL,
+        parent_id uuid,
+        root_id uuid,
+        created_at bigint NOT NULL,
+        edited_at bigint,
+        deleted_at bigint,
+        version bigint NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS {schema}.post_revisions (
+        post_id uuid NOT NULL,
+        version bigint NOT NULL,
+        text text,
+        metadata jsonb,
+        language text,
+        written_at bigint NOT NULL,
+        PRIMARY KEY (post_id, version)
+    );
+    -- Folds of deactivations look rows up by this.
+    CREATE INDEX IF NOT EXISTS posts_author ON {schema}.posts (author_id, id DESC);";
+
+const INDEXES: &str = "
+    CREATE INDEX IF NOT EXISTS posts_parent ON {schema}.posts (parent_id, id)
+        WHERE parent_id IS NOT NULL;";
 
 /// What a batch did to each post, in the order of the post's versions.
 #[derive(Debug, Default)]
@@ -55,8 +92,49 @@ struct Content {
     language: Option<String>,
 }
 
-impl Fold {
-    pub fn take(&mut self, happened: &Happened, event: &PostEvent) {
+impl Feature for Fold {
+    const KIND: Kind = kinds::POST;
+    type Event = PostEvent;
+
+    const FAN_OUT: Option<fn(AggregateId, &Event, &mut FanOut)> = Some(fan_out);
+
+    fn tables() -> String {
+        TABLES.to_owned() + &counters::table::<PostCounts>()
+    }
+
+    fn indexes() -> String {
+        INDEXES.to_owned()
+    }
+
+    fn invalidates(aggregate: AggregateId, event: &PostEvent) -> Vec<Touch> {
+        let post = PostId(aggregate.id);
+        match event {
+            PostEvent::PostCreated(created) => {
+                let parent = created.reply.map(|reply| Touch::Post(reply.parent));
+                let author = created.author;
+                let new = [
+                    Touch::Post(post),
+                    Touch::Authored(author),
+                    Touch::FannedOut(author),
+                ];
+                parent.into_iter().chain(new).collect()
+            }
+            PostEvent::PostEdited(_) => vec![Touch::Post(post)],
+            PostEvent::PostDeleted(deleted) => vec![
+                Touch::Post(post),
+                Touch::ParentOf(post),
+                Touch::Authored(deleted.author),
+            ],
+        }
+    }
+
+    fn counting() -> Option<String> {
+        let sql = "SELECT parent_id AS post_id FROM posts
+                   WHERE author_id = ANY($1) AND parent_id IS NOT NULL";
+        Some(sql.to_owned())
+    }
+
+    fn take(&mut self, happened: &Happened, event: &PostEvent) {
         let post = happened.aggregate.id;
         let (at, version) = (happened.recorded_at.0, happened.version as i64);
         match event {
@@ -73,14 +151,14 @@ impl Fold {
         }
     }
 
-    pub async fn write(
+    async fn write(
         mut self,
         transaction: &mut PgTransaction<'_>,
         tables: &Tables<'_>,
-        counters: &mut Counters,
+        effects: &mut Effects,
     ) -> Result<(), ReadError> {
         if !self.created.is_empty() {
-            insert(transaction, tables, &self.created, counters).await?;
+            insert(transaction, tables, &self.created, effects).await?;
         }
         // One round for each edit of the post that was edited most: each keeps
         // the version before it.
@@ -94,9 +172,64 @@ impl Fold {
             replace(transaction, tables, &round).await?;
         }
         if !self.deleted.is_empty() {
-            bury(transaction, tables, &self.deleted, counters).await?;
+            tombstone(transaction, tables, &self.deleted, effects).await?;
         }
         Ok(())
+    }
+
+    /// Its own rows, and what it counts for. Likes of it and replies to it are not its own.
+    async fn forget(
+        transaction: &mut PgTransaction<'_>,
+        tables: &Tables<'_>,
+        aggregate: AggregateId,
+        effects: &mut Effects,
+    ) -> Result<(), ReadError> {
+        let sql = tables.sql("DELETE FROM {s}.post_revisions WHERE post_id = $1");
+        sqlx::query(sql)
+            .bind(aggregate.id)
+            .execute(&mut **transaction)
+            .await?;
+        let sql = tables.sql(
+            "WITH gone AS (DELETE FROM {s}.posts WHERE id = $1
+                 RETURNING author_id, parent_id, deleted_at)
+             SELECT author_id, parent_id, (
+                SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = author_id
+             ) IS NOT TRUE AS counts
+             FROM gone WHERE deleted_at IS NULL",
+        );
+        let rows = sqlx::query(sql)
+            .bind(aggregate.id)
+            .fetch_all(&mut **transaction)
+            .await?;
+        add(&rows, -1, effects)
+    }
+
+    /// Replies of accounts that move. How many posts one wrote is shown with the account
+    /// alone.
+    async fn move_standings(
+        transaction: &mut PgTransaction<'_>,
+        tables: &Tables<'_>,
+        moves: &Moves,
+        effects: &mut Effects,
+    ) -> Result<(), ReadError> {
+        let sql = tables.sql(
+            "SELECT p.parent_id, sum(m.change)::bigint AS replies
+             FROM unnest($1::uuid[], $2::bigint[]) AS m (id, change)
+             JOIN {s}.posts AS p ON p.author_id = m.id
+             WHERE p.parent_id IS NOT NULL AND p.deleted_at IS NULL GROUP BY p.parent_id",
+        );
+        for row in moves.rows(transaction, sql).await? {
+            let counts = effects.posts.entry(row.try_get("parent_id")?).or_default();
+            counts.add(PostCounter::Replies, row.try_get("replies")?);
+        }
+        Ok(())
+    }
+}
+
+/// New posts go into the lists of followers. What was deleted, reads leave out.
+fn fan_out(aggregate: AggregateId, event: &Event, fan_out: &mut FanOut) {
+    if let Event::Post(PostEvent::PostCreated(created)) = event {
+        fan_out.push(created.author, PostId(aggregate.id));
     }
 }
 
@@ -165,7 +298,7 @@ async fn insert(
     transaction: &mut PgTransaction<'_>,
     tables: &Tables<'_>,
     created: &BTreeMap<Uuid, Created>,
-    counters: &mut Counters,
+    effects: &mut Effects,
 ) -> Result<(), ReadError> {
     let sql = tables.sql(
         "INSERT INTO {s}.posts AS p (id, author_id, text, hashtags, mentions, metadata, language,
@@ -199,7 +332,7 @@ async fn insert(
         .bind(column(created, |c| c.version))
         .fetch_all(&mut **transaction)
         .await?;
-    add(&rows, 1, counters)
+    add(&rows, 1, effects)
 }
 
 fn column<T>(created: &BTreeMap<Uuid, Created>, field: impl Fn(&Created) -> T) -> Vec<T> {
@@ -271,11 +404,11 @@ async fn replace(
 }
 
 /// A deleted post keeps its place in the thread and none of its words.
-async fn bury(
+async fn tombstone(
     transaction: &mut PgTransaction<'_>,
     tables: &Tables<'_>,
     deleted: &BTreeMap<Uuid, (i64, i64)>,
-    counters: &mut Counters,
+    effects: &mut Effects,
 ) -> Result<(), ReadError> {
     let ids: Vec<Uuid> = deleted.keys().copied().collect();
     let update = tables.sql(
@@ -293,7 +426,7 @@ async fn bury(
         .bind(deleted.values().map(|d| d.1).collect::<Vec<_>>())
         .fetch_all(&mut **transaction)
         .await?;
-    add(&rows, -1, counters)?;
+    add(&rows, -1, effects)?;
     let forget = tables.sql("DELETE FROM {s}.post_revisions WHERE post_id = ANY($1)");
     sqlx::query(forget)
         .bind(&ids)
@@ -302,124 +435,26 @@ async fn bury(
     Ok(())
 }
 
-/// Takes a post back, as if it had never been: its own rows, and what it counts
-/// for. Likes of it and replies to it are not its own.
-pub(crate) async fn forget(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    post: Uuid,
-    counters: &mut Counters,
-) -> Result<(), ReadError> {
-    let sql = tables.sql("DELETE FROM {s}.post_revisions WHERE post_id = $1");
-    sqlx::query(sql)
-        .bind(post)
-        .execute(&mut **transaction)
-        .await?;
-    let sql = tables.sql(
-        "WITH gone AS (DELETE FROM {s}.posts WHERE id = $1
-             RETURNING author_id, parent_id, deleted_at)
-         SELECT author_id, parent_id, (
-            SELECT a.deactivated FROM {s}.accounts AS a WHERE a.id = author_id
-         ) IS NOT TRUE AS counts
-         FROM gone WHERE deleted_at IS NULL",
-    );
-    let rows = sqlx::query(sql)
-        .bind(post)
-        .fetch_all(&mut **transaction)
-        .await?;
-    add(&rows, -1, counters)
-}
-
-/// Replies of whoever moves. How many posts one wrote is shown with the account alone.
-pub(crate) async fn move_standings(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    moves: &Moves,
-    counters: &mut Counters,
-) -> Result<(), ReadError> {
-    let sql = tables.sql(
-        "SELECT p.parent_id, sum(m.change)::bigint AS replies
-         FROM unnest($1::uuid[], $2::bigint[]) AS m (id, change)
-         JOIN {s}.posts AS p ON p.author_id = m.id
-         WHERE p.parent_id IS NOT NULL AND p.deleted_at IS NULL GROUP BY p.parent_id",
-    );
-    let rows = sqlx::query(sql)
-        .bind(&moves.accounts)
-        .bind(&moves.changes)
-        .fetch_all(&mut **transaction)
-        .await?;
-    for row in rows {
-        let parent = row.try_get("parent_id")?;
-        counters.posts.entry(parent).or_default().replies += row.try_get::<i64, _>("replies")?;
-    }
-    Ok(())
-}
-
 /// Adds what the statement really did to authors' posts and parents' replies. Replies
 /// of a deactivated author do not count.
 fn add(
     rows: &[sqlx::postgres::PgRow],
     change: i64,
-    counters: &mut Counters,
+    effects: &mut Effects,
 ) -> Result<(), ReadError> {
     for row in rows {
         let author = row.try_get("author_id")?;
-        counters.accounts.entry(author).or_default().posts += change;
+        effects
+            .accounts
+            .entry(author)
+            .or_default()
+            .add(AccountCounter::Posts, change);
         let counts: bool = row.try_get("counts")?;
         let parent: Option<Uuid> = row.try_get("parent_id")?;
         if let Some(parent) = parent.filter(|_| counts) {
-            counters.posts.entry(parent).or_default().replies += change;
+            let counts = effects.posts.entry(parent).or_default();
+            counts.add(PostCounter::Replies, change);
         }
     }
-    Ok(())
-}
-
-/// Adds to the counters of many posts, keys sorted. Counters that are back at
-/// nothing go: whether they were ever written depends on how the log was cut.
-pub(crate) async fn count(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    counts: &BTreeMap<Uuid, PostCounts>,
-) -> Result<(), ReadError> {
-    let changed = counts.iter().filter(|(_, c)| **c != PostCounts::default());
-    let changed: Vec<_> = changed.map(|(id, counts)| (*id, *counts)).collect();
-    for some in changed.chunks(COUNTED_AT_ONCE) {
-        count_some(transaction, tables, some).await?;
-    }
-    Ok(())
-}
-
-async fn count_some(
-    transaction: &mut PgTransaction<'_>,
-    tables: &Tables<'_>,
-    changed: &[(Uuid, PostCounts)],
-) -> Result<(), ReadError> {
-    let column = |of: fn(&PostCounts) -> i64| -> Vec<i64> {
-        changed.iter().map(|(_, counts)| of(counts)).collect()
-    };
-    let sql = tables.sql(
-        "INSERT INTO {s}.post_counters AS n (post_id, likes, replies)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
-         ON CONFLICT (post_id) DO UPDATE SET
-             likes = n.likes + EXCLUDED.likes,
-             replies = n.replies + EXCLUDED.replies",
-    );
-    sqlx::query(sql)
-        .bind(changed.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(column(|counts| counts.likes))
-        .bind(column(|counts| counts.replies))
-        .execute(&mut **transaction)
-        .await?;
-    let fewer = changed.iter().filter(|(_, c)| c.likes < 0 || c.replies < 0);
-    let fewer: Vec<Uuid> = fewer.map(|(id, _)| *id).collect();
-    if fewer.is_empty() {
-        return Ok(());
-    }
-    let forget = tables
-        .sql("DELETE FROM {s}.post_counters WHERE post_id = ANY($1) AND likes = 0 AND replies = 0");
-    sqlx::query(forget)
-        .bind(fewer)
-        .execute(&mut **transaction)
-        .await?;
     Ok(())
 }

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{Event, follows::FollowEvent, posts::PostEvent, posts::PostId};
-use kernel::{AccountId, AggregateId, Uuid, crash};
+use domain::{Event, posts::PostId};
+use kernel::{AccountId, AggregateId, Kind, Uuid, crash};
 use sea_orm::sqlx::{self, PgConnection, Row};
 
 use super::Lists;
-use crate::ReadError;
+use crate::{ReadError, features};
 
 /// Followers that one author's posts are pushed to in one turn.
 pub const FOLLOWERS_CHUNK: i64 = 1_000;
@@ -36,41 +36,24 @@ struct Way {
 }
 
 impl FanOut {
-    /// Whether events of this name are of interest: others need not be decoded.
-    pub fn wants(event_type: &str) -> bool {
-        matches!(
-            event_type,
-            "PostCreated" | "Followed" | "FollowRequestAccepted"
-        )
+    /// Whether events of this kind of aggregate are of interest: others need not be
+    /// decoded.
+    pub fn wants(kind: Kind) -> bool {
+        features::fans_out(kind)
     }
 
     pub fn take(&mut self, aggregate: AggregateId, event: &Event) {
-        match event {
-            Event::Post(PostEvent::PostCreated(created)) => {
-                let posts = self.posts.entry(created.author).or_default();
-                posts.insert(PostId(aggregate.id));
-            }
-            // Following merges the followed's posts into home: it is filled
-            // anew. What is no longer followed, or deleted, reads leave out.
-            Event::Follow(FollowEvent::Followed(_) | FollowEvent::FollowRequestAccepted(_)) => {
-                self.refilled.insert(AccountId(aggregate.id));
-            }
-            Event::Follow(
-                FollowEvent::Unfollowed(_)
-                | FollowEvent::FollowRequested(_)
-                | FollowEvent::FollowRequestWithdrawn(_)
-                | FollowEvent::FollowRequestRejected(_)
-                | FollowEvent::FollowerRemoved(_)
-                | FollowEvent::FollowSevered(_),
-            )
-            | Event::Post(PostEvent::PostEdited(_) | PostEvent::PostDeleted(_))
-            | Event::Account(_)
-            | Event::Handle(_)
-            | Event::Operation(_)
-            | Event::Block(_)
-            | Event::Mute(_)
-            | Event::Like(_) => {}
-        }
+        features::fan_out(aggregate, event, self);
+    }
+
+    /// Asks to put a post of `author` into the lists of its followers, and its own.
+    pub(crate) fn push(&mut self, author: AccountId, post: PostId) {
+        self.posts.entry(author).or_default().insert(post);
+    }
+
+    /// Asks to fill the list of `reader` anew.
+    pub(crate) fn refill(&mut self, reader: AccountId) {
+        self.refilled.insert(reader);
     }
 
     /// `push_followers_max`: above it an author's posts are pulled when read.

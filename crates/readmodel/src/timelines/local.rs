@@ -9,15 +9,13 @@ use sea_orm::sqlx::{self, PgPool};
 use super::{Timeline, post_ids, refilled};
 use crate::{
     ReadError,
-    hot::{Hot, Seen, Shown},
+    hot::{Reading, Seen, Shown},
+    visibility::public,
 };
 
 /// What a page of it is put together from.
 pub struct Local<'a, T> {
-    pub pool: &'a PgPool,
-    pub hot: &'a Hot<T>,
-    /// Whether `hot` was told all that is folded.
-    pub told: bool,
+    pub reading: Reading<'a, T>,
     pub viewer: Option<AccountId>,
 }
 
@@ -39,18 +37,16 @@ impl<T: Shown> Timeline<T> for Local<'_, T> {
         count: u32,
     ) -> Result<Vec<PostId>, ReadError> {
         let hidden = match self.viewer {
-            Some(viewer) => self.hot.hidden(self.pool, viewer, self.told).await?,
+            Some(viewer) => self.reading.hidden(viewer).await?,
             None => None,
         };
         // Of more than are known here, `seen` leaves out what is hidden.
         let without = hidden.map_or_else(Vec::new, |hidden| hidden.ids());
-        public_ids(self.pool, &without, before, count).await
+        public_ids(self.reading.pool, &without, before, count).await
     }
 
     async fn seen(&self, ids: &[PostId]) -> Result<Vec<Seen<T>>, ReadError> {
-        (self.hot)
-            .public(self.pool, self.viewer, ids, self.told)
-            .await
+        self.reading.public(self.viewer, ids).await
     }
 }
 
@@ -62,12 +58,11 @@ async fn public_ids(
     before: Option<PostId>,
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
-    let rows = sqlx::query(
-        "SELECT p.id FROM posts AS p JOIN accounts AS a ON a.id = p.author_id
-         WHERE p.id < $1 AND p.deleted_at IS NULL AND NOT p.followers_only
-           AND NOT a.private AND NOT a.deactivated AND p.author_id <> ALL($3)
-         ORDER BY p.id DESC LIMIT $2",
-    )
+    let rows = sqlx::query(concat!(
+        "SELECT p.id FROM posts AS p JOIN accounts AS a ON a.id = p.author_id WHERE ",
+        public!(),
+        "AND p.id < $1 AND p.author_id <> ALL($3) ORDER BY p.id DESC LIMIT $2",
+    ))
     .bind(before.map_or(Uuid::max(), |id| id.0))
     .bind(i64::from(limit))
     .bind(without)

@@ -67,14 +67,15 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
         tell(&setting, &hot, &batch).await;
         let ids: Vec<_> = world.posts.iter().map(|post| post.id).collect();
         for viewer in readers.iter().map(|reader| Some(*reader)).chain([None]) {
-            let kept = hot.posts(setting.pool(), viewer, &ids, true).await.unwrap();
+            let kept = hot.reading(setting.pool(), true).posts(viewer, &ids).await;
+            let kept = kept.unwrap();
             let mut kept = kept.iter();
             for id in &ids {
                 let row = posts::by_id(setting.pool(), viewer, *id).await.unwrap();
                 let Some(row) = row else { continue };
                 let seen = kept.next().unwrap();
                 let mut shown = seen.post.shown.0.clone();
-                shown.liked = seen.liked;
+                shown.marks = seen.marks;
                 assert_eq!(shown, row, "round {round}, {viewer:?}");
             }
             assert!(kept.next().is_none(), "round {round}: more than there is");
@@ -83,9 +84,7 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
         let pulled = pulled.await.unwrap();
         for reader in &readers {
             let home = Home {
-                pool: setting.pool(),
-                hot: &hot,
-                told: true,
+                reading: hot.reading(setting.pool(), true),
                 lists: Some((&setting.lists, &pulled)),
                 reader: *reader,
             };
@@ -103,9 +102,7 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
         }
         for viewer in readers.iter().map(|reader| Some(*reader)).chain([None]) {
             let local = Local {
-                pool: setting.pool(),
-                hot: &hot,
-                told: true,
+                reading: hot.reading(setting.pool(), true),
                 viewer,
             };
             let mut shown = Vec::new();
@@ -141,11 +138,10 @@ async fn a_page_of_local_is_full_however_much_of_it_is_muted() {
         Event::Mute(Muted {}.into()),
     );
     setting.settle(&world.take(), 4).await;
-    for told in [true, false] {
+    for is_current in [true, false] {
+        let hot = Hot::<Row>::default();
         let local = Local {
-            pool: setting.pool(),
-            hot: &Hot::<Row>::default(),
-            told,
+            reading: hot.reading(setting.pool(), is_current),
             viewer: Some(reader),
         };
         let first = local.page(None, 4).await.unwrap();

@@ -13,7 +13,7 @@ use super::{
 async fn counts(setting: &Setting, account: AccountId) -> (i64, i64) {
     let row = accounts::by_id(setting.pool(), None, account).await;
     let row = row.unwrap().unwrap();
-    (row.followers, row.following)
+    (row.counts.followers, row.counts.following)
 }
 
 /// For each order in which two partitions fold a follow and the deactivation of either

@@ -7,11 +7,12 @@ use domain::{
         AbandonRegistration, Accounts, Bio, DeactivateAccount, DisplayName, PinPost,
         ReactivateAccount, RegisterAccount, Standing, UnpinPost, UpdateProfile,
     },
-    blocks::{BlockAccount, UnblockAccount},
+    blocks::Blocks,
+    edges::{Connect, Disconnect},
     follows::{AcceptFollower, FollowAccount, RemoveFollower, SeverFollow, UnfollowAccount},
     handles::{Handle, ReleaseHandle, ReserveHandle},
-    likes::{LikePost, UnlikePost},
-    mutes::{MuteAccount, UnmuteAccount},
+    likes::Likes,
+    mutes::Mutes,
     posts::{
         Change, DeletePost, EditPost, Language, Metadata, PostId, PublishPost, Text, Visibility,
     },
@@ -347,18 +348,11 @@ fn take(log: &mut Deciding, step: &Step) {
             log.execute(own, &delete, Event::Post);
         }
         Wish::Like => {
-            let like = LikePost {
-                account: account_id,
-                post: post_id,
-                likely_author: None,
-            };
+            let like = Connect::<Likes>::new(account_id, post_id);
             log.execute(asked, &like, Event::Like);
         }
         Wish::Unlike => {
-            let unlike = UnlikePost {
-                account: account_id,
-                post: post_id,
-            };
+            let unlike = Disconnect::<Likes>::new(account_id, post_id);
             log.execute(asked, &unlike, Event::Like);
         }
         Wish::Follow(other) => {
@@ -391,10 +385,7 @@ fn take(log: &mut Deciding, step: &Step) {
         }
         Wish::Block(other) => {
             let target = account(other);
-            let block = BlockAccount {
-                account: account_id,
-                target,
-            };
+            let block = Connect::<Blocks>::new(account_id, target);
             if log.execute(asked, &block, Event::Block) {
                 for (follower, followed) in [(account_id, target), (target, account_id)] {
                     let sever = SeverFollow {
@@ -407,24 +398,15 @@ fn take(log: &mut Deciding, step: &Step) {
             }
         }
         Wish::Unblock(other) => {
-            let unblock = UnblockAccount {
-                account: account_id,
-                target: account(other),
-            };
+            let unblock = Disconnect::<Blocks>::new(account_id, account(other));
             log.execute(asked, &unblock, Event::Block);
         }
         Wish::Mute(other) => {
-            let mute = MuteAccount {
-                account: account_id,
-                target: account(other),
-            };
+            let mute = Connect::<Mutes>::new(account_id, account(other));
             log.execute(asked, &mute, Event::Mute);
         }
         Wish::Unmute(other) => {
-            let unmute = UnmuteAccount {
-                account: account_id,
-                target: account(other),
-            };
+            let unmute = Disconnect::<Mutes>::new(account_id, account(other));
             log.execute(asked, &unmute, Event::Mute);
         }
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use domain::{
     accounts::RegisterAccount,
+    edges::Connect,
     follows::FollowAccount,
-    likes::LikePost,
+    likes::Likes,
     posts::{Change, EditPost, PostId, PublishPost, Visibility},
 };
 use eventlog::{History, Intent, Log, LogSettings, Receipt};
@@ -164,15 +165,8 @@ impl Setting {
             for step in [1, 2, 5] {
                 let other = accounts[(place + step) % accounts.len()];
                 let target = account;
-                self.execute(
-                    other,
-                    LikePost {
-                        account: other,
-                        post,
-                        likely_author: None,
-                    },
-                )
-                .await;
+                self.execute(other, Connect::<Likes>::new(other, post))
+                    .await;
                 let follow = FollowAccount {
                     account: other,
                     target,

@@ -1,0 +1,288 @@
+//! One property for all edges: an edge is there once or not, whatever is asked, and is
+//! admitted by the rule of its feature and by nothing else.
+
+use std::{collections::BTreeSet, fmt::Debug};
+
+use kernel::{AccountId, Decider};
+use proptest::{collection::vec, prelude::*};
+
+use super::{Connect, Disconnect, Edge, Held};
+use crate::{
+    accounts::{AccountState, Accounts, Standing},
+    any,
+    blocks::{BlockError, Blocked, Blocks, Unblocked},
+    follows::{FollowState, Follows},
+    likes::{LikeError, Liked, Likes, Unliked},
+    memory::Memory,
+    mutes::{MuteError, Muted, Mutes, Unmuted},
+    posts::{PostId, PostState, Posts, Visibility},
+};
+
+/// What an edge does, said again without its code.
+trait Rule: Edge<Details = ()> {
+    fn to() -> BoxedStrategy<Self::To>;
+
+    /// The event that connects.
+    fn admitted(
+        world: &World,
+        account: AccountId,
+        to: Self::To,
+    ) -> Result<Self::Event, Self::Error>;
+
+    /// The event that disconnects.
+    fn undone(world: &World, to: Self::To) -> Result<Self::Event, Self::Error>;
+
+    /// What the account is told that asks to undo what is not there.
+    fn found(world: &World, account: AccountId, to: Self::To) -> Result<(), Self::Error>;
+}
+
+#[derive(Clone, Debug)]
+enum Step<T> {
+    AccountBecomes(AccountId, Standing, bool),
+    BlockBecomes(AccountId, AccountId, bool),
+    FollowBecomes(AccountId, AccountId, bool),
+    PostBecomes(PostId, PostState),
+    PostIsDamaged(PostId),
+    Connect(AccountId, T, Option<AccountId>),
+    Disconnect(AccountId, T),
+}
+
+fn step<E: Rule>() -> impl Strategy<Value = Step<E::To>> {
+    let between = || (any::account(), any::account(), any::<bool>());
+    let standing = prop_oneof![4 => Just(Standing::Registered), 1 => any::standing()];
+    let account = (any::account(), standing, prop::bool::weighted(0.3));
+    let guess = proptest::option::of(any::account());
+    prop_oneof![
+        4 => account.prop_map(|(a, s, private)| Step::AccountBecomes(a, s, private)),
+        2 => between().prop_map(|(a, b, held)| Step::BlockBecomes(a, b, held)),
+        2 => between().prop_map(|(a, b, held)| Step::FollowBecomes(a, b, held)),
+        4 => (any::post(), any::post_state()).prop_map(|(p, state)| Step::PostBecomes(p, state)),
+        1 => any::post().prop_map(Step::PostIsDamaged),
+        6 => (any::account(), E::to(), guess).prop_map(|(a, to, guess)| Step::Connect(a, to, guess)),
+        4 => (any::account(), E::to()).prop_map(|(a, to)| Step::Disconnect(a, to)),
+    ]
+}
+
+#[derive(Default)]
+struct World {
+    memory: Memory,
+}
+
+impl World {
+    fn account(&self, account: AccountId) -> AccountState {
+        let state = self.memory.current::<Accounts>(Accounts::id(account));
+        state.map(|account| account.state).unwrap_or_default()
+    }
+
+    fn is_registered(&self, account: AccountId) -> bool {
+        self.account(account).standing == Standing::Registered
+    }
+
+    fn blocks(&self, from: AccountId, to: AccountId) -> bool {
+        let block = self.memory.current::<Blocks>(Blocks::id(from, to));
+        block.is_ok_and(|block| block.state.0)
+    }
+
+    /// The author of a post that is there and that `account` may see.
+    fn author_seen_by(&self, account: AccountId, post: PostId) -> Option<AccountId> {
+        let post = self.memory.current::<Posts>(Posts::id(post));
+        let post = post.unwrap_or_default().state;
+        let author = post.author?;
+        let by = self.account(author);
+        let follow = self.memory.current::<Follows>(Follows::id(account, author));
+        let follows = follow.is_ok_and(|follow| follow.state == FollowState::Following);
+        let public = post.visibility == Visibility::Public && !by.private;
+        let may_see = by.standing == Standing::Registered
+            && !self.blocks(account, author)
+            && !self.blocks(author, account)
+            && (public || follows);
+        (!post.deleted && (account == author || may_see)).then_some(author)
+    }
+
+    fn author(&self, post: PostId) -> Option<AccountId> {
+        let post = self.memory.current::<Posts>(Posts::id(post));
+        post.unwrap_or_default().state.author
+    }
+
+    /// Applies what is no edge of the feature; gives back what is.
+    fn apply<T>(&mut self, step: Step<T>) -> Result<Option<Step<T>>, TestCaseError> {
+        match step {
+            Step::AccountBecomes(account, standing, private) => {
+                let state = AccountState {
+                    standing,
+                    private,
+                    ..AccountState::default()
+                };
+                self.memory.set::<Accounts>(Accounts::id(account), &state)?;
+            }
+            Step::BlockBecomes(from, to, held) => {
+                self.memory
+                    .set::<Blocks>(Blocks::id(from, to), &Held(held))?;
+            }
+            Step::FollowBecomes(from, to, held) => {
+                let state = match held {
+                    true => FollowState::Following,
+                    false => FollowState::None,
+                };
+                self.memory.set::<Follows>(Follows::id(from, to), &state)?;
+            }
+            Step::PostBecomes(post, state) => {
+                self.memory.set::<Posts>(Posts::id(post), &state)?;
+            }
+            Step::PostIsDamaged(post) => self.memory.damage(Posts::id(post)),
+            step @ (Step::Connect(..) | Step::Disconnect(..)) => return Ok(Some(step)),
+        }
+        Ok(None)
+    }
+}
+
+/// `is_itself`: whether the edge is one that the steps change as a fact too.
+fn holds_the_rule<E: Rule>(steps: Vec<Step<E::To>>, is_itself: bool) -> Result<(), TestCaseError>
+where
+    E::To: Ord,
+    E::State: Debug + PartialEq,
+    E::Event: Clone + Debug + PartialEq,
+    E::Error: PartialEq,
+{
+    let mut world = World::default();
+    let mut held = BTreeSet::new();
+    for step in steps {
+        if is_itself && matches!(step, Step::BlockBecomes(..)) {
+            continue;
+        }
+        match world.apply(step)? {
+            None => {}
+            Some(Step::Connect(account, to, guess)) => {
+                let admitted = E::admitted(&world, account, to);
+                let is_new = !held.contains(&(account, to));
+                let expected = admitted.map(|event| if is_new { vec![event] } else { vec![] });
+                let command = Connect::<E>::new(account, to).by_likely(guess);
+                let decided = world.memory.execute(&command)?;
+                prop_assert_eq!(&decided, &expected);
+                let expected = expected.map(|_| vec![]);
+                if expected.is_ok() {
+                    held.insert((account, to));
+                }
+                prop_assert_eq!(world.memory.execute(&command)?, expected);
+            }
+            Some(Step::Disconnect(account, to)) => {
+                let expected = match held.contains(&(account, to)) {
+                    true => E::undone(&world, to).map(|event| vec![event]),
+                    false => E::found(&world, account, to).map(|()| vec![]),
+                };
+                let command = Disconnect::<E>::new(account, to);
+                prop_assert_eq!(&world.memory.execute(&command)?, &expected);
+                if expected.is_ok() {
+                    held.remove(&(account, to));
+                }
+            }
+            Some(_) => return Err(TestCaseError::fail("no edge of the feature")),
+        }
+        for &(account, to) in &held {
+            let edge = world
+                .memory
+                .current::<E>(E::aggregate(&Connect::<E>::new(account, to).ends));
+            prop_assert!(E::holds(&edge?.state));
+        }
+    }
+    Ok(())
+}
+
+impl Rule for Mutes {
+    fn to() -> BoxedStrategy<AccountId> {
+        any::account().boxed()
+    }
+
+    fn admitted(w: &World, account: AccountId, to: AccountId) -> Result<Self::Event, MuteError> {
+        match account == to {
+            true => Err(MuteError::SelfMute),
+            false => Self::found(w, account, to).map(|()| Muted {}.into()),
+        }
+    }
+
+    fn undone(_: &World, _: AccountId) -> Result<Self::Event, MuteError> {
+        Ok(Unmuted {}.into())
+    }
+
+    fn found(w: &World, account: AccountId, to: AccountId) -> Result<(), MuteError> {
+        let found = w.is_registered(to) && (account == to || !w.blocks(to, account));
+        found.then_some(()).ok_or(MuteError::AccountNotFound)
+    }
+}
+
+impl Rule for Blocks {
+    fn to() -> BoxedStrategy<AccountId> {
+        any::account().boxed()
+    }
+
+    fn admitted(w: &World, account: AccountId, to: AccountId) -> Result<Self::Event, BlockError> {
+        match account == to {
+            true => Err(BlockError::SelfBlock),
+            false => Self::found(w, account, to).map(|()| Blocked {}.into()),
+        }
+    }
+
+    fn undone(_: &World, _: AccountId) -> Result<Self::Event, BlockError> {
+        Ok(Unblocked {}.into())
+    }
+
+    fn found(w: &World, _: AccountId, to: AccountId) -> Result<(), BlockError> {
+        let found = w.is_registered(to);
+        found.then_some(()).ok_or(BlockError::AccountNotFound)
+    }
+}
+
+impl Rule for Likes {
+    fn to() -> BoxedStrategy<PostId> {
+        any::post().boxed()
+    }
+
+    fn admitted(w: &World, account: AccountId, to: PostId) -> Result<Self::Event, LikeError> {
+        let post_author = w.author_seen_by(account, to);
+        let post_author = post_author.ok_or(LikeError::PostNotFound)?;
+        Ok(Liked { post_author }.into())
+    }
+
+    fn undone(w: &World, to: PostId) -> Result<Self::Event, LikeError> {
+        let post_author = w.author(to).ok_or(LikeError::PostNotFound)?;
+        Ok(Unliked { post_author }.into())
+    }
+
+    fn found(w: &World, account: AccountId, to: PostId) -> Result<(), LikeError> {
+        let seen = w.author_seen_by(account, to);
+        seen.map(drop).ok_or(LikeError::PostNotFound)
+    }
+}
+
+/// The property for each edge: a line.
+macro_rules! properties {
+    ($($test:ident: $edge:ident, is_itself: $is_itself:literal;)+) => {
+        proptest! {
+            #![proptest_config(any::config())]
+            $(
+                #[test]
+                fn $test(steps in vec(step::<$edge>(), 1..60)) {
+                    holds_the_rule::<$edge>(steps, $is_itself)?;
+                }
+            )+
+        }
+
+        #[test]
+        fn every_plain_edge_is_tried() {
+            let tried = [$(<$edge as Decider>::KIND),+];
+            let plain: Vec<_> = crate::Event::types_by_kind()
+                .into_iter()
+                .filter(|(_, types)| types.len() == 2)
+                .map(|(kind, _)| kind)
+                .filter(|kind| *kind != crate::kinds::HANDLE)
+                .collect();
+            assert!(plain.iter().all(|kind| tried.contains(kind)), "{plain:?}");
+        }
+    };
+}
+
+properties! {
+    a_mute_is_there_once_or_not: Mutes, is_itself: false;
+    a_block_is_there_once_or_not: Blocks, is_itself: true;
+    a_like_is_there_once_or_not: Likes, is_itself: false;
+}
