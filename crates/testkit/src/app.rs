@@ -7,7 +7,7 @@ use eventlog::{History, Log, LogSettings};
 use kernel::{AccountId, Sealer, Uuid};
 use mail::Mailer;
 use readmodel::{
-    DatabaseConnection,
+    DatabaseConnection, Projections,
     timelines::{Lists, TimelineSettings},
 };
 use tempfile::TempDir;
@@ -137,6 +137,7 @@ impl App {
                 database: self.database.clone(),
                 sealer: self.sealer.clone(),
                 lists: self.lists.clone(),
+                projections: Projections::default(),
                 push_followers_max: self.push_followers_max,
             },
             Uuid::now_v7(),

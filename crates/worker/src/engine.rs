@@ -9,7 +9,7 @@ use std::{
 use eventlog::{Gap, History, Log, LogError};
 use kernel::{CodecError, Partition, Position, SealError, Sealer, Spans, Uuid, crash};
 use readmodel::{
-    Generation, Projection, ReadError,
+    Generation, Projection, Projections, ReadError, TableProjection,
     checkpoints::{self, Standing},
     generations::{self, Plan, Role},
     timelines::Lists,
@@ -52,6 +52,7 @@ pub struct Parts {
     pub database: DatabaseConnection,
     pub sealer: Arc<dyn Sealer>,
     pub lists: Lists,
+    pub projections: Projections,
     /// Followers up to which an author's posts are pushed.
     pub push_followers_max: i64,
 }
@@ -59,6 +60,18 @@ pub struct Parts {
 impl Parts {
     pub(crate) fn pool(&self) -> &PgPool {
         self.database.get_postgres_connection_pool()
+    }
+
+    pub(crate) fn tables(
+        &self,
+        projection: Projection,
+    ) -> Result<&Arc<dyn TableProjection>, ReadError> {
+        let tables = self.projections.tables(projection);
+        tables.ok_or(ReadError::NoTables(projection.name()))
+    }
+
+    pub(crate) async fn plan(&self) -> Result<Plan, ReadError> {
+        generations::plan(self.pool(), &self.projections).await
     }
 }
 
@@ -221,13 +234,13 @@ impl Engine {
     /// What this worker holds, and what there is to work on.
     async fn share(&self, partitions: u16) -> Result<(BTreeSet<Partition>, Plan), ReadError> {
         let held = leases::share(&self.parts, self.owner, &self.name, partitions).await?;
-        Ok((held, generations::plan(self.parts.pool()).await?))
+        Ok((held, self.parts.plan().await?))
     }
 
     /// Folds and fans out until all that workers keep are at the head of every
     /// partition. For tests and commands that have no other worker beside them.
     pub async fn drain(&self) -> Result<(), WorkError> {
-        let plan = generations::plan(self.parts.pool()).await?;
+        let plan = self.parts.plan().await?;
         let partitions = self.parts.log.partitions();
         let drained = partitions.map(|partition| drain(&self.parts, &plan, partition));
         futures_util::future::try_join_all(drained).await?;
@@ -297,13 +310,12 @@ async fn told(mut end: watch::Receiver<bool>) {
 }
 
 async fn drain(parts: &Parts, plan: &Plan, partition: Partition) -> Result<(), WorkError> {
-    let of = |projection| {
-        plan.worked()
-            .filter(move |one| one.projection == projection)
-    };
-    let live = plan.of(Projection::Social, Role::Live);
+    let (tables, lists): (Vec<_>, Vec<_>) = plan
+        .worked()
+        .partition(|generation| generation.projection.has_tables());
+    let followed = plan.of(Projection::FOLLOWED, Role::Live);
     let mut folded = None;
-    for generation in of(Projection::Social) {
+    for generation in tables {
         let (mut folding, standing) = Folding::begin(parts, generation, partition).await?;
         let mut at = standing.at;
         loop {
@@ -313,12 +325,12 @@ async fn drain(parts: &Parts, plan: &Plan, partition: Partition) -> Result<(), W
             };
             at = folded.standing.at;
         }
-        if live.is_some_and(|live| live.generation == generation) {
+        if followed.is_some_and(|live| live.generation == generation) {
             folded = Some(at);
         }
     }
     let Some(folded) = folded else { return Ok(()) };
-    for generation in of(Projection::Timelines) {
+    for generation in lists {
         let (fanning, standing) = Fanning::begin(parts, generation, partition).await?;
         fanning.fan_out_to(parts, standing.at, folded).await?;
     }
@@ -335,20 +347,17 @@ async fn work(
     swapped: &Notify,
     ended: &watch::Receiver<bool>,
 ) {
-    match generation.projection {
-        Projection::Social => {
-            let run = || {
-                fold_until(
-                    parts, telling, generation, partition, folded, swapped, ended,
-                )
-            };
-            again(parts, generation, partition, ended, run).await;
-        }
-        Projection::Timelines => {
-            let behind = folded.subscribe();
-            let run = || fan_out_until(parts, telling, generation, partition, &behind, ended);
-            again(parts, generation, partition, ended, run).await;
-        }
+    if generation.projection.has_tables() {
+        let run = || {
+            fold_until(
+                parts, telling, generation, partition, folded, swapped, ended,
+            )
+        };
+        again(parts, generation, partition, ended, run).await;
+    } else {
+        let behind = folded.subscribe();
+        let run = || fan_out_until(parts, telling, generation, partition, &behind, ended);
+        again(parts, generation, partition, ended, run).await;
     }
 }
 
@@ -410,7 +419,7 @@ async fn fold_until(
     let mut front = Front::at(standing.at);
     loop {
         let at = standing.at;
-        if standing.live {
+        if standing.live && generation.projection == Projection::FOLLOWED {
             folded.send_replace(front.clone());
         }
         let events = tokio::select! {

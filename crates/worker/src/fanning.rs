@@ -7,7 +7,7 @@ use domain::Event;
 use eventlog::Gap;
 use kernel::{Partition, Position, Recorded, crash};
 use readmodel::{
-    Generation, ReadError,
+    Generation, Projection, ReadError,
     checkpoints::{self, Standing},
     dead_letters, origin,
     timelines::{FanOut, Lists},
@@ -108,7 +108,7 @@ impl Fanning {
         // meanwhile, and forgets rows that readers were looked up in, all of this
         // is done again.
         let mut transaction = readmodel::begin(parts.pool()).await?;
-        checkpoints::check_folded(&mut transaction, to).await?;
+        checkpoints::check_folded(&mut transaction, Projection::FOLLOWED, to).await?;
         // An event that waits may go out early: a read leaves out what is not
         // there, and puts in what the retry will push again.
         let mut fan_out = FanOut::default();

@@ -3,14 +3,15 @@
 //! aggregate; all others flow. It refuses to go on over a gap, or over an entry
 //! that does not tell whose event it is.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use domain::Event;
 use kernel::{AggregateId, Partition, Position, Recorded, Uuid, crash};
 use readmodel::{
-    Generation, Happened, ReadError, Social, Written,
+    Generation, Happened, ReadError, TableProjection,
     checkpoints::{self, Standing},
-    dead_letters, generations, origin,
+    dead_letters, origin,
+    projections::TableFold,
 };
 
 use crate::{
@@ -28,14 +29,13 @@ pub(crate) struct Folded {
     pub waiting: BTreeSet<AggregateId>,
 }
 
-/// One partition of a generation of `social`.
-#[derive(Clone, Debug)]
+/// One partition of a generation that has tables.
 pub(crate) struct Folding {
     pub generation: Generation,
+    projection: Arc<dyn TableProjection>,
+    fold: Box<dyn TableFold>,
     /// Events that operators left out.
     skipped: BTreeSet<Position>,
-    /// By this loop.
-    written: Written,
 }
 
 impl Folding {
@@ -50,15 +50,14 @@ impl Folding {
         reading::check_reaches(&parts.log, standing).await?;
         let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
         let here = |position: &Position| position.partition == partition;
-        let skipped = skipped.into_iter().filter(here).collect();
-        Ok((
-            Self {
-                generation,
-                skipped,
-                written: Written::default(),
-            },
-            standing,
-        ))
+        let projection = parts.tables(generation.projection)?.clone();
+        let folding = Self {
+            generation,
+            fold: projection.fold(),
+            projection,
+            skipped: skipped.into_iter().filter(here).collect(),
+        };
+        Ok((folding, standing))
     }
 
     /// Folds `events`, which come after `from`, and returns how it stands then;
@@ -99,6 +98,7 @@ impl Folding {
         let mut batch = events
             .iter()
             .filter(|recorded| recorded.envelope.event_type != eventlog::EPOCH_STARTED)
+            .filter(|recorded| self.projection.wants(&recorded.envelope.event_type))
             .filter(|recorded| !self.skipped.contains(&recorded.position))
             .map(decode)
             .collect::<Result<Vec<_>, _>>()?;
@@ -115,20 +115,15 @@ impl Folding {
             batch.retain(|happened| !parked.contains(&happened.aggregate));
             waiting = parked;
         }
-        let written = social(self.generation, standing)
-            .write(&mut transaction, &batch, &self.written)
-            .await?;
+        let schema = self.generation.schema(standing.live);
+        let written = self.fold.write(&schema, &mut transaction, &batch);
+        written.await?;
         crash::point("fold.rows");
         transaction.commit().await.map_err(ReadError::from)?;
         crash::point("fold.committed");
-        self.written.keep(written);
+        self.fold.committed();
         Ok(Some(Folded { standing, waiting }))
     }
-}
-
-/// The rows that a standing's generation has.
-pub(crate) fn social(generation: Generation, standing: Standing) -> Social {
-    Social::new(&generations::schema(generation.number, standing.live))
 }
 
 /// Where events end that follow `from` without a gap.

@@ -2,21 +2,21 @@
 //! not what they should be. Whoever folds the partition waits meanwhile, so that
 //! order is kept. It refuses to repair by hand: rows come from the log alone.
 
-use domain::kinds;
-use kernel::{AccountId, AggregateId, Partition, Position, Recorded, Timestamp};
+mod again;
+
+use kernel::{AggregateId, Position, Recorded};
 use readmodel::{
-    Generation, Projection, ReadError, Social, Written, activity, checkpoints,
+    Generation, Projection, ReadError, checkpoints,
     dead_letters::{self, DeadLetter, Skip},
     generations,
-    timelines::FanOut,
 };
-use sea_orm::sqlx::PgTransaction;
 
 use crate::{
     engine::{Parts, WorkError},
-    fanning, folding, reading,
+    folding, reading,
     rebuilding::{RebuildError, live},
 };
+use again::Again;
 
 const SCAN_EVENTS: usize = 5_000;
 /// Events of one aggregate that are folded in one transaction.
@@ -69,60 +69,28 @@ enum Tried {
 
 async fn retry_one(parts: &Parts, letter: &DeadLetter) -> Result<Tried, WorkError> {
     let (generation, position) = (letter.generation, letter.position);
-    let partition = position.partition;
     let recorded = read_at(parts, position).await?;
     let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
     let left_out = skipped.contains(&position);
-    let mut batch = Vec::new();
-    let mut fan_out = FanOut::default();
-    let mut activity = Activity::none(partition);
-    match generation.projection {
-        _ if left_out => {}
-        Projection::Social => {
-            batch.push(folding::decode(&recorded)?);
-            folding::open(parts, &mut batch).await?;
-            if letter.aggregate.kind == kinds::ACCOUNT {
-                // Whatever they did meanwhile found no row to note it in. Most of
-                // it is looked up before anybody has to wait.
-                let near = checkpoints::load(parts.pool(), generation, partition)
-                    .await?
-                    .at;
-                activity.follow(parts, letter.aggregate, near).await?;
-            }
-        }
-        Projection::Timelines => fanning::take(&mut fan_out, &recorded, &Default::default())?,
+    let mut again = Again::new(parts, generation, letter.aggregate);
+    if !left_out {
+        again.take(&[recorded]).await?;
+        again
+            .look_up(near(parts, generation, position).await?)
+            .await?;
     }
 
     let mut transaction = readmodel::begin(parts.pool()).await?;
-    let standing = checkpoints::lock(&mut transaction, generation, partition).await?;
+    let standing = checkpoints::lock(&mut transaction, generation, position.partition).await?;
     let waiting = dead_letters::of_aggregate(&mut transaction, generation, letter.aggregate);
     let first = waiting.await?.into_iter().next();
     if first.map(|first| first.position) != Some(position) {
         return Ok(Tried::Gone);
     }
-    match generation.projection {
-        _ if left_out => {}
-        Projection::Social => {
-            let social = folding::social(generation, standing);
-            social
-                .write(&mut transaction, &batch, &Written::default())
-                .await?;
-            if letter.aggregate.kind == kinds::ACCOUNT {
-                activity
-                    .follow(parts, letter.aggregate, standing.at)
-                    .await?;
-                activity
-                    .note(&social, &mut transaction, letter.aggregate)
-                    .await?;
-            }
-        }
-        Projection::Timelines => {
-            let lists = parts.lists.of_generation(generation.number);
-            fan_out
-                .run(&mut transaction, &lists, parts.push_followers_max)
-                .await?;
-        }
+    if !left_out {
+        again.write(&mut transaction, standing).await?;
     }
+    let partition = position.partition;
     dead_letters::remove(&mut transaction, generation, partition, &[position]).await?;
     transaction.commit().await.map_err(ReadError::from)?;
     Ok(match left_out {
@@ -177,52 +145,6 @@ pub async fn read_at(parts: &Parts, position: Position) -> Result<Recorded, Work
     }
 }
 
-/// When an account was active last, as far as it was looked up.
-struct Activity {
-    at: Position,
-    last: Option<Timestamp>,
-}
-
-impl Activity {
-    fn none(partition: Partition) -> Self {
-        Self {
-            at: eventlog::Log::beginning(partition),
-            last: None,
-        }
-    }
-
-    async fn follow(
-        &mut self,
-        parts: &Parts,
-        account: AggregateId,
-        until: Position,
-    ) -> Result<(), WorkError> {
-        let mut last = self.last;
-        scan(parts, self.at, until, |recorded| {
-            let envelope = &recorded.envelope;
-            let own = envelope.actor.0 == account.id;
-            if own && activity::is_activity(envelope.aggregate, envelope.actor) {
-                last = last.max(Some(envelope.recorded_at));
-            }
-        })
-        .await?;
-        (self.at, self.last) = (self.at.max(until), last);
-        Ok(())
-    }
-
-    async fn note(
-        &self,
-        social: &Social,
-        transaction: &mut PgTransaction<'_>,
-        account: AggregateId,
-    ) -> Result<(), ReadError> {
-        match self.last {
-            Some(at) => social.touch(transaction, AccountId(account.id), at).await,
-            None => Ok(()),
-        }
-    }
-}
-
 async fn scan(
     parts: &Parts,
     from: Position,
@@ -243,34 +165,40 @@ async fn scan(
     Ok(())
 }
 
+/// Where a generation is now: what comes before is read before anybody has to wait.
+async fn near(
+    parts: &Parts,
+    generation: Generation,
+    here: Position,
+) -> Result<Position, ReadError> {
+    let standing = checkpoints::load(parts.pool(), generation, here.partition).await?;
+    Ok(standing.at)
+}
+
 /// Takes the live rows of one aggregate back and folds its events again, in one
 /// step. Returns how many there were.
 pub async fn replay_aggregate(
     parts: &Parts,
+    projection: Projection,
     aggregate: AggregateId,
 ) -> Result<usize, RebuildError> {
-    let plan = generations::plan(parts.pool()).await?;
-    let generation = live(&plan, Projection::Social)?;
-    let partition = parts.log.partition_of(&aggregate);
+    let generation = live(&parts.plan().await?, projection)?;
+    let tables = parts.tables(projection)?;
+    let beginning = eventlog::Log::beginning(parts.log.partition_of(&aggregate));
     let mut events = Vec::new();
     let mut collect = |recorded: Recorded| {
         if recorded.envelope.aggregate == aggregate {
             events.push(recorded);
         }
     };
-    // Most of it before anybody has to wait.
-    let near = checkpoints::load(parts.pool(), generation, partition)
-        .await?
-        .at;
-    let beginning = eventlog::Log::beginning(partition);
+    let near = near(parts, generation, beginning).await?;
     scan(parts, beginning, near, &mut collect).await?;
-    let mut activity = Activity::none(partition);
-    if aggregate.kind == kinds::ACCOUNT {
-        activity.follow(parts, aggregate, near).await?;
-    }
-    let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+    let mut again = Again::new(parts, generation, aggregate);
+    again.look_up(near).await?;
+    let skipped = dead_letters::skipped(parts.pool(), projection).await?;
 
     let mut transaction = readmodel::begin(parts.pool()).await?;
+    let partition = beginning.partition;
     let standing = checkpoints::lock(&mut transaction, generation, partition).await?;
     scan(parts, near, standing.at, &mut collect).await?;
     if events.len() > AGGREGATE_EVENTS_MAX {
@@ -278,20 +206,11 @@ pub async fn replay_aggregate(
     }
     let positions: Vec<_> = events.iter().map(|recorded| recorded.position).collect();
     events.retain(|recorded| !skipped.contains(&recorded.position));
-    let mut batch = events
-        .iter()
-        .map(folding::decode)
-        .collect::<Result<Vec<_>, _>>()?;
-    folding::open(parts, &mut batch).await?;
-    let social = folding::social(generation, standing);
-    social.forget(&mut transaction, aggregate).await?;
-    social
-        .write(&mut transaction, &batch, &Written::default())
-        .await?;
-    if aggregate.kind == kinds::ACCOUNT {
-        activity.follow(parts, aggregate, standing.at).await?;
-        activity.note(&social, &mut transaction, aggregate).await?;
-    }
+    again.take(&events).await?;
+    let schema = generation.schema(standing.live);
+    let forgotten = tables.forget(&schema, &mut transaction, aggregate);
+    forgotten.await?;
+    again.write(&mut transaction, standing).await?;
     dead_letters::remove(&mut transaction, generation, partition, &positions).await?;
     transaction.commit().await.map_err(ReadError::from)?;
     generations::begin_new_life(parts.pool()).await?;

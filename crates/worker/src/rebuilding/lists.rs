@@ -56,9 +56,9 @@ impl RebuiltLists {
         reports: Reports,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, RebuildError> {
-        let plan = generations::plan(parts.pool()).await?;
-        let live = live(&plan, Projection::Timelines)?;
-        let (projection, role) = (Projection::Timelines, Role::Building);
+        let plan = parts.plan().await?;
+        let live = live(&plan, Projection::TIMELINES)?;
+        let (projection, role) = (Projection::TIMELINES, Role::Building);
         let generation = match plan.of(projection, role) {
             Some(known) => known.generation,
             None => generations::begin(parts.pool(), projection, role).await?,
@@ -270,7 +270,7 @@ async fn for_all_readers(
 
 /// How far the live tables are.
 async fn folded(parts: &Parts, partition: Partition) -> Result<Position, RebuildError> {
-    let live = checkpoints::live(parts.pool(), Projection::Social).await?;
+    let live = checkpoints::live(parts.pool(), Projection::FOLLOWED).await?;
     let at = live.positions.get(partition);
     Ok(at.unwrap_or(eventlog::Log::beginning(partition)))
 }

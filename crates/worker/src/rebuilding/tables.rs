@@ -1,4 +1,4 @@
-//! The tables of `social`, made anew in a schema of their own.
+//! The tables of a projection, made anew in a schema of their own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,8 @@ use kernel::Position;
 use readmodel::{
     Generation, Projection, ReadError, checkpoints,
     comparing::{Snapshot, TableComparison},
-    generations::{self, Held, Role, Stage, schema},
+    generations::{self, Held, Role, Stage},
+    projections::{analyze, create_indexes, create_tables},
 };
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
@@ -41,25 +42,26 @@ impl RebuiltTables {
     /// Goes on with the one that was begun, or begins one.
     pub async fn begin(
         parts: Parts,
+        projection: Projection,
         role: Role,
         pace: Pace,
         reports: Reports,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, RebuildError> {
-        let plan = generations::plan(parts.pool()).await?;
-        let live = live(&plan, Projection::Social)?;
-        let generation = match plan.of(Projection::Social, role) {
+        let plan = parts.plan().await?;
+        let live = live(&plan, projection)?;
+        let generation = match plan.of(projection, role) {
             Some(known) => known.generation,
             None => {
                 // Before anything is made that cannot be filled.
                 let beginnings: Vec<_> = parts.log.partitions().map(Log::beginning).collect();
                 let whole = parts.history.check(&beginnings).await;
                 whole.map_err(WorkError::from)?;
-                generations::begin(parts.pool(), Projection::Social, role).await?
+                generations::begin(parts.pool(), projection, role).await?
             }
         };
-        let fresh = schema(generation.number, false);
-        migrations::social::create_tables(&parts.database, &fresh).await?;
+        let tables = parts.tables(projection)?.as_ref();
+        create_tables(&parts.database, tables, &generation.schema(false)).await?;
         Ok(Self {
             parts,
             generation,
@@ -89,14 +91,15 @@ impl RebuiltTables {
 
     /// Indexes, and what the planner must know, outside the limits of queries.
     async fn make_indexes(&self) -> Result<(), RebuildError> {
-        let fresh = schema(self.generation.number, false);
+        let fresh = self.generation.schema(false);
+        let tables = self.parts.tables(self.generation.projection)?.as_ref();
         let transaction = self.parts.database.begin().await?;
         for limit in ["statement_timeout = 0", "maintenance_work_mem = '256MB'"] {
             let sql = format!("SET LOCAL {limit}");
             transaction.execute_unprepared(&sql).await?;
         }
-        migrations::social::create_indexes(&transaction, &fresh).await?;
-        migrations::social::analyze(&transaction, &fresh).await?;
+        create_indexes(&transaction, tables, &fresh).await?;
+        analyze(&transaction, &fresh).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -122,11 +125,11 @@ impl RebuiltTables {
     /// the same place. The live generation goes on meanwhile.
     pub async fn compare(&self) -> Result<Vec<TableComparison>, RebuildError> {
         let held = self.meet().await?;
-        let mut snapshot = Snapshot::take(self.parts.pool()).await?;
+        let mut snapshot = Snapshot::take(self.parts.pool(), self.generation.projection).await?;
         held.release().await?;
         let tables = snapshot.tables().await?;
         tell(&self.reports, "comparing tables", tables.len() as u64);
-        let fresh = schema(self.generation.number, false);
+        let fresh = self.generation.schema(false);
         let mut compared = Vec::new();
         for table in tables {
             compared.push(snapshot.compare(&table, &fresh).await?);

@@ -14,7 +14,7 @@ use kernel::{
     SealError, Sealer, SealerFuture, Timestamp, Uuid, compose_id,
 };
 use readmodel::{
-    DatabaseConnection, PgPool, Projection, checkpoints, leases,
+    DatabaseConnection, PgPool, Projection, Projections, checkpoints, leases,
     timelines::{Lists, TimelineSettings},
 };
 use sea_orm::sqlx::{self, AssertSqlSafe};
@@ -73,6 +73,7 @@ impl Setting {
             database: self.database.clone(),
             sealer,
             lists: self.lists.clone(),
+            projections: Projections::default(),
             push_followers_max: 2,
         };
         Engine::new(parts, owner)
@@ -196,7 +197,7 @@ impl Setting {
             .filter(|p| which(p.partition))
             .copied()
             .collect();
-        for projection in Projection::ALL {
+        for projection in Projections::default().names() {
             let live = checkpoints::live(self.pool(), projection).await.unwrap();
             if !live.positions.reach(&wanted) {
                 return false;
@@ -208,7 +209,7 @@ impl Setting {
     pub async fn folded(&self, partition: u16) -> Position {
         checkpoints::load(
             self.pool(),
-            Projection::Social.first(),
+            Projection::SOCIAL.first(),
             Partition(partition),
         )
         .await
@@ -217,7 +218,7 @@ impl Setting {
     }
 
     pub async fn stopped(&self) -> Vec<(Partition, String)> {
-        let live = checkpoints::live(self.pool(), Projection::Social).await;
+        let live = checkpoints::live(self.pool(), Projection::SOCIAL).await;
         let mut stopped = live.unwrap().stopped;
         stopped.sort_unstable();
         stopped
