@@ -191,7 +191,7 @@ fn line(letter: &DeadLetter) -> Value {
 
 async fn show(arguments: &Show, node: &Node) -> anyhow::Result<Outcome> {
     let letter = find(node, arguments.name, arguments.position).await?;
-    let recorded = repairing::read_at(&node.parts(), letter.position).await?;
+    let recorded = repairing::read_at(&node.worker_context(), letter.position).await?;
     let mut shown = line(&letter);
     shown["cloud_event"] = tail::cloud_event(recorded, None).await?;
     let mut out = std::io::stdout().lock();
@@ -254,7 +254,8 @@ async fn retry(arguments: &Retry, node: &Node) -> anyhow::Result<Outcome> {
                 continue;
             }
             let retried =
-                repairing::retry(&node.parts(), letter.generation, letter.aggregate).await?;
+                repairing::retry(&node.worker_context(), letter.generation, letter.aggregate)
+                    .await?;
             folded += retried.folded;
             if let Some(reason) = retried.failed {
                 failed += 1;
@@ -290,7 +291,7 @@ async fn skip(arguments: SkipOne, node: &Node) -> anyhow::Result<Outcome> {
         reason: arguments.reason,
         operator: operator::name(),
     };
-    let retried = repairing::skip(&node.parts(), &letter, &skip).await?;
+    let retried = repairing::skip(&node.worker_context(), &letter, &skip).await?;
     let retried = retried.context("it waits no more: somebody else was quicker")?;
     eprintln!("left out; {} events behind it were folded", retried.folded);
     match retried.failed {

@@ -16,7 +16,7 @@ use readmodel::{
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
 use vault::{BreachedPasswords, KeySealer, Limits, PasswordHashes, Vault};
-use worker::{Engine, Parts};
+use worker::{Engine, WorkerContext};
 
 use crate::{
     archiver::Archiver,
@@ -192,7 +192,7 @@ impl Node {
     }
 
     pub fn engine(&self) -> Engine {
-        let engine = Engine::new(self.parts(), Uuid::now_v7()).named(process_name());
+        let engine = Engine::new(self.worker_context(), Uuid::now_v7()).named(process_name());
         engine.recorded(self.spans.clone())
     }
 
@@ -242,8 +242,8 @@ impl Node {
     }
 
     /// What folds work with.
-    pub fn parts(&self) -> Parts {
-        Parts {
+    pub fn worker_context(&self) -> WorkerContext {
+        WorkerContext {
             log: self.log.clone(),
             history: self.history(),
             database: self.database.clone(),

@@ -99,7 +99,7 @@ async fn tables(node: &Node, projection: Projection, rate: Rate) -> anyhow::Resu
     let _operation = begin_operation(pool, projection).await?;
     let (shown, stop) = (Shown::start(), stop::on_signal()?);
     let checking = RebuiltTables::begin(
-        node.parts(),
+        node.worker_context(),
         projection,
         Role::Checking,
         Pace::new(rate.0),
@@ -124,8 +124,8 @@ async fn lists(node: &Node, projection: Projection) -> anyhow::Result<bool> {
         anyhow::bail!("no generation is live: run `headwater migrate`");
     };
     let (shown, stop) = (Shown::start(), stop::on_signal()?);
-    let parts = node.parts();
-    let checked = rebuilding::check(&parts, live.generation, &shown.reports, &stop).await;
+    let context = node.worker_context();
+    let checked = rebuilding::check(&context, live.generation, &shown.reports, &stop).await;
     shown.end().await;
     show_lists(&checked?)
 }

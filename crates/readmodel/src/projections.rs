@@ -96,7 +96,7 @@ pub trait TableProjection: Send + Sync {
 }
 
 /// Folds batch after batch, and may remember what it committed.
-pub trait TableFold: Send {
+pub trait TableFold: Send + Sync {
     /// Writes what a batch says: the same rows, however the log was cut into batches and
     /// its partitions interleaved, and whether or not the batch was written before.
     fn write<'a>(

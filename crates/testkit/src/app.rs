@@ -13,7 +13,7 @@ use readmodel::{
 use tempfile::TempDir;
 use tokio::sync::watch;
 use vault::{KeySealer, Limits, PasswordHashes, Vault};
-use worker::{Engine, Parts};
+use worker::{Engine, WorkerContext};
 
 use crate::{
     Client, Servers,
@@ -131,7 +131,7 @@ impl App {
 
     pub fn engine(&self) -> Engine {
         Engine::new(
-            Parts {
+            WorkerContext {
                 log: self.log.clone(),
                 history: History::of(self.log.clone()),
                 database: self.database.clone(),

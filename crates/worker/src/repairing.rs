@@ -12,7 +12,8 @@ use readmodel::{
 };
 
 use crate::{
-    engine::{Parts, WorkError},
+    context::WorkerContext,
+    error::WorkError,
     folding, reading,
     rebuilding::{RebuildError, live},
 };
@@ -32,23 +33,23 @@ pub struct Retried {
 
 /// Tries the letters of an aggregate in order, until one cannot be folded.
 pub async fn retry(
-    parts: &Parts,
+    context: &WorkerContext,
     generation: Generation,
     aggregate: AggregateId,
 ) -> Result<Retried, WorkError> {
     let mut retried = Retried::default();
     loop {
-        let mut connection = parts.pool().acquire().await.map_err(ReadError::from)?;
+        let mut connection = context.pool().acquire().await.map_err(ReadError::from)?;
         let letters = dead_letters::of_aggregate(&mut connection, generation, aggregate).await?;
         drop(connection);
         let Some(first) = letters.first() else { break };
-        match retry_one(parts, first).await {
+        match retry_one(context, first).await {
             Ok(Tried::Folded) => retried.folded += 1,
             // Somebody else was quicker, or it is left out.
             Ok(Tried::Gone) => {}
             Err(error) if error.parks() => {
                 let reason = error.to_string();
-                dead_letters::note(parts.pool(), generation, first.position, &reason).await?;
+                dead_letters::note(context.pool(), generation, first.position, &reason).await?;
                 retried.failed = Some(reason);
                 break;
             }
@@ -57,7 +58,7 @@ pub async fn retry(
     }
     if retried.folded > 0 {
         // What processes keep of these rows was not told of it.
-        generations::begin_new_life(parts.pool()).await?;
+        generations::begin_new_life(context.pool()).await?;
     }
     Ok(retried)
 }
@@ -67,20 +68,20 @@ enum Tried {
     Gone,
 }
 
-async fn retry_one(parts: &Parts, letter: &DeadLetter) -> Result<Tried, WorkError> {
+async fn retry_one(context: &WorkerContext, letter: &DeadLetter) -> Result<Tried, WorkError> {
     let (generation, position) = (letter.generation, letter.position);
-    let recorded = read_at(parts, position).await?;
-    let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+    let recorded = read_at(context, position).await?;
+    let skipped = dead_letters::skipped(context.pool(), generation.projection).await?;
     let left_out = skipped.contains(&position);
-    let mut again = Again::new(parts, generation, letter.aggregate);
+    let mut again = Again::new(context, generation, letter.aggregate);
     if !left_out {
-        again.take(&[recorded]).await?;
+        again.take(vec![recorded]).await?;
         again
-            .look_up(near(parts, generation, position).await?)
+            .look_up(near(context, generation, position).await?)
             .await?;
     }
 
-    let mut transaction = readmodel::begin(parts.pool()).await?;
+    let mut transaction = readmodel::begin(context.pool()).await?;
     let standing = checkpoints::lock(&mut transaction, generation, position.partition).await?;
     let waiting = dead_letters::of_aggregate(&mut transaction, generation, letter.aggregate);
     let first = waiting.await?.into_iter().next();
@@ -102,11 +103,11 @@ async fn retry_one(parts: &Parts, letter: &DeadLetter) -> Result<Tried, WorkErro
 /// Leaves an event out for good, in every generation, and tries those that wait
 /// behind it. None where it does not wait any more.
 pub async fn skip(
-    parts: &Parts,
+    context: &WorkerContext,
     letter: &DeadLetter,
     skip: &Skip,
 ) -> Result<Option<Retried>, WorkError> {
-    let (pool, position) = (parts.pool(), letter.position);
+    let (pool, position) = (context.pool(), letter.position);
     let mut transaction = readmodel::begin(pool).await?;
     checkpoints::lock(&mut transaction, letter.generation, position.partition).await?;
     let (generation, partition) = (letter.generation, position.partition);
@@ -117,21 +118,21 @@ pub async fn skip(
     }
     dead_letters::skip(&mut transaction, skip).await?;
     transaction.commit().await.map_err(ReadError::from)?;
-    let mut retried = retry(parts, letter.generation, letter.aggregate).await?;
+    let mut retried = retry(context, letter.generation, letter.aggregate).await?;
     for other in dead_letters::all_at(pool, skip.projection, position).await? {
-        let behind = retry(parts, other.generation, other.aggregate).await?;
+        let behind = retry(context, other.generation, other.aggregate).await?;
         retried.failed = retried.failed.or(behind.failed);
     }
     Ok(Some(retried))
 }
 
 /// The event at a position.
-pub async fn read_at(parts: &Parts, position: Position) -> Result<Recorded, WorkError> {
+pub async fn read_at(context: &WorkerContext, position: Position) -> Result<Recorded, WorkError> {
     let before = Position {
         seq: position.seq.saturating_sub(1),
         ..position
     };
-    let found = reading::read(parts, before, 1).await?.pop();
+    let found = reading::read(context, before, 1).await?.pop();
     match found {
         Some(recorded) if recorded.position == position => Ok(recorded),
         found => {
@@ -146,14 +147,14 @@ pub async fn read_at(parts: &Parts, position: Position) -> Result<Recorded, Work
 }
 
 async fn scan(
-    parts: &Parts,
+    context: &WorkerContext,
     from: Position,
     until: Position,
     mut each: impl FnMut(Recorded),
 ) -> Result<(), WorkError> {
     let mut at = from;
     while at < until {
-        let events = reading::read(parts, at, SCAN_EVENTS).await?;
+        let events = reading::read(context, at, SCAN_EVENTS).await?;
         at = folding::contiguous(at, &events)?;
         if events.is_empty() {
             let (after, found) = (at, until);
@@ -167,52 +168,53 @@ async fn scan(
 
 /// Where a generation is now: what comes before is read before anybody has to wait.
 async fn near(
-    parts: &Parts,
+    context: &WorkerContext,
     generation: Generation,
     here: Position,
 ) -> Result<Position, ReadError> {
-    let standing = checkpoints::load(parts.pool(), generation, here.partition).await?;
+    let standing = checkpoints::load(context.pool(), generation, here.partition).await?;
     Ok(standing.at)
 }
 
 /// Takes the live rows of one aggregate back and folds its events again, in one
 /// step. Returns how many there were.
 pub async fn replay_aggregate(
-    parts: &Parts,
+    context: &WorkerContext,
     projection: Projection,
     aggregate: AggregateId,
 ) -> Result<usize, RebuildError> {
-    let generation = live(&parts.plan().await?, projection)?;
-    let tables = parts.tables(projection)?;
-    let beginning = eventlog::Log::beginning(parts.log.partition_of(&aggregate));
+    let generation = live(&context.plan().await?, projection)?;
+    let tables = context.tables(projection)?;
+    let beginning = eventlog::Log::beginning(context.log.partition_of(&aggregate));
     let mut events = Vec::new();
     let mut collect = |recorded: Recorded| {
         if recorded.envelope.aggregate == aggregate {
             events.push(recorded);
         }
     };
-    let near = near(parts, generation, beginning).await?;
-    scan(parts, beginning, near, &mut collect).await?;
-    let mut again = Again::new(parts, generation, aggregate);
+    let near = near(context, generation, beginning).await?;
+    scan(context, beginning, near, &mut collect).await?;
+    let mut again = Again::new(context, generation, aggregate);
     again.look_up(near).await?;
-    let skipped = dead_letters::skipped(parts.pool(), projection).await?;
+    let skipped = dead_letters::skipped(context.pool(), projection).await?;
 
-    let mut transaction = readmodel::begin(parts.pool()).await?;
+    let mut transaction = readmodel::begin(context.pool()).await?;
     let partition = beginning.partition;
     let standing = checkpoints::lock(&mut transaction, generation, partition).await?;
-    scan(parts, near, standing.at, &mut collect).await?;
+    scan(context, near, standing.at, &mut collect).await?;
     if events.len() > AGGREGATE_EVENTS_MAX {
         return Err(RebuildError::TooLong(events.len()));
     }
     let positions: Vec<_> = events.iter().map(|recorded| recorded.position).collect();
     events.retain(|recorded| !skipped.contains(&recorded.position));
-    again.take(&events).await?;
+    let count = events.len();
+    again.take(events).await?;
     let schema = generation.schema(standing.live);
     let forgotten = tables.forget(&schema, &mut transaction, aggregate);
     forgotten.await?;
     again.write(&mut transaction, standing).await?;
     dead_letters::remove(&mut transaction, generation, partition, &positions).await?;
     transaction.commit().await.map_err(ReadError::from)?;
-    generations::begin_new_life(parts.pool()).await?;
-    Ok(events.len())
+    generations::begin_new_life(context.pool()).await?;
+    Ok(count)
 }

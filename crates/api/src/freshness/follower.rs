@@ -52,6 +52,9 @@ const PAUSE_MILLISECONDS_MAX: u64 = 1_000;
 /// How long a look waits for events that are folded but not read here yet.
 const CATCH_UP_MILLISECONDS: u64 = 4;
 
+/// What the hot posts are put together from.
+const TOUCHED: &[View] = &[View::SOCIAL, View::TIMELINES];
+
 /// Events that were read, and what they touch, until they are folded.
 #[derive(Default)]
 struct Ahead {
@@ -140,9 +143,14 @@ impl Follower {
     /// Whether events were read that a view has not got.
     fn is_ahead_of(&self, known: &Observed) -> bool {
         let ahead = self.ahead.lock();
-        let views = known.views.iter().map(|view| &view.reached.positions);
-        let mut pairs = views.flat_map(|reached| ahead.read.values().map(move |at| (reached, at)));
-        pairs.any(|(reached, at)| reached.get(at.partition).is_none_or(|has| has < *at))
+        TOUCHED.iter().any(|view| {
+            let reached = known.reached(*view).map(|reached| &reached.positions);
+            let has = |at: &Position| reached.and_then(|reached| reached.get(at.partition));
+            ahead
+                .read
+                .values()
+                .any(|at| has(at).is_none_or(|has| has < *at))
+        })
     }
 
     async fn look(&self, known: &Observed) -> Result<Observed, ReadError> {

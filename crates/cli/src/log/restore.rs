@@ -147,7 +147,7 @@ pub async fn rebuild_state(arguments: &RebuildState, settings: Settings) -> anyh
     let pool = node.database.get_postgres_connection_pool();
     let skipped = dead_letters::skipped(pool, Projection::SOCIAL).await?;
     let skipped = skipped.into_iter().collect();
-    let (shown, parts) = (Shown::start(), node.parts());
+    let (shown, context) = (Shown::start(), node.worker_context());
     tell(
         &shown.reports,
         "folding",
@@ -155,7 +155,7 @@ pub async fn rebuild_state(arguments: &RebuildState, settings: Settings) -> anyh
     );
     let mut states = 0;
     for head in heads {
-        let source = Source::History(&parts.history);
+        let source = Source::History(&context.history);
         let mut beside = derive(
             &node.log,
             source,

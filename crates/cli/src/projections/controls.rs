@@ -137,7 +137,7 @@ async fn replay_aggregate(
         yes,
     )?;
     operator::record(node, "projections replay", projection.name(), Some(&shown)).await?;
-    let events = repairing::replay_aggregate(&node.parts(), projection, aggregate).await?;
+    let events = repairing::replay_aggregate(&node.worker_context(), projection, aggregate).await?;
     match events {
         0 => eprintln!("the log has no event of {shown}: its rows are gone"),
         events => eprintln!("{events} events of {shown} were folded again"),

@@ -141,8 +141,8 @@ async fn tables(
     diverged: bool,
 ) -> anyhow::Result<bool> {
     let stop = stop::on_signal()?;
-    let (parts, projection) = (node.parts(), arguments.name);
-    let rebuilt = RebuiltTables::begin(parts, projection, Role::Building, pace, reports, stop);
+    let (context, projection) = (node.worker_context(), arguments.name);
+    let rebuilt = RebuiltTables::begin(context, projection, Role::Building, pace, reports, stop);
     let rebuilt = rebuilt.await?;
     rebuilt.replay().await?;
     if !diverged {
@@ -165,7 +165,7 @@ async fn lists(
     diverged: bool,
 ) -> anyhow::Result<bool> {
     let stop = stop::on_signal()?;
-    let rebuilt = RebuiltLists::begin(node.parts(), pace, reports, stop).await?;
+    let rebuilt = RebuiltLists::begin(node.worker_context(), pace, reports, stop).await?;
     rebuilt.fill().await?;
     let checked = rebuilt.check().await?;
     if !verify::show_lists(&checked)? && !arguments.accept_differences {

@@ -61,7 +61,7 @@ impl Mover {
         for generation in all {
             match generation.projection.has_tables() {
                 true => generations::remove(pool, *generation).await?,
-                false => rebuilding::remove(&self.node.parts(), *generation).await?,
+                false => rebuilding::remove(&self.node.worker_context(), *generation).await?,
             }
         }
         Ok(())
@@ -115,7 +115,7 @@ pub async fn rollback(arguments: Rollback, settings: Settings) -> anyhow::Result
     let live = mover.of(Role::Live);
     let live = live.context("no generation is live: run `headwater migrate`")?;
     mover.record("projections rollback").await?;
-    rebuilding::swap_back(&mover.node.parts(), live, kept).await?;
+    rebuilding::swap_back(&mover.node.worker_context(), live, kept).await?;
     eprintln!(
         "generation {} of {name} is read again; {} is kept and folded on. To undo it:\n  \
          headwater projections rollback {name}",

@@ -11,13 +11,10 @@ use readmodel::{
 use sea_orm::sqlx::PgTransaction;
 
 use super::scan;
-use crate::{
-    engine::{Parts, WorkError},
-    fanning, folding,
-};
+use crate::{batch::Batch, context::WorkerContext, error::WorkError, fanning};
 
 pub(super) struct Again<'a> {
-    parts: &'a Parts,
+    context: &'a WorkerContext,
     generation: Generation,
     /// None where they are timelines.
     tables: Option<&'a Arc<dyn TableProjection>>,
@@ -29,30 +26,33 @@ pub(super) struct Again<'a> {
 }
 
 impl<'a> Again<'a> {
-    pub fn new(parts: &'a Parts, generation: Generation, aggregate: AggregateId) -> Self {
-        let tables = parts.projections.tables(generation.projection);
+    pub fn new(context: &'a WorkerContext, generation: Generation, aggregate: AggregateId) -> Self {
+        let tables = context.projections.tables(generation.projection);
         Self {
-            parts,
+            context,
             generation,
             tables,
             batch: Vec::new(),
             fan_out: FanOut::default(),
             traces: tables.and_then(|tables| tables.traces(aggregate)),
-            looked: Log::beginning(parts.log.partition_of(&aggregate)),
+            looked: Log::beginning(context.log.partition_of(&aggregate)),
         }
     }
 
-    pub async fn take(&mut self, events: &[Recorded]) -> Result<(), WorkError> {
+    pub async fn take(&mut self, events: Vec<Recorded>) -> Result<(), WorkError> {
         let Some(tables) = self.tables else {
-            for recorded in events {
-                fanning::take(&mut self.fan_out, recorded, &Default::default())?;
+            let batch = Batch::decode(self.looked, events);
+            for happened in batch.all().decoded(fanning::asks)? {
+                self.fan_out.take(happened.aggregate, &happened.event);
             }
             return Ok(());
         };
-        let wanted = |recorded: &&Recorded| tables.wants(&recorded.envelope.event_type);
-        let batch = events.iter().filter(wanted).map(folding::decode);
-        self.batch = batch.collect::<Result<_, _>>()?;
-        folding::open(self.parts, &mut self.batch).await
+        let wants = |recorded: &Recorded| tables.wants(&recorded.envelope.event_type);
+        let wanted = events.into_iter().filter(wants).collect();
+        let batch = Batch::open(self.context, self.looked, wanted).await?;
+        batch.all().check(|_| true)?;
+        self.batch = batch.all().happened().to_vec();
+        Ok(())
     }
 
     /// Looks further for what events of other aggregates have left in the rows.
@@ -61,7 +61,7 @@ impl<'a> Again<'a> {
             return Ok(());
         };
         let each = |recorded: Recorded| traces.take(&recorded.envelope);
-        scan(self.parts, self.looked, until, each).await?;
+        scan(self.context, self.looked, until, each).await?;
         self.looked = self.looked.max(until);
         Ok(())
     }
@@ -74,8 +74,8 @@ impl<'a> Again<'a> {
     ) -> Result<(), WorkError> {
         self.look_up(standing.at).await?;
         let Some(tables) = self.tables else {
-            let lists = self.parts.lists.of_generation(self.generation.number);
-            let followers_max = self.parts.push_followers_max;
+            let lists = self.context.lists.of_generation(self.generation.number);
+            let followers_max = self.context.push_followers_max;
             let pushed = self.fan_out.run(transaction, &lists, followers_max);
             return Ok(pushed.await?);
         };

@@ -20,7 +20,7 @@ use readmodel::{
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use testkit::Servers;
 use tokio::{sync::watch, task::JoinHandle};
-use worker::{Engine, Parts};
+use worker::{Engine, WorkerContext};
 
 pub const PARTITIONS: u16 = 8;
 /// A sealed field that says so cannot be opened.
@@ -67,7 +67,7 @@ impl Setting {
     }
 
     pub fn engine_with(&self, owner: Uuid, sealer: Arc<dyn Sealer>) -> Engine {
-        let parts = Parts {
+        let context = WorkerContext {
             log: self.log.clone(),
             history: History::of(self.log.clone()),
             database: self.database.clone(),
@@ -76,7 +76,7 @@ impl Setting {
             projections: Projections::default(),
             push_followers_max: 2,
         };
-        Engine::new(parts, owner)
+        Engine::new(context, owner)
     }
 
     pub fn engine(&self, owner: Uuid) -> Engine {
