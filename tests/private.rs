@@ -1,5 +1,6 @@
 //! Private accounts: who asks to follow, who is let in, and what others see.
 
+use readmodel::Projections;
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::json;
 use testkit::{App, Person, Servers};
@@ -289,8 +290,12 @@ async fn a_database_of_before_there_were_private_accounts_is_migrated() {
         DELETE FROM public.seaql_migrations WHERE version = 'm0010_private'";
     database.execute_unprepared(before).await.unwrap();
     // When
-    migrations::migrate(&database).await.unwrap();
-    migrations::migrate(&database).await.unwrap();
+    migrations::migrate(&database, &Projections::default())
+        .await
+        .unwrap();
+    migrations::migrate(&database, &Projections::default())
+        .await
+        .unwrap();
     // Then
     let kept = "SELECT private, deactivated FROM social_7.accounts";
     database.execute_unprepared(kept).await.unwrap();

@@ -13,13 +13,20 @@ mod m0010_private;
 mod m0011_households;
 mod m0012_households_with_second_factor;
 mod m0013_sessions_of_tools;
-pub mod social;
 
 use std::collections::BTreeSet;
 
+pub use readmodel::Projections;
+
+use readmodel::{
+    Projection,
+    projections::{create_indexes, create_tables, schemas},
+};
 use sea_orm_migration::{
     async_trait::async_trait,
-    sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait},
+    sea_orm::{
+        ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement, TransactionTrait,
+    },
     {DbErr, MigrationTrait, MigratorTrait},
 };
 
@@ -49,49 +56,75 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// The names of the migrations that `database` lacks. Changes nothing.
-pub async fn missing(database: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
-    let query = |sql: &str| {
-        let statement = Statement::from_string(DbBackend::Postgres, sql);
-        database.query_all_raw(statement)
-    };
-    let there = query("SELECT 1 WHERE to_regclass('public.seaql_migrations') IS NOT NULL").await?;
-    let done: BTreeSet<String> = match there.is_empty() {
+/// The names of the migrations and projections that `database` lacks. Changes nothing.
+pub async fn missing(
+    database: &DatabaseConnection,
+    projections: &Projections,
+) -> Result<Vec<String>, DbErr> {
+    let there = "SELECT 1 WHERE to_regclass('public.seaql_migrations') IS NOT NULL";
+    let done: BTreeSet<String> = match query(database, there).await?.is_empty() {
         true => BTreeSet::new(),
         false => {
-            let rows = query("SELECT version FROM public.seaql_migrations").await?;
+            let rows = query(database, "SELECT version FROM public.seaql_migrations").await?;
             let names = rows.iter().map(|row| row.try_get("", "version"));
             names.collect::<Result<_, _>>()?
         }
     };
     let all = Migrator::migrations();
     let names = all.iter().map(|one| one.name().to_owned());
-    Ok(names.filter(|name| !done.contains(name)).collect())
+    let missing: Vec<_> = names.filter(|name| !done.contains(name)).collect();
+    if !missing.is_empty() {
+        return Ok(missing);
+    }
+    let live = "SELECT projection FROM projections.generations WHERE role = 'live'";
+    let live = query(database, live).await?;
+    let live = live.iter().map(|row| row.try_get("", "projection"));
+    let live = live.collect::<Result<BTreeSet<String>, _>>()?;
+    let names = projections.names().map(Projection::name);
+    let missing = names.filter(|name| !live.contains(*name));
+    Ok(missing.map(|name| format!("projection {name}")).collect())
+}
+
+async fn query(database: &DatabaseConnection, sql: &str) -> Result<Vec<QueryResult>, DbErr> {
+    let statement = Statement::from_string(DbBackend::Postgres, sql);
+    database.query_all_raw(statement).await
 }
 
 /// Brings the database to what this release needs. Safe to call from several
 /// processes at once: one does it, the others wait. It takes two connections or
 /// more, which do not look into the schemas of projections first.
-pub async fn migrate(database: &DatabaseConnection) -> Result<(), DbErr> {
+pub async fn migrate(
+    database: &DatabaseConnection,
+    projections: &Projections,
+) -> Result<(), DbErr> {
     let turn = database.begin().await?;
     turn.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         .await?;
     Migrator::up(database, None).await?;
     kernel::crash::point("migrate.middle");
-    // Where there is none at all, as after restoring an empty database.
-    database
-        .execute_unprepared(
-            "INSERT INTO projections.generations (projection, generation, role)
-             SELECT projection, 1, 'live' FROM (VALUES ('social'), ('timelines')) AS p (projection)
-             WHERE NOT EXISTS (SELECT FROM projections.generations AS g
-                 WHERE g.projection = p.projection AND g.role = 'live')
-             ON CONFLICT DO NOTHING",
-        )
-        .await?;
-    social::create_tables(database, social::LIVE).await?;
-    for generation in social::generations(database).await? {
-        social::create_tables(database, &generation).await?;
+    for projection in projections.names() {
+        begin(database, projection).await?;
     }
-    social::create_indexes(database, social::LIVE).await?;
+    for projection in projections.with_tables() {
+        let projection = projection.as_ref();
+        let live = projection.name().first().schema(true);
+        create_tables(database, projection, &live).await?;
+        for generation in schemas(database, projection.name()).await? {
+            create_tables(database, projection, &generation).await?;
+        }
+        create_indexes(database, projection, &live).await?;
+    }
     turn.commit().await
+}
+
+/// A first generation, where there is none at all: the projection is new, or an empty
+/// database was restored.
+async fn begin(database: &DatabaseConnection, projection: Projection) -> Result<(), DbErr> {
+    let sql = "INSERT INTO projections.generations (projection, generation, role)
+               SELECT $1, 1, 'live' WHERE NOT EXISTS (SELECT FROM projections.generations
+                   WHERE projection = $1 AND role = 'live')
+               ON CONFLICT DO NOTHING";
+    let name = projection.name().into();
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [name]);
+    database.execute_raw(statement).await.map(|_| ())
 }

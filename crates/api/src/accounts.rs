@@ -363,7 +363,7 @@ impl AccountsApi {
         known: IfNoneMatch,
     ) -> Result<Found<OwnAccount>, Problem> {
         let observed = (services.freshness)
-            .wait(View::Social, Some(me.account), &min_position.0)
+            .wait(View::SOCIAL, Some(me.account), &min_position.0)
             .await?;
         observed.refuse_parked(me.account.0)?;
         let viewer = Viewer(Some(me));
@@ -376,7 +376,7 @@ impl AccountsApi {
             email: credentials.and_then(|credentials| credentials.email),
         };
         Ok(Found::new(own)
-            .as_of(observed.header(View::Social))
+            .as_of(observed.header(View::SOCIAL))
             .version(version, &known))
     }
 
@@ -484,12 +484,12 @@ impl AccountsApi {
     ) -> Result<Found<AccountBatch>, Problem> {
         let ids = parse_ids(&ids.0)?;
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         let ids: Vec<_> = ids.into_iter().map(AccountId).collect();
         let rows = accounts::by_ids(services.pool(), viewer.account(), &ids).await?;
         let items = rows.into_iter().map(Account::from).collect();
-        Ok(Found::new(AccountBatch { items }).as_of(observed.header(View::Social)))
+        Ok(Found::new(AccountBatch { items }).as_of(observed.header(View::SOCIAL)))
     }
 
     /// An account
@@ -509,13 +509,13 @@ impl AccountsApi {
         account_id: Path<Uuid>,
     ) -> Result<Found<Account>, Problem> {
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         observed.refuse_parked(account_id.0)?;
         let row = find(&services, viewer, AccountId(account_id.0)).await?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
-            .as_of(observed.header(View::Social))
+            .as_of(observed.header(View::SOCIAL))
             .version(version, &known))
     }
 
@@ -536,7 +536,7 @@ impl AccountsApi {
         handle: Path<String>,
     ) -> Result<Found<Account>, Problem> {
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         let missing = || Problem::not_found("account");
         let handle = Handle::written(&handle.0).map_err(|_| missing())?;
@@ -545,7 +545,7 @@ impl AccountsApi {
         observed.refuse_parked(row.id.0)?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
-            .as_of(observed.header(View::Social))
+            .as_of(observed.header(View::SOCIAL))
             .version(version, &known))
     }
 }

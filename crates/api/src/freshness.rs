@@ -4,7 +4,11 @@
 
 mod follower;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use eventlog::Log;
 use kernel::{AccountId, Partition, Positions, Uuid};
@@ -38,28 +42,14 @@ const LOG_AWAY_MILLISECONDS: u64 = 1_000;
 const BEHIND_RETRY_SECONDS: u32 = 2;
 const PARKED_RETRY_SECONDS: u32 = 60;
 
-/// What a read is answered from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum View {
-    Social,
-    Timelines,
-}
-
-impl View {
-    const ALL: [Self; 2] = [Self::Social, Self::Timelines];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Social => "social",
-            Self::Timelines => "timelines",
-        }
-    }
-}
+/// What a read is answered from: a projection.
+pub(crate) use readmodel::Projection as View;
 
 /// How far the views were when somebody looked.
 #[derive(Clone)]
 pub(crate) struct Observed {
-    views: [Seen; 2],
+    /// By the projection's name.
+    views: BTreeMap<String, Seen>,
     /// Whether the hot posts were told all that the social view has.
     pub told: bool,
     /// Authors that are not in the lists of the timelines view.
@@ -94,8 +84,9 @@ impl Observed {
     }
 
     fn is_at(&self, before: &Self) -> bool {
-        let mut both = self.views.iter().zip(&before.views);
-        both.all(|(now, then)| now.reached.positions == then.reached.positions)
+        let mut both = self.views.values().zip(before.views.values());
+        self.views.keys().eq(before.views.keys())
+            && both.all(|(now, then)| now.reached.positions == then.reached.positions)
     }
 
     /// Whether what it tells is recent at `now`, and `view` has all that is wanted.
@@ -103,12 +94,14 @@ impl Observed {
         let age = now.saturating_duration_since(self.at);
         age <= Duration::from_millis(OBSERVED_MILLISECONDS_MAX)
             && self.failed.is_none()
-            && self.views[view as usize].reached.positions.reach(wanted)
+            && self
+                .reached(view)
+                .is_some_and(|reached| reached.positions.reach(wanted))
     }
 
     /// The generation of the view that is read.
     pub fn generation(&self, view: View) -> i32 {
-        self.views[view as usize].reached.generation.max(1)
+        self.reached(view).map_or(1, |reached| reached.generation)
     }
 
     /// Whether `aggregate` is older here than it should be, and may be gone.
@@ -128,7 +121,12 @@ impl Observed {
 
     /// `As-Of`.
     pub fn header(&self, view: View) -> Option<HeaderValue> {
-        self.views[view as usize].as_of.clone()
+        self.views.get(view.name())?.as_of.clone()
+    }
+
+    /// None where nothing of the view was folded yet.
+    fn reached(&self, view: View) -> Option<&Reached> {
+        Some(&self.views.get(view.name())?.reached)
     }
 }
 
@@ -196,9 +194,10 @@ impl Freshness {
     /// What the log does not have, nobody can wait for. A log that is away cannot
     /// tell.
     async fn refuse_beyond(&self, asked_for: &Positions) -> Result<(), Problem> {
-        let social = View::Social as usize;
-        let reached =
-            |observed: &Observed| observed.views[social].reached.positions.reach(asked_for);
+        let reached = |observed: &Observed| {
+            let social = observed.reached(View::SOCIAL);
+            social.is_some_and(|social| social.positions.reach(asked_for))
+        };
         if reached(&self.observed.borrow()) {
             return Ok(());
         }
@@ -245,8 +244,8 @@ impl Freshness {
 
     pub async fn reach(&self, view: View, wanted: &Positions) -> Result<Arc<Observed>, Problem> {
         let patience = Duration::from_millis(match view {
-            View::Social => WAIT_MILLISECONDS_MAX,
-            View::Timelines => WAIT_FOR_LISTS_MILLISECONDS_MAX,
+            View::TIMELINES => WAIT_FOR_LISTS_MILLISECONDS_MAX,
+            _ => WAIT_MILLISECONDS_MAX,
         });
         let started = Instant::now();
         {
@@ -259,7 +258,6 @@ impl Freshness {
         let mut place = None;
         loop {
             let observed = looks.borrow_and_update().clone();
-            let reached = &observed.views[view as usize].reached;
             let age = observed.at.saturating_duration_since(started);
             let looked = age > Duration::ZERO;
             if let Some(reason) = observed.failed.as_ref().filter(|_| looked) {
@@ -270,7 +268,9 @@ impl Freshness {
                 return Ok(observed);
             }
             let waited_for = |p: &&(Partition, String)| wanted.get(p.0).is_some();
-            if let Some((partition, reason)) = reached.stopped.iter().find(waited_for)
+            let reached = observed.reached(view);
+            let stopped = reached.and_then(|reached| reached.stopped.iter().find(waited_for));
+            if let Some((partition, reason)) = stopped
                 && looked
             {
                 tracing::warn!(

@@ -180,7 +180,7 @@ impl Readiness {
     /// None where the database does not answer.
     async fn look(services: &Services) -> Option<Self> {
         let patience = Duration::from_millis(ANSWER_MILLISECONDS_MAX);
-        let folded = checkpoints::live(services.pool(), Projection::Social);
+        let folded = checkpoints::live(services.pool(), Projection::SOCIAL);
         let (folded, looked, heads, views, fit, held) = tokio::join!(
             tokio::time::timeout(patience, folded),
             tokio::time::timeout(patience, look(&services.log, services.pool())),

@@ -68,7 +68,7 @@ pub(crate) fn posts(
     let items = Post::all(rows, viewer);
     Found::new(PostPage { items, next_cursor })
         .next(link.as_deref())
-        .as_of(observed.header(View::Social))
+        .as_of(observed.header(View::SOCIAL))
 }
 
 /// The page of what is kept in process, as `viewer` sees it.
@@ -125,7 +125,7 @@ impl EdgePage {
             Some((i64::from_be_bytes(*at), AccountId(id)))
         });
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         Ok(Self {
             observed,
@@ -155,6 +155,6 @@ impl EdgePage {
             .collect();
         Found::new(AccountPage { items, next_cursor })
             .next(link.as_deref())
-            .as_of(self.observed.header(View::Social))
+            .as_of(self.observed.header(View::SOCIAL))
     }
 }

@@ -102,14 +102,14 @@ impl PostsApi {
     ) -> Result<Found<PostBatch>, Problem> {
         let ids = parse_ids(&ids.0)?;
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         let ids: Vec<_> = ids.into_iter().map(PostId).collect();
         let reading = services.reading(&observed);
         let posts = reading.posts(viewer.account(), &ids).await?;
         let mut bytes = shown::write_items(&posts, &observed, viewer);
         bytes.push(b'}');
-        Ok(Found::written(bytes).as_of(observed.header(View::Social)))
+        Ok(Found::written(bytes).as_of(observed.header(View::SOCIAL)))
     }
 
     /// A post
@@ -125,7 +125,7 @@ impl PostsApi {
         post_id: Path<Uuid>,
     ) -> Result<Found<Post>, Problem> {
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         observed.refuse_parked(post_id.0)?;
         let reading = services.reading(&observed);
@@ -138,7 +138,7 @@ impl PostsApi {
             true => Found::known(),
             false => Found::written(shown::written(seen, viewer)),
         };
-        Ok(found.tag(tag.value()).as_of(observed.header(View::Social)))
+        Ok(found.tag(tag.value()).as_of(observed.header(View::SOCIAL)))
     }
 
     /// Edit a post of mine
@@ -225,13 +225,13 @@ impl PostsApi {
         post_id: Path<Uuid>,
     ) -> Result<Found<History>, Problem> {
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         observed.refuse_parked(post_id.0)?;
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
         let rows = posts::revisions(services.pool(), post).await?;
         let items = rows.into_iter().map(Revision::from).collect();
-        Ok(Found::new(History { items }).as_of(observed.header(View::Social)))
+        Ok(Found::new(History { items }).as_of(observed.header(View::SOCIAL)))
     }
 
     /// Replies to a post, oldest first
@@ -256,7 +256,7 @@ impl PostsApi {
         let scope = format!("replies:{}", post_id.0);
         let after = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         observed.refuse_parked(post_id.0)?;
         let post = find(&services, viewer, PostId(post_id.0)).await?.id;
@@ -295,7 +295,7 @@ impl PostsApi {
         let scope = format!("thread:{}", post_id.0);
         let after = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         observed.refuse_parked(post_id.0)?;
         let row = find(&services, viewer, PostId(post_id.0)).await?;
@@ -318,7 +318,7 @@ impl PostsApi {
             next_cursor,
         };
         Ok(Found::new(thread)
-            .as_of(observed.header(View::Social))
+            .as_of(observed.header(View::SOCIAL))
             .next(link.as_deref()))
     }
 }

@@ -99,10 +99,10 @@ impl RelationshipsApi {
     ) -> Result<Found<RelationshipBatch>, Problem> {
         let ids: Vec<_> = parse_ids(&ids.0)?.into_iter().map(AccountId).collect();
         let observed = (services.freshness)
-            .wait(View::Social, Some(me.account), &min_position.0)
+            .wait(View::SOCIAL, Some(me.account), &min_position.0)
             .await?;
         let rows = relationships::by_ids(services.pool(), me.account, &ids).await?;
         let items = rows.into_iter().map(Relationship::from).collect();
-        Ok(Found::new(RelationshipBatch { items }).as_of(observed.header(View::Social)))
+        Ok(Found::new(RelationshipBatch { items }).as_of(observed.header(View::SOCIAL)))
     }
 }

@@ -50,17 +50,17 @@ impl TimelinesApi {
         let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
         let freshness = &services.freshness;
         let wanted = freshness.wanted(Some(me.account), &min_position.0).await?;
-        let folded = freshness.reach(View::Social, &wanted).await?;
+        let folded = freshness.reach(View::SOCIAL, &wanted).await?;
         // Lists that lag are not waited for long: the database has what they
         // lack.
-        let fanned_out = freshness.reach(View::Timelines, &wanted).await;
+        let fanned_out = freshness.reach(View::TIMELINES, &wanted).await;
         let (observed, view, use_lists) = match fanned_out {
-            Ok(observed) => (observed, View::Timelines, true),
-            Err(_) => (folded, View::Social, false),
+            Ok(observed) => (observed, View::TIMELINES, true),
+            Err(_) => (folded, View::SOCIAL, false),
         };
         let lists = services
             .lists
-            .of_generation(observed.generation(View::Timelines));
+            .of_generation(observed.generation(View::TIMELINES));
         let home = Home {
             reading: services.reading(&observed),
             lists: use_lists.then_some((&lists, &observed.pulled)),
@@ -98,7 +98,7 @@ impl TimelinesApi {
     ) -> Result<Found<PostPage>, Problem> {
         let before = pages::post(&services.cursors, "local", cursor.0.as_deref())?;
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         let local = Local {
             reading: services.reading(&observed),
@@ -107,7 +107,7 @@ impl TimelinesApi {
         let posts = local.page(before, pages::asked(limit.0)).await?;
         Ok(pages::seen(
             &services.cursors,
-            (&observed, View::Social),
+            (&observed, View::SOCIAL),
             "local",
             &posts,
             limit.0,
@@ -139,7 +139,7 @@ impl TimelinesApi {
         let scope = format!("posts:{author}");
         let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
         let observed = (services.freshness)
-            .wait(View::Social, viewer.account(), &min_position.0)
+            .wait(View::SOCIAL, viewer.account(), &min_position.0)
             .await?;
         accounts::find(&services, viewer, author).await?;
         let asked = pages::asked(limit.0);
@@ -177,7 +177,7 @@ impl TimelinesApi {
         let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
         let reader = Some(me.account);
         let observed = (services.freshness)
-            .wait(View::Social, reader, &min_position.0)
+            .wait(View::SOCIAL, reader, &min_position.0)
             .await?;
         let asked = pages::asked(limit.0);
         let rows =

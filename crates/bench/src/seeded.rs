@@ -20,7 +20,7 @@ use crate::{arguments::Graph, graph, roles::Launcher, servers::Servers};
 const SHAPES: &[&str] = &[
     include_str!("../../../migrations/src/m0001_vault.rs"),
     include_str!("../../../migrations/src/m0002_projections.rs"),
-    include_str!("../../../migrations/src/social.rs"),
+    include_str!("../../readmodel/src/projections/social.rs"),
     include_str!("../../eventlog/src/keys.rs"),
     include_str!("../../eventlog/src/headwater.lua"),
     include_str!("../../kernel/src/envelope.rs"),

@@ -7,7 +7,7 @@ use archive::{Archive, ArchiveError, SEGMENT_EVENTS_MAX, Sealed};
 use eventlog::Log;
 use kernel::{Partition, Position};
 use readmodel::{
-    PgPool, ReadError,
+    PgPool, Projections, ReadError,
     generations::{self, Operation},
 };
 use tokio::{sync::watch, time::Instant};
@@ -26,6 +26,7 @@ pub struct Archiver {
     pub log: Log,
     pub archive: Archive,
     pub pool: PgPool,
+    pub projections: Projections,
     /// Events that a partition keeps in Redis.
     pub hot_events: u64,
     /// How long an event waits at most until it is archived.
@@ -203,7 +204,7 @@ impl Archiver {
         }
         // What this process remembers is no proof.
         let archived = self.archive.end(partition).await?;
-        let passed = generations::passed(&self.pool, partition).await?;
+        let passed = generations::passed(&self.pool, &self.projections, partition).await?;
         let passed = passed.unwrap_or(Log::beginning(partition));
         let first = next(archived).min(next(passed)).min(hot);
         kernel::crash::point("archive.trim");

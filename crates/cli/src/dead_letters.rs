@@ -21,7 +21,7 @@ use crate::{
     node::Node,
     operator,
     outcome::Outcome,
-    projections::{Name, aggregate, show_aggregate},
+    projections::{self, aggregate, show_aggregate},
     settings::Settings,
     table, tail,
 };
@@ -61,7 +61,8 @@ enum Command {
 
 Exit status 3 where any waits. Into a pipe it prints JSON lines.")]
 struct List {
-    name: Option<Name>,
+    #[arg(value_parser = projections::name())]
+    name: Option<Projection>,
     /// At most so many
     #[arg(short, long, default_value_t = LIST_DEFAULT)]
     number: u64,
@@ -72,7 +73,8 @@ struct List {
   headwater dead-letters show social 3:1-4711
   headwater dead-letters show social 3:1-4711 | jq .reason")]
 struct Show {
-    name: Name,
+    #[arg(value_parser = projections::name())]
+    name: Projection,
     position: Position,
 }
 
@@ -83,7 +85,8 @@ struct Show {
 
 Exit status 3 where something still waits.")]
 struct Retry {
-    name: Name,
+    #[arg(value_parser = projections::name())]
+    name: Projection,
     /// Every aggregate that waits
     #[arg(
         long,
@@ -104,7 +107,8 @@ struct Retry {
 It stays in the log and is left out of this projection, now and in every rebuild.
 `headwater verify` tells of it.")]
 struct SkipOne {
-    name: Name,
+    #[arg(value_parser = projections::name())]
+    name: Projection,
     position: Position,
     /// Why, for whoever wonders
     #[arg(long, value_parser = operator::reason)]
@@ -130,8 +134,8 @@ fn pool(node: &Node) -> &PgPool {
 
 async fn list(arguments: &List, node: &Node) -> anyhow::Result<Outcome> {
     let number = i64::try_from(arguments.number).unwrap_or(i64::MAX);
-    let name = arguments.name.map(Projection::from);
-    let letters = dead_letters::list(pool(node), name, None, number).await?;
+    let registered = &node.projections;
+    let letters = dead_letters::list(pool(node), registered, arguments.name, None, number).await?;
     let mut out = std::io::stdout().lock();
     if std::io::stdout().is_terminal() {
         let row = |letter: &DeadLetter| {
@@ -186,8 +190,8 @@ fn line(letter: &DeadLetter) -> Value {
 }
 
 async fn show(arguments: &Show, node: &Node) -> anyhow::Result<Outcome> {
-    let letter = find(node, arguments.name.into(), arguments.position).await?;
-    let recorded = repairing::read_at(&node.parts(), letter.position).await?;
+    let letter = find(node, arguments.name, arguments.position).await?;
+    let recorded = repairing::read_at(&node.worker_context(), letter.position).await?;
     let mut shown = line(&letter);
     shown["cloud_event"] = tail::cloud_event(recorded, None).await?;
     let mut out = std::io::stdout().lock();
@@ -213,7 +217,7 @@ async fn find(
 }
 
 async fn live(node: &Node, projection: Projection) -> anyhow::Result<Generation> {
-    let plan = generations::plan(pool(node)).await?;
+    let plan = generations::plan(pool(node), &node.projections).await?;
     let live = plan.of(projection, Role::Live);
     Ok(live
         .context("no generation is live: run `headwater migrate`")?
@@ -221,21 +225,26 @@ async fn live(node: &Node, projection: Projection) -> anyhow::Result<Generation>
 }
 
 async fn retry(arguments: &Retry, node: &Node) -> anyhow::Result<Outcome> {
-    let projection = Projection::from(arguments.name);
+    let projection = arguments.name;
     let target = match &arguments.aggregate {
         Some(aggregate) => show_aggregate(aggregate),
         None => "all".to_owned(),
     };
     operator::record(node, "dead-letters retry", projection.name(), Some(&target)).await?;
+    let live = live(node, projection).await?;
     let (mut folded, mut failed) = (0, 0);
     let mut tried = BTreeSet::new();
     let mut after: Option<DeadLetter> = None;
     loop {
         let letters = match &arguments.aggregate {
-            Some(aggregate) => dead_letters::of_live(pool(node), projection, *aggregate).await?,
+            Some(aggregate) => {
+                let mut connection = pool(node).acquire().await?;
+                dead_letters::of_aggregate(&mut connection, live, *aggregate).await?
+            }
             None => {
-                dead_letters::list(pool(node), Some(projection), after.as_ref(), BATCH_LETTERS)
-                    .await?
+                let (registered, after) = (&node.projections, after.as_ref());
+                let only = Some(projection);
+                dead_letters::list(pool(node), registered, only, after, BATCH_LETTERS).await?
             }
         };
         let Some(last) = letters.last() else { break };
@@ -245,7 +254,8 @@ async fn retry(arguments: &Retry, node: &Node) -> anyhow::Result<Outcome> {
                 continue;
             }
             let retried =
-                repairing::retry(&node.parts(), letter.generation, letter.aggregate).await?;
+                repairing::retry(&node.worker_context(), letter.generation, letter.aggregate)
+                    .await?;
             folded += retried.folded;
             if let Some(reason) = retried.failed {
                 failed += 1;
@@ -264,7 +274,7 @@ async fn retry(arguments: &Retry, node: &Node) -> anyhow::Result<Outcome> {
 }
 
 async fn skip(arguments: SkipOne, node: &Node) -> anyhow::Result<Outcome> {
-    let projection = Projection::from(arguments.name);
+    let projection = arguments.name;
     let letter = find(node, projection, arguments.position).await?;
     let (event, position) = (&letter.event_type, letter.position);
     let name = projection.name();
@@ -281,7 +291,7 @@ async fn skip(arguments: SkipOne, node: &Node) -> anyhow::Result<Outcome> {
         reason: arguments.reason,
         operator: operator::name(),
     };
-    let retried = repairing::skip(&node.parts(), &letter, &skip).await?;
+    let retried = repairing::skip(&node.worker_context(), &letter, &skip).await?;
     let retried = retried.context("it waits no more: somebody else was quicker")?;
     eprintln!("left out; {} events behind it were folded", retried.folded);
     match retried.failed {

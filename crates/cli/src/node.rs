@@ -10,13 +10,13 @@ use eventlog::{Gap, History, Log, LogError, LogSettings};
 use kernel::{Partition, Sealer, Spans, Timestamp, Uuid};
 use mail::Mailer;
 use readmodel::{
-    Share,
+    Projections, Share,
     timelines::{Lists, TimelineSettings},
 };
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
 use vault::{BreachedPasswords, KeySealer, Limits, PasswordHashes, Vault};
-use worker::{Engine, Parts};
+use worker::{Engine, WorkerContext};
 
 use crate::{
     archiver::Archiver,
@@ -34,6 +34,7 @@ pub struct Node {
     pub sealer: Arc<dyn Sealer>,
     pub vault: Vault,
     pub lists: Lists,
+    pub projections: Projections,
     pub archive: Option<Archive>,
     kind: ProcessKind,
     share: Share,
@@ -51,7 +52,7 @@ async fn connect_to_migrated(
     kind: ProcessKind,
 ) -> anyhow::Result<(DatabaseConnection, Share)> {
     let (database, share) = reach::database(settings, kind).await?;
-    let missing = migrations::missing(&database).await?;
+    let missing = migrations::missing(&database, &Projections::default()).await?;
     anyhow::ensure!(
         missing.is_empty(),
         "the database lacks what this release needs ({}): run `headwater migrate`",
@@ -176,6 +177,7 @@ impl Node {
             database,
             log,
             lists,
+            projections: Projections::default(),
             archive,
             kind,
             share,
@@ -190,7 +192,7 @@ impl Node {
     }
 
     pub fn engine(&self) -> Engine {
-        let engine = Engine::new(self.parts(), Uuid::now_v7()).named(process_name());
+        let engine = Engine::new(self.worker_context(), Uuid::now_v7()).named(process_name());
         engine.recorded(self.spans.clone())
     }
 
@@ -200,6 +202,7 @@ impl Node {
             log: self.log.clone(),
             archive: self.archive.clone()?,
             pool: self.database.get_postgres_connection_pool().clone(),
+            projections: self.projections.clone(),
             hot_events: self.settings.archive_hot_events,
             patience: Duration::from_secs(self.settings.archive_seconds),
             checked: None,
@@ -239,13 +242,14 @@ impl Node {
     }
 
     /// What folds work with.
-    pub fn parts(&self) -> Parts {
-        Parts {
+    pub fn worker_context(&self) -> WorkerContext {
+        WorkerContext {
             log: self.log.clone(),
             history: self.history(),
             database: self.database.clone(),
             sealer: self.sealer.clone(),
             lists: self.lists.clone(),
+            projections: self.projections.clone(),
             push_followers_max: self.settings.push_followers_max,
         }
     }

@@ -5,7 +5,10 @@ mod list;
 mod rebuild;
 mod undo;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use readmodel::Projection;
 
 pub use controls::{aggregate, show_aggregate};
@@ -50,22 +53,15 @@ enum Command {
     Replay(controls::Replay),
 }
 
-/// A projection by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Name {
-    /// The tables that reads are answered from
-    Social,
-    /// Home timelines in the views server
-    Timelines,
-}
-
-impl From<Name> for Projection {
-    fn from(name: Name) -> Self {
-        match name {
-            Name::Social => Self::Social,
-            Name::Timelines => Self::Timelines,
-        }
-    }
+/// Reads a registered projection's name.
+pub fn name() -> impl TypedValueParser<Value = Projection> {
+    let registered = readmodel::Projections::default();
+    let value = |one: Projection| PossibleValue::new(one.name()).help(registered.about(one));
+    let values: Vec<_> = registered.names().map(value).collect();
+    PossibleValuesParser::new(values).try_map(move |name| {
+        let found = registered.named(&name);
+        found.ok_or("no projection of this name is registered")
+    })
 }
 
 pub async fn run(arguments: Projections, settings: Settings) -> anyhow::Result<Outcome> {

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, anyhow};
 use eventlog::LogError;
-use readmodel::{ProcessRole, Seen, Share};
+use readmodel::{ProcessRole, Projections, Seen, Share};
 use sea_orm::DatabaseConnection;
 use servers::Trouble;
 
@@ -119,7 +119,7 @@ async fn connect(
 pub async fn database_to_migrate(settings: &Settings) -> anyhow::Result<DatabaseConnection> {
     let seen = look_at_database(settings).await?;
     let database = readmodel::connect_to_migrate(settings.database.clone()).await?;
-    let missing = migrations::missing(&database).await?;
+    let missing = migrations::missing(&database, &Projections::default()).await?;
     match seen
         .lacking
         .into_iter()

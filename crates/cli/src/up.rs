@@ -93,7 +93,7 @@ async fn serve_and_work(
 ) -> anyhow::Result<()> {
     let stopped = stop::on_signal()?;
     let database = reach::database_to_migrate(&settings).await?;
-    migrations::migrate(&database).await?;
+    migrations::migrate(&database, &readmodel::Projections::default()).await?;
     database.close().await?;
     let exporter = Exporter::start(&settings)?;
     let node = Node::begin(settings, ProcessKind::Up).await?;

@@ -15,7 +15,7 @@ use worker::rebuilding::{self, ListsChecked, Pace, RebuiltTables};
 use crate::{
     node::Node,
     outcome::Outcome,
-    projections::{Name, Rate, begin_operation, rate},
+    projections::{self, Rate, begin_operation, rate},
     reporting::Shown,
     settings::Settings,
     stop,
@@ -32,7 +32,8 @@ is live at the same positions, to the last bit, and drops them. Reads and writes
 go on. Into a pipe it prints JSON lines. Exit status 3 where anything differs, or an operator has skipped events.")]
 pub struct Verify {
     /// Everything where none is named
-    name: Option<Name>,
+    #[arg(value_parser = projections::name())]
+    name: Option<Projection>,
     /// Events a second at most, or max
     #[arg(long, default_value = "max", value_parser = rate)]
     rate: Rate,
@@ -40,17 +41,16 @@ pub struct Verify {
 
 pub async fn run(arguments: Verify, settings: Settings) -> anyhow::Result<Outcome> {
     let node = Node::connect(settings).await?;
-    let names = match arguments.name {
+    let all: Vec<_> = match arguments.name {
         Some(name) => vec![name],
-        None => vec![Name::Social, Name::Timelines],
+        None => node.projections.names().collect(),
     };
     let mut outcome = Outcome::Done;
     let mut differs = false;
-    for name in names {
-        let projection = Projection::from(name);
-        let same = match projection {
-            Projection::Social => tables(&node, arguments.rate).await?,
-            Projection::Timelines => lists(&node).await?,
+    for projection in all {
+        let same = match projection.has_tables() {
+            true => tables(&node, projection, arguments.rate).await?,
+            false => lists(&node, projection).await?,
         };
         let pool = node.database.get_postgres_connection_pool();
         let skips = dead_letters::skips(pool, projection).await?;
@@ -94,12 +94,13 @@ fn show_skips(projection: Projection, skips: &[Skip]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn tables(node: &Node, rate: Rate) -> anyhow::Result<bool> {
+async fn tables(node: &Node, projection: Projection, rate: Rate) -> anyhow::Result<bool> {
     let pool = node.database.get_postgres_connection_pool();
-    let _operation = begin_operation(pool, Projection::Social).await?;
+    let _operation = begin_operation(pool, projection).await?;
     let (shown, stop) = (Shown::start(), stop::on_signal()?);
     let checking = RebuiltTables::begin(
-        node.parts(),
+        node.worker_context(),
+        projection,
         Role::Checking,
         Pace::new(rate.0),
         shown.reports.clone(),
@@ -116,15 +117,15 @@ async fn tables(node: &Node, rate: Rate) -> anyhow::Result<bool> {
     show_tables(&compared?)
 }
 
-async fn lists(node: &Node) -> anyhow::Result<bool> {
+async fn lists(node: &Node, projection: Projection) -> anyhow::Result<bool> {
     let pool = node.database.get_postgres_connection_pool();
-    let plan = generations::plan(pool).await?;
-    let Some(live) = plan.of(Projection::Timelines, Role::Live) else {
+    let plan = generations::plan(pool, &node.projections).await?;
+    let Some(live) = plan.of(projection, Role::Live) else {
         anyhow::bail!("no generation is live: run `headwater migrate`");
     };
     let (shown, stop) = (Shown::start(), stop::on_signal()?);
-    let parts = node.parts();
-    let checked = rebuilding::check(&parts, live.generation, &shown.reports, &stop).await;
+    let context = node.worker_context();
+    let checked = rebuilding::check(&context, live.generation, &shown.reports, &stop).await;
     shown.end().await;
     show_lists(&checked?)
 }

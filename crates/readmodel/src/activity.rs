@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use domain::kinds;
-use kernel::{AccountId, AggregateId, Timestamp, Uuid};
+use kernel::{AccountId, AggregateId, Envelope, Timestamp, Uuid};
 use sea_orm::sqlx::{self, PgTransaction};
 
 use crate::{
-    ReadError,
+    ReadError, Social,
+    projections::{Folded, Traces},
     social::{Happened, Tables},
 };
 
@@ -95,11 +96,56 @@ pub(crate) fn beginning_of(day: i64) -> Timestamp {
 /// another partition than the account's row is in: a handle has its own, and
 /// whoever answers a request or blocks a follower changes the follower's edge.
 /// Operators are no accounts.
-pub fn is_activity(aggregate: AggregateId, actor: AccountId) -> bool {
+fn is_activity(aggregate: AggregateId, actor: AccountId) -> bool {
     match aggregate.kind {
         kinds::HANDLE | kinds::OPERATION => false,
         kinds::FOLLOW => aggregate.id == actor.0,
         _ => true,
+    }
+}
+
+/// When an account was active last, as far as the log was read: what it did to other
+/// aggregates while its own events waited found no row to be noted in.
+pub(crate) struct LastActivity {
+    account: AccountId,
+    last: Option<Timestamp>,
+}
+
+impl LastActivity {
+    /// None where the aggregate is no account.
+    pub fn of(aggregate: AggregateId) -> Option<Self> {
+        let account = AccountId(aggregate.id);
+        let is_account = aggregate.kind == kinds::ACCOUNT;
+        is_account.then_some(Self {
+            account,
+            last: None,
+        })
+    }
+}
+
+impl Traces for LastActivity {
+    fn take(&mut self, envelope: &Envelope) {
+        let own = envelope.actor == self.account;
+        if own && is_activity(envelope.aggregate, envelope.actor) {
+            self.last = self.last.max(Some(envelope.recorded_at));
+        }
+    }
+
+    fn write<'a>(
+        &'a self,
+        schema: &'a str,
+        transaction: &'a mut PgTransaction<'static>,
+    ) -> Folded<'a> {
+        Box::pin(async move {
+            match self.last {
+                Some(at) => {
+                    Social::new(schema)
+                        .touch(transaction, self.account, at)
+                        .await
+                }
+                None => Ok(()),
+            }
+        })
     }
 }
 

@@ -7,10 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kernel::{AccountId, Partition, Position, Positions, Uuid};
 use sea_orm::sqlx::{self, PgConnection, PgPool, PgTransaction, Row, postgres::PgRow};
 
-use crate::{
-    ReadError,
-    generations::{Generation, Projection},
-};
+use crate::{Generation, Projection, ReadError};
 
 /// What happened longer ago counts little in a rate.
 pub(crate) const RATE_SECONDS: f64 = 10.0;
@@ -167,15 +164,19 @@ pub async fn start_at(
     Ok(())
 }
 
-/// Fails with `RowsMissing` where the live `social` rows of the events up to `to` are
-/// not there: a database that crashed forgets its last moments, and the fold
+/// Fails with `RowsMissing` where the live rows of `projection` of the events up to `to`
+/// are not there: a database that crashed forgets its last moments, and the fold
 /// makes them again.
-pub async fn check_folded(connection: &mut PgConnection, to: Position) -> Result<(), ReadError> {
+pub async fn check_folded(
+    connection: &mut PgConnection,
+    projection: Projection,
+    to: Position,
+) -> Result<(), ReadError> {
     let folded = sqlx::query(
         "SELECT 1 AS folded FROM projections.checkpoints
          WHERE projection = $1 AND live AND partition = $2 AND (epoch, seq) >= ($3, $4)",
     )
-    .bind(Projection::Social.name())
+    .bind(projection.name())
     .bind(i32::from(to.partition.0))
     .bind(to.epoch as i64)
     .bind(to.seq as i64)

@@ -3,7 +3,7 @@
 
 use sea_orm::sqlx::{self, AssertSqlSafe, PgPool, PgTransaction, Row};
 
-use crate::{ReadError, generations::LIVE_SCHEMA};
+use crate::{Projection, ReadError};
 
 /// Differences of one table that are shown.
 const EXAMPLES_MAX: i64 = 5;
@@ -13,6 +13,8 @@ const ROW_CHARACTERS_MAX: i32 = 400;
 /// A moment of the database, which nothing changes.
 pub struct Snapshot {
     transaction: PgTransaction<'static>,
+    /// Of the live generation.
+    live: String,
 }
 
 #[derive(Clone, Debug)]
@@ -28,7 +30,7 @@ pub struct TableComparison {
 
 impl Snapshot {
     /// Taken now. While it lives, the database keeps what it sees.
-    pub async fn take(pool: &PgPool) -> Result<Self, ReadError> {
+    pub async fn take(pool: &PgPool, projection: Projection) -> Result<Self, ReadError> {
         let mut transaction = crate::begin(pool).await?;
         for sql in [
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
@@ -42,7 +44,8 @@ impl Snapshot {
         ] {
             sqlx::query(sql).execute(&mut *transaction).await?;
         }
-        Ok(Self { transaction })
+        let live = projection.first().schema(true);
+        Ok(Self { transaction, live })
     }
 
     /// The tables that can be compared: those of the live generation.
@@ -51,7 +54,7 @@ impl Snapshot {
             "SELECT table_name::text AS name FROM information_schema.tables
              WHERE table_schema = $1 ORDER BY table_name",
         )
-        .bind(LIVE_SCHEMA)
+        .bind(&self.live)
         .fetch_all(&mut *self.transaction)
         .await?;
         rows.iter().map(|row| Ok(row.try_get("name")?)).collect()
@@ -73,7 +76,7 @@ impl Snapshot {
         };
         let both = format!(
             "FROM {} AS live FULL JOIN {} AS fresh USING ({key})",
-            side(LIVE_SCHEMA),
+            side(&self.live),
             side(schema)
         );
         let counts = format!(
@@ -125,7 +128,7 @@ impl Snapshot {
              GROUP BY column_name HAVING count(*) = 2 ORDER BY column_name",
         )
         .bind(table)
-        .bind(LIVE_SCHEMA)
+        .bind(&self.live)
         .bind(schema)
         .fetch_all(&mut *self.transaction)
         .await?;
@@ -140,7 +143,7 @@ impl Snapshot {
              WHERE i.indrelid = to_regclass($1) AND i.indisprimary
              ORDER BY array_position(i.indkey, a.attnum)",
         )
-        .bind(format!("{LIVE_SCHEMA}.{table}"))
+        .bind(format!("{}.{table}", self.live))
         .fetch_all(&mut *self.transaction)
         .await?;
         rows.iter().map(|row| Ok(row.try_get("name")?)).collect()

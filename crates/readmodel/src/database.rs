@@ -45,6 +45,8 @@ pub enum ReadError {
         "this generation is not there any more, or not what it was: look again with `headwater projections`"
     )]
     GenerationGone,
+    #[error("no projection {0} with tables is registered here")]
+    NoTables(&'static str),
     #[error("the other generation is behind in partition {0}: answers would go back in time")]
     Behind(Partition),
     #[error("{PARKED_MAX} events wait as dead letters: mend their cause, then retry them")]

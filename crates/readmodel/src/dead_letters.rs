@@ -7,10 +7,7 @@ use std::collections::BTreeSet;
 use kernel::{AggregateId, Kind, Partition, Position, Positions, Uuid};
 use sea_orm::sqlx::{self, PgConnection, PgPool, Row, postgres::PgRow};
 
-use crate::{
-    ReadError, checkpoints,
-    generations::{self, Generation, Projection, Role},
-};
+use crate::{Generation, Projection, Projections, ReadError, checkpoints};
 
 /// Dead letters of one partition; where there are more, it is not the events.
 pub const PARKED_MAX: i64 = 10_000;
@@ -132,6 +129,7 @@ pub async fn hidden(pool: &PgPool, projection: Projection) -> Result<BTreeSet<Uu
 /// order of projection, generation and position.
 pub async fn list(
     pool: &PgPool,
+    projections: &Projections,
     projection: Option<Projection>,
     after: Option<&DeadLetter>,
     limit: i64,
@@ -151,7 +149,12 @@ pub async fn list(
     .bind(limit)
     .fetch_all(pool)
     .await?;
-    letters(&rows)
+    let letters = rows.iter().map(|row| {
+        // What is of another release is left out.
+        let projection = projections.named(row.try_get("projection")?);
+        projection.map(|one| letter(one, row)).transpose()
+    });
+    letters.filter_map(Result::transpose).collect()
 }
 
 /// The letters of one aggregate in one generation, in order.
@@ -172,21 +175,7 @@ pub async fn of_aggregate(
     .bind(aggregate.member)
     .fetch_all(connection)
     .await?;
-    letters(&rows)
-}
-
-/// The letters of one aggregate in the live generation, in order.
-pub async fn of_live(
-    pool: &PgPool,
-    projection: Projection,
-    aggregate: AggregateId,
-) -> Result<Vec<DeadLetter>, ReadError> {
-    let plan = generations::plan(pool).await?;
-    let Some(live) = plan.of(projection, Role::Live) else {
-        return Ok(Vec::new());
-    };
-    let mut connection = pool.acquire().await?;
-    of_aggregate(&mut connection, live.generation, aggregate).await
+    letters(generation.projection, &rows)
 }
 
 /// The letters at a position, of every generation.
@@ -205,7 +194,7 @@ pub async fn all_at(
     .bind(position.seq as i64)
     .fetch_all(pool)
     .await?;
-    letters(&rows)
+    letters(projection, &rows)
 }
 
 /// The letter at a position, where there is one.
@@ -225,7 +214,8 @@ pub async fn at(
     .bind(position.seq as i64)
     .fetch_optional(pool)
     .await?;
-    row.as_ref().map_or(Ok(None), letter)
+    let letter = |row| letter(generation.projection, row);
+    row.as_ref().map(letter).transpose()
 }
 
 /// Why one that waits could not be folded this time either.
@@ -359,17 +349,12 @@ fn aggregate(row: &PgRow) -> Result<AggregateId, ReadError> {
     })
 }
 
-fn letters(rows: &[PgRow]) -> Result<Vec<DeadLetter>, ReadError> {
-    let letters = rows.iter().map(letter);
-    letters.filter_map(Result::transpose).collect()
+fn letters(projection: Projection, rows: &[PgRow]) -> Result<Vec<DeadLetter>, ReadError> {
+    rows.iter().map(|row| letter(projection, row)).collect()
 }
 
-/// None where the projection is another release's.
-fn letter(row: &PgRow) -> Result<Option<DeadLetter>, ReadError> {
-    let Some(projection) = Projection::named(row.try_get("projection")?) else {
-        return Ok(None);
-    };
-    Ok(Some(DeadLetter {
+fn letter(projection: Projection, row: &PgRow) -> Result<DeadLetter, ReadError> {
+    Ok(DeadLetter {
         generation: Generation {
             projection,
             number: row.try_get("generation")?,
@@ -380,5 +365,5 @@ fn letter(row: &PgRow) -> Result<Option<DeadLetter>, ReadError> {
         reason: row.try_get("reason")?,
         tries: row.try_get("tries")?,
         waits_seconds: row.try_get("waits")?,
-    }))
+    })
 }

@@ -7,44 +7,14 @@ use std::collections::BTreeSet;
 use kernel::{Partition, Position};
 use sea_orm::sqlx::{self, AssertSqlSafe, PgConnection, PgPool, Row};
 
-use crate::{ReadError, checkpoints, database};
+use crate::{Projection, Projections, ReadError, checkpoints, database};
 
 /// How long a swap waits for a lock before it gives up.
 const LOCK_MILLISECONDS_MAX: u64 = 2_000;
 /// Any number: operators' work on one projection at a time.
 const OPERATION_LOCK: i32 = 0x6877_6f70;
-/// Beside the numbers of projections.
-const ARCHIVING: i32 = -1;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Projection {
-    /// The tables that queries read.
-    Social,
-    /// Home timelines in the views server.
-    Timelines,
-}
-
-impl Projection {
-    pub const ALL: [Self; 2] = [Self::Social, Self::Timelines];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Social => "social",
-            Self::Timelines => "timelines",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
-    }
-
-    pub fn first(self) -> Generation {
-        Generation {
-            projection: self,
-            number: 1,
-        }
-    }
-}
+/// Beside the names of projections.
+const ARCHIVING: &str = "archiving";
 
 /// One fold of the log, with rows or keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +22,16 @@ pub struct Generation {
     pub projection: Projection,
     /// From 1.
     pub number: i32,
+}
+
+impl Generation {
+    /// Where its rows are; queries read the live one.
+    pub fn schema(self, live: bool) -> String {
+        match live {
+            true => self.projection.name().to_owned(),
+            false => format!("{}_{}", self.projection.name(), self.number),
+        }
+    }
 }
 
 impl std::fmt::Display for Generation {
@@ -139,7 +119,7 @@ impl Plan {
 }
 
 /// What is of another release is left out.
-pub async fn plan(pool: &PgPool) -> Result<Plan, ReadError> {
+pub async fn plan(pool: &PgPool, projections: &Projections) -> Result<Plan, ReadError> {
     let rows = sqlx::query(
         "SELECT projection, generation, role, stage FROM projections.generations
          UNION ALL SELECT projection, 0, 'paused', '' FROM projections.pauses
@@ -149,7 +129,7 @@ pub async fn plan(pool: &PgPool) -> Result<Plan, ReadError> {
     .await?;
     let mut plan = Plan::default();
     for row in &rows {
-        let Some(projection) = Projection::named(row.try_get("projection")?) else {
+        let Some(projection) = projections.named(row.try_get("projection")?) else {
             continue;
         };
         let (role, stage): (&str, &str) = (row.try_get("role")?, row.try_get("stage")?);
@@ -186,15 +166,15 @@ pub async fn begin_operation(
     pool: &PgPool,
     projection: Projection,
 ) -> Result<Option<Operation>, ReadError> {
-    lock(pool, projection as i32).await
+    lock(pool, projection.name()).await
 }
 
-async fn lock(pool: &PgPool, number: i32) -> Result<Option<Operation>, ReadError> {
+async fn lock(pool: &PgPool, name: &str) -> Result<Option<Operation>, ReadError> {
     // Not one of the pool: a lock must not come back to it.
     let mut connection = database::alone(&pool.connect_options()).await?;
-    let row = sqlx::query("SELECT pg_try_advisory_lock($1, $2) AS taken")
+    let row = sqlx::query("SELECT pg_try_advisory_lock($1, hashtext($2)) AS taken")
         .bind(OPERATION_LOCK)
-        .bind(number)
+        .bind(name)
         .fetch_one(&mut connection)
         .await?;
     Ok(row
@@ -217,16 +197,28 @@ pub async fn begin_archiving(pool: &PgPool) -> Result<Option<Operation>, ReadErr
     lock(pool, ARCHIVING).await
 }
 
-/// How far every generation is that workers fold: what comes before is needed
-/// by none of them. None where one has not begun.
-pub async fn passed(pool: &PgPool, partition: Partition) -> Result<Option<Position>, ReadError> {
+/// How far every generation is that workers fold: what comes before is needed by none
+/// of them, nor by those of another release. None where one has not begun, or a
+/// registered projection has none that is live.
+pub async fn passed(
+    pool: &PgPool,
+    projections: &Projections,
+    partition: Partition,
+) -> Result<Option<Position>, ReadError> {
+    let registered: Vec<_> = projections.names().map(Projection::name).collect();
     let rows = sqlx::query(
-        "SELECT $1 AS partition, c.epoch, c.seq FROM projections.generations AS g
+        "SELECT $1 AS partition, c.epoch, c.seq
+         FROM (SELECT projection, generation FROM projections.generations
+               WHERE role IN ('live', 'kept')
+               UNION ALL SELECT name, NULL FROM unnest($2::text[]) AS registered (name)
+               WHERE NOT EXISTS (SELECT FROM projections.generations AS there
+                   WHERE there.projection = name AND there.role = 'live')) AS g
          LEFT JOIN projections.checkpoints AS c ON c.projection = g.projection
              AND c.generation = g.generation AND c.partition = $1
-         WHERE g.role IN ('live', 'kept') ORDER BY c.epoch NULLS FIRST, c.seq LIMIT 1",
+         ORDER BY c.epoch NULLS FIRST, c.seq LIMIT 1",
     )
     .bind(i32::from(partition.0))
+    .bind(registered)
     .fetch_all(pool)
     .await?;
     let Some(least) = rows.first() else {
@@ -281,17 +273,6 @@ pub async fn set_stage(
     .execute(pool)
     .await?;
     Ok(())
-}
-
-/// The schema that queries read.
-pub const LIVE_SCHEMA: &str = "social";
-
-/// Where the rows of a generation of `social` are.
-pub fn schema(number: i32, live: bool) -> String {
-    match live {
-        true => LIVE_SCHEMA.to_owned(),
-        false => format!("{LIVE_SCHEMA}_{number}"),
-    }
 }
 
 /// A moment in which a generation does not move: nobody folds it until this is
@@ -360,9 +341,9 @@ impl Held {
             }
         }
         let projection = next.projection.name();
-        if next.projection == Projection::Social {
-            let (before, after) = (schema(self.generation.number, false), LIVE_SCHEMA);
-            let fresh = schema(next.number, false);
+        if next.projection.has_tables() {
+            let (before, after) = (self.generation.schema(false), next.schema(true));
+            let fresh = next.schema(false);
             for sql in [
                 format!("ALTER SCHEMA {after} RENAME TO {before}"),
                 format!("ALTER SCHEMA {fresh} RENAME TO {after}"),
@@ -420,8 +401,8 @@ pub async fn remove(pool: &PgPool, generation: Generation) -> Result<(), ReadErr
             .execute(&mut *transaction)
             .await?;
     }
-    if generation.projection == Projection::Social {
-        let schema = schema(generation.number, false);
+    if generation.projection.has_tables() {
+        let schema = generation.schema(false);
         let sql = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
         sqlx::query(AssertSqlSafe(sql))
             .execute(&mut *transaction)

@@ -23,6 +23,7 @@ pub mod mutes;
 pub mod origin;
 pub mod posts;
 pub mod progress;
+pub mod projections;
 pub mod relationships;
 pub mod social;
 mod standing;
@@ -46,6 +47,7 @@ pub use database::{
     DATABASE_CONNECTIONS_DEFAULT, DatabaseAddress, ProcessRole, ReadError, Room, Seen, Share,
     begin, claim, connect, connect_to_migrate, look,
 };
-pub use generations::{Generation, Projection};
+pub use generations::Generation;
+pub use projections::{Projection, Projections, TableProjection};
 pub use sea_orm::{DatabaseConnection, sqlx::PgPool};
 pub use social::{Happened, Social, Written};

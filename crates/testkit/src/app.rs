@@ -7,13 +7,13 @@ use eventlog::{History, Log, LogSettings};
 use kernel::{AccountId, Sealer, Uuid};
 use mail::Mailer;
 use readmodel::{
-    DatabaseConnection,
+    DatabaseConnection, Projections,
     timelines::{Lists, TimelineSettings},
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
 use vault::{KeySealer, Limits, PasswordHashes, Vault};
-use worker::{Engine, Parts};
+use worker::{Engine, WorkerContext};
 
 use crate::{
     Client, Servers,
@@ -131,12 +131,13 @@ impl App {
 
     pub fn engine(&self) -> Engine {
         Engine::new(
-            Parts {
+            WorkerContext {
                 log: self.log.clone(),
                 history: History::of(self.log.clone()),
                 database: self.database.clone(),
                 sealer: self.sealer.clone(),
                 lists: self.lists.clone(),
+                projections: Projections::default(),
                 push_followers_max: self.push_followers_max,
             },
             Uuid::now_v7(),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use devservices::{Programs, Stack, Urls};
+use readmodel::Projections;
 use sea_orm::{ConnectionTrait, Database};
 
 use crate::Watch;
@@ -69,7 +70,9 @@ impl Servers {
 
 async fn migrate(url: &str) {
     let database = Database::connect(url).await.unwrap();
-    migrations::migrate(&database).await.unwrap();
+    migrations::migrate(&database, &Projections::default())
+        .await
+        .unwrap();
     database.close().await.unwrap();
 }
 

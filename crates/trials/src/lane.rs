@@ -103,7 +103,7 @@ impl Lane {
         create(&mut admin, SEED_DATABASE, None).await?;
         let database = with_database(&urls.database, SEED_DATABASE)?;
         let migrating = sea_orm::Database::connect(&database).await?;
-        migrations::migrate(&migrating).await?;
+        migrations::migrate(&migrating, &migrations::Projections::default()).await?;
         migrating.close().await?;
         let addresses = Addresses {
             database: database.clone(),

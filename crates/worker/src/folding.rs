@@ -1,22 +1,19 @@
-//! Folds one partition into the tables: a batch, a transaction, a checkpoint.
-//! An event that cannot be folded is parked, and those after it of the same
-//! aggregate; all others flow. It refuses to go on over a gap, or over an entry
-//! that does not tell whose event it is.
+//! Folds one partition into the tables of one generation: a batch, a transaction, a
+//! checkpoint. An event that cannot be folded is parked, and those after it of the same
+//! aggregate; all others flow. Nothing goes on over a gap, or over an entry that does not
+//! tell whose event it is.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
-use domain::Event;
 use kernel::{AggregateId, Partition, Position, Recorded, Uuid, crash};
 use readmodel::{
-    Generation, Happened, ReadError, Social, Written,
+    Generation, ReadError, TableProjection,
     checkpoints::{self, Standing},
-    dead_letters, generations, origin,
+    dead_letters, origin,
+    projections::TableFold,
 };
 
-use crate::{
-    engine::{Parts, WorkError},
-    parking, reading,
-};
+use crate::{batch::Events, context::WorkerContext, error::WorkError, parking, reading};
 
 /// Events folded in one transaction.
 pub const BATCH_EVENTS_MAX: usize = 4_000;
@@ -28,107 +25,149 @@ pub(crate) struct Folded {
     pub waiting: BTreeSet<AggregateId>,
 }
 
-/// One partition of a generation of `social`.
-#[derive(Clone, Debug)]
+/// One partition of a generation that has tables.
 pub(crate) struct Folding {
-    pub generation: Generation,
+    generation: Generation,
+    projection: Arc<dyn TableProjection>,
+    fold: Box<dyn TableFold>,
+    pub standing: Standing,
+    /// Up to here, beyond the checkpoint, are only events that the projection does not
+    /// want.
+    looked: Position,
+    /// Of the event there.
+    mark: Option<Uuid>,
     /// Events that operators left out.
     skipped: BTreeSet<Position>,
-    /// By this loop.
-    written: Written,
 }
 
 impl Folding {
     /// Where the partition's rows are.
     pub async fn begin(
-        parts: &Parts,
+        context: &WorkerContext,
         generation: Generation,
         partition: Partition,
-    ) -> Result<(Self, Standing), WorkError> {
-        origin::claim(parts.pool(), parts.log.id()).await?;
-        let standing = checkpoints::load(parts.pool(), generation, partition).await?;
-        reading::check_reaches(&parts.log, standing).await?;
-        let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+    ) -> Result<Self, WorkError> {
+        origin::claim(context.pool(), context.log.id()).await?;
+        let projection = context.tables(generation.projection)?.clone();
+        let standing = checkpoints::load(context.pool(), generation, partition).await?;
+        reading::check_reaches(&context.log, standing).await?;
+        let skipped = dead_letters::skipped(context.pool(), generation.projection).await?;
         let here = |position: &Position| position.partition == partition;
-        let skipped = skipped.into_iter().filter(here).collect();
-        Ok((
-            Self {
-                generation,
-                skipped,
-                written: Written::default(),
-            },
+        Ok(Self {
+            generation,
+            fold: projection.fold(),
+            projection,
             standing,
-        ))
+            looked: standing.at,
+            mark: standing.mark,
+            skipped: skipped.into_iter().filter(here).collect(),
+        })
     }
 
-    /// Folds `events`, which come after `from`, and returns how it stands then;
-    /// none where there was nothing. What comes before an event that cannot be
+    /// What comes after it is read next.
+    pub fn at(&self) -> Position {
+        self.looked
+    }
+
+    /// Whether the checkpoint is behind what was looked at.
+    pub fn rests(&self) -> bool {
+        self.looked != self.standing.at
+    }
+
+    /// Whether any of `events` has to be folded.
+    pub fn wants_any(&self, events: Events<'_>) -> bool {
+        events
+            .recorded()
+            .iter()
+            .any(|recorded| self.wants(recorded))
+    }
+
+    /// Passes over `events`, none of which is wanted. The checkpoint stays: a later batch
+    /// takes it along.
+    pub fn look(&mut self, events: Events<'_>) -> Result<(), WorkError> {
+        self.looked = contiguous(self.looked, events.recorded())?;
+        self.mark = mark(events.recorded()).or(self.mark);
+        Ok(())
+    }
+
+    fn wants(&self, recorded: &Recorded) -> bool {
+        self.projection.wants(&recorded.envelope.event_type)
+    }
+
+    /// Folds `events`, which come after `at`, and returns how it stands then; none
+    /// where there was nothing. What comes before an event that cannot be
     /// folded is folded, however the log was cut: fewer events are tried until
     /// it is alone.
     pub async fn fold(
         &mut self,
-        parts: &Parts,
-        from: Position,
-        events: &[Recorded],
+        context: &WorkerContext,
+        events: Events<'_>,
     ) -> Result<Option<Folded>, WorkError> {
         let mut events = events;
-        loop {
-            match self.fold_all(parts, from, events).await {
+        let folded = loop {
+            match self.fold_all(context, events).await {
                 Err(error) if error.stops() && events.len() > 1 => {
-                    events = &events[..events.len() / 2];
+                    events = events.up_to(events.len() / 2);
                 }
                 Err(error) if error.parks() => {
-                    let parked = parking::park(parts, self.generation, from, events, &error);
-                    return parked.await.map(Some);
+                    let (from, recorded) = (self.standing.at, events.recorded());
+                    let to = contiguous(self.looked, recorded)?;
+                    let generation = self.generation;
+                    let parked = parking::park(context, generation, from, to, recorded, &error);
+                    break Some(parked.await?);
                 }
-                folded => return folded,
+                folded => break folded?,
             }
+        };
+        if let Some(folded) = &folded {
+            self.standing = folded.standing;
+            (self.looked, self.mark) = (self.standing.at, self.standing.mark);
         }
+        Ok(folded)
     }
 
     async fn fold_all(
         &mut self,
-        parts: &Parts,
-        from: Position,
-        events: &[Recorded],
+        context: &WorkerContext,
+        events: Events<'_>,
     ) -> Result<Option<Folded>, WorkError> {
-        let to = contiguous(from, events)?;
+        let (from, recorded) = (self.standing.at, events.recorded());
+        let to = contiguous(self.looked, recorded)?;
         if to == from {
             return Ok(None);
         }
-        let mut batch = events
+        let left_out: BTreeSet<_> = recorded
             .iter()
-            .filter(|recorded| recorded.envelope.event_type != eventlog::EPOCH_STARTED)
-            .filter(|recorded| !self.skipped.contains(&recorded.position))
-            .map(decode)
-            .collect::<Result<Vec<_>, _>>()?;
-        open(parts, &mut batch).await?;
+            .filter(|recorded| !self.wants(recorded) || self.skipped.contains(&recorded.position))
+            .map(|recorded| recorded.position)
+            .collect();
+        events.check(|recorded| !left_out.contains(&recorded.position))?;
+        let mark = mark(recorded).or(self.mark);
         let mut waiting = BTreeSet::new();
 
-        let mut transaction = readmodel::begin(parts.pool()).await?;
-        let standing =
-            checkpoints::advance(&mut transaction, self.generation, from, to, mark(events));
+        let mut transaction = readmodel::begin(context.pool()).await?;
+        let standing = checkpoints::advance(&mut transaction, self.generation, from, to, mark);
         let standing = standing.await?;
         if standing.parked {
-            parking::park_what_waits(&mut transaction, self.generation, events).await?;
-            let parked = parking::parked(&mut transaction, self.generation, from.partition).await?;
-            batch.retain(|happened| !parked.contains(&happened.aggregate));
-            waiting = parked;
+            waiting = parking::parked(&mut transaction, self.generation, from.partition).await?;
+            let wanted = recorded.iter().filter(|recorded| self.wants(recorded));
+            parking::park_what_waits(&mut transaction, self.generation, &waiting, wanted).await?;
         }
-        let written = social(self.generation, standing)
-            .write(&mut transaction, &batch, &self.written)
-            .await?;
+        let mut batch = Cow::Borrowed(events.happened());
+        if !left_out.is_empty() || !waiting.is_empty() {
+            batch.to_mut().retain(|happened| {
+                !left_out.contains(&happened.position) && !waiting.contains(&happened.aggregate)
+            });
+        }
+        let schema = self.generation.schema(standing.live);
+        let written = self.fold.write(&schema, &mut transaction, &batch);
+        written.await?;
         crash::point("fold.rows");
         transaction.commit().await.map_err(ReadError::from)?;
         crash::point("fold.committed");
-        self.written.keep(written);
+        self.fold.committed();
         Ok(Some(Folded { standing, waiting }))
     }
-}
-
-/// The rows that a standing's generation has.
-pub(crate) fn social(generation: Generation, standing: Standing) -> Social {
-    Social::new(&generations::schema(generation.number, standing.live))
 }
 
 /// Where events end that follow `from` without a gap.
@@ -144,31 +183,4 @@ pub(crate) fn contiguous(from: Position, events: &[Recorded]) -> Result<Position
 /// Of the event that `events` end with.
 pub(crate) fn mark(events: &[Recorded]) -> Option<Uuid> {
     events.last().map(|recorded| recorded.envelope.mark())
-}
-
-/// Opens the personal fields of a batch.
-pub(crate) async fn open(parts: &Parts, batch: &mut [Happened]) -> Result<(), WorkError> {
-    let personal: Vec<_> = batch
-        .iter_mut()
-        .flat_map(|happened| happened.event.personal())
-        .collect();
-    if !personal.is_empty() {
-        parts.sealer.open(personal).await?;
-    }
-    Ok(())
-}
-
-pub(crate) fn decode(recorded: &Recorded) -> Result<Happened, WorkError> {
-    let event = Event::decode(&recorded.envelope).map_err(|source| WorkError::Unreadable {
-        position: recorded.position,
-        source,
-    })?;
-    Ok(Happened {
-        position: recorded.position,
-        aggregate: recorded.envelope.aggregate,
-        version: recorded.envelope.version,
-        recorded_at: recorded.envelope.recorded_at,
-        actor: recorded.envelope.actor,
-        event,
-    })
 }

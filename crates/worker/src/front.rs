@@ -1,45 +1,44 @@
-//! How far the fold of a partition is, and events up to there: those that it folded
-//! last, which the fan-out that keeps up takes from its hands and does not read again,
-//! or what the fan-out has read of the log.
+//! How far the tables that timelines follow are in a partition, and events up to there:
+//! those that were folded last, which the fan-out that keeps up takes from here and does
+//! not read again, or what the fan-out has read of the log.
 
 use std::sync::Arc;
 
-use kernel::{Position, Recorded};
+use kernel::Position;
 
-use crate::fanning;
+use crate::{
+    batch::{Batch, Events},
+    fanning,
+};
 
 /// Cheap to clone. Holds one batch at most.
 #[derive(Clone)]
 pub(crate) struct Front {
-    from: Position,
     pub at: Position,
-    /// What comes after `from`; more than was folded, where the fold took a part.
-    events: Arc<[Recorded]>,
+    /// It may have more than was folded, where the fold took a part.
+    batch: Arc<Batch>,
 }
 
 impl Front {
-    /// With nothing in hand.
+    /// Without events.
     pub fn at(at: Position) -> Self {
-        Self::new(at, at, Vec::new())
+        Self::new(at, Arc::new(Batch::empty(at)))
     }
 
-    pub fn new(from: Position, at: Position, events: Vec<Recorded>) -> Self {
-        let events = events.into();
-        Self { from, at, events }
+    pub fn new(at: Position, batch: Arc<Batch>) -> Self {
+        Self { at, batch }
     }
 
-    /// What comes after `at` and was folded, where it is in hand from there on.
-    pub fn after(&self, at: Position) -> Option<&[Recorded]> {
-        let up_to = |end| self.events.partition_point(|event| event.position <= end);
-        let events = self.events.get(up_to(at)..up_to(self.at))?;
-        (self.from <= at && !events.is_empty()).then_some(events)
+    /// What comes after `at` and was folded, where all of it is here.
+    pub fn after(&self, at: Position) -> Option<Events<'_>> {
+        self.batch.between(at, self.at)
     }
 
     /// Whether anything that was folded after `at` asks something of the timelines,
-    /// or may: what is not in hand may be anything.
+    /// or may: what is not here may be anything.
     pub fn asks_after(&self, at: Position) -> bool {
         match self.after(at) {
-            Some(events) => events.iter().any(fanning::asks),
+            Some(events) => events.recorded().iter().any(fanning::asks),
             None => at < self.at,
         }
     }
@@ -47,7 +46,7 @@ impl Front {
 
 #[cfg(test)]
 mod tests {
-    use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Timestamp, Uuid};
+    use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Recorded, Timestamp, Uuid};
 
     use super::*;
 
@@ -57,6 +56,11 @@ mod tests {
             epoch: 1,
             seq,
         }
+    }
+
+    /// Of events after 4, folded up to `at`.
+    fn front(at: u64, events: Vec<Recorded>) -> Front {
+        Front::new(position(at), Arc::new(Batch::decode(position(4), events)))
     }
 
     fn event(seq: u64) -> Recorded {
@@ -85,9 +89,9 @@ mod tests {
     #[test]
     fn what_was_folded_is_in_hand_from_where_the_batch_began() {
         // Of 5 to 9, read after 4, the fold took up to 7.
-        let front = Front::new(position(4), position(7), (5..=9).map(event).collect());
+        let front = front(7, (5..=9).map(event).collect());
         let after = |seq| {
-            let events = front.after(position(seq))?;
+            let events = front.after(position(seq))?.recorded();
             Some(events.iter().map(|event| event.position.seq).collect())
         };
         assert_eq!(after(4), Some(vec![5, 6, 7]));
@@ -103,10 +107,8 @@ mod tests {
     #[test]
     fn what_is_not_in_hand_may_ask_anything() {
         let mut events: Vec<_> = (5..=9).map(event).collect();
-        let asks = |events: &[Recorded], after| {
-            let front = Front::new(position(4), position(8), events.to_vec());
-            front.asks_after(position(after))
-        };
+        let asks =
+            |events: &[Recorded], after| front(8, events.to_vec()).asks_after(position(after));
         assert!(!asks(&events, 4));
         // 4 may be anything.
         assert!(asks(&events, 3));
@@ -123,12 +125,15 @@ mod tests {
 
     #[test]
     fn likes_go_out_with_a_batch_of_posts_and_make_none() {
-        let likes: Vec<_> = (0..3_000).map(event).collect();
-        assert_eq!(fanning::batch(&likes).len(), 3_000);
+        let turn = |events: Vec<Recorded>| {
+            let batch = Batch::decode(position(0), events);
+            fanning::turn(batch.all()).len()
+        };
+        assert_eq!(turn((1..=3_000).map(event).collect()), 3_000);
         // Every second one is a post.
         let kind = |seq| ["Liked", "PostCreated"][seq as usize % 2];
-        let mixed: Vec<_> = (0..3_000).map(|seq| event_of(kind(seq), seq)).collect();
-        assert_eq!(fanning::batch(&mixed).len(), 1_000);
-        assert_eq!(fanning::batch(&[]).len(), 0);
+        let mixed = (1..=3_000).map(|seq| event_of(kind(seq), seq));
+        assert_eq!(turn(mixed.collect()), 999);
+        assert_eq!(turn(Vec::new()), 0);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use kernel::{Partition, Uuid, crash};
 use readmodel::{ReadError, leases};
 
-use crate::engine::Parts;
+use crate::context::WorkerContext;
 
 /// How long a lease outlives its last renewal.
 pub const LEASE_SECONDS: u32 = 5;
@@ -14,12 +14,12 @@ pub const LEASE_SECONDS: u32 = 5;
 /// Renews what is held, gives back what is too much, takes what is free; and
 /// returns what is held now.
 pub(crate) async fn share(
-    parts: &Parts,
+    context: &WorkerContext,
     owner: Uuid,
     name: &str,
     partitions: u16,
 ) -> Result<BTreeSet<Partition>, ReadError> {
-    let pool = parts.pool();
+    let pool = context.pool();
     let workers = leases::announce(pool, owner, name, LEASE_SECONDS).await?;
     crash::point("lease.renew");
     let mut held = leases::renew(pool, owner, LEASE_SECONDS).await?;

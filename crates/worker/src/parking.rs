@@ -10,20 +10,22 @@ use readmodel::{
 use sea_orm::sqlx::PgTransaction;
 
 use crate::{
-    engine::{Parts, WorkError},
-    folding::{Folded, contiguous, mark},
+    context::WorkerContext,
+    error::WorkError,
+    folding::{Folded, mark},
 };
 
-/// Moves the checkpoint over events that wait from now on, in one transaction.
+/// Moves the checkpoint over events that wait from now on and end at `to`, in one
+/// transaction.
 pub(crate) async fn park(
-    parts: &Parts,
+    context: &WorkerContext,
     generation: Generation,
     from: Position,
+    to: Position,
     events: &[Recorded],
     error: &WorkError,
 ) -> Result<Folded, WorkError> {
-    let to = contiguous(from, events)?;
-    let mut transaction = readmodel::begin(parts.pool()).await?;
+    let mut transaction = readmodel::begin(context.pool()).await?;
     let standing = checkpoints::advance(&mut transaction, generation, from, to, mark(events));
     let standing = standing.await?;
     let reason = error.to_string();
@@ -51,14 +53,10 @@ pub(crate) async fn parked(
 pub(crate) async fn park_what_waits(
     transaction: &mut PgTransaction<'_>,
     generation: Generation,
-    events: &[Recorded],
+    waiting: &BTreeSet<AggregateId>,
+    events: impl Iterator<Item = &Recorded>,
 ) -> Result<(), WorkError> {
-    let Some(first) = events.first() else {
-        return Ok(());
-    };
-    let parked = parked(transaction, generation, first.position.partition).await?;
-    let waits = |recorded: &&Recorded| parked.contains(&recorded.envelope.aggregate);
-    for recorded in events.iter().filter(waits) {
+    for recorded in events.filter(|one| waiting.contains(&one.envelope.aggregate)) {
         dead_letters::park(transaction, generation, letter(recorded, None)).await?;
     }
     Ok(())

@@ -9,16 +9,16 @@ use eventlog::{Log, LogError};
 use kernel::{Position, Recorded};
 use readmodel::checkpoints::Standing;
 
-use crate::engine::{Parts, WorkError};
+use crate::{context::WorkerContext, error::WorkError};
 
 /// At most `count` events after `at`, fewer where a damaged entry is among them.
 pub(crate) async fn read(
-    parts: &Parts,
+    context: &WorkerContext,
     at: Position,
     mut count: usize,
 ) -> Result<Vec<Recorded>, LogError> {
     loop {
-        match parts.history.read(at, count).await {
+        match context.history.read(at, count).await {
             Err(LogError::Damaged(_)) if count > 1 => count /= 2,
             events => return events,
         }
@@ -27,13 +27,13 @@ pub(crate) async fn read(
 
 /// The same, waiting up to `patience` for the first.
 pub(crate) async fn tail(
-    parts: &Parts,
+    context: &WorkerContext,
     at: Position,
     count: usize,
     patience: Duration,
 ) -> Result<Vec<Recorded>, LogError> {
-    match parts.history.tail(&[at], count, patience).await {
-        Err(LogError::Damaged(_)) => read(parts, at, count).await,
+    match context.history.tail(&[at], count, patience).await {
+        Err(LogError::Damaged(_)) => read(context, at, count).await,
         events => events,
     }
 }

@@ -21,7 +21,7 @@ pub use lists::{ListsChecked, RebuiltLists, check, remove};
 pub use pace::Pace;
 pub use tables::RebuiltTables;
 
-use crate::engine::{Parts, WorkError};
+use crate::{context::WorkerContext, error::WorkError};
 
 /// Together less than a transaction may idle, 4 s.
 const SWAP_TRIES_MAX: u32 = 150;
@@ -82,14 +82,14 @@ impl From<ReadError> for RebuildError {
 /// Makes the kept generation live again. Workers fold both, the one a moment
 /// behind the other: the live one waits for it.
 pub async fn swap_back(
-    parts: &Parts,
+    context: &WorkerContext,
     live: Generation,
     kept: Generation,
 ) -> Result<(), RebuildError> {
-    let held = generations::hold(parts.pool(), live).await?;
+    let held = generations::hold(context.pool(), live).await?;
     let wanted = held.positions.iter().copied().collect();
     for _ in 0..SWAP_TRIES_MAX {
-        if checkpoints::of(parts.pool(), kept).await?.reach(&wanted) {
+        if checkpoints::of(context.pool(), kept).await?.reach(&wanted) {
             return Ok(held.swap(kept, false).await?);
         }
         tokio::time::sleep(SWAP_PAUSE).await;
@@ -106,9 +106,12 @@ pub(crate) fn live(plan: &Plan, projection: Projection) -> Result<Generation, Re
 
 /// Where the live generation is in every partition of the log. One that stands
 /// still because it is ahead of the log is no aim: the log's end is.
-pub(crate) async fn aim(parts: &Parts, live: Generation) -> Result<Vec<Position>, WorkError> {
-    let reached = checkpoints::of(parts.pool(), live).await?;
-    let heads = parts.log.heads().await.map_err(WorkError::from)?;
+pub(crate) async fn aim(
+    context: &WorkerContext,
+    live: Generation,
+) -> Result<Vec<Position>, WorkError> {
+    let reached = checkpoints::of(context.pool(), live).await?;
+    let heads = context.log.heads().await.map_err(WorkError::from)?;
     let diverged = |head: &Position| {
         reached
             .get(head.partition)

@@ -2,21 +2,22 @@
 //! not what they should be. Whoever folds the partition waits meanwhile, so that
 //! order is kept. It refuses to repair by hand: rows come from the log alone.
 
-use domain::kinds;
-use kernel::{AccountId, AggregateId, Partition, Position, Recorded, Timestamp};
+mod again;
+
+use kernel::{AggregateId, Position, Recorded};
 use readmodel::{
-    Generation, Projection, ReadError, Social, Written, activity, checkpoints,
+    Generation, Projection, ReadError, checkpoints,
     dead_letters::{self, DeadLetter, Skip},
     generations,
-    timelines::FanOut,
 };
-use sea_orm::sqlx::PgTransaction;
 
 use crate::{
-    engine::{Parts, WorkError},
-    fanning, folding, reading,
+    context::WorkerContext,
+    error::WorkError,
+    folding, reading,
     rebuilding::{RebuildError, live},
 };
+use again::Again;
 
 const SCAN_EVENTS: usize = 5_000;
 /// Events of one aggregate that are folded in one transaction.
@@ -32,23 +33,23 @@ pub struct Retried {
 
 /// Tries the letters of an aggregate in order, until one cannot be folded.
 pub async fn retry(
-    parts: &Parts,
+    context: &WorkerContext,
     generation: Generation,
     aggregate: AggregateId,
 ) -> Result<Retried, WorkError> {
     let mut retried = Retried::default();
     loop {
-        let mut connection = parts.pool().acquire().await.map_err(ReadError::from)?;
+        let mut connection = context.pool().acquire().await.map_err(ReadError::from)?;
         let letters = dead_letters::of_aggregate(&mut connection, generation, aggregate).await?;
         drop(connection);
         let Some(first) = letters.first() else { break };
-        match retry_one(parts, first).await {
+        match retry_one(context, first).await {
             Ok(Tried::Folded) => retried.folded += 1,
             // Somebody else was quicker, or it is left out.
             Ok(Tried::Gone) => {}
             Err(error) if error.parks() => {
                 let reason = error.to_string();
-                dead_letters::note(parts.pool(), generation, first.position, &reason).await?;
+                dead_letters::note(context.pool(), generation, first.position, &reason).await?;
                 retried.failed = Some(reason);
                 break;
             }
@@ -57,7 +58,7 @@ pub async fn retry(
     }
     if retried.folded > 0 {
         // What processes keep of these rows was not told of it.
-        generations::begin_new_life(parts.pool()).await?;
+        generations::begin_new_life(context.pool()).await?;
     }
     Ok(retried)
 }
@@ -67,62 +68,30 @@ enum Tried {
     Gone,
 }
 
-async fn retry_one(parts: &Parts, letter: &DeadLetter) -> Result<Tried, WorkError> {
+async fn retry_one(context: &WorkerContext, letter: &DeadLetter) -> Result<Tried, WorkError> {
     let (generation, position) = (letter.generation, letter.position);
-    let partition = position.partition;
-    let recorded = read_at(parts, position).await?;
-    let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+    let recorded = read_at(context, position).await?;
+    let skipped = dead_letters::skipped(context.pool(), generation.projection).await?;
     let left_out = skipped.contains(&position);
-    let mut batch = Vec::new();
-    let mut fan_out = FanOut::default();
-    let mut activity = Activity::none(partition);
-    match generation.projection {
-        _ if left_out => {}
-        Projection::Social => {
-            batch.push(folding::decode(&recorded)?);
-            folding::open(parts, &mut batch).await?;
-            if letter.aggregate.kind == kinds::ACCOUNT {
-                // Whatever they did meanwhile found no row to note it in. Most of
-                // it is looked up before anybody has to wait.
-                let near = checkpoints::load(parts.pool(), generation, partition)
-                    .await?
-                    .at;
-                activity.follow(parts, letter.aggregate, near).await?;
-            }
-        }
-        Projection::Timelines => fanning::take(&mut fan_out, &recorded, &Default::default())?,
+    let mut again = Again::new(context, generation, letter.aggregate);
+    if !left_out {
+        again.take(vec![recorded]).await?;
+        again
+            .look_up(near(context, generation, position).await?)
+            .await?;
     }
 
-    let mut transaction = readmodel::begin(parts.pool()).await?;
-    let standing = checkpoints::lock(&mut transaction, generation, partition).await?;
+    let mut transaction = readmodel::begin(context.pool()).await?;
+    let standing = checkpoints::lock(&mut transaction, generation, position.partition).await?;
     let waiting = dead_letters::of_aggregate(&mut transaction, generation, letter.aggregate);
     let first = waiting.await?.into_iter().next();
     if first.map(|first| first.position) != Some(position) {
         return Ok(Tried::Gone);
     }
-    match generation.projection {
-        _ if left_out => {}
-        Projection::Social => {
-            let social = folding::social(generation, standing);
-            social
-                .write(&mut transaction, &batch, &Written::default())
-                .await?;
-            if letter.aggregate.kind == kinds::ACCOUNT {
-                activity
-                    .follow(parts, letter.aggregate, standing.at)
-                    .await?;
-                activity
-                    .note(&social, &mut transaction, letter.aggregate)
-                    .await?;
-            }
-        }
-        Projection::Timelines => {
-            let lists = parts.lists.of_generation(generation.number);
-            fan_out
-                .run(&mut transaction, &lists, parts.push_followers_max)
-                .await?;
-        }
+    if !left_out {
+        again.write(&mut transaction, standing).await?;
     }
+    let partition = position.partition;
     dead_letters::remove(&mut transaction, generation, partition, &[position]).await?;
     transaction.commit().await.map_err(ReadError::from)?;
     Ok(match left_out {
@@ -134,11 +103,11 @@ async fn retry_one(parts: &Parts, letter: &DeadLetter) -> Result<Tried, WorkErro
 /// Leaves an event out for good, in every generation, and tries those that wait
 /// behind it. None where it does not wait any more.
 pub async fn skip(
-    parts: &Parts,
+    context: &WorkerContext,
     letter: &DeadLetter,
     skip: &Skip,
 ) -> Result<Option<Retried>, WorkError> {
-    let (pool, position) = (parts.pool(), letter.position);
+    let (pool, position) = (context.pool(), letter.position);
     let mut transaction = readmodel::begin(pool).await?;
     checkpoints::lock(&mut transaction, letter.generation, position.partition).await?;
     let (generation, partition) = (letter.generation, position.partition);
@@ -149,21 +118,21 @@ pub async fn skip(
     }
     dead_letters::skip(&mut transaction, skip).await?;
     transaction.commit().await.map_err(ReadError::from)?;
-    let mut retried = retry(parts, letter.generation, letter.aggregate).await?;
+    let mut retried = retry(context, letter.generation, letter.aggregate).await?;
     for other in dead_letters::all_at(pool, skip.projection, position).await? {
-        let behind = retry(parts, other.generation, other.aggregate).await?;
+        let behind = retry(context, other.generation, other.aggregate).await?;
         retried.failed = retried.failed.or(behind.failed);
     }
     Ok(Some(retried))
 }
 
 /// The event at a position.
-pub async fn read_at(parts: &Parts, position: Position) -> Result<Recorded, WorkError> {
+pub async fn read_at(context: &WorkerContext, position: Position) -> Result<Recorded, WorkError> {
     let before = Position {
         seq: position.seq.saturating_sub(1),
         ..position
     };
-    let found = reading::read(parts, before, 1).await?.pop();
+    let found = reading::read(context, before, 1).await?.pop();
     match found {
         Some(recorded) if recorded.position == position => Ok(recorded),
         found => {
@@ -177,61 +146,15 @@ pub async fn read_at(parts: &Parts, position: Position) -> Result<Recorded, Work
     }
 }
 
-/// When an account was active last, as far as it was looked up.
-struct Activity {
-    at: Position,
-    last: Option<Timestamp>,
-}
-
-impl Activity {
-    fn none(partition: Partition) -> Self {
-        Self {
-            at: eventlog::Log::beginning(partition),
-            last: None,
-        }
-    }
-
-    async fn follow(
-        &mut self,
-        parts: &Parts,
-        account: AggregateId,
-        until: Position,
-    ) -> Result<(), WorkError> {
-        let mut last = self.last;
-        scan(parts, self.at, until, |recorded| {
-            let envelope = &recorded.envelope;
-            let own = envelope.actor.0 == account.id;
-            if own && activity::is_activity(envelope.aggregate, envelope.actor) {
-                last = last.max(Some(envelope.recorded_at));
-            }
-        })
-        .await?;
-        (self.at, self.last) = (self.at.max(until), last);
-        Ok(())
-    }
-
-    async fn note(
-        &self,
-        social: &Social,
-        transaction: &mut PgTransaction<'_>,
-        account: AggregateId,
-    ) -> Result<(), ReadError> {
-        match self.last {
-            Some(at) => social.touch(transaction, AccountId(account.id), at).await,
-            None => Ok(()),
-        }
-    }
-}
-
 async fn scan(
-    parts: &Parts,
+    context: &WorkerContext,
     from: Position,
     until: Position,
     mut each: impl FnMut(Recorded),
 ) -> Result<(), WorkError> {
     let mut at = from;
     while at < until {
-        let events = reading::read(parts, at, SCAN_EVENTS).await?;
+        let events = reading::read(context, at, SCAN_EVENTS).await?;
         at = folding::contiguous(at, &events)?;
         if events.is_empty() {
             let (after, found) = (at, until);
@@ -243,57 +166,55 @@ async fn scan(
     Ok(())
 }
 
+/// Where a generation is now: what comes before is read before anybody has to wait.
+async fn near(
+    context: &WorkerContext,
+    generation: Generation,
+    here: Position,
+) -> Result<Position, ReadError> {
+    let standing = checkpoints::load(context.pool(), generation, here.partition).await?;
+    Ok(standing.at)
+}
+
 /// Takes the live rows of one aggregate back and folds its events again, in one
 /// step. Returns how many there were.
 pub async fn replay_aggregate(
-    parts: &Parts,
+    context: &WorkerContext,
+    projection: Projection,
     aggregate: AggregateId,
 ) -> Result<usize, RebuildError> {
-    let plan = generations::plan(parts.pool()).await?;
-    let generation = live(&plan, Projection::Social)?;
-    let partition = parts.log.partition_of(&aggregate);
+    let generation = live(&context.plan().await?, projection)?;
+    let tables = context.tables(projection)?;
+    let beginning = eventlog::Log::beginning(context.log.partition_of(&aggregate));
     let mut events = Vec::new();
     let mut collect = |recorded: Recorded| {
         if recorded.envelope.aggregate == aggregate {
             events.push(recorded);
         }
     };
-    // Most of it before anybody has to wait.
-    let near = checkpoints::load(parts.pool(), generation, partition)
-        .await?
-        .at;
-    let beginning = eventlog::Log::beginning(partition);
-    scan(parts, beginning, near, &mut collect).await?;
-    let mut activity = Activity::none(partition);
-    if aggregate.kind == kinds::ACCOUNT {
-        activity.follow(parts, aggregate, near).await?;
-    }
-    let skipped = dead_letters::skipped(parts.pool(), generation.projection).await?;
+    let near = near(context, generation, beginning).await?;
+    scan(context, beginning, near, &mut collect).await?;
+    let mut again = Again::new(context, generation, aggregate);
+    again.look_up(near).await?;
+    let skipped = dead_letters::skipped(context.pool(), projection).await?;
 
-    let mut transaction = readmodel::begin(parts.pool()).await?;
+    let mut transaction = readmodel::begin(context.pool()).await?;
+    let partition = beginning.partition;
     let standing = checkpoints::lock(&mut transaction, generation, partition).await?;
-    scan(parts, near, standing.at, &mut collect).await?;
+    scan(context, near, standing.at, &mut collect).await?;
     if events.len() > AGGREGATE_EVENTS_MAX {
         return Err(RebuildError::TooLong(events.len()));
     }
     let positions: Vec<_> = events.iter().map(|recorded| recorded.position).collect();
     events.retain(|recorded| !skipped.contains(&recorded.position));
-    let mut batch = events
-        .iter()
-        .map(folding::decode)
-        .collect::<Result<Vec<_>, _>>()?;
-    folding::open(parts, &mut batch).await?;
-    let social = folding::social(generation, standing);
-    social.forget(&mut transaction, aggregate).await?;
-    social
-        .write(&mut transaction, &batch, &Written::default())
-        .await?;
-    if aggregate.kind == kinds::ACCOUNT {
-        activity.follow(parts, aggregate, standing.at).await?;
-        activity.note(&social, &mut transaction, aggregate).await?;
-    }
+    let count = events.len();
+    again.take(events).await?;
+    let schema = generation.schema(standing.live);
+    let forgotten = tables.forget(&schema, &mut transaction, aggregate);
+    forgotten.await?;
+    again.write(&mut transaction, standing).await?;
     dead_letters::remove(&mut transaction, generation, partition, &positions).await?;
     transaction.commit().await.map_err(ReadError::from)?;
-    generations::begin_new_life(parts.pool()).await?;
-    Ok(events.len())
+    generations::begin_new_life(context.pool()).await?;
+    Ok(count)
 }

@@ -1,5 +1,5 @@
 //! Tells the traces of requests what became of their events. Only the engine's
-//! loops have a `Telling`: what rebuilds, replays or repairs works with `Parts`,
+//! loops have a `Telling`: what rebuilds, replays or repairs works with a `WorkerContext`,
 //! and so can tell nothing a second time. It refuses to tell old stories.
 
 use std::{

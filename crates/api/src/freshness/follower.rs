@@ -17,8 +17,8 @@ use kernel::{Partition, Position, Positions, Recorded};
 use parking_lot::Mutex;
 use poem::http::HeaderValue;
 use readmodel::{
-    DatabaseConnection, Projection, ReadError,
-    checkpoints::{self, Look},
+    DatabaseConnection, ReadError,
+    checkpoints::{self, Look, Reached},
     dead_letters,
     hot::{Hot, Touch, touches},
     posts,
@@ -52,13 +52,16 @@ const PAUSE_MILLISECONDS_MAX: u64 = 1_000;
 /// How long a look waits for events that are folded but not read here yet.
 const CATCH_UP_MILLISECONDS: u64 = 4;
 
+/// What the hot posts are put together from.
+const TOUCHED: &[View] = &[View::SOCIAL, View::TIMELINES];
+
 /// Events that were read, and what they touch, until they are folded.
 #[derive(Default)]
 struct Ahead {
     /// Read up to here. Changed by the reader, and by `restart`.
     read: BTreeMap<Partition, Position>,
     /// By view: until its event is folded, or fanned out.
-    touches: [BTreeMap<Partition, VecDeque<(Position, Touch)>>; 2],
+    touches: BTreeMap<View, BTreeMap<Partition, VecDeque<(Position, Touch)>>>,
     waiting: usize,
     /// Goes up with every restart: what was read for an earlier one is void.
     run: u64,
@@ -140,56 +143,62 @@ impl Follower {
     /// Whether events were read that a view has not got.
     fn is_ahead_of(&self, known: &Observed) -> bool {
         let ahead = self.ahead.lock();
-        let views = known.views.iter().map(|view| &view.reached.positions);
-        let mut pairs = views.flat_map(|reached| ahead.read.values().map(move |at| (reached, at)));
-        pairs.any(|(reached, at)| reached.get(at.partition).is_none_or(|has| has < *at))
+        TOUCHED.iter().any(|view| {
+            let reached = known.reached(*view).map(|reached| &reached.positions);
+            let has = |at: &Position| reached.and_then(|reached| reached.get(at.partition));
+            ahead
+                .read
+                .values()
+                .any(|at| has(at).is_none_or(|has| has < *at))
+        })
     }
 
     async fn look(&self, known: &Observed) -> Result<Observed, ReadError> {
         let pool = self.database.get_postgres_connection_pool();
         let Look {
-            mut projections,
+            projections,
             pulled,
             life,
         } = checkpoints::look(pool).await?;
         let mut observed = Observed::nothing();
         observed.pulled = Arc::new(pulled);
         observed.life = life;
-        for (view, seen) in View::ALL.iter().zip(&mut observed.views) {
-            let reached = projections.remove(view.name()).unwrap_or_default();
+        let seen = |reached: Reached| {
             let positions = reached.positions.to_string();
             let as_of = HeaderValue::from_str(&positions).ok();
-            *seen = Seen {
+            Seen {
                 as_of: as_of.filter(|_| !positions.is_empty()),
                 reached,
-            };
-        }
-        let before = &known.views[View::Social as usize].reached.positions;
-        let folded = &observed.views[View::Social as usize].reached.positions;
-        let fanned_out = &observed.views[View::Timelines as usize].reached.positions;
-        let social = &observed.views[View::Social as usize].reached;
+            }
+        };
+        let nothing = Reached::default();
+        let before = known.reached(View::SOCIAL).unwrap_or(&nothing);
+        let reached = |view: View| projections.get(view.name()).unwrap_or(&nothing);
+        let (social, fanned_out) = (reached(View::SOCIAL), reached(View::TIMELINES));
+        let (folded, fanned_out) = (&social.positions, &fanned_out.positions);
         let same = |then: &Observed| {
-            let before = &then.views[View::Social as usize].reached;
             (then.life, before.generation, before.parked)
                 == (life, social.generation, social.parked)
         };
         // Few ever wait; they are looked up when their number changes.
         observed.parked = match (social.parked, same(known)) {
-            (0, _) => Default::default(),
+            (0, _) => Arc::default(),
             (_, true) => known.parked.clone(),
-            (_, false) => dead_letters::hidden(pool, Projection::Social).await?.into(),
+            (_, false) => dead_letters::hidden(pool, View::SOCIAL).await?.into(),
         };
         // Rows that were read after a crash may be older than those before it,
         // though their events are soon folded again. Those of another generation
         // may differ.
-        let other = known.generation(View::Social) != social.generation;
+        let other = known.generation(View::SOCIAL) != social.generation;
         let trimmed = self.ahead.lock().trimmed;
-        if life != known.life || other || trimmed || !folded.reach(before) {
+        if life != known.life || other || trimmed || !folded.reach(&before.positions) {
             self.restart(folded, fanned_out);
             observed.told = true;
         } else {
             observed.told = self.tell(folded, fanned_out).await?;
         }
+        let views = projections.into_iter();
+        observed.views = views.map(|(name, reached)| (name, seen(reached))).collect();
         Ok(observed)
     }
 
@@ -214,8 +223,8 @@ impl Follower {
             };
             all = timeout(patience, catching_up).await.is_ok();
         }
-        let mut touched = self.take_touches(View::Timelines, fanned_out);
-        touched.extend(self.take_touches(View::Social, folded));
+        let mut touched = self.take_touches(View::TIMELINES, fanned_out);
+        touched.extend(self.take_touches(View::SOCIAL, folded));
         match self.posts_behind(&touched).await {
             Ok(Some(posts)) => self.hot.touch(posts.into_iter().map(Touch::Post)),
             Ok(None) => self.hot.forget(),
@@ -258,7 +267,8 @@ impl Follower {
         let mut ahead = self.ahead.lock();
         let mut taken = Vec::new();
         for at in reached.iter() {
-            let Some(waiting) = ahead.touches[view as usize].get_mut(&at.partition) else {
+            let waiting = ahead.touches.get_mut(&view);
+            let Some(waiting) = waiting.and_then(|waiting| waiting.get_mut(&at.partition)) else {
                 continue;
             };
             let count = waiting.partition_point(|(position, _)| position <= at);
@@ -348,10 +358,10 @@ impl Ahead {
         };
         for touch in touches(envelope.aggregate, &event) {
             let view = match touch {
-                Touch::FannedOut(_) => View::Timelines,
-                _ => View::Social,
+                Touch::FannedOut(_) => View::TIMELINES,
+                _ => View::SOCIAL,
             };
-            let waiting = &mut self.touches[view as usize];
+            let waiting = self.touches.entry(view).or_default();
             let waiting = waiting.entry(position.partition).or_default();
             waiting.push_back((position, touch));
             self.waiting += 1;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use eventlog::{Info, Log, ServerFinding};
-use readmodel::progress::{Progress, State};
+use readmodel::{
+    Projection, Projections,
+    progress::{Progress, State},
+};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use rustix::fs::statvfs;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
@@ -349,7 +352,7 @@ async fn look_at_database(database: &DatabaseConnection) -> anyhow::Result<Vec<F
     if row.try_get("", "here")? {
         findings.extend(disk(DATABASE, folder.as_deref().map(Path::new)));
     }
-    let missing = migrations::missing(database).await?;
+    let missing = migrations::missing(database, &Projections::default()).await?;
     if !missing.is_empty() {
         let seen = format!("it lacks what this release needs: {}", missing.join(", "));
         findings.push(Finding::problem(DATABASE, seen, "headwater migrate"));
@@ -449,6 +452,16 @@ async fn look_at_projections(
         };
         findings.push(Finding::problem(PROJECTIONS, seen, mend));
     }
+    for projection in Projections::default().names() {
+        let missing = not_begun(projection, &all);
+        // All that there is may be missing: then no worker has run yet.
+        if missing > 0 && !owners.is_empty() {
+            let name = projection.name();
+            let seen = format!("{name} has not begun in {missing} partitions");
+            let mend = "look at the worker's own output; it begins within seconds";
+            findings.push(Finding::problem(PROJECTIONS, seen, mend));
+        }
+    }
     if ill.is_empty() {
         let lag: u64 = all.iter().map(|progress| progress.lag_events).sum();
         let behind = all.iter().map(|progress| progress.lag_seconds);
@@ -457,6 +470,18 @@ async fn look_at_projections(
         findings.push(Finding::well(PROJECTIONS, seen));
     }
     Ok(findings)
+}
+
+/// Partitions that others have begun and the live generation of `projection` has not.
+fn not_begun(projection: Projection, all: &[Progress]) -> usize {
+    let partition = |progress: &Progress| progress.checkpoint.at.partition;
+    let begun = all.iter().filter(|progress| {
+        let checkpoint = &progress.checkpoint;
+        checkpoint.role == "live" && checkpoint.projection == projection.name()
+    });
+    let begun: BTreeSet<_> = begun.map(partition).collect();
+    let known: BTreeSet<_> = all.iter().map(partition).collect();
+    known.difference(&begun).count()
 }
 
 /// Whether what is not in Redis any more can be read, and how much is only there.

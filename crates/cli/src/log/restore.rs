@@ -92,7 +92,7 @@ pub async fn run(arguments: &Restore, settings: Settings) -> anyhow::Result<()> 
         epoch = epoch.max(archive.end(partition).await?.epoch);
     }
     let epoch = epoch + 1;
-    let skipped = dead_letters::skipped(pool, Projection::Social).await?;
+    let skipped = dead_letters::skipped(pool, Projection::SOCIAL).await?;
     let skipped = skipped.into_iter().collect();
     let shown = Shown::start();
     tell(&shown.reports, "restoring", all);
@@ -145,9 +145,9 @@ pub async fn rebuild_state(arguments: &RebuildState, settings: Settings) -> anyh
     operator::record(&node, "log rebuild-state", "log", None).await?;
     let heads = node.log.heads().await?;
     let pool = node.database.get_postgres_connection_pool();
-    let skipped = dead_letters::skipped(pool, Projection::Social).await?;
+    let skipped = dead_letters::skipped(pool, Projection::SOCIAL).await?;
     let skipped = skipped.into_iter().collect();
-    let (shown, parts) = (Shown::start(), node.parts());
+    let (shown, context) = (Shown::start(), node.worker_context());
     tell(
         &shown.reports,
         "folding",
@@ -155,7 +155,7 @@ pub async fn rebuild_state(arguments: &RebuildState, settings: Settings) -> anyh
     );
     let mut states = 0;
     for head in heads {
-        let source = Source::History(&parts.history);
+        let source = Source::History(&context.history);
         let mut beside = derive(
             &node.log,
             source,

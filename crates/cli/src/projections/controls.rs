@@ -10,7 +10,7 @@ use readmodel::{
 };
 use worker::repairing;
 
-use super::{Name, undo::begin_operation};
+use super::undo::begin_operation;
 use crate::{nearest::nearest, node::Node, operator, settings::Settings, tail};
 
 #[derive(Args)]
@@ -21,7 +21,8 @@ use crate::{nearest::nearest, node::Node, operator, settings::Settings, tail};
 Workers stop within two seconds. What is written is kept in the log; reads that
 wait for it are answered with 503 until it is resumed.")]
 pub struct Pause {
-    name: Name,
+    #[arg(value_parser = super::name())]
+    name: Projection,
     /// Why, for whoever wonders
     #[arg(long)]
     reason: String,
@@ -29,7 +30,7 @@ pub struct Pause {
 
 pub async fn pause(arguments: Pause, settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
-    let projection = Projection::from(arguments.name);
+    let projection = arguments.name;
     let (name, reason) = (projection.name(), arguments.reason);
     operator::record(&node, "projections pause", name, Some(&reason)).await?;
     let pool = node.database.get_postgres_connection_pool();
@@ -43,12 +44,13 @@ pub async fn pause(arguments: Pause, settings: Settings) -> anyhow::Result<()> {
   headwater projections resume social
   headwater projections resume timelines && headwater projections --watch")]
 pub struct Resume {
-    name: Name,
+    #[arg(value_parser = super::name())]
+    name: Projection,
 }
 
 pub async fn resume(arguments: Resume, settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
-    let projection = Projection::from(arguments.name);
+    let projection = arguments.name;
     let name = projection.name();
     operator::record(&node, "projections resume", name, None).await?;
     let pool = node.database.get_postgres_connection_pool();
@@ -71,7 +73,8 @@ by hand stay. Answers may go back in time until it has caught up. --aggregate
 takes the rows of one account, post, like or follow back and folds its events
 again, in one step. To make everything anew without either: rebuild.")]
 pub struct Replay {
-    name: Name,
+    #[arg(value_parser = super::name())]
+    name: Projection,
     /// start, a position (3:1-4711, or several with commas; other partitions
     /// stay where they are), or @TIME
     #[arg(
@@ -90,7 +93,7 @@ pub struct Replay {
 
 pub async fn replay(arguments: Replay, settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
-    let projection = Projection::from(arguments.name);
+    let projection = arguments.name;
     if let Some(aggregate) = arguments.aggregate {
         return replay_aggregate(&node, projection, aggregate, arguments.yes).await;
     }
@@ -110,7 +113,7 @@ pub async fn replay(arguments: Replay, settings: Settings) -> anyhow::Result<()>
     let pool = node.database.get_postgres_connection_pool();
     let _operation = begin_operation(pool, projection).await?;
     operator::record(&node, "projections replay", name, Some(&from)).await?;
-    let plan = generations::plan(pool).await?;
+    let plan = generations::plan(pool, &node.projections).await?;
     let live = plan.of(projection, Role::Live);
     let live = live.context("no generation is live: run `headwater migrate`")?;
     let set = generations::set_back(pool, live.generation, &to).await?;
@@ -125,7 +128,7 @@ async fn replay_aggregate(
     yes: bool,
 ) -> anyhow::Result<()> {
     anyhow::ensure!(
-        projection == Projection::Social,
+        projection.has_tables(),
         "lists of timelines are filled from the tables: rebuild timelines instead"
     );
     let shown = show_aggregate(&aggregate);
@@ -134,7 +137,7 @@ async fn replay_aggregate(
         yes,
     )?;
     operator::record(node, "projections replay", projection.name(), Some(&shown)).await?;
-    let events = repairing::replay_aggregate(&node.parts(), aggregate).await?;
+    let events = repairing::replay_aggregate(&node.worker_context(), projection, aggregate).await?;
     match events {
         0 => eprintln!("the log has no event of {shown}: its rows are gone"),
         events => eprintln!("{events} events of {shown} were folded again"),

@@ -9,7 +9,7 @@ use readmodel::{
 };
 use worker::rebuilding::{Pace, RebuiltLists, RebuiltTables, Reports};
 
-use super::{Name, undo::begin_operation};
+use super::undo::begin_operation;
 use crate::{
     node::Node, operator, outcome::Outcome, reporting::Shown, settings::Settings, stop, verify,
 };
@@ -29,7 +29,8 @@ no request waits for. What was live is kept and folded on, for `rollback`, until
 `drop`. Killed or stopped, the same command goes on where it was; `abort` drops
 what it made. Exit status 3: the two differ, and nothing was swapped.")]
 pub struct Rebuild {
-    name: Name,
+    #[arg(value_parser = super::name())]
+    name: Projection,
     /// Events a second at most, or max
     #[arg(long, default_value = RATE_DEFAULT, value_parser = rate)]
     rate: Rate,
@@ -61,10 +62,10 @@ pub fn rate(text: &str) -> Result<Rate, String> {
 pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outcome> {
     let node = Node::connect(settings).await?;
     let pool = node.database.get_postgres_connection_pool();
-    let projection = Projection::from(arguments.name);
+    let projection = arguments.name;
     let name = projection.name();
     let _operation = begin_operation(pool, projection).await?;
-    let plan = generations::plan(pool).await?;
+    let plan = generations::plan(pool, &node.projections).await?;
     let begun = plan.of(projection, Role::Building);
     match &begun {
         Some(known) => eprintln!(
@@ -82,10 +83,10 @@ pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outco
     let events: u64 = live().map(|progress| progress.checkpoint.at.seq).sum();
     // Of the epochs before it is not known here how long they were.
     let restored = live().any(|progress| progress.checkpoint.at.epoch > 1);
-    match projection {
-        Projection::Social if restored => eprintln!("all events are to be folded"),
-        Projection::Social => eprintln!("{events} events are to be folded"),
-        Projection::Timelines => eprintln!("a list is filled for every reader who has one"),
+    match projection.has_tables() {
+        true if restored => eprintln!("all events are to be folded"),
+        true => eprintln!("{events} events are to be folded"),
+        false => eprintln!("a list is filled for every reader who has one"),
     }
     let diverged = live().any(|progress| progress.state == State::Diverged);
     if diverged {
@@ -102,9 +103,9 @@ pub async fn run(arguments: Rebuild, settings: Settings) -> anyhow::Result<Outco
     }
     let (shown, pace) = (Shown::start(), Pace::new(arguments.rate.0));
     let reports = shown.reports.clone();
-    let same = match projection {
-        Projection::Social => tables(&node, &arguments, pace, reports, diverged).await,
-        Projection::Timelines => lists(&node, &arguments, pace, reports, diverged).await,
+    let same = match projection.has_tables() {
+        true => tables(&node, &arguments, pace, reports, diverged).await,
+        false => lists(&node, &arguments, pace, reports, diverged).await,
     };
     shown.end().await;
     let again =
@@ -140,7 +141,9 @@ async fn tables(
     diverged: bool,
 ) -> anyhow::Result<bool> {
     let stop = stop::on_signal()?;
-    let rebuilt = RebuiltTables::begin(node.parts(), Role::Building, pace, reports, stop).await?;
+    let (context, projection) = (node.worker_context(), arguments.name);
+    let rebuilt = RebuiltTables::begin(context, projection, Role::Building, pace, reports, stop);
+    let rebuilt = rebuilt.await?;
     rebuilt.replay().await?;
     if !diverged {
         let compared = rebuilt.compare().await?;
@@ -162,7 +165,7 @@ async fn lists(
     diverged: bool,
 ) -> anyhow::Result<bool> {
     let stop = stop::on_signal()?;
-    let rebuilt = RebuiltLists::begin(node.parts(), pace, reports, stop).await?;
+    let rebuilt = RebuiltLists::begin(node.worker_context(), pace, reports, stop).await?;
     rebuilt.fill().await?;
     let checked = rebuilt.check().await?;
     if !verify::show_lists(&checked)? && !arguments.accept_differences {

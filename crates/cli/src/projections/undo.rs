@@ -9,7 +9,6 @@ use readmodel::{
 };
 use worker::rebuilding;
 
-use super::Name;
 use crate::{node::Node, operator, settings::Settings};
 
 /// One at a time does what moves generations.
@@ -30,13 +29,12 @@ struct Mover {
 }
 
 impl Mover {
-    async fn begin(name: Name, settings: Settings) -> anyhow::Result<Self> {
+    async fn begin(projection: Projection, settings: Settings) -> anyhow::Result<Self> {
         let node = Node::connect(settings).await?;
         let pool = node.database.get_postgres_connection_pool();
-        let projection = Projection::from(name);
         // Nobody moves them once the plan is read.
         let operation = begin_operation(pool, projection).await?;
-        let plan = generations::plan(pool).await?;
+        let plan = generations::plan(pool, &node.projections).await?;
         Ok(Self {
             projection,
             plan,
@@ -61,11 +59,9 @@ impl Mover {
     async fn remove(&self, all: &[Generation]) -> anyhow::Result<()> {
         let pool = self.node.database.get_postgres_connection_pool();
         for generation in all {
-            match generation.projection {
-                Projection::Social => generations::remove(pool, *generation).await?,
-                Projection::Timelines => {
-                    rebuilding::remove(&self.node.parts(), *generation).await?;
-                }
+            match generation.projection.has_tables() {
+                true => generations::remove(pool, *generation).await?,
+                false => rebuilding::remove(&self.node.worker_context(), *generation).await?,
             }
         }
         Ok(())
@@ -77,7 +73,8 @@ impl Mover {
   headwater projections abort social
   headwater projections abort social --yes")]
 pub struct Abort {
-    name: Name,
+    #[arg(value_parser = super::name())]
+    name: Projection,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -106,7 +103,8 @@ pub async fn abort(arguments: Abort, settings: Settings) -> anyhow::Result<()> {
   headwater projections rollback social
   headwater projections rollback timelines")]
 pub struct Rollback {
-    name: Name,
+    #[arg(value_parser = super::name())]
+    name: Projection,
 }
 
 pub async fn rollback(arguments: Rollback, settings: Settings) -> anyhow::Result<()> {
@@ -117,7 +115,7 @@ pub async fn rollback(arguments: Rollback, settings: Settings) -> anyhow::Result
     let live = mover.of(Role::Live);
     let live = live.context("no generation is live: run `headwater migrate`")?;
     mover.record("projections rollback").await?;
-    rebuilding::swap_back(&mover.node.parts(), live, kept).await?;
+    rebuilding::swap_back(&mover.node.worker_context(), live, kept).await?;
     eprintln!(
         "generation {} of {name} is read again; {} is kept and folded on. To undo it:\n  \
          headwater projections rollback {name}",
@@ -131,7 +129,8 @@ pub async fn rollback(arguments: Rollback, settings: Settings) -> anyhow::Result
   headwater projections drop social
   headwater projections drop social --yes")]
 pub struct Drop {
-    name: Name,
+    #[arg(value_parser = super::name())]
+    name: Projection,
     /// Do not ask
     #[arg(long)]
     yes: bool,

@@ -4,7 +4,7 @@
 
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 
-use crate::generations::LIVE_SCHEMA;
+use crate::Projection;
 
 const STATEMENT_MILLISECONDS_MAX: &str = "30000";
 /// A worker that is stopped inside a transaction loses it after this time, or
@@ -42,7 +42,8 @@ pub(crate) enum Purpose {
 }
 
 pub(crate) async fn prepare(connection: &mut PgConnection, purpose: Purpose) -> sqlx::Result<()> {
-    let of_queries = format!("{LIVE_SCHEMA}, public");
+    // Queries of other projections name the schema.
+    let of_queries = format!("{}, public", Projection::SOCIAL.name());
     let (path, statement, idle) = match purpose {
         Purpose::Queries => (
             of_queries.as_str(),

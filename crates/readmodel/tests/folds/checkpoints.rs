@@ -20,7 +20,7 @@ use super::{
 };
 
 const SOCIAL: Generation = Generation {
-    projection: Projection::Social,
+    projection: Projection::SOCIAL,
     number: 1,
 };
 const CONNECTIONS: u32 = 3;
@@ -78,7 +78,7 @@ async fn the_rows_of_a_writer_that_was_overtaken_are_rolled_back() {
 
     let alone = setting.generation("alone").await;
     setting.fold(&alone, &mine).await;
-    let rows = setting.rows(migrations::social::LIVE).await;
+    let rows = setting.rows(Projection::SOCIAL.name()).await;
     assert_eq!(rows, setting.rows("alone").await);
     let at = checkpoints::load(pool, SOCIAL, Partition(0)).await;
     assert_eq!(at.unwrap().at, to);
@@ -94,7 +94,7 @@ async fn why_a_partition_stands_still_is_told_until_it_goes_on() {
     checkpoints::stop(pool, SOCIAL, Partition(2), "because", false)
         .await
         .unwrap();
-    let live = async || checkpoints::live(pool, Projection::Social).await.unwrap();
+    let live = async || checkpoints::live(pool, Projection::SOCIAL).await.unwrap();
     let stopped = live().await.stopped;
     assert_eq!(stopped, [(Partition(2), "because".to_owned())]);
 

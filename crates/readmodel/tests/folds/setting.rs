@@ -1,7 +1,8 @@
 //! A database of the test's own, and what tests do to it.
 
 use readmodel::{
-    DatabaseConnection, Happened, PgPool, Social, Written,
+    DatabaseConnection, Happened, PgPool, Projection, Projections, Social, Written,
+    projections::{create_indexes, create_tables},
     timelines::{FanOut, Lists, TimelineSettings},
 };
 use sea_orm::sqlx::{self, AssertSqlSafe};
@@ -44,17 +45,17 @@ impl Setting {
 
     /// A generation of its own.
     pub async fn generation(&self, schema: &str) -> Social {
-        migrations::social::create_tables(&self.database, schema)
-            .await
-            .unwrap();
-        migrations::social::create_indexes(&self.database, schema)
+        let registered = Projections::default();
+        let social = registered.tables(Projection::SOCIAL).unwrap().as_ref();
+        create_tables(&self.database, social, schema).await.unwrap();
+        create_indexes(&self.database, social, schema)
             .await
             .unwrap();
         Social::new(schema)
     }
 
     pub fn live(&self) -> Social {
-        Social::new(migrations::social::LIVE)
+        Social::new(Projection::SOCIAL.name())
     }
 
     pub async fn fold(&self, social: &Social, batch: &[Happened]) {

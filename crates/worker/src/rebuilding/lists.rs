@@ -13,7 +13,7 @@ use readmodel::{
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{Pace, RebuildError, Reports, aim, distance, live, tell, told_more};
-use crate::{engine::Parts, fanning::Fanning};
+use crate::{context::WorkerContext, fanning::Fanning};
 
 const FILLS_AT_ONCE: usize = 4;
 /// The live generation is held only when so few events are left to fan out.
@@ -29,7 +29,7 @@ const IDLE_MILLISECONDS: u64 = 20;
 
 /// A generation of lists beside the live one.
 pub struct RebuiltLists {
-    parts: Parts,
+    context: WorkerContext,
     pub generation: Generation,
     live: Generation,
     pace: Pace,
@@ -51,31 +51,31 @@ impl RebuiltLists {
     /// Goes on with the one that was begun, or begins one where the live
     /// generation is.
     pub async fn begin(
-        parts: Parts,
+        context: WorkerContext,
         pace: Pace,
         reports: Reports,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, RebuildError> {
-        let plan = generations::plan(parts.pool()).await?;
-        let live = live(&plan, Projection::Timelines)?;
-        let (projection, role) = (Projection::Timelines, Role::Building);
+        let plan = context.plan().await?;
+        let live = live(&plan, Projection::TIMELINES)?;
+        let (projection, role) = (Projection::TIMELINES, Role::Building);
         let generation = match plan.of(projection, role) {
             Some(known) => known.generation,
-            None => generations::begin(parts.pool(), projection, role).await?,
+            None => generations::begin(context.pool(), projection, role).await?,
         };
-        for at in aim(&parts, live).await? {
+        for at in aim(&context, live).await? {
             // Where the live one has read what the log lost: where the tables are.
-            let known = checkpoints::load(parts.pool(), live, at.partition)
+            let known = checkpoints::load(context.pool(), live, at.partition)
                 .await?
                 .at;
             let at = match known == at {
                 true => at,
-                false => folded(&parts, at.partition).await?,
+                false => folded(&context, at.partition).await?,
             };
-            checkpoints::start_at(parts.pool(), generation, at).await?;
+            checkpoints::start_at(context.pool(), generation, at).await?;
         }
         Ok(Self {
-            parts,
+            context,
             generation,
             live,
             pace,
@@ -93,7 +93,7 @@ impl RebuiltLists {
     }
 
     async fn fill_all(&self) -> Result<(), RebuildError> {
-        let old = self.parts.lists.of_generation(self.live.number);
+        let old = self.context.lists.of_generation(self.live.number);
         let mut all = 0;
         for_all_readers(&old, async |readers| {
             all += readers.len() as u64;
@@ -101,10 +101,10 @@ impl RebuiltLists {
         })
         .await?;
         tell(&self.reports, "filling lists", all);
-        let fresh = self.parts.lists.of_generation(self.generation.number);
+        let fresh = self.context.lists.of_generation(self.generation.number);
         for_all_readers(&old, async |readers| {
             let fills = stream::iter(readers).map(|reader| {
-                let (pool, fresh) = (self.parts.pool(), &fresh);
+                let (pool, fresh) = (self.context.pool(), &fresh);
                 async move { timelines::fill(pool, fresh, reader).await }
             });
             let mut fills = fills.buffer_unordered(FILLS_AT_ONCE);
@@ -117,19 +117,19 @@ impl RebuiltLists {
             Ok(())
         })
         .await?;
-        generations::set_stage(self.parts.pool(), self.generation, Stage::Indexed).await?;
+        generations::set_stage(self.context.pool(), self.generation, Stage::Indexed).await?;
         Ok(())
     }
 
     /// Follows the live tables; ends only where it cannot.
     async fn follow(&self) -> Result<(), RebuildError> {
         let mut partitions = JoinSet::new();
-        for partition in self.parts.log.partitions() {
-            let (parts, generation) = (self.parts.clone(), self.generation);
+        for partition in self.context.log.partitions() {
+            let (context, generation) = (self.context.clone(), self.generation);
             partitions.spawn(async move {
                 loop {
-                    let aim = folded(&parts, partition).await?;
-                    fan_out_to(&parts, generation, aim).await?;
+                    let aim = folded(&context, partition).await?;
+                    fan_out_to(&context, generation, aim).await?;
                     tokio::time::sleep(Duration::from_millis(IDLE_MILLISECONDS)).await;
                 }
             });
@@ -144,7 +144,7 @@ impl RebuiltLists {
 
     /// Whether every list has what the tables say.
     pub async fn check(&self) -> Result<ListsChecked, RebuildError> {
-        let checking = check(&self.parts, self.generation, &self.reports, &self.stop);
+        let checking = check(&self.context, self.generation, &self.reports, &self.stop);
         self.catch_up().await?;
         tokio::select! {
             checked = checking => checked,
@@ -155,17 +155,17 @@ impl RebuiltLists {
     /// Fans out up to where the live generation is, or as far as the tables are
     /// where it has read what the log lost.
     async fn catch_up(&self) -> Result<(), RebuildError> {
-        for aim in aim(&self.parts, self.live).await? {
-            let folded = folded(&self.parts, aim.partition).await?;
-            fan_out_to(&self.parts, self.generation, aim.min(folded)).await?;
+        for aim in aim(&self.context, self.live).await? {
+            let folded = folded(&self.context, aim.partition).await?;
+            fan_out_to(&self.context, self.generation, aim.min(folded)).await?;
         }
         Ok(())
     }
 
     /// Events that the live generation is ahead.
     async fn left(&self) -> Result<u64, RebuildError> {
-        let there = checkpoints::of(self.parts.pool(), self.generation).await?;
-        let aims = aim(&self.parts, self.live).await?.into_iter();
+        let there = checkpoints::of(self.context.pool(), self.generation).await?;
+        let aims = aim(&self.context, self.live).await?.into_iter();
         let left = aims.map(|to| distance(there.get(to.partition).unwrap_or(to), to));
         Ok(left.sum())
     }
@@ -174,7 +174,7 @@ impl RebuiltLists {
     async fn meet(&self) -> Result<Held, RebuildError> {
         for _ in 0..MEET_TRIES_MAX {
             self.catch_up().await?;
-            let held = generations::hold(self.parts.pool(), self.live).await?;
+            let held = generations::hold(self.context.pool(), self.live).await?;
             if self.left().await? <= MEET_EVENTS_MAX {
                 self.catch_up().await?;
                 return Ok(held);
@@ -206,17 +206,17 @@ impl RebuiltLists {
 
 /// Whether the lists of a generation have what the tables say.
 pub async fn check(
-    parts: &Parts,
+    context: &WorkerContext,
     generation: Generation,
     reports: &Reports,
     stop: &watch::Receiver<bool>,
 ) -> Result<ListsChecked, RebuildError> {
-    let lists = parts.lists.of_generation(generation.number);
+    let lists = context.lists.of_generation(generation.number);
     let mut checked = ListsChecked::default();
     tell(reports, "checking lists", 0);
     for_all_readers(&lists, async |readers| {
         for reader in readers {
-            let mut lacks = timelines::listed_ids(parts.pool(), reader).await?;
+            let mut lacks = timelines::listed_ids(context.pool(), reader).await?;
             for _ in 0..CHECK_TRIES {
                 lacks = timelines::missing(&lists, reader, lacks).await?;
                 if lacks.is_empty() {
@@ -224,7 +224,7 @@ pub async fn check(
                 }
                 tokio::time::sleep(Duration::from_millis(CHECK_PAUSE_MILLISECONDS)).await;
                 // It may have been deleted, or its author unfollowed.
-                let wanted = timelines::listed_ids(parts.pool(), reader).await?;
+                let wanted = timelines::listed_ids(context.pool(), reader).await?;
                 lacks.retain(|id| wanted.contains(id));
             }
             checked.lists += 1;
@@ -246,10 +246,10 @@ pub async fn check(
 }
 
 /// Drops a generation that is not read any more, keys included.
-pub async fn remove(parts: &Parts, generation: Generation) -> Result<(), RebuildError> {
+pub async fn remove(context: &WorkerContext, generation: Generation) -> Result<(), RebuildError> {
     // First what writes to it.
-    generations::remove(parts.pool(), generation).await?;
-    let lists = parts.lists.of_generation(generation.number);
+    generations::remove(context.pool(), generation).await?;
+    let lists = context.lists.of_generation(generation.number);
     for_all_readers(&lists, async |readers| Ok(lists.drop(&readers).await?)).await
 }
 
@@ -269,18 +269,18 @@ async fn for_all_readers(
 }
 
 /// How far the live tables are.
-async fn folded(parts: &Parts, partition: Partition) -> Result<Position, RebuildError> {
-    let live = checkpoints::live(parts.pool(), Projection::Social).await?;
+async fn folded(context: &WorkerContext, partition: Partition) -> Result<Position, RebuildError> {
+    let live = checkpoints::live(context.pool(), Projection::FOLLOWED).await?;
     let at = live.positions.get(partition);
     Ok(at.unwrap_or(eventlog::Log::beginning(partition)))
 }
 
 async fn fan_out_to(
-    parts: &Parts,
+    context: &WorkerContext,
     generation: Generation,
     aim: Position,
 ) -> Result<(), RebuildError> {
-    let (fanning, standing) = Fanning::begin(parts, generation, aim.partition).await?;
-    fanning.fan_out_to(parts, standing.at, aim).await?;
+    let (fanning, standing) = Fanning::begin(context, generation, aim.partition).await?;
+    fanning.fan_out_to(context, standing.at, aim).await?;
     Ok(())
 }

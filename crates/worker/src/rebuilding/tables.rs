@@ -1,4 +1,4 @@
-//! The tables of `social`, made anew in a schema of their own.
+//! The tables of a projection, made anew in a schema of their own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,14 +7,17 @@ use kernel::Position;
 use readmodel::{
     Generation, Projection, ReadError, checkpoints,
     comparing::{Snapshot, TableComparison},
-    generations::{self, Held, Role, Stage, schema},
+    generations::{self, Held, Role, Stage},
+    projections::{analyze, create_indexes, create_tables},
 };
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{Pace, RebuildError, Reports, aim, distance, live, tell, told_more};
 use crate::{
-    engine::{Parts, WorkError},
+    batch::Batch,
+    context::WorkerContext,
+    error::WorkError,
     folding::{self, Folding},
     reading,
 };
@@ -29,7 +32,7 @@ const LINGER_PAUSE_MILLISECONDS: u64 = 5;
 
 /// A generation beside the live one.
 pub struct RebuiltTables {
-    parts: Parts,
+    context: WorkerContext,
     pub generation: Generation,
     live: Generation,
     pace: Arc<Pace>,
@@ -40,28 +43,29 @@ pub struct RebuiltTables {
 impl RebuiltTables {
     /// Goes on with the one that was begun, or begins one.
     pub async fn begin(
-        parts: Parts,
+        context: WorkerContext,
+        projection: Projection,
         role: Role,
         pace: Pace,
         reports: Reports,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, RebuildError> {
-        let plan = generations::plan(parts.pool()).await?;
-        let live = live(&plan, Projection::Social)?;
-        let generation = match plan.of(Projection::Social, role) {
+        let plan = context.plan().await?;
+        let live = live(&plan, projection)?;
+        let generation = match plan.of(projection, role) {
             Some(known) => known.generation,
             None => {
                 // Before anything is made that cannot be filled.
-                let beginnings: Vec<_> = parts.log.partitions().map(Log::beginning).collect();
-                let whole = parts.history.check(&beginnings).await;
+                let beginnings: Vec<_> = context.log.partitions().map(Log::beginning).collect();
+                let whole = context.history.check(&beginnings).await;
                 whole.map_err(WorkError::from)?;
-                generations::begin(parts.pool(), Projection::Social, role).await?
+                generations::begin(context.pool(), projection, role).await?
             }
         };
-        let fresh = schema(generation.number, false);
-        migrations::social::create_tables(&parts.database, &fresh).await?;
+        let tables = context.tables(projection)?.as_ref();
+        create_tables(&context.database, tables, &generation.schema(false)).await?;
         Ok(Self {
-            parts,
+            context,
             generation,
             live,
             pace: Arc::new(pace),
@@ -72,31 +76,32 @@ impl RebuiltTables {
 
     /// Folds until the live generation is near, then makes the indexes.
     pub async fn replay(&self) -> Result<(), RebuildError> {
-        let done = checkpoints::of(self.parts.pool(), self.generation).await?;
-        let aims = aim(&self.parts, self.live).await?;
+        let done = checkpoints::of(self.context.pool(), self.generation).await?;
+        let aims = aim(&self.context, self.live).await?;
         let all = aims.iter().map(|to| to.seq).sum();
         tell(&self.reports, "replaying", all);
         told_more(&self.reports, done.iter().map(|at| at.seq).sum());
         self.fold_to(aims).await?;
         while self.left().await? > MEET_EVENTS_MAX {
-            self.fold_to(aim(&self.parts, self.live).await?).await?;
+            self.fold_to(aim(&self.context, self.live).await?).await?;
         }
         tell(&self.reports, "making indexes", 0);
         self.make_indexes().await?;
-        generations::set_stage(self.parts.pool(), self.generation, Stage::Indexed).await?;
+        generations::set_stage(self.context.pool(), self.generation, Stage::Indexed).await?;
         Ok(())
     }
 
     /// Indexes, and what the planner must know, outside the limits of queries.
     async fn make_indexes(&self) -> Result<(), RebuildError> {
-        let fresh = schema(self.generation.number, false);
-        let transaction = self.parts.database.begin().await?;
+        let fresh = self.generation.schema(false);
+        let tables = self.context.tables(self.generation.projection)?.as_ref();
+        let transaction = self.context.database.begin().await?;
         for limit in ["statement_timeout = 0", "maintenance_work_mem = '256MB'"] {
             let sql = format!("SET LOCAL {limit}");
             transaction.execute_unprepared(&sql).await?;
         }
-        migrations::social::create_indexes(&transaction, &fresh).await?;
-        migrations::social::analyze(&transaction, &fresh).await?;
+        create_indexes(&transaction, tables, &fresh).await?;
+        analyze(&transaction, &fresh).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -104,12 +109,12 @@ impl RebuiltTables {
     /// The live generation stands still, and this one is exactly where it is.
     async fn meet(&self) -> Result<Held, RebuildError> {
         for _ in 0..MEET_TRIES_MAX {
-            self.fold_to(aim(&self.parts, self.live).await?).await?;
-            let held = generations::hold(self.parts.pool(), self.live).await?;
+            self.fold_to(aim(&self.context, self.live).await?).await?;
+            let held = generations::hold(self.context.pool(), self.live).await?;
             if self.left().await? <= MEET_EVENTS_MAX {
                 // Others wait: as fast as it goes.
                 let hurry = Arc::new(Pace::new(None));
-                let aims = aim(&self.parts, self.live).await?;
+                let aims = aim(&self.context, self.live).await?;
                 self.fold_at(aims, &hurry).await?;
                 return Ok(held);
             }
@@ -122,11 +127,11 @@ impl RebuiltTables {
     /// the same place. The live generation goes on meanwhile.
     pub async fn compare(&self) -> Result<Vec<TableComparison>, RebuildError> {
         let held = self.meet().await?;
-        let mut snapshot = Snapshot::take(self.parts.pool()).await?;
+        let mut snapshot = Snapshot::take(self.context.pool(), self.generation.projection).await?;
         held.release().await?;
         let tables = snapshot.tables().await?;
         tell(&self.reports, "comparing tables", tables.len() as u64);
-        let fresh = schema(self.generation.number, false);
+        let fresh = self.generation.schema(false);
         let mut compared = Vec::new();
         for table in tables {
             compared.push(snapshot.compare(&table, &fresh).await?);
@@ -150,9 +155,9 @@ impl RebuiltTables {
     /// partition is folded on here until one has taken it over.
     async fn linger(&self) {
         let until = Instant::now() + Duration::from_secs(LINGER_SECONDS);
-        let partitions = self.parts.log.partitions().map(|partition| async move {
+        let partitions = self.context.log.partitions().map(|partition| async move {
             while Instant::now() < until && !*self.stop.borrow() {
-                let heads = self.parts.log.heads().await.unwrap_or_default();
+                let heads = self.context.log.heads().await.unwrap_or_default();
                 let aim = heads.into_iter().find(|head| head.partition == partition);
                 let Some(aim) = aim else { return };
                 if self.fold_to(vec![aim]).await.is_err() {
@@ -166,7 +171,7 @@ impl RebuiltTables {
 
     /// Drops what was made to be compared.
     pub async fn remove(self) -> Result<(), RebuildError> {
-        Ok(generations::remove(self.parts.pool(), self.generation).await?)
+        Ok(generations::remove(self.context.pool(), self.generation).await?)
     }
 
     fn go_on(&self) -> Result<(), RebuildError> {
@@ -178,8 +183,8 @@ impl RebuiltTables {
 
     /// Events that the live generation is ahead.
     async fn left(&self) -> Result<u64, RebuildError> {
-        let there = checkpoints::of(self.parts.pool(), self.generation).await?;
-        let aims = aim(&self.parts, self.live).await?;
+        let there = checkpoints::of(self.context.pool(), self.generation).await?;
+        let aims = aim(&self.context, self.live).await?;
         let left = aims.into_iter().map(|to| {
             let beginning = eventlog::Log::beginning(to.partition);
             distance(there.get(to.partition).unwrap_or(beginning), to)
@@ -195,11 +200,11 @@ impl RebuiltTables {
     async fn fold_at(&self, aims: Vec<Position>, pace: &Arc<Pace>) -> Result<(), RebuildError> {
         let mut partitions = JoinSet::new();
         for aim in aims {
-            let (parts, pace) = (self.parts.clone(), pace.clone());
+            let (context, pace) = (self.context.clone(), pace.clone());
             let (reports, stop) = (self.reports.clone(), self.stop.clone());
             let generation = self.generation;
             partitions.spawn(async move {
-                fold_partition(&parts, generation, aim, &pace, &reports, &stop).await
+                fold_partition(&context, generation, aim, &pace, &reports, &stop).await
             });
         }
         while let Some(folded) = partitions.join_next().await {
@@ -211,29 +216,30 @@ impl RebuiltTables {
 }
 
 async fn fold_partition(
-    parts: &Parts,
+    context: &WorkerContext,
     generation: Generation,
     aim: Position,
     pace: &Pace,
     reports: &Reports,
     stop: &watch::Receiver<bool>,
 ) -> Result<(), RebuildError> {
-    let (mut folding, standing) = Folding::begin(parts, generation, aim.partition).await?;
-    let mut at = standing.at;
-    let batch = pace.batch(folding::BATCH_EVENTS_MAX);
-    while at < aim {
+    let mut folding = Folding::begin(context, generation, aim.partition).await?;
+    let count = pace.batch(folding::BATCH_EVENTS_MAX);
+    while folding.at() < aim {
         if *stop.borrow() {
             return Err(RebuildError::Stopped);
         }
-        let read = reading::read(parts, at, batch).await;
-        let mut events = read.map_err(WorkError::from)?;
-        events.retain(|event| event.position <= aim);
-        let Some(folded) = folding.fold(parts, at, &events).await? else {
+        let at = folding.at();
+        let read = reading::read(context, at, count).await;
+        let events = read.map_err(WorkError::from)?;
+        let batch = Batch::open(context, at, events).await;
+        let batch = batch.map_err(WorkError::from)?;
+        let events = batch.between(at, aim).unwrap_or(batch.none());
+        if folding.fold(context, events).await?.is_none() {
             let (after, found) = (at, aim);
             return Err(WorkError::from(eventlog::Gap::Missing { after, found }).into());
-        };
-        let done = distance(at, folded.standing.at);
-        at = folded.standing.at;
+        }
+        let done = distance(at, folding.at());
         told_more(reports, done);
         pace.wait(done as usize).await;
     }

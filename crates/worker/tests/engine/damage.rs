@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eventlog::Log;
 use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Timestamp, Uuid};
-use readmodel::{Projection, checkpoints, dead_letters};
+use readmodel::{Projection, Projections, checkpoints, dead_letters};
 use testkit::until;
 use tokio::time::timeout;
 use worker::WorkError;
@@ -90,8 +90,8 @@ fn unknown() -> Envelope {
 
 /// What waits for the live tables: type and reason of each, in order.
 async fn letters(setting: &Setting) -> Vec<(String, Option<String>)> {
-    let social = Some(Projection::Social);
-    let all = dead_letters::list(setting.pool(), social, None, 100).await;
+    let social = Some(Projection::SOCIAL);
+    let all = dead_letters::list(setting.pool(), &Projections::default(), social, None, 100).await;
     let all = all.unwrap().into_iter();
     all.map(|letter| (letter.event_type, letter.reason))
         .collect()
@@ -233,7 +233,7 @@ async fn a_log_that_was_put_back_from_an_old_copy_is_not_read_on() {
     until("it stands still", 10, stopped).await;
     assert_eq!(setting.folded(DAMAGED_PARTITION).await.seq, read);
     // Nobody is told that the views have what the log has there.
-    let live = checkpoints::live(setting.pool(), Projection::Social).await;
+    let live = checkpoints::live(setting.pool(), Projection::SOCIAL).await;
     assert_eq!(live.unwrap().positions.get(damaged), None);
     working.stop.send_replace(true);
     working.task.await.unwrap();

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use kernel::{AccountId, Partition, Position};
 use readmodel::{
-    Projection, ReadError, checkpoints,
+    Projection, Projections, ReadError, checkpoints,
     generations::{self, Role},
+    projections,
     timelines::home_ids,
 };
 use testkit::home;
@@ -70,11 +71,13 @@ async fn a_generation_that_is_behind_does_not_take_the_place_of_the_live_one() {
     let setting = Setting::new().await;
     setting.populate(1).await;
     setting.drain().await;
-    let live = Projection::Social.first();
-    let next = generations::begin(setting.pool(), Projection::Social, Role::Building).await;
+    let live = Projection::SOCIAL.first();
+    let next = generations::begin(setting.pool(), Projection::SOCIAL, Role::Building).await;
     let next = next.unwrap();
-    let fresh = generations::schema(next.number, false);
-    let made = migrations::social::create_tables(&setting.database, &fresh).await;
+    let registered = Projections::default();
+    let social = registered.tables(Projection::SOCIAL).unwrap().as_ref();
+    let fresh = next.schema(false);
+    let made = projections::create_tables(&setting.database, social, &fresh).await;
     made.unwrap();
     let (rows, heads) = (setting.rows().await, setting.heads().await);
     for partition in 0..PARTITIONS {
@@ -95,9 +98,11 @@ async fn a_generation_that_is_behind_does_not_take_the_place_of_the_live_one() {
     let held = generations::hold(setting.pool(), live).await.unwrap();
     held.swap(next, true).await.unwrap();
     assert_eq!(setting.rows().await, Vec::<String>::new());
-    let plan = generations::plan(setting.pool()).await.unwrap();
+    let plan = generations::plan(setting.pool(), &registered)
+        .await
+        .unwrap();
     let role = |role| {
-        plan.of(Projection::Social, role)
+        plan.of(Projection::SOCIAL, role)
             .map(|known| known.generation)
     };
     assert_eq!(role(Role::Live), Some(next));

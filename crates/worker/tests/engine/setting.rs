@@ -15,13 +15,13 @@ use kernel::{
     SealError, Sealer, SealerFuture, Timestamp, Uuid, compose_id,
 };
 use readmodel::{
-    DatabaseConnection, PgPool, Projection, checkpoints, leases,
+    DatabaseConnection, PgPool, Projection, Projections, checkpoints, leases,
     timelines::{Lists, TimelineSettings},
 };
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use testkit::Servers;
 use tokio::{sync::watch, task::JoinHandle};
-use worker::{Engine, Parts};
+use worker::{Engine, WorkerContext};
 
 pub const PARTITIONS: u16 = 8;
 /// A sealed field that says so cannot be opened.
@@ -68,15 +68,16 @@ impl Setting {
     }
 
     pub fn engine_with(&self, owner: Uuid, sealer: Arc<dyn Sealer>) -> Engine {
-        let parts = Parts {
+        let context = WorkerContext {
             log: self.log.clone(),
             history: History::of(self.log.clone()),
             database: self.database.clone(),
             sealer,
             lists: self.lists.clone(),
+            projections: Projections::default(),
             push_followers_max: 2,
         };
-        Engine::new(parts, owner)
+        Engine::new(context, owner)
     }
 
     pub fn engine(&self, owner: Uuid) -> Engine {
@@ -190,7 +191,7 @@ impl Setting {
             .filter(|p| which(p.partition))
             .copied()
             .collect();
-        for projection in Projection::ALL {
+        for projection in Projections::default().names() {
             let live = checkpoints::live(self.pool(), projection).await.unwrap();
             if !live.positions.reach(&wanted) {
                 return false;
@@ -202,7 +203,7 @@ impl Setting {
     pub async fn folded(&self, partition: u16) -> Position {
         checkpoints::load(
             self.pool(),
-            Projection::Social.first(),
+            Projection::SOCIAL.first(),
             Partition(partition),
         )
         .await
@@ -211,7 +212,7 @@ impl Setting {
     }
 
     pub async fn stopped(&self) -> Vec<(Partition, String)> {
-        let live = checkpoints::live(self.pool(), Projection::Social).await;
+        let live = checkpoints::live(self.pool(), Projection::SOCIAL).await;
         let mut stopped = live.unwrap().stopped;
         stopped.sort_unstable();
         stopped

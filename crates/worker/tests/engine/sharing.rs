@@ -164,8 +164,8 @@ async fn timelines_never_run_ahead_of_the_rows() {
             let live = checkpoints::live(setting.pool(), projection).await;
             live.unwrap().positions
         };
-        let fanned_out = reached(Projection::Timelines).await;
-        let folded = reached(Projection::Social).await;
+        let fanned_out = reached(Projection::TIMELINES).await;
+        let folded = reached(Projection::SOCIAL).await;
         // A checkpoint is made at the beginning, before anything is read.
         let begun = fanned_out.iter().filter(|position| position.epoch > 0);
         let begun = begun.copied().collect();

@@ -1,11 +1,81 @@
-//! The tables of the `social` read model, as one generation of it has them.
-//! No foreign keys: rows of different partitions come in any order. No types
-//! local to the schema: prepared statements outlive a rename.
+//! `social`: all that a page of posts or accounts is put together from, in one cut.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use kernel::AggregateId;
+use sea_orm::sqlx::PgTransaction;
 
-/// The schema that queries read.
-pub const LIVE: &str = "social";
+use super::{Folded, Projection, TableFold, TableProjection, Traces};
+use crate::{Happened, Social, Written, activity};
+
+/// Its folds are in [`Social`].
+pub(super) struct SocialTables;
+
+impl TableProjection for SocialTables {
+    fn name(&self) -> Projection {
+        Projection::SOCIAL
+    }
+
+    fn about(&self) -> &'static str {
+        "The tables that reads are answered from"
+    }
+
+    fn tables(&self) -> String {
+        TABLES.to_owned()
+    }
+
+    fn indexes(&self) -> String {
+        INDEXES.to_owned()
+    }
+
+    /// Whoever wrote something waits for it here, whatever it is.
+    fn wants(&self, _event_type: &str) -> bool {
+        true
+    }
+
+    fn fold(&self) -> Box<dyn TableFold> {
+        Box::new(SocialFold::default())
+    }
+
+    fn forget<'a>(
+        &'a self,
+        schema: &'a str,
+        transaction: &'a mut PgTransaction<'static>,
+        aggregate: AggregateId,
+    ) -> Folded<'a> {
+        Box::pin(async move { Social::new(schema).forget(transaction, aggregate).await })
+    }
+
+    fn traces(&self, aggregate: AggregateId) -> Option<Box<dyn Traces>> {
+        let last = activity::LastActivity::of(aggregate)?;
+        Some(Box::new(last))
+    }
+}
+
+#[derive(Default)]
+struct SocialFold {
+    written: Written,
+    /// Of the last batch, which may not be committed.
+    uncommitted: Written,
+}
+
+impl TableFold for SocialFold {
+    fn write<'a>(
+        &'a mut self,
+        schema: &'a str,
+        transaction: &'a mut PgTransaction<'static>,
+        batch: &'a [Happened],
+    ) -> Folded<'a> {
+        Box::pin(async move {
+            let social = Social::new(schema);
+            self.uncommitted = Written::default();
+            self.uncommitted = social.write(transaction, batch, &self.written).await?;
+            Ok(())
+        })
+    }
+
+    fn committed(&mut self) {
+        self.written.keep(std::mem::take(&mut self.uncommitted));
+    }
+}
 
 const TABLES: &str = "
     CREATE SCHEMA IF NOT EXISTS {schema};
@@ -92,8 +162,6 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS follows_followed
         ON {schema}.follows (followed_id, followed_at DESC, follower_id DESC);";
 
-/// Those that folds do without. In the order in which folds write the tables, as
-/// above: making an index that is there waits for a lock all the same.
 const INDEXES: &str = "
     CREATE INDEX IF NOT EXISTS accounts_handle ON {schema}.accounts (handle);
     CREATE INDEX IF NOT EXISTS posts_parent ON {schema}.posts (parent_id, id)
@@ -109,32 +177,3 @@ const INDEXES: &str = "
     CREATE INDEX IF NOT EXISTS blocks_blocked ON {schema}.blocks (blocked_id);
     CREATE INDEX IF NOT EXISTS mutes_muter
         ON {schema}.mutes (muter_id, muted_at DESC, muted_id DESC);";
-
-pub async fn create_tables(database: &impl ConnectionTrait, schema: &str) -> Result<(), DbErr> {
-    let sql = TABLES.replace("{schema}", schema);
-    database.execute_unprepared(&sql).await.map(|_| ())
-}
-
-/// The schemas that there are: a release may have tables that older ones lack.
-pub async fn generations(database: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
-    let sql = "SELECT table_schema::text AS name FROM information_schema.tables
-               WHERE table_schema LIKE 'social%' AND table_name = 'accounts'";
-    let statement = Statement::from_string(DbBackend::Postgres, sql);
-    let rows = database.query_all_raw(statement).await?;
-    rows.iter().map(|row| row.try_get("", "name")).collect()
-}
-
-/// What the planner must know of tables that were filled quickly.
-pub async fn analyze(database: &impl ConnectionTrait, schema: &str) -> Result<(), DbErr> {
-    let tables = TABLES.split("CREATE TABLE IF NOT EXISTS {schema}.").skip(1);
-    for table in tables.filter_map(|rest| rest.split_whitespace().next()) {
-        let sql = format!("ANALYZE {schema}.{table}");
-        database.execute_unprepared(&sql).await?;
-    }
-    Ok(())
-}
-
-pub async fn create_indexes(database: &impl ConnectionTrait, schema: &str) -> Result<(), DbErr> {
-    let sql = INDEXES.replace("{schema}", schema);
-    database.execute_unprepared(&sql).await.map(|_| ())
-}
