@@ -17,7 +17,6 @@ use crate::{
 };
 
 const TABLES: &str = "
-    CREATE SCHEMA IF NOT EXISTS {schema};
     CREATE TABLE IF NOT EXISTS {schema}.accounts (
         id uuid PRIMARY KEY,
         handle text NOT NULL,

@@ -163,7 +163,7 @@ pub fn aggregate(text: &str) -> Result<AggregateId, String> {
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default();
     let kind = kinds::ALL
-        .into_iter()
+        .iter()
         .copied()
         .find(|kind| kinds::name(*kind) == name);
     let kind = kind.ok_or_else(|| unknown_kind(name))?;

@@ -67,7 +67,8 @@ async fn every_query_shows_a_viewer_exactly_what_is_theirs_to_see() {
             let hot = Hot::<Row>::default();
             for told in [false, true] {
                 let found = hot
-                    .posts(pool, viewer, &[answer, post, root.id], told)
+                    .reading(pool, told)
+                    .posts(viewer, &[answer, post, root.id])
                     .await;
                 let expected = match seen {
                     true => vec![answer, post, root.id],
