@@ -25,7 +25,7 @@ use crate::{
     problem::Problem,
     request::RequestId,
     services::Services,
-    system::Tag,
+    tags::Tag,
 };
 
 pub struct LikesApi;

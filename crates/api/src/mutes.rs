@@ -21,7 +21,7 @@ use crate::{
     problem::{Code, Problem},
     request::RequestId,
     services::Services,
-    system::Tag,
+    tags::Tag,
 };
 
 pub struct MutesApi;
