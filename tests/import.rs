@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use edge::tokens::{SigningKey, TokenSettings, Tokens};
 use serde_json::Value;
 use tempfile::tempdir;
 use testkit::{Client, Servers, ids, until};
@@ -133,17 +134,21 @@ async fn compare(expected: &Expected, client: &Client) {
 /// Compares every `step`-th account's home, page by page to its end.
 async fn compare_homes(expected: &Expected, client: &Client, step: usize, limit: u32) {
     let secret = testkit::secrets::TOKEN_SECRET.as_bytes().to_vec();
-    let tokens = api::Tokens::new(api::TokenSettings {
+    let tokens = Tokens::new(TokenSettings {
         issuer: "headwater".into(),
         audience: "headwater".into(),
-        signing: api::SigningKey::Secret(secret),
+        signing: SigningKey::Secret(secret),
         accepted: Vec::new(),
     })
     .unwrap();
     for handle in expected.users.iter().step_by(step) {
         let account = client.get(&format!("/v1/handles/{handle}")).await;
         let id = account.expect(200).text("/id").parse().unwrap();
-        let token = tokens.issue(kernel::AccountId(id), uuid::Uuid::now_v7(), api::now());
+        let token = tokens.issue(
+            kernel::AccountId(id),
+            uuid::Uuid::now_v7(),
+            edge::identity::now(),
+        );
         let reader = client.clone().with_token(token.unwrap());
         let home = reader.all("/v1/timelines/home", limit).await;
         let shown: Vec<_> = home

@@ -7,6 +7,15 @@ use domain::{
     handles::Handle,
     posts::PostId,
 };
+use edge::{
+    answers::{Changed, Created, Done, Found},
+    body::Input,
+    caller::Caller,
+    identity::{Authenticated, Viewer},
+    instant::{self, Instant},
+    preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
+    request::RequestId,
+};
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{
@@ -18,20 +27,14 @@ use readmodel::accounts::{self, AccountRow};
 use vault::{Email, Password, Purpose};
 
 use crate::{
-    answers::{Changed, Created, Done, Found},
-    body::Input,
-    caller::Caller,
     emails,
+    examples::ACCOUNT_ID,
     freshness::View,
-    identity::{Authenticated, Viewer},
-    instant::{self, Instant},
-    preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
-    problem::{Code, Fields, Problem},
+    problem::{Fields, Problem},
     registration::{self, Wanted},
-    request::RequestId,
     services::Services,
     sessions::{self, Login, Session, SignIn},
-    system::Tag,
+    tags::Tag,
     throttle::Try,
 };
 
@@ -164,7 +167,7 @@ pub struct Account {
 impl Example for Account {
     fn example() -> Self {
         Self {
-            id: Session::example().account_id,
+            id: ACCOUNT_ID,
             handle: "ada".into(),
             display_name: Some("Ada".into()),
             bio: Some("Engines.".into()),
@@ -261,7 +264,7 @@ pub struct Pin {
 impl Example for Pin {
     fn example() -> Self {
         Self {
-            post_id: Session::example().account_id,
+            post_id: ACCOUNT_ID,
         }
     }
 }
@@ -277,7 +280,7 @@ pub struct Version {
 impl Example for Version {
     fn example() -> Self {
         Self {
-            id: Session::example().account_id,
+            id: ACCOUNT_ID,
             version: 2,
         }
     }
@@ -583,12 +586,5 @@ pub(crate) fn parse_ids(text: &str) -> Result<Vec<Uuid>, Problem> {
     match ids.len() <= BATCH_MAX {
         true => Ok(ids),
         false => Err(wrong()),
-    }
-}
-
-impl From<readmodel::ReadError> for Problem {
-    fn from(error: readmodel::ReadError) -> Self {
-        let detail = "The read model does not answer. Try again shortly.";
-        Self::new(Code::Unavailable, detail).caused_by(error)
     }
 }

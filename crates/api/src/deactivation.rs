@@ -4,14 +4,12 @@
 use std::sync::Arc;
 
 use domain::accounts::DeactivateAccount;
+use edge::{answers::Done, body::Input, identity::Authenticated, request::RequestId};
 use kernel::Uuid;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
 
-use crate::{
-    answers::Done, body::Input, identity::Authenticated, passwords, problem::Problem,
-    request::RequestId, services::Services, system::Tag,
-};
+use crate::{passwords, problem::Problem, services::Services, tags::Tag};
 
 /// Who leaves.
 #[derive(Object)]

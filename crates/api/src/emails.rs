@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use edge::{answers::Done, body::Input, caller::Caller, identity::Authenticated};
 use kernel::AccountId;
 use mail::{Letter, MailError};
 use poem::web::Data;
@@ -10,13 +11,9 @@ use poem_openapi::{Object, OpenApi, types::Example};
 use vault::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS};
 
 use crate::{
-    answers::Done,
-    body::Input,
-    caller::Caller,
-    identity::Authenticated,
     problem::{Code, Problem},
     services::Services,
-    system::Tag,
+    tags::Tag,
     throttle::Try,
 };
 

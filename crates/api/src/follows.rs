@@ -27,7 +27,7 @@ use crate::{
     problem::{Code, Problem},
     request::RequestId,
     services::Services,
-    system::Tag,
+    tags::Tag,
 };
 
 pub struct FollowsApi;

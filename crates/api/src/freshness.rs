@@ -14,17 +14,18 @@ use eventlog::Log;
 use kernel::{AccountId, Partition, Positions, Uuid};
 use parking_lot::Mutex;
 use poem::http::HeaderValue;
-use readmodel::{DatabaseConnection, checkpoints::Reached, hot::Hot};
+use readmodel::{
+    DatabaseConnection,
+    checkpoints::Reached,
+    hot::{Hot, Shown},
+};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::AbortHandle,
     time::Instant,
 };
 
-use crate::{
-    problem::{Code, Problem},
-    shown::ShownPost,
-};
+use crate::problem::{Code, Problem};
 
 /// How long a read waits for a projection.
 const WAIT_MILLISECONDS_MAX: u64 = 2_000;
@@ -148,7 +149,11 @@ impl Drop for Freshness {
 
 impl Freshness {
     /// Keeps `hot` told of what is folded.
-    pub fn start(log: Log, database: DatabaseConnection, hot: Arc<Hot<ShownPost>>) -> Self {
+    pub fn start<S: Shown + 'static>(
+        log: Log,
+        database: DatabaseConnection,
+        hot: Arc<Hot<S>>,
+    ) -> Self {
         let asked = Arc::new(Notify::new());
         let (observer, observed) = watch::channel(Arc::new(Observed::nothing()));
         let followed = follower::follow(log.clone(), database, hot, asked.clone(), observer);

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edge::system::Tag;
 use eventlog::LogError;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
@@ -21,7 +22,6 @@ use crate::{
     problem::{Code, Problem},
     services::Services,
     standing::trouble,
-    system::Tag,
 };
 
 const ANSWER_MILLISECONDS_MAX: u64 = 1_000;

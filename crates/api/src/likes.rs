@@ -26,7 +26,7 @@ use crate::{
     problem::Problem,
     request::RequestId,
     services::Services,
-    system::Tag,
+    tags::Tag,
 };
 
 pub struct LikesApi;

@@ -1,38 +1,18 @@
-//! Prometheus metrics (text format 0.0.4), at an address of their own: how each
-//! projection is doing, and what was answered. It refuses to tell of people.
+//! How each projection is doing, for metrics; the edge adds what was answered. It
+//! refuses to tell of people.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write,
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
+use edge::{exposition::Exposition, metrics::Measure};
 use eventlog::Log;
-use poem::{
-    Response, Route,
-    endpoint::{make, make_sync},
-    http::StatusCode,
-};
 use readmodel::{
     DatabaseConnection, PgPool,
     progress::{self, Progress},
     timelines::Lists,
 };
-use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tokio::time::timeout;
 
-use crate::{
-    caller::Proxies,
-    counted,
-    operations::{ANSWER_MILLISECONDS_MAX, LookError, look},
-    server::{accept_until, connections},
-};
-
-const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use crate::operations::{ANSWER_MILLISECONDS_MAX, LookError, look};
 
 /// What metrics are told of.
 #[derive(Clone)]
@@ -42,28 +22,8 @@ pub struct Measured {
     pub lists: Lists,
 }
 
-/// Serves `/metrics` until `stop` says so.
-pub async fn serve_metrics(
-    listener: TcpListener,
-    measured: Measured,
-    stop: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let measured = Arc::new(measured);
-    let metrics = make(move |_| {
-        let measured = measured.clone();
-        async move {
-            let text = measured.text().await;
-            Response::builder().content_type(CONTENT_TYPE).body(text)
-        }
-    });
-    let elsewhere = make_sync(|_| StatusCode::NOT_FOUND);
-    let endpoint = Route::new().at("/metrics", metrics).at("*", elsewhere);
-    accept_until(listener, Arc::new(endpoint), Proxies::default(), stop).await;
-    Ok(())
-}
-
-impl Measured {
-    async fn text(&self) -> String {
+impl Measure for Measured {
+    async fn measure(&self) -> Exposition {
         let patience = Duration::from_millis(ANSWER_MILLISECONDS_MAX);
         let pool = self.database.get_postgres_connection_pool();
         let (looked, heads, views) = tokio::join!(
@@ -83,7 +43,7 @@ impl Measured {
             ("database", database),
             ("views", views.unwrap_or(false)),
         ];
-        text(
+        told(
             &parts,
             &looked.ok().and_then(Result::ok).unwrap_or_default(),
         )
@@ -95,8 +55,7 @@ async fn pool_answers(pool: &PgPool, patience: Duration) -> bool {
     looked.is_ok_and(|looked| looked.is_ok())
 }
 
-/// The exposition.
-fn text(parts: &[(&str, bool)], all: &[Progress]) -> String {
+fn told(parts: &[(&str, bool)], all: &[Progress]) -> Exposition {
     let mut text = Exposition::default();
     text.family("headwater_up", "Whether a server that is needed answers.");
     for (part, up) in parts {
@@ -155,14 +114,7 @@ fn text(parts: &[(&str, bool)], all: &[Progress]) -> String {
         labels.push(("state", progress.state.name()));
         text.sample(&labels, 1.0);
     }
-    let count = |number: &AtomicU64| number.load(Ordering::Relaxed) as f64;
-    text.family("headwater_connections", "Connections that are open.");
-    text.sample(&[], count(&connections::OPEN));
-    let refused = "Connections that were closed unheard, since there were too many.";
-    text.family_of("counter", "headwater_connections_refused_total", refused);
-    text.sample(&[], count(&connections::REFUSED));
-    counted::tell(&mut text);
-    text.0
+    text
 }
 
 fn labels(progress: &Progress) -> [(&'static str, String); 4] {
@@ -173,45 +125,4 @@ fn labels(progress: &Progress) -> [(&'static str, String); 4] {
         ("role", checkpoint.role.clone()),
         ("partition", checkpoint.at.partition.to_string()),
     ]
-}
-
-/// Text format 0.0.4. Label values are names of ours, which need no escaping.
-#[derive(Default)]
-pub(crate) struct Exposition(String, &'static str);
-
-impl Exposition {
-    fn family(&mut self, name: &'static str, help: &str) {
-        self.family_of("gauge", name, help);
-    }
-
-    pub fn family_of(&mut self, kind: &str, name: &'static str, help: &str) {
-        self.1 = name;
-        self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-    }
-
-    pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
-        self.sample_of("", labels, value);
-    }
-
-    /// Of a family that has several sorts of samples.
-    pub fn sample_of(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
-        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
-        let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
-        let name = self.1;
-        let labels = match labels.is_empty() {
-            true => String::new(),
-            false => format!("{{{}}}", labels.join(",")),
-        };
-        self.write(format_args!("{name}{suffix}{labels} {value}\n"));
-    }
-
-    #[cfg(test)]
-    pub fn text(self) -> String {
-        self.0
-    }
-
-    fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        // A string takes all that is written.
-        let _ = self.0.write_fmt(text);
-    }
 }

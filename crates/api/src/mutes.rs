@@ -24,7 +24,7 @@ use crate::{
     problem::{Code, Problem},
     request::RequestId,
     services::Services,
-    system::Tag,
+    tags::Tag,
 };
 
 pub struct MutesApi;

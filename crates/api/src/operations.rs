@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use edge::identity::{Privileged, now};
 use eventlog::{Log, LogError};
 use kernel::Positions;
 use poem::web::Data;
@@ -15,10 +16,9 @@ use tokio::time::timeout;
 use vault::{Role, Scope};
 
 use crate::{
-    identity::{Privileged, now},
     problem::{Code, Problem},
     services::Services,
-    system::Tag,
+    tags::Tag,
 };
 
 pub(crate) const ANSWER_MILLISECONDS_MAX: u64 = 2_000;
@@ -151,7 +151,8 @@ impl OperationsApi {
         services: Data<&Arc<Services>>,
         asks: Privileged,
     ) -> Result<Json<ProjectionStatuses>, Problem> {
-        asks.check(&services, Role::Operator, Scope::OperationsRead)
+        services
+            .check(&asks, Role::Operator, Scope::OperationsRead)
             .await?;
         let patience = Duration::from_millis(ANSWER_MILLISECONDS_MAX);
         let looked = timeout(patience, look(&services.log, services.pool())).await;

@@ -1,11 +1,16 @@
 //! What operators do to accounts. It is recorded in the log before it is done, by
 //! name. It refuses services: whoever does this is somebody.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use domain::{
     accounts::{Accounts, Standing},
     operations::{OperatorActed, RecordOperation},
+};
+use edge::{
+    answers::Done,
+    identity::{Authenticated, now},
+    request::RequestId,
 };
 use kernel::{AccountId, Route, Uuid, compose_id};
 use poem::web::Data;
@@ -13,12 +18,9 @@ use poem_openapi::{OpenApi, param::Path};
 use vault::Role;
 
 use crate::{
-    answers::Done,
-    identity::{Authenticated, now},
     problem::{Code, Problem},
-    request::RequestId,
     services::{Services, random},
-    system::Tag,
+    tags::Tag,
 };
 
 pub struct OperatorsApi;
@@ -89,10 +91,4 @@ async fn record(
     let recorded = services.execute_once(&command, me.account, request_id.0, None);
     recorded.await?;
     Ok(())
-}
-
-impl From<Infallible> for Problem {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
 }

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use domain::posts::PostId;
+use edge::{
+    answers::Found,
+    identity::Viewer,
+    paging::{Cursors, Here, Limit},
+    preconditions::MinPosition,
+};
 use kernel::{AccountId, Uuid};
 use readmodel::{accounts::AccountRow, hot::Seen, posts::PostRow};
 
 use crate::{
     accounts::{Account, AccountPage},
-    answers::Found,
     freshness::{Observed, View},
-    identity::Viewer,
-    paging::{Cursors, Here, Limit},
     posts::{Post, PostPage},
-    preconditions::MinPosition,
     problem::Problem,
     services::Services,
     shown::{self, ShownPost},

@@ -5,20 +5,17 @@
 use std::sync::Arc;
 
 use domain::{accounts::Accounts, handles::Handle};
+use edge::{answers::Done, body::Input, caller::Caller, identity::Authenticated};
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
 use vault::{Email, InvalidEmail, InvalidPassword, Password, Place, Purpose, Reset, Verdict};
 
 use crate::{
-    answers::Done,
-    body::Input,
-    caller::Caller,
     emails::{self, wrong_code},
-    identity::Authenticated,
     problem::{Code, Fields, Problem},
     services::Services,
-    system::Tag,
+    tags::Tag,
     throttle::Try,
 };
 

@@ -8,6 +8,14 @@ use domain::posts::{
     Change, DeletePost, EditPost, InvalidPost, Language, Metadata, PostError, PostId, PublishPost,
     Text, Visibility,
 };
+use edge::{
+    answers::{Changed, Created, Done, Found},
+    body::Input,
+    identity::{Authenticated, Viewer},
+    paging::{Here, Limit},
+    preconditions::{self, Idempotency, IfMatch, IfNoneMatch, MinPosition, MustMatch},
+    request::RequestId,
+};
 use kernel::Uuid;
 use poem::web::Data;
 use poem_openapi::{
@@ -19,18 +27,12 @@ use serde_json::Value;
 
 use crate::{
     accounts::{Version, parse_ids},
-    answers::{Changed, Created, Done, Found},
-    body::Input,
     freshness::View,
-    identity::{Authenticated, Viewer},
     pages,
-    paging::{Here, Limit},
-    preconditions::{self, Idempotency, IfMatch, IfNoneMatch, MinPosition, MustMatch},
     problem::{Code, Fields, Problem},
-    request::RequestId,
     services::{Services, new_id},
     shown,
-    system::Tag,
+    tags::Tag,
 };
 
 use shapes::{History, NewPost, PostBatch, PostEdit, Revision, Thread};
@@ -391,7 +393,7 @@ impl From<PostError> for Problem {
                 Self::invalid_field("/reply_to_id", "There is no such post.")
             }
             PostError::PostNotOwn => Self::new(Code::Forbidden, "Only its author may do this."),
-            PostError::VersionMismatch(version) => preconditions::version_mismatch(version),
+            PostError::VersionMismatch(version) => preconditions::version_mismatch(version).into(),
             PostError::PostExists => Self::new(Code::Conflict, "Another post has this id."),
         }
     }

@@ -9,14 +9,16 @@ use domain::{
     },
     handles::{Handle, HandleError, Handles, ReleaseHandle, ReserveHandle},
 };
+use edge::{
+    identity::now,
+    preconditions::{self, Idempotency},
+};
 use eventlog::{IdempotencyKey, Receipt};
 use kernel::{AccountId, Route, Timestamp, Uuid, compose_id, crash};
 use vault::{Email, NewCredentials, Password, Place, VaultError};
 
 use crate::{
-    identity::now,
     passwords::Context,
-    preconditions::{self, Idempotency},
     problem::{Code, Problem},
     services::{Services, random, random_id},
 };
@@ -243,7 +245,9 @@ impl From<AccountError> for Problem {
                 Self::new(Code::Conflict, "The account is registered already.")
             }
             AccountError::AccountNotFound => Self::not_found("account"),
-            AccountError::VersionMismatch(version) => preconditions::version_mismatch(version),
+            AccountError::VersionMismatch(version) => {
+                preconditions::version_mismatch(version).into()
+            }
             AccountError::PostNotOwn => Self::new(
                 Code::Conflict,
                 "Only a public post of one's own that still exists can be pinned.",

@@ -10,8 +10,7 @@ use readmodel::relationships::{self, RelationshipRow};
 
 use crate::{
     accounts::parse_ids, answers::Found, freshness::View, identity::Authenticated,
-    preconditions::MinPosition, problem::Problem, services::Services, sessions::Session,
-    system::Tag,
+    preconditions::MinPosition, problem::Problem, services::Services, sessions::Session, tags::Tag,
 };
 
 /// Between me and another account.

@@ -4,21 +4,23 @@
 
 use std::sync::Arc;
 
+use edge::{
+    answers::{Changed, Done, Found},
+    body::Input,
+    caller::Caller,
+    identity::{Authenticated, now},
+};
 use kernel::Uuid;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
 use readmodel::accounts;
 
 use crate::{
-    answers::{Changed, Done, Found},
-    body::Input,
-    caller::Caller,
     emails::wrong_code,
-    identity::{Authenticated, now},
     passwords,
     problem::{Code, Problem},
     services::Services,
-    system::Tag,
+    tags::Tag,
     throttle::Try,
 };
 

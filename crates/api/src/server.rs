@@ -1,25 +1,21 @@
-//! Listening and serving, until told to stop.
+//! The registry of features, and serving them until the word to stop.
 
-mod accept;
-pub(crate) mod connections;
-pub(crate) mod host;
-mod socket;
-mod taken;
-pub(crate) mod unread;
+use std::{io, sync::Arc, time::Duration};
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-
-use poem::{Endpoint, EndpointExt, Response};
+use edge::{
+    assembly,
+    contract::{self, ContractError},
+    server::accept_until,
+};
+use poem::EndpointExt;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
-use self::connections::{Connections, Patience};
 use crate::{
-    accounts::AccountsApi, assembly, blocks::BlocksApi, caller::Proxies,
-    deactivation::DeactivationApi, emails::EmailsApi, follows::FollowsApi, health::HealthApi,
-    identity::Checks, likes::LikesApi, limits::LimitsApi, mutes::MutesApi,
-    operations::OperationsApi, operators::OperatorsApi, passwords::PasswordsApi, posts::PostsApi,
-    relationships::RelationshipsApi, second_factors::SecondFactorsApi, services::Services,
-    sessions::SessionsApi, timelines::TimelinesApi,
+    accounts::AccountsApi, blocks::BlocksApi, contract_rules::RULES, deactivation::DeactivationApi,
+    emails::EmailsApi, follows::FollowsApi, health::HealthApi, likes::LikesApi, limits::LimitsApi,
+    mutes::MutesApi, operations::OperationsApi, operators::OperatorsApi, passwords::PasswordsApi,
+    posts::PostsApi, relationships::RelationshipsApi, second_factors::SecondFactorsApi,
+    services::Services, sessions::SessionsApi, timelines::TimelinesApi,
 };
 
 /// How long nobody is served while it is not known which sessions were ended.
@@ -72,12 +68,8 @@ fn features() -> (Identity, Social, Operation) {
 }
 
 /// The contract as it is committed: a function of types alone.
-pub fn document() -> Result<String, crate::contract::ContractError> {
-    crate::contract::text(&assembly::document(features())?)
-}
-
-pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+pub fn document() -> Result<String, ContractError> {
+    contract::text(&assembly::document(features(), &RULES)?)
 }
 
 /// Serves until `stop` says so, then ends what is under way, and what was promised.
@@ -91,34 +83,12 @@ pub async fn serve(
         _ = timeout(FIRST_LOOK, services.ended.known()) => {}
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     }
-    let checks = Arc::new(Checks {
-        tokens: services.tokens.clone(),
-        ended: services.ended.clone(),
-        cursors: services.cursors.clone(),
-    });
-    let edge = assembly::assemble(features()).map_err(io::Error::other)?;
-    let proxies = services.proxies.clone();
-    let endpoint = edge.data(checks).data(services.clone());
+    let layers = assembly::assemble(features(), &RULES).map_err(io::Error::other)?;
+    let (edge, proxies) = (services.edge.clone(), services.edge.proxies.clone());
+    let endpoint = layers.data(edge).data(services.clone());
     accept_until(listener, Arc::new(endpoint), proxies, stop).await;
     services.drain().await;
     Ok(())
-}
-
-/// The same for any endpoint.
-pub async fn accept_until<E>(
-    listener: TcpListener,
-    endpoint: Arc<E>,
-    proxies: Proxies,
-    mut stop: watch::Receiver<bool>,
-) where
-    E: Endpoint<Output = Response> + 'static,
-{
-    let stopped = async move {
-        // A sender that is gone has nobody left to serve for.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    let connections = Connections::with(Patience::default(), proxies);
-    accept::serve(listener, endpoint, stopped, Arc::new(connections)).await;
 }
 
 #[cfg(test)]
@@ -126,9 +96,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_says_what_a_client_needs() -> Result<(), crate::contract::ContractError> {
-        let document = assembly::document(features())?;
-        let complaints = crate::contract::complaints(&document);
+    fn every_operation_says_what_a_client_needs() -> Result<(), ContractError> {
+        let document = assembly::document(features(), &RULES)?;
+        let complaints = contract::complaints(&document);
         assert!(complaints.is_empty(), "{complaints:#?}");
         assert!(document["paths"].as_object().is_some_and(|p| p.len() > 20));
         Ok(())

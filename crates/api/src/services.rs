@@ -9,6 +9,19 @@ use domain::{
     blocks::Blocks,
     posts::{PostId, Posts},
 };
+use edge::{
+    answers::Done,
+    caller::Proxies,
+    cors::Origins,
+    ended::EndedSessions,
+    identity::{Authenticated, Privileged, now},
+    paging::{CursorSecretError, Cursors},
+    preconditions::Idempotency,
+    request::RequestId,
+    services::EdgeServices,
+    tokens::{TokenSettings, TokenSettingsError, Tokens},
+    trace_context::TraceContext,
+};
 use eventlog::{IdempotencyKey, Intent, Log, Receipt};
 use kernel::{AccountId, Command, Sealer, Spans, Uuid};
 use mail::Mailer;
@@ -19,24 +32,15 @@ use readmodel::{
     timelines::Lists,
 };
 use tokio::{sync::Semaphore, time::timeout};
-use vault::{BreachedPasswords, PasswordHashes, Vault};
+use vault::{BreachedPasswords, PasswordHashes, Role, Scope, Vault};
 
 use crate::{
-    answers::Done,
-    caller::Proxies,
-    cors::Origins,
-    ended::EndedSessions,
+    appending::Appending,
     freshness::{Freshness, Observed},
-    identity::{Authenticated, now},
     limits::Limiting,
-    paging::{CursorSecretError, Cursors},
-    preconditions::Idempotency,
-    problem::Problem,
-    request::RequestId,
+    problem::{Code, Problem},
     shown::ShownPost,
     standing::Standing,
-    tokens::{TokenSettings, TokenSettingsError, Tokens},
-    trace_context::{Appending, TraceContext},
 };
 
 /// Things that are done after their answer was sent.
@@ -61,12 +65,10 @@ pub struct Services {
     pub(crate) issuer: String,
     pub(crate) freshness: Freshness,
     pub(crate) hot: Arc<Hot<ShownPost>>,
+    pub(crate) edge: Arc<EdgeServices>,
     pub tokens: Arc<Tokens>,
     pub(crate) ended: Arc<EndedSessions>,
     pub(crate) limits: Limiting,
-    pub(crate) proxies: Proxies,
-    pub(crate) origins: Origins,
-    pub(crate) spans: Option<Arc<dyn Spans>>,
     /// Holds writes back where the database would not take them.
     _standing: Standing,
     /// Of posts that somebody liked here lately.
@@ -110,10 +112,21 @@ impl Services {
         cursor_secret: &str,
     ) -> Result<Self, ServicesError> {
         let hot = Arc::new(Hot::default());
+        let issuer = tokens.issuer.clone();
+        let edge = EdgeServices {
+            metering: Some(rooms.limits.metering()),
+            proxies: rooms.proxies,
+            origins: rooms.origins,
+            spans: rooms.spans,
+            ..EdgeServices::new(
+                Arc::new(Tokens::new(tokens)?),
+                // Not behind those who sign in.
+                EndedSessions::start(Vault::new(rooms.database.clone())),
+                Arc::new(Cursors::new(cursor_secret.as_bytes())?),
+            )
+        };
         Ok(Self {
             freshness: Freshness::start(rooms.log.clone(), rooms.database.clone(), hot.clone()),
-            // Not behind those who sign in.
-            ended: EndedSessions::start(Vault::new(rooms.database.clone())),
             hot,
             _standing: Standing::start(rooms.log.clone(), rooms.database.clone()),
             log: rooms.log,
@@ -125,14 +138,13 @@ impl Services {
             breached: rooms.breached,
             mailer: rooms.mailer,
             background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
-            issuer: tokens.issuer.clone(),
+            issuer,
             limits: rooms.limits,
-            proxies: rooms.proxies,
-            origins: rooms.origins,
-            spans: rooms.spans,
             authors: Cache::new(AUTHORS_MAX),
-            tokens: Arc::new(Tokens::new(tokens)?),
-            cursors: Arc::new(Cursors::new(cursor_secret.as_bytes())?),
+            tokens: edge.tokens.clone(),
+            ended: edge.ended.clone(),
+            cursors: edge.cursors.clone(),
+            edge: Arc::new(edge),
         })
     }
 
@@ -164,6 +176,29 @@ impl Services {
     /// position.
     pub async fn look_again(&self) {
         self.freshness.look_again().await;
+    }
+
+    /// Refuses an account without `role`, and a service without `scope`.
+    pub(crate) async fn check(
+        &self,
+        asks: &Privileged,
+        role: Role,
+        scope: Scope,
+    ) -> Result<(), Problem> {
+        let may = match asks {
+            Privileged::Account(me) => self.vault.has_role(me.account, role).await?,
+            Privileged::Service(token) => {
+                let may = self.vault.service_may(token, scope).await?;
+                let detail = "The service's token expired or was revoked.";
+                may.ok_or_else(|| Problem::new(Code::InvalidToken, detail))?
+            }
+        };
+        if may {
+            return Ok(());
+        }
+        let (role, scope) = (role.name(), scope.name());
+        let detail = format!("This needs the role {role} or a token with the scope {scope}.");
+        Err(Problem::new(Code::Forbidden, detail))
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -276,7 +311,7 @@ impl Services {
         Problem: From<C::Error>,
     {
         let request = TraceContext::recorded();
-        let told = request.zip(self.spans.as_ref());
+        let told = request.zip(self.edge.spans.as_ref());
         let told = told.map(|(request, spans)| (Appending::begin(request), spans));
         intent.trace = match &told {
             Some((appending, _)) => Some(appending.context),

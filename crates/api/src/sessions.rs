@@ -7,27 +7,30 @@ use domain::{
     accounts::{Accounts, ReactivateAccount, Standing},
     handles::{Handle, Handles},
 };
+use edge::{
+    answers::{Changed, Created, Done, Found},
+    body::Input,
+    caller::Caller,
+    identity::Authenticated,
+    instant::{self, Instant},
+    limits::OfAddress,
+    request::RequestId,
+    tokens::ACCESS_TOKEN_SECONDS,
+};
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, types::Example};
 use vault::{Email, Place, RefreshToken, Refreshed, SESSION_DAYS};
 
 use crate::{
-    answers::{Changed, Created, Done, Found},
-    body::Input,
-    caller::Caller,
     emails,
-    identity::Authenticated,
-    instant::{self, Instant},
-    limits::OfAddress,
+    examples::ACCOUNT_ID,
     passwords,
     problem::{Code, Problem},
-    request::RequestId,
     second_factors,
     services::Services,
-    system::Tag,
+    tags::Tag,
     throttle::Try,
-    tokens::ACCESS_TOKEN_SECONDS,
 };
 
 /// Who signs in.
@@ -105,7 +108,7 @@ pub struct Session {
 impl Example for Session {
     fn example() -> Self {
         Self {
-            account_id: Uuid::from_u128(0x0198_b5a2_8a5c_7d31_9b1f_3f4e_5d6c_7b8a),
+            account_id: ACCOUNT_ID,
             session_id: Uuid::from_u128(0x0198_b5a2_9c11_7a02_8d3e_2b1c_0f9e_8d7c),
             access_token: "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTk4In0.c2lnbmF0dXJl".into(),
             token_type: "Bearer".into(),
@@ -273,7 +276,7 @@ impl SessionsApi {
                 session,
                 token,
             } => {
-                let left = of_address.charge_account(&services, account).await?;
+                let left = of_address.charge_account(&services.edge, account).await?;
                 let session = Session::of(&services, account, session, &token)?;
                 Ok(Changed::new(session).with(left))
             }

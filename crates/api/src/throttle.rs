@@ -2,13 +2,12 @@
 //! out: whoever guesses at an account spends their own points, and those who
 //! signed in from an address before are not asked for the account's.
 
+use edge::{caller::Caller, limits::too_many};
 use kernel::{AccountId, Uuid};
 use tokio::{runtime::Handle, task::JoinHandle};
 use vault::{Budget, Limits, Spend, Whose};
 
-use crate::{
-    caller::Caller, limits::too_many, problem::Problem, services::Services, sessions::Login,
-};
+use crate::{problem::Problem, services::Services, sessions::Login};
 
 /// Sign-ins from one address, in points that it has for one login.
 const LOGINS_PER_ADDRESS: u32 = 5;
@@ -142,7 +141,7 @@ impl Try {
             let short = spends.iter().zip(&standings);
             let short = short.filter(|(_, standing)| !standing.enough);
             match short.max_by_key(|(_, standing)| standing.enough_in) {
-                Some((spend, standing)) => Err(too_many(policy, spend.budget, standing)),
+                Some((spend, standing)) => Err(too_many(policy, spend.budget, standing).into()),
                 None => Ok(Self {
                     limits,
                     spent: spends,

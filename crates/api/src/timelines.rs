@@ -2,6 +2,12 @@
 
 use std::sync::Arc;
 
+use edge::{
+    answers::Found,
+    identity::{Authenticated, Viewer},
+    paging::{Here, Limit},
+    preconditions::MinPosition,
+};
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{
@@ -11,17 +17,8 @@ use poem_openapi::{
 use readmodel::timelines::{self, Home, Local};
 
 use crate::{
-    accounts,
-    answers::Found,
-    freshness::View,
-    identity::{Authenticated, Viewer},
-    pages,
-    paging::{Here, Limit},
-    posts::PostPage,
-    preconditions::MinPosition,
-    problem::Problem,
-    services::Services,
-    system::Tag,
+    accounts, freshness::View, pages, posts::PostPage, problem::Problem, services::Services,
+    tags::Tag,
 };
 
 pub struct TimelinesApi;

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use anyhow::ensure;
-use api::{SigningKey, TokenSettings, Tokens};
+use edge::tokens::{SigningKey, TokenSettings, Tokens};
 use kernel::{AccountId, Uuid};
 use sea_orm::sqlx::{PgPool, Row, query as sql};
 
@@ -103,7 +103,7 @@ pub fn sign(accounts: &[Uuid]) -> anyhow::Result<Arc<[String]>> {
         signing: SigningKey::Secret(TOKEN_SECRET.into()),
         accepted: Vec::new(),
     })?;
-    let now = api::now();
+    let now = edge::identity::now();
     let sign = |account: &Uuid| Ok(tokens.issue(AccountId(*account), *account, now)?);
     accounts.iter().map(sign).collect()
 }

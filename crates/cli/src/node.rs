@@ -4,8 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use api::{Limiting, Rooms, Services, SigningKey, TokenSettings};
+use api::{Limiting, Rooms, Services};
 use archive::Archive;
+use edge::tokens::{SigningKey, TokenSettings};
 use eventlog::{Gap, History, Log, LogError, LogSettings};
 use kernel::{Partition, Sealer, Spans, Timestamp, Uuid};
 use mail::Mailer;
@@ -214,7 +215,7 @@ impl Node {
         let Some(address) = self.settings.metrics_address else {
             return Ok(());
         };
-        let listener = api::listen(address).await;
+        let listener = edge::server::listen(address).await;
         let listener = listener
             .with_context(|| format!("{address} cannot be listened on; set METRICS_ADDRESS"))?;
         eprintln!("metrics        http://{}/metrics", listener.local_addr()?);
@@ -223,7 +224,7 @@ impl Node {
             database: self.database.clone(),
             lists: self.lists.clone(),
         };
-        tokio::spawn(api::serve_metrics(listener, measured, stopped));
+        tokio::spawn(edge::metrics::serve_metrics(listener, measured, stopped));
         Ok(())
     }
 

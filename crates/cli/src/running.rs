@@ -59,7 +59,7 @@ impl Running {
             TOKEN_SECRET => self.secrets.token.clone(),
             CURSOR_SECRET => self.secrets.cursor.clone(),
             // Front-ends under development are served from here, on any port.
-            CORS_ORIGINS => api::LOOPBACK.to_owned(),
+            CORS_ORIGINS => edge::cors::LOOPBACK.to_owned(),
             _ => return None,
         })
     }

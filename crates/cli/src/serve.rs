@@ -6,7 +6,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let exporter = Exporter::start(&settings)?;
     let node = Node::begin(settings, ProcessKind::Serve).await?;
     let node = node.recorded(exporter.spans());
-    let listener = api::listen(node.settings.listen_address).await?;
+    let listener = edge::server::listen(node.settings.listen_address).await?;
     let address = listener.local_addr()?;
     let stopped = stop::on_signal()?;
     node.metrics(stopped.clone()).await?;

@@ -3,7 +3,8 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use api::{LimitSettings, Origins, Proxies};
+use api::LimitSettings;
+use edge::{caller::Proxies, cors::Origins};
 use eventlog::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 use readmodel::{
     DATABASE_CONNECTIONS_DEFAULT, DatabaseAddress, timelines::TIMELINE_SECONDS_DEFAULT,

@@ -3,7 +3,10 @@
 //! among the account's others, and ends with them.
 
 use anyhow::bail;
-use api::{ACCESS_TOKEN_SECONDS, Tokens};
+use edge::{
+    identity::now,
+    tokens::{ACCESS_TOKEN_SECONDS, Tokens},
+};
 use time::Duration;
 use vault::Device;
 
@@ -24,6 +27,6 @@ pub async fn run(handle: &str, settings: Settings) -> anyhow::Result<()> {
         bail!("{handle} is suspended ({reason}): nobody acts as it until it is restored");
     };
     let tokens = Tokens::new(node.token_settings())?;
-    println!("{}", tokens.issue(account, session, api::now())?);
+    println!("{}", tokens.issue(account, session, now())?);
     Ok(())
 }

@@ -100,9 +100,9 @@ async fn serve_and_work(
     let node = node.recorded(exporter.spans());
     let address = node.settings.listen_address;
     let mail_folder = kernel::folder_of(&node.settings.mail_url).transpose()?;
-    let listener = match api::listen(address).await {
+    let listener = match edge::server::listen(address).await {
         Err(error) if any_port && error.kind() == ErrorKind::AddrInUse => {
-            api::listen(SocketAddr::new(address.ip(), 0)).await
+            edge::server::listen(SocketAddr::new(address.ip(), 0)).await
         }
         listener => listener,
     };

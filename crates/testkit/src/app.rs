@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use api::{LimitSettings, Limiting, Rooms, Services, SigningKey, TokenSettings};
+use api::{LimitSettings, Limiting, Rooms, Services};
+use edge::tokens::{SigningKey, TokenSettings};
 use eventlog::{History, Log, LogSettings};
 use kernel::{AccountId, Sealer, Uuid};
 use mail::Mailer;
@@ -53,7 +54,7 @@ impl App {
             .unwrap();
         let mut settings = LogSettings::new(&servers.redis_log);
         settings.prefix = servers.prefix.clone();
-        settings.made_at = api::now();
+        settings.made_at = edge::identity::now();
         let log = Log::create(&settings).await.unwrap();
         let lists = Lists::new(&TimelineSettings {
             views: servers.redis_views.as_str().into(),
@@ -88,7 +89,9 @@ impl App {
         };
         let services = Services::new(rooms, tokens, TOKEN_SECRET);
         let services = Arc::new(services.unwrap());
-        let listener = api::listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let listener = edge::server::listen(([127, 0, 0, 1], 0).into())
+            .await
+            .unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(api::serve(listener, services.clone(), stopped));
@@ -124,7 +127,7 @@ impl App {
         self.client().with_token(
             self.services
                 .tokens
-                .issue(account, Uuid::now_v7(), api::now())
+                .issue(account, Uuid::now_v7(), edge::identity::now())
                 .unwrap(),
         )
     }

@@ -6,6 +6,7 @@ use std::{net::TcpListener, path::PathBuf};
 
 use anyhow::{Context, ensure};
 use devservices::{Programs, Stack};
+use edge::tokens::{SigningKey, TokenSettings, Tokens};
 use kernel::{AccountId, Uuid};
 use redis::aio::MultiplexedConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection, PgConnection};
@@ -150,13 +151,13 @@ impl Lane {
 
 /// Signs in without asking the API: tokens of a session live only 15 minutes.
 pub fn token(account: Uuid) -> anyhow::Result<String> {
-    let tokens = api::Tokens::new(api::TokenSettings {
+    let tokens = Tokens::new(TokenSettings {
         issuer: crate::product::ISSUER.into(),
         audience: crate::product::ISSUER.into(),
-        signing: api::SigningKey::Secret(TOKEN_SECRET.into()),
+        signing: SigningKey::Secret(TOKEN_SECRET.into()),
         accepted: Vec::new(),
     })?;
-    Ok(tokens.issue(AccountId(account), Uuid::nil(), api::now())?)
+    Ok(tokens.issue(AccountId(account), Uuid::nil(), edge::identity::now())?)
 }
 
 pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {

@@ -20,7 +20,7 @@ use readmodel::{
     DatabaseConnection, ReadError,
     checkpoints::{self, Look, Reached},
     dead_letters,
-    hot::{Hot, Touch, touches},
+    hot::{Hot, Shown, Touch, touches},
     posts,
 };
 use tokio::{
@@ -29,7 +29,6 @@ use tokio::{
 };
 
 use super::{Observed, Seen, View};
-use crate::shown::ShownPost;
 
 /// How often one process looks while somebody waits.
 const LOOK_MILLISECONDS: u64 = 2;
@@ -69,21 +68,21 @@ struct Ahead {
     trimmed: bool,
 }
 
-struct Follower {
+struct Follower<S> {
     log: History,
     partitions: Vec<Partition>,
     database: DatabaseConnection,
-    hot: Arc<Hot<ShownPost>>,
+    hot: Arc<Hot<S>>,
     ahead: Mutex<Ahead>,
     /// The reader has read something, or may go on.
     moved: Notify,
 }
 
 /// Looks when `asked`, for as long as anybody observes.
-pub(super) async fn follow(
+pub(super) async fn follow<S: Shown>(
     log: Log,
     database: DatabaseConnection,
-    hot: Arc<Hot<ShownPost>>,
+    hot: Arc<Hot<S>>,
     asked: Arc<Notify>,
     observer: watch::Sender<Arc<Observed>>,
 ) {
@@ -98,7 +97,7 @@ pub(super) async fn follow(
     tokio::join!(follower.look_when(&asked, &observer), follower.read());
 }
 
-impl Follower {
+impl<S: Shown> Follower<S> {
     async fn look_when(&self, asked: &Notify, observer: &watch::Sender<Arc<Observed>>) {
         let mut known = Observed::nothing();
         let mut pause = PAUSE_MILLISECONDS_MIN;

@@ -1,5 +1,9 @@
 //! What posts look like on the wire. It refuses to ask anybody.
 
+use edge::{
+    identity::Viewer,
+    instant::{self, Instant},
+};
 use kernel::Uuid;
 use poem_openapi::{
     Enum, Object,
@@ -12,11 +16,7 @@ use readmodel::{
 };
 use serde_json::Value;
 
-use crate::{
-    identity::Viewer,
-    instant::{self, Instant},
-    sessions::Session,
-};
+use crate::examples::ACCOUNT_ID;
 
 /// Who may see a post, besides its author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -169,7 +169,7 @@ impl Example for Post {
         Self {
             id: Uuid::from_u128(0x0198_b5a2_9c4e_7f00_8123_4567_89ab_7b8a),
             author: Author {
-                id: Session::example().account_id,
+                id: ACCOUNT_ID,
                 handle: "ada".into(),
                 display_name: Some("Ada".into()),
             },

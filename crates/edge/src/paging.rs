@@ -28,7 +28,7 @@ const SIGNATURE_BYTES: usize = 16;
 /// Keys are a position or an id with a rank; a longer cursor is not ours.
 const CURSOR_CHARACTERS_MAX: usize = 512;
 
-/// Signs cursors; shared in `Checks`.
+/// Signs cursors; shared in `EdgeServices`.
 pub struct Cursors(Hmac<Sha256>);
 
 #[derive(Debug, thiserror::Error)]

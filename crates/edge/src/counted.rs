@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::metrics::Exposition;
+use crate::exposition::Exposition;
 
 /// Upper bounds of what is counted together, in seconds.
 const SECONDS: [f64; 13] = [

@@ -4,19 +4,11 @@
 //! JSON Schema than poem-openapi writes; what it does not know it lets pass,
 //! for the type to decide.
 
-use std::str::FromStr;
-
-use domain::{
-    accounts::{Bio, DisplayName},
-    handles::Handle,
-    posts::{Language, Metadata, Text},
-};
 use serde_json::{Map, Value};
 use uuid::Uuid;
-use vault::{Email, Password};
 
 use crate::{
-    contract_bounds::TEXT,
+    contract_rules::{Meaning, TEXT},
     problem::{FIELD_ERRORS_MAX, FieldError},
     surface::Operation,
 };
@@ -28,6 +20,7 @@ pub(crate) fn check_body(operation: &Operation, body: &Value) -> Vec<FieldError>
     };
     let mut check = Check {
         document: &operation.document,
+        meaning: operation.meaning,
         pointer: String::new(),
         errors: Vec::new(),
     };
@@ -38,33 +31,9 @@ pub(crate) fn check_body(operation: &Operation, body: &Value) -> Vec<FieldError>
     check.errors
 }
 
-/// What handlers would say of a field, had they been asked: a name means one thing in
-/// all bodies. None where there is nothing to say.
-fn wrong_meaning(name: &str, schema: &Value, value: &Value) -> Option<String> {
-    fn read<T: FromStr<Err: ToString>>(text: &str) -> Option<String> {
-        text.parse::<T>().err().map(|error| error.to_string())
-    }
-    if name == "metadata" {
-        let read = Metadata::try_from(value.clone());
-        return read.err().map(|error| error.to_string());
-    }
-    let text = value.as_str()?;
-    match name {
-        "bio" => read::<Bio>(text),
-        "display_name" => read::<DisplayName>(text),
-        "email" => read::<Email>(text),
-        "handle" => read::<Handle>(text),
-        "language" => read::<Language>(text),
-        "text" => read::<Text>(text),
-        // A new one: those that are shown may be any.
-        "new_password" => read::<Password>(text),
-        "password" if schema["minLength"].as_u64() > Some(1) => read::<Password>(text),
-        _ => None,
-    }
-}
-
 struct Check<'a> {
     document: &'a Value,
+    meaning: Meaning,
     pointer: String,
     errors: Vec<FieldError>,
 }
@@ -158,7 +127,7 @@ impl<'a> Check<'a> {
             if value.is_null() || self.errors.iter().any(|error| told(error).is_some()) {
                 continue;
             }
-            if let Some(detail) = wrong_meaning(name, &schema["properties"][name], value) {
+            if let Some(detail) = (self.meaning)(name, &schema["properties"][name], value) {
                 self.at(name, |check| check.wrong(detail));
             }
         }
@@ -242,6 +211,7 @@ fn above(length: usize, max: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract_rules::Rules;
     use serde_json::json;
 
     fn pointers(body: Value) -> Vec<String> {
@@ -262,6 +232,7 @@ mod tests {
         });
         let mut check = Check {
             document: &document,
+            meaning: Rules::NONE.meaning,
             pointer: String::new(),
             errors: Vec::new(),
         };

@@ -5,7 +5,7 @@ use poem::http::HeaderValue;
 use uuid::Uuid;
 
 /// At most `N` characters.
-pub(crate) struct HeaderText<const N: usize> {
+pub struct HeaderText<const N: usize> {
     bytes: [u8; N],
     length: usize,
     fits: bool,

@@ -4,57 +4,18 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use poem::{
-    Endpoint, IntoResponse, Request, Response, Result,
-    http::{HeaderName, Method, Uri},
-};
-use uuid::{Builder, Uuid};
+use poem::{Endpoint, IntoResponse, Request, Response, Result, http::Method};
 
 use crate::{
     admission::Admission,
     asked::Asked,
-    body,
-    identity::{Asker, now},
-    limits,
+    body, limits,
     problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
     surface::{Operation, Surface},
 };
 
 /// From the first byte of the head to the first byte of the answer.
 pub const REQUEST_SECONDS_MAX: u64 = 30;
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Names the request in the log line and in the events it makes. It is always
-/// drawn here: it scopes the receipts of commands without a key, so a client
-/// must not choose it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestId(pub Uuid);
-
-impl RequestId {
-    pub(crate) fn draw() -> Self {
-        let milliseconds = u64::try_from(now().0).unwrap_or_default();
-        let random = rand::random();
-        Self(Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
-    }
-}
-
-impl<'a> poem::FromRequest<'a> for RequestId {
-    async fn from_request(request: &'a Request, _: &mut poem::RequestBody) -> Result<Self> {
-        let head = request.data::<Head>();
-        let head = head.ok_or_else(|| Problem::internal("no head in the request's data"))?;
-        Ok(head.id)
-    }
-}
-
-/// What the edge found out about a request, in its data.
-#[derive(Clone)]
-pub(crate) struct Head {
-    pub id: RequestId,
-    pub asker: Asker,
-    /// With its path in its one spelling, and whole: routers cut the request's own.
-    pub uri: Uri,
-    pub operation: Option<Arc<Operation>>,
-}
 
 /// The outermost layer but for the requests' data.
 pub struct Edge<E> {

@@ -3,8 +3,6 @@
 //! contract then shows them. It refuses values that cannot be read: a
 //! condition that is not understood must not be dropped.
 
-use std::sync::Arc;
-
 use eventlog::IdempotencyKey;
 use kernel::{AccountId, ExpectedVersion, Positions};
 use poem::{
@@ -19,9 +17,9 @@ use uuid::Uuid;
 use crate::{
     body::RawBody,
     compression,
-    identity::Checks,
     problem::{Code, Problem},
     request::Head,
+    services::EdgeServices,
 };
 
 pub const IF_MATCH: &str = "If-Match";
@@ -49,7 +47,7 @@ pub(crate) fn representation_etag(version: u64, bytes: &[u8]) -> String {
     format!("\"{version}-{}\"", representation_digest(bytes))
 }
 
-pub(crate) fn representation_digest(bytes: &[u8]) -> Digest {
+pub fn representation_digest(bytes: &[u8]) -> Digest {
     let mut first = [0; 8];
     first.copy_from_slice(&Sha256::digest(bytes)[..8]);
     Digest(u64::from_be_bytes(first))
@@ -57,7 +55,7 @@ pub(crate) fn representation_digest(bytes: &[u8]) -> Digest {
 
 /// The first bytes of a SHA-256, shown in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Digest(pub u64);
+pub struct Digest(pub u64);
 
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,7 +63,7 @@ impl std::fmt::Display for Digest {
     }
 }
 
-pub(crate) fn version_mismatch(current: u64) -> Problem {
+pub fn version_mismatch(current: u64) -> Problem {
     let detail = format!(
         "It is at version {current}: read it again, then edit. A weak ETag (W/, as a proxy that \
          compresses makes it) matches nothing: send it without."
@@ -235,8 +233,7 @@ impl Idempotency {
             let detail = format!("Use 1 to {max} visible ASCII characters, such as a UUID.");
             return Err(malformed(IDEMPOTENCY_KEY, detail));
         }
-        let checks = request.data::<Arc<Checks>>();
-        let checks = checks.ok_or_else(|| Problem::internal("no Checks in the requests' data"))?;
+        let services = EdgeServices::of(request).ok_or_else(EdgeServices::missing)?;
         let body = request.data::<RawBody>().cloned().unwrap_or_default();
         let head = request.data::<Head>();
         let uri = head.map_or_else(|| request.uri(), |head| &head.uri);
@@ -244,7 +241,7 @@ impl Idempotency {
             key: key.to_owned(),
             method: request.method().clone(),
             path: canonical(uri.path()),
-            body_digest: checks.cursors.digest(&body.0),
+            body_digest: services.cursors.digest(&body.0),
         })))
     }
 }
@@ -340,6 +337,8 @@ header_extractors! {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         paging::Cursors,
@@ -447,14 +446,14 @@ mod tests {
             signing: SigningKey::Secret(vec![7; 32]),
             accepted: Vec::new(),
         });
-        let checks = Arc::new(Checks {
-            tokens: Arc::new(tokens.map_err(Problem::internal)?),
-            ended: Arc::default(),
-            cursors: Arc::new(cursors.map_err(Problem::internal)?),
-        });
+        let services = Arc::new(EdgeServices::new(
+            Arc::new(tokens.map_err(Problem::internal)?),
+            Arc::default(),
+            Arc::new(cursors.map_err(Problem::internal)?),
+        ));
         let parse = |key: &str| {
             let mut request = request(IDEMPOTENCY_KEY, key);
-            request.set_data(checks.clone());
+            request.set_data(services.clone());
             Idempotency::parse(&request)
         };
         assert!(parse("a-key")?.of(ada).is_some());

@@ -73,7 +73,7 @@ pub enum TokenError {
 #[error("an access token could not be signed")]
 pub struct SigningFailed(#[from] jsonwebtoken::errors::Error);
 
-/// Issues and verifies; shared in `Checks`.
+/// Issues and verifies; shared in `EdgeServices`.
 pub struct Tokens {
     issuer: String,
     audience: String,

@@ -13,13 +13,15 @@ use serde_json::Value;
 
 use crate::{
     contract::{self, ContractError},
+    contract_rules::Rules,
     docs,
-    request::Edge,
+    layer::Edge,
     surface::Surface,
     system::System,
 };
 
-const DESCRIPTION: &str = "An event-sourced backend for social products.\n\n\
+/// Of all operations, after what they are about.
+const DESCRIPTION: &str = "\n\n\
 Writes answer with `Event-Position`; one's own next read has seen it. \
 Refusals are problem documents (RFC 9457) with a stable `code`; the page that `type` names says \
 what to do.\n\n\
@@ -31,9 +33,9 @@ may be missing, and what is left out stays. A field that must be there is never 
 the answer is 422 and points at it.";
 
 /// The features as one service, with what is asked about the server itself.
-pub fn service<A: OpenApi>(features: A) -> OpenApiService<(System, A), ()> {
+fn service<A: OpenApi>(features: A, rules: &Rules) -> OpenApiService<(System, A), ()> {
     OpenApiService::new((System, features), "Headwater", env!("CARGO_PKG_VERSION"))
-        .description(DESCRIPTION)
+        .description(format!("{}{DESCRIPTION}", rules.about))
         .license(
             LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"),
         )
@@ -41,18 +43,22 @@ pub fn service<A: OpenApi>(features: A) -> OpenApiService<(System, A), ()> {
 }
 
 /// The contract of `features`: what `openapi/openapi.json` holds.
-pub fn document<A: OpenApi>(features: A) -> std::result::Result<Value, ContractError> {
-    contract::document(&service(features))
+pub fn document<A: OpenApi>(
+    features: A,
+    rules: &Rules,
+) -> std::result::Result<Value, ContractError> {
+    contract::document(&service(features, rules), rules)
 }
 
 /// Everything that is served. Wrap it with the data that extractors want:
-/// `Arc<Checks>`, and the features' own.
+/// `Arc<EdgeServices>`, and the features' own.
 pub fn assemble<A: OpenApi + 'static>(
     features: A,
+    rules: &Rules,
 ) -> std::result::Result<Edge<impl Endpoint<Output = Response>>, ContractError> {
-    let service = service(features);
-    let document = contract::document(&service)?;
-    let surface = Surface::of(&document);
+    let service = service(features, rules);
+    let document = contract::document(&service, rules)?;
+    let surface = Surface::of(&document, rules.meaning);
     let surface = docs::paths().fold(surface, |surface, path| surface.with_page(&path));
     let doors = Doors {
         pages: docs::add(Route::new(), contract::text(&document)?),

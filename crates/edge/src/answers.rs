@@ -43,12 +43,12 @@ impl<T> Found<T> {
     }
 
     /// An answer that is written already, as `T` would be.
-    pub(crate) fn written(bytes: Vec<u8>) -> Self {
+    pub fn written(bytes: Vec<u8>) -> Self {
         Self::with(Body::Written(bytes))
     }
 
     /// 304: the reader has what `tag` names.
-    pub(crate) fn known() -> Self {
+    pub fn known() -> Self {
         Self::with(Body::Known)
     }
 
@@ -68,7 +68,7 @@ impl<T> Found<T> {
     }
 
     #[must_use]
-    pub(crate) fn tag(mut self, tag: Option<HeaderValue>) -> Self {
+    pub fn tag(mut self, tag: Option<HeaderValue>) -> Self {
         self.headers.0.extend(tag.map(|tag| (ETAG, tag)));
         self
     }
@@ -121,7 +121,7 @@ impl<T> Changed<T> {
     }
 
     #[must_use]
-    pub(crate) fn with(mut self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+    pub fn with(mut self, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
         self.0.headers.0.extend(headers);
         self
     }

@@ -1,47 +1,18 @@
 //! Links of the contract: from what was made to where it is read and ended. With
 //! the position at which it was made, so that whoever follows one reads it for
-//! certain. It refuses to guess: each is named here.
+//! certain. It refuses to guess: the features name each ([`Rules`]).
 
 use serde_json::{Map, Value, json};
 
-/// An operation that takes an id, and as which parameter.
-type Taker = (&'static str, &'static str);
-
-/// What makes something, where its answer has the id, and what takes that id.
-const LINKS: &[(&str, &str, &[Taker])] = &[
-    (
-        "registerAccount",
-        "/id",
-        &[
-            ("getAccount", "account_id"),
-            ("listAccountPosts", "account_id"),
-        ],
-    ),
-    (
-        "publishPost",
-        "/id",
-        &[
-            ("getPost", "post_id"),
-            ("getThread", "post_id"),
-            ("listReplies", "post_id"),
-            ("listLikers", "post_id"),
-            ("editPost", "post_id"),
-            ("deletePost", "post_id"),
-        ],
-    ),
-    (
-        "signIn",
-        "/session_id",
-        &[("getSession", "session_id"), ("endSession", "session_id")],
-    ),
-];
+use crate::contract_rules::Rules;
 
 /// Adds them to what answers 201.
-pub(crate) fn add(document: &mut Value) {
+pub(crate) fn add(rules: &Rules, document: &mut Value) {
     let waits = takes_a_position(document);
     for operation in operations(document) {
         let id = operation["operationId"].as_str().unwrap_or_default();
-        let Some((_, pointer, targets)) = LINKS.iter().find(|(maker, ..)| *maker == id) else {
+        let Some((_, pointer, targets)) = rules.links.iter().find(|(maker, ..)| *maker == id)
+        else {
             continue;
         };
         let links = targets.iter().map(|(target, parameter)| {

@@ -1,17 +1,13 @@
 //! Whose trace a request belongs to (W3C Trace Context, level 1 in, the
-//! `traceresponse` of level 2 out), and what of it is told: the request and its
-//! appends. Where the client names none, the request's own id is the trace's. It
+//! `traceresponse` of level 2 out), for what is told of the request and its appends. Where the client names none, the request's own id is the trace's. It
 //! refuses what cannot be read, by beginning a new trace, as the specification
 //! wants it.
 
-use std::time::SystemTime;
-
-use eventlog::Receipt;
-use kernel::{Span, SpanContext, SpanKind, Spans};
+use kernel::{SpanContext, Spans};
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use crate::{header_text::HeaderText, problem::Problem};
+use crate::header_text::HeaderText;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
@@ -25,7 +21,7 @@ tokio::task_local! {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TraceContext {
+pub struct TraceContext {
     pub trace: Uuid,
     /// What the client did when it asked.
     pub parent: Option<u64>,
@@ -66,7 +62,7 @@ impl TraceContext {
         }
     }
 
-    pub(crate) fn span(&self) -> SpanContext {
+    pub fn span(&self) -> SpanContext {
         SpanContext {
             trace: self.trace,
             span: self.span,
@@ -89,60 +85,9 @@ impl TraceContext {
     }
 
     /// Of the request that this task answers, where its trace is recorded.
-    pub(crate) fn recorded() -> Option<Self> {
+    pub fn recorded() -> Option<Self> {
         let current = CURRENT.try_with(|current| *current).ok();
         current.filter(|current| current.sampled)
-    }
-}
-
-/// One command on its way into the log.
-#[derive(Clone, Copy)]
-pub(crate) struct Appending {
-    pub context: SpanContext,
-    parent: u64,
-    started: SystemTime,
-}
-
-impl Appending {
-    pub(crate) fn begin(request: TraceContext) -> Self {
-        Self {
-            context: SpanContext {
-                trace: request.trace,
-                span: rand::random::<u64>().max(1),
-            },
-            parent: request.span,
-            started: SystemTime::now(),
-        }
-    }
-
-    pub(crate) fn end(self, receipt: &Result<Receipt, Problem>) -> Span {
-        let mut attributes = vec![
-            ("messaging.system", "headwater".into()),
-            ("messaging.destination.name", "log".into()),
-            ("messaging.operation.type", "send".into()),
-            ("messaging.operation.name", "append".into()),
-        ];
-        match receipt {
-            Ok(receipt) => {
-                if let Some(position) = receipt.position.filter(|_| receipt.appended) {
-                    let partition = position.partition.0.to_string();
-                    attributes.push(("messaging.destination.partition.id", partition.into()));
-                    attributes.push(("headwater.position", position.to_string().into()));
-                }
-            }
-            Err(problem) => attributes.push(("error.type", problem.code().name().into())),
-        }
-        let refused = receipt.as_ref().err();
-        Span {
-            context: self.context,
-            parent: Some(self.parent),
-            kind: SpanKind::Producer,
-            name: "append log".into(),
-            started: self.started,
-            ended: SystemTime::now(),
-            attributes,
-            failed: refused.is_some_and(|problem| problem.code().status().is_server_error()),
-        }
     }
 }
 
@@ -167,6 +112,8 @@ fn parse(text: &str) -> Option<(SpanContext, bool)> {
 
 #[cfg(test)]
 mod tests {
+    use kernel::Span;
+
     use super::*;
 
     fn of(text: &'static str, spans: Option<&dyn Spans>) -> String {

@@ -30,7 +30,7 @@ use crate::{
     request::{Head, RequestId, X_REQUEST_ID},
     seen::Seen,
     server::{host::Unaddressed, unread},
-    services::Services,
+    services::EdgeServices,
     surface::{Found, Operation, Surface},
     target,
     trace_context::{TRACERESPONSE, TraceContext},
@@ -80,7 +80,7 @@ impl Asked {
         }
         let asker = identity::look(request);
         let account = asker.account();
-        let services = request.data::<Arc<Services>>();
+        let services = EdgeServices::of(request);
         let spans = services.and_then(|services| services.spans.clone());
         let is_known = || account.is_some() || Caller::is_behind_proxy(request);
         let preflight = match &allow {

@@ -6,7 +6,6 @@ use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
     str::FromStr,
-    sync::Arc,
 };
 
 use poem::{
@@ -16,7 +15,7 @@ use poem::{
 };
 use vault::Device;
 
-use crate::services::Services;
+use crate::services::EdgeServices;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Hops that are read of a header; whoever writes more gains nothing.
@@ -32,15 +31,14 @@ pub struct Caller {
 impl Caller {
     /// Whether a trusted proxy asks, for whomever.
     pub fn is_behind_proxy(request: &Request) -> bool {
-        let services = request.data::<Arc<Services>>();
         peer(request)
-            .zip(services)
+            .zip(EdgeServices::of(request))
             .is_some_and(|(peer, services)| services.proxies.has(peer))
     }
 
     pub fn address_of(request: &Request) -> Option<IpAddr> {
         let peer = peer(request)?;
-        Some(match request.data::<Arc<Services>>() {
+        Some(match EdgeServices::of(request) {
             Some(services) => services.proxies.caller(peer, request),
             None => peer,
         })

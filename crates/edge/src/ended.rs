@@ -25,7 +25,7 @@ const LOOK_SECONDS_MAX: u64 = 1;
 /// Looks after which those that are over for long are deleted.
 const LOOKS_PER_PURGE: u32 = 600;
 
-/// Shared in `Checks`.
+/// Shared in `EdgeServices`.
 #[derive(Default)]
 pub struct EndedSessions {
     ended: RwLock<HashMap<Uuid, Instant>>,

@@ -13,6 +13,8 @@ use std::{
 use poem::http::Method;
 use serde_json::Value;
 
+use crate::contract_rules::{Meaning, Rules};
+
 /// All templates, as a tree of their segments.
 #[derive(Debug, Default)]
 pub struct Surface {
@@ -45,6 +47,7 @@ pub struct Operation {
     /// Whether the body is something else than JSON, and the handler's own.
     pub(crate) streams_body: bool,
     pub(crate) document: Arc<Value>,
+    pub(crate) meaning: Meaning,
 }
 
 impl Operation {
@@ -65,7 +68,7 @@ pub(crate) enum Found<'a> {
 
 impl Surface {
     /// Of a post-processed OpenAPI document.
-    pub fn of(document: &Value) -> Self {
+    pub fn of(document: &Value, meaning: Meaning) -> Self {
         let mut surface = Self::default();
         let document = Arc::new(document.clone());
         let paths = document["paths"].as_object();
@@ -85,6 +88,7 @@ impl Surface {
                     body: json.map(|json| json["schema"].clone()),
                     streams_body: content.is_some() && json.is_none(),
                     document: document.clone(),
+                    meaning,
                 });
             }
         }
@@ -102,6 +106,7 @@ impl Surface {
             body: None,
             streams_body: false,
             document: Arc::default(),
+            meaning: Rules::NONE.meaning,
         });
         self
     }
@@ -181,13 +186,14 @@ mod tests {
     use serde_json::json;
 
     fn surface() -> Surface {
-        Surface::of(&json!({"paths": {
+        let document = json!({"paths": {
             "/v1/accounts/{account_id}": {"get": {"operationId": "get_account"}},
             "/v1/accounts/me": {"get": {"operationId": "get_me"}, "patch": {}},
             "/v1/accounts": {"post": {}},
             "/v1/accounts/{account_id}/posts": {"get": {"operationId": "list_posts"}},
             "/v1/accounts/me/feed": {"get": {"operationId": "get_feed"}},
-        }}))
+        }});
+        Surface::of(&document, Rules::NONE.meaning)
     }
 
     /// The operation's id, or the allowed methods.

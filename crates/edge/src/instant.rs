@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 pub struct Instant(Timestamp);
 
 /// 2024-10-04, for examples of the contract.
-pub(crate) const EXAMPLE: Instant = Instant(Timestamp(20_000 * 24 * 60 * 60 * 1_000));
+pub const EXAMPLE: Instant = Instant(Timestamp(20_000 * 24 * 60 * 60 * 1_000));
 
 impl From<Timestamp> for Instant {
     fn from(at: Timestamp) -> Self {

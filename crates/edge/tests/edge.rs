@@ -2,9 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::{
-    Authenticated, Checks, Created, Cursors, Found, Here, Idempotency, IfNoneMatch, Input, Limit,
-    MinPosition, Problem, SigningKey, Tag, TokenSettings, Tokens, Viewer, assemble, contract,
+use edge::{
+    answers::{Created, Found},
+    assembly::{self, assemble},
+    body::{BODY_BYTES_MAX, Input},
+    caller::Proxies,
+    contract,
+    contract_rules::{Made, Rules, TEXT},
+    identity::{Authenticated, Viewer, now},
+    paging::{Cursors, Here, Limit},
+    preconditions::{Idempotency, IfNoneMatch, MinPosition},
+    problem::Problem,
+    request::RequestId,
+    server::{accept_until, listen},
+    services::EdgeServices,
+    tokens::{SigningFailed, SigningKey, TokenSettings, Tokens},
 };
 use kernel::{AccountId, Partition, Position, Timestamp};
 use poem::{
@@ -13,7 +25,7 @@ use poem::{
     web::Data,
 };
 use poem_openapi::{
-    Object, OpenApi,
+    Object, OpenApi, Tags,
     param::{Path, Query},
     types::Example,
 };
@@ -22,6 +34,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// What the types of the notes do not say.
+const RULES: Rules = Rules {
+    about: "Notes.",
+    texts: &[("text", 20, Made::Of(TEXT))],
+    ..Rules::NONE
+};
+
+#[derive(Tags)]
+enum Tag {
+    /// Notes.
+    Notes,
+}
 
 struct Notes;
 
@@ -78,7 +103,7 @@ impl Example for NewNote {
     }
 }
 
-#[OpenApi(prefix_path = "/v1", tag = "Tag::Posts")]
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Notes")]
 impl Notes {
     /// List an account's notes
     ///
@@ -98,18 +123,18 @@ impl Notes {
         known: IfNoneMatch,
         min_position: MinPosition,
         here: Here,
-        checks: Data<&Arc<Checks>>,
+        services: Data<&Arc<EdgeServices>>,
     ) -> Result<Found<NotePage>, Problem> {
         let scope = format!("notes:{}", account_id.0);
         let after = cursor
             .0
             .as_deref()
-            .map(|text| checks.cursors.open(&scope, text));
+            .map(|text| services.cursors.open(&scope, text));
         let after = after.transpose()?;
         let items = (0..limit.0.get()).map(|_| Note::example()).collect();
         let next = after
             .is_none()
-            .then(|| here.next(&checks.cursors.seal(&scope, b"after")));
+            .then(|| here.next(&services.cursors.seal(&scope, b"after")));
         let version = viewer.account().map_or(7, |_| 8);
         let positions = min_position.0.to_string();
         Ok(Found::new(NotePage { items })
@@ -152,13 +177,13 @@ impl Notes {
 /// On a path that another feature has, too.
 struct MoreNotes;
 
-#[OpenApi(prefix_path = "/v1", tag = "Tag::Posts")]
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Notes")]
 impl MoreNotes {
     /// Count all notes
     ///
     /// As this test wants them.
     #[oai(path = "/notes", method = "get", operation_id = "count_notes")]
-    async fn count(&self, id: api::RequestId) -> Result<Found<Note>, Problem> {
+    async fn count(&self, id: RequestId) -> Result<Found<Note>, Problem> {
         Err(Problem::internal(format!("secret cause of {}", id.0)))
     }
 }
@@ -181,12 +206,9 @@ fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Er
         accepted: Vec::new(),
     })?);
     let cursors = Arc::new(Cursors::new(b"a secret of this test")?);
-    let edge = assemble((Notes, MoreNotes))?.with_deadline(DEADLINE);
-    let endpoint = edge.data(Arc::new(Checks {
-        tokens: tokens.clone(),
-        ended: Arc::default(),
-        cursors,
-    }));
+    let edge = assemble((Notes, MoreNotes), &RULES)?.with_deadline(DEADLINE);
+    let services = EdgeServices::new(tokens.clone(), Arc::default(), cursors);
+    let endpoint = edge.data(Arc::new(services));
     Ok(App { endpoint, tokens })
 }
 
@@ -236,7 +258,7 @@ impl<E: Endpoint<Output = Response>> App<E> {
     }
 
     async fn post(&self, body: impl Into<poem::Body>) -> Answer {
-        let token = self.token(api::now()).unwrap_or_default();
+        let token = self.token(now()).unwrap_or_default();
         let request = request(Method::POST, "/v1/notes")
             .header("authorization", format!("Bearer {token}"))
             .content_type("application/json")
@@ -244,7 +266,7 @@ impl<E: Endpoint<Output = Response>> App<E> {
         self.send(request).await
     }
 
-    fn token(&self, at: Timestamp) -> Result<String, api::SigningFailed> {
+    fn token(&self, at: Timestamp) -> Result<String, SigningFailed> {
         self.tokens.issue(ADA, Uuid::from_u128(2), at)
     }
 }
@@ -325,7 +347,7 @@ async fn a_head_of_http_2_is_no_longer_than_one_of_http_1() -> TestResult {
 #[tokio::test]
 async fn a_write_says_where_it_stands_and_its_key_is_scoped() -> TestResult {
     let app = app()?;
-    let token = app.token(api::now())?;
+    let token = app.token(now())?;
     let mut ids = Vec::new();
     for (key, text) in [("k1", "Hi"), ("k1", "Hi"), ("k2", "Hi")] {
         let request = request(Method::POST, "/v1/notes")
@@ -373,7 +395,7 @@ async fn paths_and_methods_that_are_not_there() -> TestResult {
 async fn bodies_that_are_not_taken() -> TestResult {
     let app = app()?;
     let deep = format!("{}{}", "[".repeat(40), "]".repeat(40));
-    let long = format!("{{\"text\": \"{}\"}}", "x".repeat(api::BODY_BYTES_MAX));
+    let long = format!("{{\"text\": \"{}\"}}", "x".repeat(BODY_BYTES_MAX));
     let chunked = poem::Body::from_async_read(std::io::Cursor::new(long.clone().into_bytes()));
     for (body, status, code, pointer) in [
         ("{".into(), 400, "malformed_request", None),
@@ -412,7 +434,7 @@ async fn bodies_that_are_not_taken() -> TestResult {
         assert_eq!((refused.status, refused.code()), (status, code));
         assert_eq!(refused.json["errors"][0]["pointer"].as_str(), pointer);
     }
-    let token = app.token(api::now())?;
+    let token = app.token(now())?;
     let unnamed =
         request(Method::POST, "/v1/notes").header("authorization", format!("Bearer {token}"));
     let unnamed = app.send(unnamed.body("{}")).await;
@@ -431,7 +453,7 @@ async fn callers_who_are_not_who_they_say() -> TestResult {
     assert_eq!((stranger.status, stranger.code()), (401, "unauthenticated"));
     assert_eq!(stranger.header("www-authenticate"), "Bearer");
     let expired = app.token(Timestamp(0))?;
-    let forged = format!("{}x", app.token(api::now())?);
+    let forged = format!("{}x", app.token(now())?);
     for (header, code) in [
         (format!("Bearer {expired}"), "token_expired"),
         (format!("Bearer {forged}"), "invalid_token"),
@@ -465,13 +487,13 @@ async fn what_goes_wrong_here_is_told_without_its_cause() -> TestResult {
 
 #[tokio::test]
 async fn the_contract_is_served_whole_and_complete() -> TestResult {
-    let document = contract::document(&api::service((Notes, MoreNotes)))?;
+    let document = assembly::document((Notes, MoreNotes), &RULES)?;
     // Links are named for the features that there are: one that has none is told.
     let lacks = ["post /v1/notes does not say where what it made is read"];
     assert_eq!(contract::complaints(&document), lacks);
     assert_eq!(
         contract::text(&document)?,
-        contract::text(&contract::document(&api::service((Notes, MoreNotes)))?)?
+        contract::text(&assembly::document((Notes, MoreNotes), &RULES)?)?
     );
     let text = contract::text(&document)?;
     assert!(!text.contains("header:") && !text.contains("charset"));
@@ -549,13 +571,13 @@ async fn exchange(address: std::net::SocketAddr, sent: String) -> std::io::Resul
 #[tokio::test]
 async fn over_a_connection_it_is_the_same() -> TestResult {
     let app = app()?;
-    let listener = api::listen(([127, 0, 0, 1], 0).into()).await?;
+    let listener = listen(([127, 0, 0, 1], 0).into()).await?;
     let address = listener.local_addr()?;
     let (_stop, stopped) = tokio::sync::watch::channel(false);
-    let served = api::accept_until(
+    let served = accept_until(
         listener,
         Arc::new(app.endpoint),
-        api::Proxies::default(),
+        Proxies::default(),
         stopped,
     );
     let server = tokio::spawn(served);

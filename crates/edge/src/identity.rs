@@ -2,7 +2,7 @@
 //! refuse a token that is forged or expired: such a caller is told, and never
 //! served as a stranger.
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use kernel::{AccountId, Timestamp};
 use poem::{Request, RequestBody, Result, http::header::AUTHORIZATION};
@@ -11,23 +11,14 @@ use poem_openapi::{
     registry::{MetaSecurityScheme, Registry},
 };
 use uuid::Uuid;
-use vault::{Role, Scope, ServiceToken};
+use vault::ServiceToken;
 
 use crate::{
-    ended::EndedSessions,
-    paging::Cursors,
     problem::{Code, Problem},
     request::Head,
-    services::Services,
-    tokens::{SigningFailed, TokenError, Tokens},
+    services::EdgeServices,
+    tokens::{SigningFailed, TokenError},
 };
-
-/// What requests are checked with, in their data as `Arc<Checks>`.
-pub struct Checks {
-    pub tokens: Arc<Tokens>,
-    pub ended: Arc<EndedSessions>,
-    pub cursors: Arc<Cursors>,
-}
 
 /// The name of the security scheme in the contract.
 pub const BEARER: &str = "bearer";
@@ -54,31 +45,6 @@ impl Viewer {
 pub enum Privileged {
     Account(Authenticated),
     Service(ServiceToken),
-}
-
-impl Privileged {
-    /// Refuses an account without `role`, and a service without `scope`.
-    pub(crate) async fn check(
-        &self,
-        services: &Services,
-        role: Role,
-        scope: Scope,
-    ) -> Result<(), Problem> {
-        let may = match self {
-            Self::Account(me) => services.vault.has_role(me.account, role).await?,
-            Self::Service(token) => {
-                let may = services.vault.service_may(token, scope).await?;
-                let detail = "The service's token expired or was revoked.";
-                may.ok_or_else(|| Problem::new(Code::InvalidToken, detail))?
-            }
-        };
-        if may {
-            return Ok(());
-        }
-        let (role, scope) = (role.name(), scope.name());
-        let detail = format!("This needs the role {role} or a token with the scope {scope}.");
-        Err(Problem::new(Code::Forbidden, detail))
-    }
 }
 
 /// The time that tokens are checked at.
@@ -123,8 +89,8 @@ pub(crate) fn look(request: &Request) -> Asker {
     if let Some(token) = ServiceToken::parse(token) {
         return Asker::Service(token);
     }
-    let Some(Checks { tokens, ended, .. }) = request.data::<Arc<Checks>>().map(Arc::as_ref) else {
-        return Asker::Refused(Code::Internal, "No Checks in the requests' data.");
+    let Some(EdgeServices { tokens, ended, .. }) = EdgeServices::of(request) else {
+        return Asker::Refused(Code::Internal, "No EdgeServices in the requests' data.");
     };
     match tokens.verify(token, now()) {
         Err(TokenError::Expired) => {

@@ -7,27 +7,10 @@ use std::sync::Arc;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, Tags, payload::Json, types::Example};
 
-use crate::{identity::Checks, tokens::PublicKey};
+use crate::{services::EdgeServices, tokens::PublicKey};
 
-/// One a feature.
 #[derive(Tags)]
 pub enum Tag {
-    /// Registration and profiles.
-    Accounts,
-    /// Signing in and out.
-    Sessions,
-    /// Posts and replies.
-    Posts,
-    /// Likes.
-    Likes,
-    /// Who follows whom, and who asked to.
-    Follows,
-    /// Whom one wants to have nothing to do with, or not to come across.
-    Blocks,
-    /// What one gets to read.
-    Timelines,
-    /// What operators see.
-    Operations,
     /// The server itself.
     System,
 }
@@ -108,9 +91,9 @@ impl System {
         method = "get",
         operation_id = "getTokenKeys"
     )]
-    async fn token_keys(&self, checks: Data<&Arc<Checks>>) -> Json<TokenKeys> {
+    async fn token_keys(&self, services: Data<&Arc<EdgeServices>>) -> Json<TokenKeys> {
         Json(TokenKeys {
-            keys: checks.tokens.public_keys().collect(),
+            keys: services.tokens.public_keys().collect(),
         })
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     contract_bounds, contract_links,
     contract_parts::{self, problem_reference},
+    contract_rules::Rules,
     identity::BEARER,
     paging::CURSOR,
     preconditions::{HEADER_MARK, IDEMPOTENCY_KEY, IF_MATCH, IF_MATCH_REQUIRED, IF_NONE_MATCH},
@@ -26,12 +27,15 @@ const SCHEMAS: &str = "#/components/schemas/";
 pub struct ContractError(#[from] serde_json::Error);
 
 /// The document as it is served and committed.
-pub fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> Result<Value, ContractError> {
+pub fn document<A: OpenApi>(
+    service: &OpenApiService<A, ()>,
+    rules: &Rules,
+) -> Result<Value, ContractError> {
     let Generated { paths, mut rest } = serde_json::from_str(&service.spec())?;
     let mut paths = paths.0;
     for (path, operations) in &mut paths {
         for (method, operation) in operations.iter_mut() {
-            mend_operation(path, method, operation);
+            mend_operation(rules, path, method, operation);
         }
     }
     rest.insert("openapi".into(), "3.0.3".into());
@@ -51,9 +55,9 @@ pub fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> Result<Value, Co
     close_requests(&mut document);
     contract_parts::add(&mut document["components"]);
     drop_unused(&mut document);
-    contract_bounds::add(&mut document);
+    contract_bounds::add(rules, &mut document);
     mend_schemas(&mut document);
-    contract_links::add(&mut document);
+    contract_links::add(rules, &mut document);
     Ok(tidy(document))
 }
 
@@ -148,23 +152,7 @@ impl<'de> Deserialize<'de> for Paths {
     }
 }
 
-/// Operations that nobody need be signed in for, and that refuse credentials.
-const RESET_PASSWORD: &str = "resetPassword";
-const SIGN_IN: [&str; 2] = ["signIn", "refreshSession"];
-/// Refused where the account is private.
-const FOLLOWERS_ALONE: [&str; 2] = ["listFollowers", "listFollowing"];
-/// Of an account that was deactivated meanwhile.
-const MINE: [&str; 5] = [
-    "getMyAccount",
-    "updateMyProfile",
-    "pinPost",
-    "unpinPost",
-    "publishPost",
-];
-/// Sent again, it signs in.
-const REGISTER: &str = "registerAccount";
-
-fn mend_operation(path: &str, method: &str, operation: &mut Value) {
+fn mend_operation(rules: &Rules, path: &str, method: &str, operation: &mut Value) {
     let marks = take_marks(operation);
     let marked = |name: &str| marks.iter().any(|mark| mark == name);
     let parameters = operation["parameters"].as_array();
@@ -187,19 +175,10 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
         operation["security"] = json!([]);
     }
     let mut statuses = BTreeSet::from([400, 401, 406, 413, 429, 431, 500, 503]);
-    let is_one_of = |ids: &[&str]| ids.iter().any(|id| operation["operationId"] == *id);
-    let signs_in = is_one_of(&SIGN_IN);
-    if path.contains('{') || is_one_of(&MINE) {
-        statuses.insert(404);
-    }
-    // For those who have a role alone, or whom the account lets in.
-    let guarded = path.starts_with("/v1/operations/") || is_one_of(&FOLLOWERS_ALONE);
-    statuses.extend(guarded.then_some(403));
+    statuses.extend(path.contains('{').then_some(404));
     if method != "get" {
-        // A code that was mailed stands in for a token, and so does a password.
-        let shows = is_one_of(&[RESET_PASSWORD, REGISTER, SIGN_IN[0]]);
-        statuses.extend((secured || shows).then_some(403));
-        statuses.extend((method != "delete" && !signs_in).then_some(409));
+        statuses.extend(secured.then_some(403));
+        statuses.extend((method != "delete").then_some(409));
     }
     if has_body {
         statuses.extend([415, 422]);
@@ -207,6 +186,11 @@ fn mend_operation(path: &str, method: &str, operation: &mut Value) {
     statuses.extend(marked(IDEMPOTENCY_KEY).then_some(422));
     statuses.extend((marked(IF_MATCH) || marked(IF_MATCH_REQUIRED)).then_some(412));
     statuses.extend(marked(IF_MATCH_REQUIRED).then_some(428));
+    let own = |(id, _): &&(&str, u16)| operation["operationId"] == *id;
+    statuses.extend(rules.statuses.iter().filter(own).map(|(_, status)| status));
+    for (_, status) in rules.never.iter().filter(own) {
+        statuses.remove(status);
+    }
 
     for mark in &marks {
         parameters.push(json!({ "$ref": format!("#/components/parameters/{mark}") }));

@@ -1,0 +1,6 @@
+//! What examples of the contract name in several places.
+
+use kernel::Uuid;
+
+/// Of an account.
+pub const ACCOUNT_ID: Uuid = Uuid::from_u128(0x0198_b5a2_8a5c_7d31_9b1f_3f4e_5d6c_7b8a);

@@ -1,0 +1,66 @@
+//! What the contract tells of features that their types do not say: why an operation
+//! refuses, what texts are made of, where what was made is read.
+
+use serde_json::Value;
+
+/// Free text: PostgreSQL keeps no NUL.
+pub const TEXT: &str = r"^[^\u0000]*$";
+pub const WORD: &str = r"^[a-z][a-z0-9 _-]*$";
+pub const OPAQUE: &str = r"^[A-Za-z0-9_.-]+$";
+pub const POSITION: &str = r"^[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}$";
+pub const PRINTED: &str = "^[ -~]*$";
+
+/// What a text is made of.
+#[derive(Clone, Copy, Debug)]
+pub enum Made {
+    /// A pattern.
+    Of(&'static str),
+    Format(&'static str),
+}
+
+/// The name of a field or parameter, characters at most, and what they are.
+pub type Text = (&'static str, u64, Made);
+
+/// The name of a list that is no page, and items at most.
+pub type List = (&'static str, u64);
+
+/// An operation that takes an id, and as which parameter.
+pub type Taker = (&'static str, &'static str);
+
+/// What makes something, where its answer has the id, and what takes that id.
+pub type Link = (&'static str, &'static str, &'static [Taker]);
+
+/// What handlers would say of the value of a field, by its name and its schema; none
+/// where there is nothing to say.
+pub type Meaning = fn(name: &str, schema: &Value, value: &Value) -> Option<String>;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// What all of it is, in a sentence.
+    pub about: &'static str,
+    /// Statuses that an operation answers with, besides those that follow from its
+    /// method and its parameters.
+    pub statuses: &'static [(&'static str, u16)],
+    /// Statuses that would follow, and that an operation does not answer with.
+    pub never: &'static [(&'static str, u16)],
+    pub texts: &'static [Text],
+    pub lists: &'static [List],
+    /// Fields that hold an object of any shape.
+    pub objects: &'static [&'static str],
+    pub links: &'static [Link],
+    pub meaning: Meaning,
+}
+
+impl Rules {
+    /// For features whose types say all.
+    pub const NONE: Self = Self {
+        about: "",
+        statuses: &[],
+        never: &[],
+        texts: &[],
+        lists: &[],
+        objects: &[],
+        links: &[],
+        meaning: |_, _, _| None,
+    };
+}
