@@ -105,12 +105,25 @@ macro_rules! registry {
                 Err(CodecError::UnknownEvent { name: name.to_owned(), version })
             }
 
+            /// Its name and version.
+            pub fn event_type(&self) -> (&'static str, u16) {
+                match self {
+                    $(Self::$feature(event) => event.event_type()),+
+                }
+            }
+
             pub fn personal(&mut self) -> Vec<&mut Personal> {
                 match self {
                     $(Self::$feature(event) => event.personal()),+
                 }
             }
         }
+
+        $(impl From<$events> for Event {
+            fn from(event: $events) -> Self {
+                Self::$feature(event)
+            }
+        })+
 
         /// The state of any aggregate, as its events alone make it.
         #[derive(Clone, Debug, PartialEq)]

@@ -1,19 +1,22 @@
 #![doc = include_str!("../README.md")]
 
 pub mod accounts;
-#[cfg(test)]
-mod any;
 pub mod blocks;
 mod event;
 pub mod follows;
 pub mod handles;
 pub mod likes;
-#[cfg(test)]
+#[cfg(any(test, feature = "strategies"))]
 mod memory;
 pub mod mutes;
 pub mod operations;
 pub mod posts;
+#[cfg(any(test, feature = "strategies"))]
+pub mod strategies;
 pub mod text;
+
+#[cfg(test)]
+use strategies as any;
 
 use kernel::Kind;
 
