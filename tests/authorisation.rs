@@ -24,6 +24,7 @@ const ROLES: [&str; 8] = [
     "analyst",
 ];
 const STRANGER: usize = 3;
+const BLOCKED: usize = 4;
 /// Of an account that everybody finds, and of a private one.
 const OWNERS: [&str; 2] = ["public", "private"];
 
@@ -35,7 +36,7 @@ const OWNERS: [&str; 2] = ["public", "private"];
 /// analysts may do what strangers may: an operation that is for them has a line in
 /// `OPENED`.
 #[rustfmt::skip]
-const TABLE: [(&str, [u16; 6]); 61] = [
+const TABLE: &[(&str, [u16; 6])] = &[
     // For all.
     ("getTokenKeys", [200; 6]),
     ("getLiveness", [200; 6]),
@@ -109,23 +110,23 @@ const TABLE: [(&str, [u16; 6]); 61] = [
 
 /// Where a private account's differ.
 #[rustfmt::skip]
-const PRIVATE: [(&str, [u16; 6]); 2] = [
+const PRIVATE: &[(&str, [u16; 6])] = &[
     ("listFollowers", [403, 200, 200, 403, 404, 403]),
     ("listFollowing", [403, 200, 200, 403, 404, 403]),
 ];
 
 /// For moderators, and for analysts.
-const OPENED: [(&str, [u16; 2]); 0] = [];
+const OPENED: &[(&str, [u16; 2])] = &[];
 
-fn wanted(id: &str, owner: &str) -> [u16; 8] {
+fn wanted(id: &str, owner: &str) -> Vec<u16> {
     let private = PRIVATE.iter().filter(|_| owner == "private");
-    let line = private.chain(&TABLE).find(|(known, _)| *known == id);
+    let line = private.chain(TABLE).find(|(known, _)| *known == id);
     let Some((_, wanted)) = line else {
         panic!("{id} is not in the table: who may do it?");
     };
     let opened = OPENED.iter().find(|(known, _)| *known == id);
     let others = opened.map_or([wanted[STRANGER]; 2], |(_, wanted)| *wanted);
-    [wanted.as_slice(), &others].concat().try_into().unwrap()
+    [wanted.as_slice(), &others].concat()
 }
 
 /// An owner, and the others as that owner knows them.
@@ -309,14 +310,26 @@ impl World {
             .await
     }
 
-    /// Who follows, asks, blocks and mutes is as it was before.
+    /// What one makes to an account by PUT and ends by DELETE, but for follows.
+    fn edges(&self) -> Vec<&String> {
+        let paths = self.document["paths"].as_object().unwrap().iter();
+        let edges = paths.filter(|(path, methods)| {
+            path.starts_with("/v1/accounts/{account_id}/")
+                && !path.ends_with("/follow")
+                && ["put", "delete"]
+                    .iter()
+                    .all(|method| !methods[method].is_null())
+        });
+        edges.map(|(path, _)| path).collect()
+    }
+
+    /// Who follows, asks, blocks, mutes … is as it was before.
     async fn put_back(&self) {
         let owner = &self.owner.id;
-        for other in [2, 3, 4, 5, 6, 7] {
-            let client = self.client(other);
-            for edge in ["block", "mute"] {
-                let path = format!("/v1/accounts/{owner}/{edge}");
-                client.delete(&path).await;
+        for path in self.edges() {
+            let path = path.replace("{account_id}", owner);
+            for other in 2..ROLES.len() {
+                self.client(other).delete(&path).await;
             }
         }
         let follow = format!("/v1/accounts/{owner}/follow");
@@ -329,7 +342,7 @@ impl World {
             let path = format!("/v1/accounts/me/followers/{follower}");
             own.put(&path).await.expect(204);
         }
-        for other in [3, 5, 6, 7] {
+        for other in (STRANGER..ROLES.len()).filter(|role| *role != BLOCKED) {
             self.client(other).delete(&follow).await.expect(204);
         }
     }

@@ -1,12 +1,15 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(test)]
-mod any;
 pub mod edges;
 mod event;
-#[cfg(test)]
+#[cfg(any(test, feature = "strategies"))]
 mod memory;
+#[cfg(any(test, feature = "strategies"))]
+pub mod strategies;
 pub mod text;
+
+#[cfg(test)]
+use strategies as any;
 
 pub use event::{MixedEvents, PersonalFields};
 

@@ -31,24 +31,6 @@ impl Memory {
         Ok(Snapshot::decode::<D>(self.0.get(&aggregate))?)
     }
 
-    /// A fact that no command of the feature under test makes.
-    pub fn set<D: Decider>(
-        &mut self,
-        aggregate: AggregateId,
-        state: &D::State,
-    ) -> Result<(), TestCaseError> {
-        let version = self.0.get(&aggregate).map_or(1, |held| held.version + 1);
-        let state = kernel::encode(state)?;
-        self.0.insert(aggregate, Snapshot { version, state });
-        Ok(())
-    }
-
-    /// Bytes that no release can read.
-    pub fn damage(&mut self, aggregate: AggregateId) {
-        let state = vec![0xc1];
-        self.0.insert(aggregate, Snapshot { version: 1, state });
-    }
-
     /// Its own state, what the command asks to look at, and nothing else.
     pub fn facts<C: Command>(&self, command: &C) -> Result<Facts, TestCaseError> {
         let mut facts = Facts::default();
@@ -104,6 +86,27 @@ impl Memory {
             prop_assert_eq!(&self.current::<C::Decider>(aggregate)?.state, &state);
         }
         Ok(decided)
+    }
+}
+
+#[cfg(test)]
+impl Memory {
+    /// A fact that no command of the feature under test makes.
+    pub fn set<D: Decider>(
+        &mut self,
+        aggregate: AggregateId,
+        state: &D::State,
+    ) -> Result<(), TestCaseError> {
+        let version = self.0.get(&aggregate).map_or(1, |held| held.version + 1);
+        let state = kernel::encode(state)?;
+        self.0.insert(aggregate, Snapshot { version, state });
+        Ok(())
+    }
+
+    /// Bytes that no release can read.
+    pub fn damage(&mut self, aggregate: AggregateId) {
+        let state = vec![0xc1];
+        self.0.insert(aggregate, Snapshot { version: 1, state });
     }
 }
 

@@ -1,6 +1,6 @@
 //! One connection to PostgreSQL that only asks, for callers that wait.
 
-use sqlx::{Connection, Executor, PgConnection, postgres::PgRow};
+use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgRow};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Unreachable;
@@ -28,4 +28,9 @@ impl Database {
         let rows = self.runtime.block_on(self.connection.fetch_all(sql));
         rows.map_err(|error| Unreachable(format!("the database: {error}: {sql}")))
     }
+}
+
+/// A column that is a number and never negative.
+pub fn unsigned(row: &PgRow, column: &str) -> Result<u64, Unreachable> {
+    Ok(row.try_get::<i64, _>(column)? as u64)
 }

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt};
 
 use uuid::Uuid;
 
-use crate::{Unreachable, findings::Findings, message_pack::Value, redis::Redis, redis::Reply};
+use crate::{
+    Unreachable, findings::Findings, message_pack::Value, redis::Redis, redis::Reply,
+    world::kind_name,
+};
 
 const ENTRIES_AT_ONCE: &str = "5000";
 const FIELDS_MAX: usize = 11;
@@ -48,30 +51,17 @@ pub struct Aggregate {
     pub member: Option<Uuid>,
 }
 
-pub const ACCOUNT: u8 = 1;
-pub const HANDLE: u8 = 2;
-pub const POST: u8 = 3;
-pub const LIKE: u8 = 4;
-pub const FOLLOW: u8 = 5;
-pub const OPERATION: u8 = 6;
-pub const BLOCK: u8 = 7;
-pub const MUTE: u8 = 8;
+impl Aggregate {
+    /// Both ends of an edge.
+    pub fn edge(&self) -> Result<(Uuid, Uuid), String> {
+        let far = self.member.ok_or("an edge without a far end")?;
+        Ok((self.id, far))
+    }
+}
 
 impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kinds = [
-            "epoch",
-            "account",
-            "handle",
-            "post",
-            "like",
-            "follow",
-            "operation",
-            "block",
-            "mute",
-        ];
-        let kind = kinds.get(usize::from(self.kind)).unwrap_or(&"unknown");
-        write!(f, "{kind} {}", self.id)?;
+        write!(f, "{} {}", kind_name(self.kind), self.id)?;
         self.member
             .map_or(Ok(()), |member| write!(f, " -> {member}"))
     }

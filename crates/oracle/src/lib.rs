@@ -1,29 +1,34 @@
 #![doc = include_str!("../README.md")]
 
 mod answers;
+mod counts;
 mod database;
 mod entries;
+mod features;
 mod findings;
 mod http;
 mod journal;
 mod json;
 mod lists;
 mod log_checks;
+mod looks;
 mod message_pack;
+mod reader;
 mod redis;
 mod sample;
 mod sealed;
 mod shown;
 mod tables;
 mod tokens;
+mod visibility;
 mod world;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use database::Database;
+use features::World;
 use findings::Findings;
 use redis::Redis;
-use world::World;
 
 /// What to examine. Nobody may write meanwhile.
 #[derive(Clone, Debug)]

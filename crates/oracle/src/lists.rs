@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use crate::{
-    Unreachable, database::Database, findings::Findings, redis::Redis, redis::Reply, world::World,
+    Unreachable, database::Database, features::World, findings::Findings, redis::Redis,
+    redis::Reply,
 };
 use sqlx::Row;
 
@@ -65,7 +66,7 @@ pub fn check(
         };
         let there: BTreeSet<&Uuid> = ids.iter().collect();
         for id in world.home(reader) {
-            let author = world.posts.get(&id).map(|post| post.author);
+            let author = world.post(id).map(|post| post.author);
             let is_pulled = author.is_some_and(|a| a != reader && pulled.contains(&a));
             if id >= floor && !is_pulled && !there.contains(&id) {
                 findings.violation(format!("the list of {reader} lacks {id}"));

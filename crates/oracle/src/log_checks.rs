@@ -8,14 +8,11 @@ use uuid::Uuid;
 
 use crate::{
     Unreachable,
-    entries::{
-        ACCOUNT, Aggregate, BLOCK, Entries, Event, FOLLOW, HANDLE, LIKE, MUTE, OPERATION, POST,
-        Position, home_partition, key,
-    },
+    entries::{Aggregate, Entries, Event, Position, home_partition, key},
+    features::World,
     findings::Findings,
     message_pack::Value,
     redis::{Redis, Reply},
-    world::World,
 };
 
 /// How long a given key gives its receipt; after it, it may be used again.
@@ -134,7 +131,7 @@ fn states(
             let member = Uuid::from_slice(member).ok();
             let kind = *kind;
             let aggregate = Aggregate { kind, id, member };
-            found.insert(aggregate, said(kind, &state));
+            found.insert(aggregate, said(kind, &state, world));
         }
     }
     let mut expected = BTreeMap::new();
@@ -145,8 +142,10 @@ fn states(
         .flatten()
     {
         if event.name != "EpochStarted" {
-            let wanted = wanted(event.aggregate, world);
-            expected.insert(event.aggregate, Ok((event.version, wanted)));
+            let feature = world.feature(event.aggregate.kind);
+            let wanted = feature.map(|feature| feature.state(event.aggregate));
+            let wanted = (event.version, wanted.unwrap_or_default());
+            expected.insert(event.aggregate, Ok(wanted));
         }
     }
     findings.same_rows("states", &expected, &found);
@@ -154,79 +153,14 @@ fn states(
 }
 
 /// The version and the fields of a stored state, in one form for all kinds.
-fn said(kind: u8, bytes: &[u8]) -> Result<(u64, Vec<Value>), String> {
+fn said(kind: u8, bytes: &[u8], world: &World) -> Result<(u64, Vec<Value>), String> {
     let space = bytes.iter().position(|byte| *byte == b' ');
     let space = space.ok_or("a state without a version")?;
     let version = std::str::from_utf8(&bytes[..space]).unwrap_or_default();
     let version = version.parse().map_err(|_| "a state without a version")?;
     let state = Value::read(&bytes[space + 1..])?;
-    let fields = |names: &[&str], of: &Value| -> Vec<Value> {
-        names.iter().map(|name| of.field(name).clone()).collect()
-    };
-    let fields = match kind {
-        ACCOUNT => fields(&["standing", "handle", "pinned", "private"], &state),
-        HANDLE => fields(
-            &["account", "attempt", "reserved_at"],
-            state.field("holder"),
-        ),
-        POST => fields(&["author", "visibility", "root", "deleted"], &state),
-        _ => vec![state],
-    };
-    Ok((version, fields))
-}
-
-fn wanted(aggregate: Aggregate, world: &World) -> Vec<Value> {
-    let id = |id: Uuid| Value::Bytes(id.as_bytes().to_vec());
-    let text = |text: &str| Value::Text(text.into());
-    let or_nil = |value: Option<Value>| value.unwrap_or(Value::Nil);
-    let edge = (aggregate.id, aggregate.member.unwrap_or_default());
-    match aggregate.kind {
-        ACCOUNT => match world.accounts.get(&aggregate.id) {
-            Some(account) => vec![
-                text(match account.deactivated {
-                    false => "Registered",
-                    true => "Deactivated",
-                }),
-                text(&account.handle),
-                or_nil(account.pinned.map(id)),
-                Value::Bool(account.private),
-            ],
-            None => vec![
-                text("Abandoned"),
-                Value::Nil,
-                Value::Nil,
-                Value::Bool(false),
-            ],
-        },
-        HANDLE => match world.handles.get(&aggregate.id).cloned().flatten() {
-            Some(holder) => vec![
-                id(holder.account),
-                id(holder.attempt),
-                Value::Int(holder.reserved_at.into()),
-            ],
-            None => vec![Value::Nil, Value::Nil, Value::Nil],
-        },
-        POST => world.posts.get(&aggregate.id).map_or(Vec::new(), |post| {
-            let visibility = if post.followers_only {
-                "followers"
-            } else {
-                "public"
-            };
-            vec![
-                id(post.author),
-                text(visibility),
-                or_nil(post.root.map(id)),
-                Value::Bool(post.deleted_at.is_some()),
-            ]
-        }),
-        LIKE => vec![Value::Bool(world.likes.contains_key(&edge))],
-        FOLLOW if world.follow_requests.contains_key(&edge) => vec![Value::Int(2)],
-        FOLLOW => vec![Value::Bool(world.follows.contains_key(&edge))],
-        BLOCK => vec![Value::Bool(world.blocks.contains_key(&edge))],
-        MUTE => vec![Value::Bool(world.mutes.contains_key(&edge))],
-        OPERATION => vec![Value::Bool(true)],
-        _ => Vec::new(),
-    }
+    let feature = world.feature(kind).ok_or("a state of an unknown kind")?;
+    Ok((version, feature.stored_state(&state)))
 }
 
 /// Every account's last event in its own partition. Those elsewhere, which are

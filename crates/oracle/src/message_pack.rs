@@ -39,6 +39,14 @@ impl Value {
         found.map_or(&Self::Nil, |(_, value)| value)
     }
 
+    pub fn fields(&self, names: &[&str]) -> Vec<Value> {
+        names.iter().map(|name| self.field(name).clone()).collect()
+    }
+
+    pub fn of_id(id: Uuid) -> Self {
+        Self::Bytes(id.as_bytes().to_vec())
+    }
+
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -62,6 +70,10 @@ impl Value {
 
     pub fn uuid(&self) -> Option<Uuid> {
         Uuid::from_slice(self.bytes()?).ok()
+    }
+
+    pub fn id(&self) -> Result<Uuid, String> {
+        self.uuid().ok_or_else(|| format!("{self:?} is no id"))
     }
 
     pub fn unsigned(&self) -> Option<u64> {

@@ -6,7 +6,6 @@
 
 mod folds {
     mod checkpoints;
-    mod deciding;
     mod history;
     mod home;
     mod hot;
@@ -14,6 +13,5 @@ mod folds {
     mod properties;
     mod setting;
     mod standings;
-    mod steps;
     mod world;
 }

@@ -19,6 +19,22 @@ const OTHER_ONE_IN: u32 = 8;
 /// Each client begins with so many follows.
 const FIRST_FOLLOWS: u64 = 3;
 
+/// What an edge leads to.
+#[derive(Clone, Copy)]
+enum Far {
+    Account,
+    Post,
+}
+
+/// Edges: what each leads to, the end of its path, and of how many among a hundred
+/// operations it is made and ended. `draw` shares out the rest.
+const EDGES: &[(Far, &str, u32, u32)] = &[
+    (Far::Post, "like", 18, 6),
+    (Far::Account, "follow", 8, 4),
+    (Far::Account, "block", 2, 2),
+    (Far::Account, "mute", 1, 1),
+];
+
 /// Posts that were published, with their authors, and not deleted since.
 #[derive(Default)]
 pub struct Posts(Vec<(Uuid, Option<Uuid>)>);
@@ -36,10 +52,7 @@ impl Posts {
         if request.path == "/v1/posts" && answer.status == 201 {
             self.0.extend(answer.id.map(|id| (id, account)));
         }
-        if request.method == "DELETE"
-            && request.path.starts_with("/v1/posts/")
-            && !request.path.ends_with("like")
-        {
+        if request.method == "DELETE" && request.path.starts_with("/v1/posts/") {
             self.0
                 .retain(|(id, _)| !request.path.ends_with(&id.to_string()));
         }
@@ -108,43 +121,41 @@ pub fn draw(load: &Load, who: usize, turn: u64, random: &mut ChaCha8Rng) -> Oper
         }
         write("POST", "/v1/posts".into(), Some(body))
     };
-    let edge = |method: &str, random: &mut ChaCha8Rng, edge: &str| {
-        write(
-            method,
-            format!("/v1/accounts/{}/{edge}", other(random)),
-            None,
-        )
-    };
     let posts = load.posts.lock();
     let (any, own) = (posts.any(random), posts.of(account, random));
     drop(posts);
-    match (random.random_range(0..100), any, own) {
+    let mut drawn = random.random_range(0..100);
+    for (far, edge, makes, ends) in EDGES {
+        if drawn < makes + ends {
+            let method = if drawn < *makes { "PUT" } else { "DELETE" };
+            let path = match far {
+                Far::Account => Some(format!("/v1/accounts/{}/{edge}", other(random))),
+                Far::Post => any.map(|post| format!("/v1/posts/{post}/{edge}")),
+            };
+            let edge = path.map(|path| write(method, path, None));
+            return edge.unwrap_or_else(|| publish("a post", None));
+        }
+        drawn -= makes + ends;
+    }
+    match (drawn, any, own) {
         (0..10, Some(post), _) => publish("a reply", Some(post)),
-        (10..28, Some(post), _) => write("PUT", format!("/v1/posts/{post}/like"), None),
-        (28..34, Some(post), _) => write("DELETE", format!("/v1/posts/{post}/like"), None),
-        (34..42, ..) => edge("PUT", random, "follow"),
-        (42..46, ..) => edge("DELETE", random, "follow"),
-        (46..53, _, Some(post)) => {
+        (10..17, _, Some(post)) => {
             let body = json!({"text": format!("edited {key}")});
             write("PATCH", format!("/v1/posts/{post}"), Some(body))
         }
-        (53..57, _, Some(post)) => write("DELETE", format!("/v1/posts/{post}"), None),
-        (57..59, ..) => {
+        (17..21, _, Some(post)) => write("DELETE", format!("/v1/posts/{post}"), None),
+        (21..23, ..) => {
             let private = random.random_range(0..3) == 0;
             let body = json!({"bio": format!("changed by {key}"), "private": private});
             write("PATCH", "/v1/accounts/me".into(), Some(body))
         }
-        (59..61, ..) => edge("PUT", random, "block"),
-        (61..63, ..) => edge("DELETE", random, "block"),
-        (63..64, ..) => edge("PUT", random, "mute"),
-        (64..65, ..) => edge("DELETE", random, "mute"),
-        (65..67, ..) => {
+        (23..25, ..) => {
             let path = format!("/v1/accounts/me/followers/{}", other(random));
             write("PUT", path, None)
         }
-        (67..72, ..) => read("/v1/timelines/home?limit=20".into()),
-        (72..76, Some(post), _) => read(format!("/v1/posts/{post}")),
-        (76..78, ..) => read("/v1/timelines/local".into()),
+        (25..30, ..) => read("/v1/timelines/home?limit=20".into()),
+        (30..34, Some(post), _) => read(format!("/v1/posts/{post}")),
+        (34..36, ..) => read("/v1/timelines/local".into()),
         _ => publish("a post", None),
     }
 }

@@ -4,12 +4,14 @@ use domain::posts::Visibility;
 use readmodel::Happened;
 
 use super::{
-    setting::{Setting, TABLES, try_fold},
+    setting::{Setting, try_fold},
     world::{PARTITIONS, Random, World, by_partition, cut, interleave},
 };
 
 const SEEDS: std::ops::Range<u64> = 1..7;
 const STEPS: usize = 260;
+/// A history may end without rows of these; not each may.
+const RARE: &[&str] = &["follow_requests"];
 
 #[track_caller]
 fn assert_same(seed: u64, way: &str, left: &[String], right: &[String]) {
@@ -31,7 +33,7 @@ fn assert_same(seed: u64, way: &str, left: &[String], right: &[String]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_are_the_same_however_the_log_is_cut_and_its_partitions_interleave() {
     let setting = Setting::new().await;
-    let mut empty = TABLES.to_vec();
+    let mut empty = setting.tables("social").await;
     for seed in SEEDS {
         let history = World::history(seed, STEPS);
         let mut random = Random(seed);
@@ -69,13 +71,17 @@ async fn rows_are_the_same_however_the_log_is_cut_and_its_partitions_interleave(
             }
         }
         let rows = first.unwrap();
-        let has_rows = |table: &&str| rows.iter().any(|row| row.starts_with(*table));
-        empty.retain(|table| !has_rows(table));
-        // Few block and mute at the end of every history.
+        let is_filled = |table: &String| {
+            let row = format!("{table} ");
+            rows.iter().any(|there| there.starts_with(&row))
+        };
+        let is_rare = |table: &&String| RARE.contains(&table.as_str());
+        let tables = setting.tables("social").await;
         assert!(
-            TABLES[..7].iter().all(has_rows),
+            tables.iter().filter(|table| !is_rare(table)).all(is_filled),
             "seed {seed} tells too little"
         );
+        empty.retain(|table| !is_filled(table));
     }
     assert!(empty.is_empty(), "no row of {empty:?}");
 }

@@ -8,19 +8,6 @@ use readmodel::{
 use sea_orm::sqlx::{self, AssertSqlSafe};
 use testkit::Servers;
 
-pub const TABLES: [&str; 10] = [
-    "accounts",
-    "account_counters",
-    "posts",
-    "post_revisions",
-    "post_counters",
-    "likes",
-    "follows",
-    "follow_requests",
-    "blocks",
-    "mutes",
-];
-
 pub struct Setting {
     pub servers: Servers,
     pub database: DatabaseConnection,
@@ -79,9 +66,19 @@ impl Setting {
             .unwrap();
     }
 
-    /// Empties tables, named with their schemas and commas between.
-    pub async fn empty(&self, tables: &str) {
-        sqlx::query(AssertSqlSafe(format!("TRUNCATE {tables}")))
+    /// The tables of a generation.
+    pub async fn tables(&self, schema: &str) -> Vec<String> {
+        let sql = "SELECT table_name::text FROM information_schema.tables
+                   WHERE table_schema = $1 ORDER BY 1";
+        let tables = sqlx::query_scalar(sql).bind(schema).fetch_all(self.pool());
+        tables.await.unwrap()
+    }
+
+    pub async fn empty(&self, schema: &str) {
+        let tables = self.tables(schema).await.into_iter();
+        let tables: Vec<_> = tables.map(|table| format!("{schema}.{table}")).collect();
+        let sql = format!("TRUNCATE {}", tables.join(", "));
+        sqlx::query(AssertSqlSafe(sql))
             .execute(self.pool())
             .await
             .unwrap();
@@ -90,7 +87,7 @@ impl Setting {
     /// Every row of a generation as text, in order.
     pub async fn rows(&self, schema: &str) -> Vec<String> {
         let mut rows = Vec::new();
-        for table in TABLES {
+        for table in self.tables(schema).await {
             let sql = format!("SELECT '{table} ' || t::text FROM {schema}.{table} AS t");
             let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
                 .fetch_all(self.pool())

@@ -56,7 +56,11 @@ async fn a_follow_and_a_deactivation_count_alike_in_any_order() {
             assert_eq!(counts(&setting, followed).await, (one, 0), "round {round}");
             let row = posts::by_id(setting.pool(), None, post.id).await.unwrap();
             let row = row.unwrap();
-            assert_eq!((row.counts.likes, row.counts.replies), (one, one), "round {round}");
+            assert_eq!(
+                (row.counts.likes, row.counts.replies),
+                (one, one),
+                "round {round}"
+            );
         }
     }
 }

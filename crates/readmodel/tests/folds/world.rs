@@ -8,15 +8,13 @@ use domain::{
         AccountReactivated, AccountRegistered, Accounts, PostPinned, PostUnpinned, ProfileUpdated,
         RegistrationAbandoned,
     },
-    blocks::{Blocked, Blocks, Unblocked},
     follows::{
-        FollowRequestAccepted, FollowRequestRejected, FollowRequested, FollowSevered, Followed,
-        Follows, Unfollowed,
+        FollowRequestAccepted, FollowRequestRejected, FollowRequested, FollowSevered, Follows,
     },
     handles::HandleReserved,
-    likes::{Liked, Likes, Unliked},
-    mutes::{Muted, Mutes, Unmuted},
+    kinds,
     posts::{PostCreated, PostDeleted, PostEdited, PostId, Posts, Reply, Visibility},
+    strategies::{AnyEdge, BEGINNING, EDGES, Far, edge},
 };
 use kernel::{
     AccountId, AggregateId, Partition, Personal, Position, Route, Timestamp, Uuid, compose_id,
@@ -24,8 +22,7 @@ use kernel::{
 use readmodel::Happened;
 use std::collections::BTreeMap;
 
-pub const PARTITIONS: u16 = 4;
-const BEGINNING: i64 = 1_790_000_000_000;
+pub use domain::strategies::PARTITIONS;
 
 /// SplitMix64.
 pub struct Random(pub u64);
@@ -262,20 +259,42 @@ impl World {
         self.posts[place].deleted = true;
     }
 
-    /// Likes what is not liked, and unlikes what is.
-    pub fn toggle_like(&mut self, account: AccountId, post: Post) {
-        let edge = Likes::id(account, post.id);
-        let post_author = post.author;
-        let held = self.edges.entry(edge).or_default();
-        if !*held && post.deleted {
+    /// Makes an edge to a post where there is none, and ends one that there is. What is
+    /// deleted gets no edge.
+    pub fn toggle_of_post(&mut self, edge: &AnyEdge, account: AccountId, post: Post) {
+        let is_held = self.edges.get(&(edge.id)(account, post.id.0));
+        if is_held == Some(&true) || !post.deleted {
+            self.toggle(edge, account, post.id.0, post.author);
+        }
+    }
+
+    /// The same of an account, but of one's own.
+    pub fn toggle_of_account(&mut self, edge: &AnyEdge, account: AccountId, other: AccountId) {
+        if account != other {
+            self.toggle(edge, account, other.0, other);
+        }
+    }
+
+    /// A block ends the follows between the two.
+    fn toggle(&mut self, edge: &AnyEdge, account: AccountId, to: Uuid, author: AccountId) {
+        let id = (edge.id)(account, to);
+        let held = self.edges.entry(id).or_default();
+        *held = !*held;
+        if !*held {
+            self.happens(id, account, (edge.ended)(author));
             return;
         }
-        *held = !*held;
-        let event = match *held {
-            true => Event::Like(Liked { post_author }.into()),
-            false => Event::Like(Unliked { post_author }.into()),
-        };
-        self.happens(edge, account, event);
+        self.happens(id, account, (edge.made)(author));
+        if id.kind == kinds::BLOCK {
+            for edge in [Follows::id(account, author), Follows::id(author, account)] {
+                self.edges.insert(edge, false);
+                self.happens(edge, account, Event::Follow(FollowSevered {}.into()));
+            }
+        }
+    }
+
+    pub fn toggle_like(&mut self, account: AccountId, post: Post) {
+        self.toggle_of_post(edge(kinds::LIKE).unwrap(), account, post);
     }
 
     pub fn follows(&self, follower: AccountId, followed: AccountId) -> bool {
@@ -283,19 +302,8 @@ impl World {
         self.edges.get(&edge).copied().unwrap_or_default()
     }
 
-    /// Follows whom is not followed, and unfollows whom is.
     pub fn toggle_follow(&mut self, follower: AccountId, followed: AccountId) {
-        if follower == followed {
-            return;
-        }
-        let edge = Follows::id(follower, followed);
-        let held = self.edges.entry(edge).or_default();
-        *held = !*held;
-        let event = match *held {
-            true => Event::Follow(Followed {}.into()),
-            false => Event::Follow(Unfollowed {}.into()),
-        };
-        self.happens(edge, follower, event);
+        self.toggle_of_account(edge(kinds::FOLLOW).unwrap(), follower, followed);
     }
 
     /// Asks to follow, and is let in or refused, where nobody follows.
@@ -318,39 +326,6 @@ impl World {
             // It waits.
             _ => {}
         }
-    }
-
-    /// Blocks whom it does not block, which ends follows, and unblocks whom it does.
-    pub fn toggle_block(&mut self, account: AccountId, other: AccountId) {
-        if account == other {
-            return;
-        }
-        let edge = Blocks::id(account, other);
-        let held = self.edges.entry(edge).or_default();
-        *held = !*held;
-        if !*held {
-            self.happens(edge, account, Event::Block(Unblocked {}.into()));
-            return;
-        }
-        self.happens(edge, account, Event::Block(Blocked {}.into()));
-        for edge in [Follows::id(account, other), Follows::id(other, account)] {
-            self.edges.insert(edge, false);
-            self.happens(edge, account, Event::Follow(FollowSevered {}.into()));
-        }
-    }
-
-    pub fn toggle_mute(&mut self, account: AccountId, other: AccountId) {
-        if account == other {
-            return;
-        }
-        let edge = Mutes::id(account, other);
-        let held = self.edges.entry(edge).or_default();
-        *held = !*held;
-        let event = match *held {
-            true => Event::Mute(Muted {}.into()),
-            false => Event::Mute(Unmuted {}.into()),
-        };
-        self.happens(edge, account, event);
     }
 
     /// Becomes private or public, or leaves or comes back.
@@ -382,29 +357,14 @@ impl World {
         }
     }
 
-    /// One step of anybody.
+    /// One step of anybody: mostly about posts, else an edge.
     pub fn step(&mut self) {
         self.tick();
         let account = self.somebody();
-        match self.random.below(100) {
-            0..4 => {
-                self.register();
-            }
-            4..9 => {
-                let updated = ProfileUpdated {
-                    display_name: self.random.chance(60).then(|| self.text("name")),
-                    bio: match self.random.below(3) {
-                        0 => None,
-                        1 => Some(Personal::plain("")),
-                        _ => Some(self.text("bio")),
-                    },
-                };
-                self.happens(
-                    Accounts::id(account),
-                    account,
-                    Event::Account(updated.into()),
-                );
-            }
+        let edges: u32 = EDGES.iter().map(often).sum();
+        match self.random.below(60 + edges as usize) {
+            0..4 => drop(self.register()),
+            4..9 => self.update(account),
             9..14 => self.toggle_pin(account),
             14..26 => {
                 let visibility = self.visibility();
@@ -432,30 +392,56 @@ impl World {
                     self.delete(place);
                 }
             }
-            56..63 => {
+            56 | 57 => {
                 let other = self.somebody();
-                match self.random.below(9) {
-                    0..3 => self.toggle_block(account, other),
-                    3 | 4 => self.toggle_mute(account, other),
-                    5 | 6 => self.request(account, other),
-                    7 => self.toggle_standing(account, false),
-                    _ => self.toggle_standing(account, true),
-                }
+                self.request(account, other);
             }
-            63..80 => {
+            58 => self.toggle_standing(account, false),
+            59 => self.toggle_standing(account, true),
+            drawn => self.step_of_edge(account, drawn as u32 - 60),
+        }
+    }
+
+    /// Toggles the edge that `drawn` falls on, now and then several times.
+    fn step_of_edge(&mut self, account: AccountId, mut drawn: u32) {
+        let mut edges = EDGES.iter();
+        let edge = edges.find(|edge| match drawn.checked_sub(often(edge)) {
+            Some(rest) => {
+                drawn = rest;
+                false
+            }
+            None => true,
+        });
+        let edge = edge.unwrap();
+        let times = 1 + self.random.below(3);
+        match edge.far {
+            Far::Account => {
+                let other = self.somebody();
+                (0..times).for_each(|_| self.toggle_of_account(edge, account, other));
+            }
+            Far::Post => {
                 if let Some(place) = self.some_post() {
-                    for _ in 0..=self.random.below(3) {
-                        self.toggle_like(account, self.posts[place]);
-                    }
-                }
-            }
-            _ => {
-                let other = self.somebody();
-                for _ in 0..=self.random.below(3) {
-                    self.toggle_follow(account, other);
+                    let post = self.posts[place];
+                    (0..times).for_each(|_| self.toggle_of_post(edge, account, post));
                 }
             }
         }
+    }
+
+    fn update(&mut self, account: AccountId) {
+        let updated = ProfileUpdated {
+            display_name: self.random.chance(60).then(|| self.text("name")),
+            bio: match self.random.below(3) {
+                0 => None,
+                1 => Some(Personal::plain("")),
+                _ => Some(self.text("bio")),
+            },
+        };
+        self.happens(
+            Accounts::id(account),
+            account,
+            Event::Account(updated.into()),
+        );
     }
 
     fn toggle_pin(&mut self, account: AccountId) {
@@ -471,6 +457,11 @@ impl World {
         };
         self.happens(Accounts::id(account), account, event);
     }
+}
+
+/// Steps about this edge, beside 60 others: twice as many as commands that make it.
+fn often(edge: &AnyEdge) -> u32 {
+    2 * edge.weights.0
 }
 
 /// The events of each partition, in order.
