@@ -6,7 +6,7 @@ up:
 
 # What CI checks before it tests.
 check:
-    cargo fmt --all -- --check
+    git ls-files -z '*.rs' | xargs -0 rustfmt --edition 2024 --check
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
 # Every test, on throw-away servers.
