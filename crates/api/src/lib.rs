@@ -3,38 +3,48 @@
 // What features use of the edge.
 use edge::{admission, answers, header_text, identity, paging, preconditions, request};
 
-mod accounts;
 mod appending;
-mod blocks;
 mod causes;
 mod contract_rules;
-mod deactivation;
-mod emails;
 mod examples;
-mod follows;
 mod freshness;
 mod health;
-mod likes;
-mod limits;
 mod metrics;
-mod mutes;
-mod operations;
-mod operators;
 mod pages;
-mod passwords;
-mod posts;
 mod problem;
 mod registration;
-mod relationships;
-mod second_factors;
 mod server;
 mod services;
-mod sessions;
 mod shown;
 mod standing;
 mod tags;
 mod throttle;
-mod timelines;
+
+// The registry of features: a line each.
+server::registry! {
+    Identity {
+        accounts: AccountsApi,
+        deactivation: DeactivationApi,
+        sessions: SessionsApi,
+        passwords: PasswordsApi,
+        emails: EmailsApi,
+        second_factors: SecondFactorsApi,
+    }
+    Social {
+        posts: PostsApi,
+        likes: LikesApi,
+        follows: FollowsApi,
+        blocks: BlocksApi,
+        mutes: MutesApi,
+        relationships: RelationshipsApi,
+        timelines: TimelinesApi,
+    }
+    Operation {
+        operations: OperationsApi,
+        operators: OperatorsApi,
+        limits: LimitsApi,
+    }
+}
 
 pub use limits::{LimitSettings, Limiting};
 pub use metrics::Measured;

@@ -1,4 +1,4 @@
-//! The registry of features, and serving them until the word to stop.
+//! Serving the features until the word to stop.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -10,62 +10,24 @@ use edge::{
 use poem::EndpointExt;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
-use crate::{
-    accounts::AccountsApi, blocks::BlocksApi, contract_rules::RULES, deactivation::DeactivationApi,
-    emails::EmailsApi, follows::FollowsApi, health::HealthApi, likes::LikesApi, limits::LimitsApi,
-    mutes::MutesApi, operations::OperationsApi, operators::OperatorsApi, passwords::PasswordsApi,
-    posts::PostsApi, relationships::RelationshipsApi, second_factors::SecondFactorsApi,
-    services::Services, sessions::SessionsApi, timelines::TimelinesApi,
-};
+use crate::{contract_rules::RULES, features, services::Services};
 
 /// How long nobody is served while it is not known which sessions were ended.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
-/// Whom there is, and how they sign in.
-type Identity = (
-    AccountsApi,
-    DeactivationApi,
-    SessionsApi,
-    PasswordsApi,
-    EmailsApi,
-    SecondFactorsApi,
-);
-/// What they publish, and what they do to each other.
-type Social = (
-    PostsApi,
-    LikesApi,
-    FollowsApi,
-    BlocksApi,
-    MutesApi,
-    RelationshipsApi,
-    TimelinesApi,
-);
-/// How the server is.
-type Operation = (OperationsApi, OperatorsApi, LimitsApi, HealthApi);
+/// Declares the features: their modules, and their parts of the contract, in its order.
+macro_rules! registry {
+    ($($part:ident { $($module:ident: $api:ident),+ $(,)? })+) => {
+        $($(mod $module;)+)+
 
-/// The registry of features.
-fn features() -> (Identity, Social, Operation) {
-    (
-        (
-            AccountsApi,
-            DeactivationApi,
-            SessionsApi,
-            PasswordsApi,
-            EmailsApi,
-            SecondFactorsApi,
-        ),
-        (
-            PostsApi,
-            LikesApi,
-            FollowsApi,
-            BlocksApi,
-            MutesApi,
-            RelationshipsApi,
-            TimelinesApi,
-        ),
-        (OperationsApi, OperatorsApi, LimitsApi, HealthApi::default()),
-    )
+        $(type $part = ($($module::$api,)+);)+
+
+        fn features() -> ($($part,)+ health::HealthApi) {
+            ($(($($module::$api,)+),)+ health::HealthApi::default())
+        }
+    };
 }
+pub(crate) use registry;
 
 /// The contract as it is committed: a function of types alone.
 pub fn document() -> Result<String, ContractError> {

@@ -1,5 +1,5 @@
-//! Counters of posts and of accounts: as many as the list that each is of. A counter is
-//! a line here; folds add to it, and rows and answers have it.
+//! Counters of posts and of accounts: as many as the list that each is of. A counter of
+//! posts is a line in `lib.rs`; folds add to it, and rows and answers have it.
 
 use std::collections::BTreeMap;
 
@@ -66,22 +66,6 @@ macro_rules! counters {
             () => {
                 concat!($("coalesce(n.", stringify!($field), ", 0) AS ", stringify!($field), ", "),+)
             };
-        }
-    };
-}
-
-/// Gives the counters of posts to a macro: column, variant, and name in answers.
-#[macro_export]
-macro_rules! for_each_post_counter {
-    ($callback:ident) => {
-        $callback! {
-            /// As many as the list has for a reader who blocks none of them and is blocked
-            /// by none; likes of deactivated accounts are in neither.
-            likes Likes likes_count,
-            /// Direct replies that are not deleted, those for followers too: a reader who may
-            /// not see some of them, or mutes or blocks their authors, finds fewer. Replies of
-            /// deactivated accounts are not counted.
-            replies Replies replies_count,
         }
     };
 }

@@ -1,5 +1,47 @@
 #![doc = include_str!("../README.md")]
 
+// The registry of features: what each line says, the macro beside it makes of it.
+
+/// Gives the counters of posts to a macro: column, variant, and name in answers.
+#[macro_export]
+macro_rules! for_each_post_counter {
+    ($callback:ident) => {
+        $callback! {
+            /// As many as the list has for a reader who blocks none of them and is blocked
+            /// by none; likes of deactivated accounts are in neither.
+            likes Likes likes_count,
+            /// Direct replies that are not deleted, those for followers too: a reader who may
+            /// not see some of them, or mutes or blocks their authors, finds fewer. Replies of
+            /// deactivated accounts are not counted.
+            replies Replies replies_count,
+        }
+    };
+}
+
+/// Gives the marks to a macro: what it says, the name in answers, a bit of its own, and
+/// the table of its edges.
+#[macro_export]
+macro_rules! for_each_mark {
+    ($callback:ident) => {
+        $callback! {
+            /// The viewer likes it.
+            liked 1 "likes",
+        }
+    };
+}
+
+// One line a feature: its module and the name of its events, in the order in which
+// tables are written.
+feature::features! {
+    accounts: Account,
+    posts: Post,
+    likes: Like,
+    follows: Follow,
+    blocks: Block,
+    mutes: Mute;
+    Handle, Operation
+}
+
 #[macro_use]
 mod counters;
 #[macro_use]
@@ -29,18 +71,6 @@ pub mod social;
 mod standing;
 pub mod timelines;
 pub mod visibility;
-
-// One line a feature: its module and the name of its events, in the order in which
-// tables are written.
-feature::features! {
-    accounts: Account,
-    posts: Post,
-    likes: Like,
-    follows: Follow,
-    blocks: Block,
-    mutes: Mute;
-    Handle, Operation
-}
 
 pub use counters::{AccountCounts, PostCounts};
 pub use database::{

@@ -1,5 +1,5 @@
-//! Marks: what a reader did with a post and sees on it (liked it …). A mark is one line
-//! here; caches, queries, answers and their tags follow from it.
+//! Marks: what a reader did with a post and sees on it (liked it …). A mark is a line
+//! in `lib.rs`; caches, queries, answers and their tags follow from it.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,8 @@ use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
 use crate::ReadError;
 
-/// Gives the marks to a macro: the name in answers, and what it says.
-#[macro_export]
-macro_rules! for_each_mark {
-    ($callback:ident) => {
-        $callback! {
-            /// The viewer likes it.
-            liked,
-        }
-    };
-}
-
 macro_rules! tables {
-    ($($name:ident $bit:literal $table:literal),+ $(,)?) => {
+    ($($(#[$doc:meta])* $name:ident $bit:literal $table:literal,)+) => {
         /// The names of all marks, by their bits.
         pub const NAMES: &[&str] = &[$(stringify!($name)),+];
 
@@ -49,9 +38,7 @@ macro_rules! tables {
     };
 }
 
-tables! {
-    liked 1 "likes",
-}
+for_each_mark!(tables);
 
 /// A set of marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -97,7 +97,7 @@ pub struct Author {
 }
 
 macro_rules! viewer_state {
-    ($($(#[$doc:meta])* $mark:ident,)+) => {
+    ($($(#[$doc:meta])* $mark:ident $bit:literal $table:literal,)+) => {
         /// What the one who looks has done with it.
         #[derive(Object)]
         pub struct ViewerState {
