@@ -13,5 +13,6 @@ mod folds {
     mod properties;
     mod setting;
     mod standings;
+    mod visibility;
     mod world;
 }

@@ -27,7 +27,7 @@ const _: () = assert!(PARTITIONS < ACCOUNTS);
 const WAYS: [&str; 4] = ["one_by_one", "in_cuts", "delivered_again", "backwards"];
 
 /// What the steps leave in the log.
-fn history(steps: &[Step]) -> Result<Vec<Happened>, TestCaseError> {
+pub fn history(steps: &[Step]) -> Result<Vec<Happened>, TestCaseError> {
     let entries = strategies::history(steps)?.into_iter();
     let happened = entries.map(|entry| Happened {
         position: entry.position,
