@@ -41,8 +41,11 @@ async fn with_tally() -> App {
 
 async fn register(app: &mut App) {
     app.projections = Projections::default().with(Arc::new(Tally));
-    let migrated = migrations::migrate(&app.database, &app.projections);
+    let server = app.servers.database.as_str();
+    let database = readmodel::connect_to_migrate(server).await.unwrap();
+    let migrated = migrations::migrate(&database, &app.projections);
     migrated.await.unwrap();
+    database.close().await.unwrap();
 }
 
 struct Working {
