@@ -32,6 +32,8 @@ pub struct App {
     pub lists: Lists,
     pub services: Arc<Services>,
     pub push_followers_max: i64,
+    /// What workers fold; a test may add its own.
+    pub projections: Projections,
     /// Where letters go.
     pub mail: TempDir,
     address: SocketAddr,
@@ -103,6 +105,7 @@ impl App {
             lists,
             services,
             push_followers_max: 5_000,
+            projections: Projections::default(),
             mail,
             address,
             _stop: stop,
@@ -132,19 +135,20 @@ impl App {
         )
     }
 
+    pub fn worker_context(&self) -> WorkerContext {
+        WorkerContext {
+            log: self.log.clone(),
+            history: History::of(self.log.clone()),
+            database: self.database.clone(),
+            sealer: self.sealer.clone(),
+            lists: self.lists.clone(),
+            projections: self.projections.clone(),
+            push_followers_max: self.push_followers_max,
+        }
+    }
+
     pub fn engine(&self) -> Engine {
-        Engine::new(
-            WorkerContext {
-                log: self.log.clone(),
-                history: History::of(self.log.clone()),
-                database: self.database.clone(),
-                sealer: self.sealer.clone(),
-                lists: self.lists.clone(),
-                projections: Projections::default(),
-                push_followers_max: self.push_followers_max,
-            },
-            Uuid::now_v7(),
-        )
+        Engine::new(self.worker_context(), Uuid::now_v7())
     }
 
     /// The code in the next letter to this address that nobody has read yet.

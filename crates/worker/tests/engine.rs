@@ -6,6 +6,8 @@
 mod engine {
     mod damage;
     mod rebuilding;
+    mod second;
     mod setting;
     mod sharing;
+    mod tally;
 }
