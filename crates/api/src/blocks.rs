@@ -2,15 +2,12 @@
 //! between the two, which are edges of their own: each step may be repeated, and
 //! a block is lifted only when there is none left.
 
-use std::sync::Arc;
-
 use domain::{
     blocks::{BlockError, Blocks},
     edges::{Connect, Disconnect},
     follows::SeverFollow,
 };
 use kernel::{AccountId, Uuid};
-use poem::web::Data;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -20,13 +17,10 @@ use readmodel::blocks;
 use crate::{
     accounts::AccountPage,
     answers::{Done, Found},
-    identity::{Authenticated, Viewer},
-    pages::EdgePage,
-    paging::{Here, Limit},
-    preconditions::{Idempotency, MinPosition},
+    handlers::{Read, Write},
+    identity::Authenticated,
+    paging::Limit,
     problem::{Code, Problem},
-    request::RequestId,
-    services::Services,
     tags::Tag,
 };
 
@@ -44,21 +38,12 @@ impl BlocksApi {
         method = "put",
         operation_id = "blockAccount"
     )]
-    async fn block(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        account_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn block(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
         let target = AccountId(account_id.0);
-        let command = Connect::<Blocks>::new(me.account, target);
-        let receipt = services
-            .execute(&command, me.account, request_id.0, &idempotency)
-            .await?;
+        let command = Connect::<Blocks>::new(write.account(), target);
+        let receipt = write.execute(&command).await?;
         let is_new = receipt.appended && !receipt.again;
-        sever(&services, me.account, target, is_new, request_id.0).await?;
+        sever(&write, target, is_new).await?;
         Ok(Done::at(receipt.position))
     }
 
@@ -70,20 +55,13 @@ impl BlocksApi {
         method = "delete",
         operation_id = "unblockAccount"
     )]
-    async fn unblock(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        account_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn unblock(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
         let target = AccountId(account_id.0);
-        if services.blocks(me.account, target).await? {
-            sever(&services, me.account, target, false, request_id.0).await?;
+        if write.services.blocks(write.account(), target).await? {
+            sever(&write, target, false).await?;
         }
-        let command = Disconnect::<Blocks>::new(me.account, target);
-        services.done(&command, me, request_id, &idempotency).await
+        let command = Disconnect::<Blocks>::new(write.account(), target);
+        write.send(&command).await
     }
 
     /// Whom I block, the last first
@@ -97,30 +75,21 @@ impl BlocksApi {
     )]
     async fn list(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Authenticated>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
-        let (viewer, scope) = (Viewer(Some(me)), format!("blocks:{}", me.account));
-        let cursor = cursor.0.as_deref();
-        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
-        let page = page.await?;
-        let rows = blocks::list(services.pool(), me.account, page.last, page.asked).await?;
-        Ok(page.answer(&services, rows, &here))
+        let me = read.who.account;
+        let scope = format!("blocks:{me}");
+        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
+        let rows = blocks::list(read.pool(), me, page.last, page.asked).await?;
+        Ok(page.answer(&read.services, rows, &read.here))
     }
 }
 
 /// Ends what either has of following the other.
-async fn sever(
-    services: &Services,
-    account: AccountId,
-    target: AccountId,
-    fence: bool,
-    correlation: Uuid,
-) -> Result<(), Problem> {
+async fn sever(write: &Write, target: AccountId, fence: bool) -> Result<(), Problem> {
+    let (account, services) = (write.account(), &write.services);
     let edge = |follower, followed| SeverFollow {
         follower,
         followed,
@@ -128,8 +97,8 @@ async fn sever(
     };
     let (mine, theirs) = (edge(account, target), edge(target, account));
     tokio::try_join!(
-        services.execute_step(&mine, account, correlation),
-        services.execute_step(&theirs, account, correlation),
+        services.execute_step(&mine, account, write.request.0),
+        services.execute_step(&theirs, account, write.request.0),
     )?;
     Ok(())
 }

@@ -1,13 +1,10 @@
 //! Follows: following, unfollowing, followers and followed, who asked to follow and
 //! who is let in.
 
-use std::sync::Arc;
-
 use domain::follows::{
     AcceptFollower, FollowAccount, FollowError, RemoveFollower, UnfollowAccount,
 };
 use kernel::{AccountId, Uuid};
-use poem::web::Data;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -20,13 +17,10 @@ use readmodel::{
 use crate::{
     accounts::{self, AccountPage},
     answers::{Done, Found},
+    handlers::{Read, Write},
     identity::{Authenticated, Viewer},
-    pages::EdgePage,
-    paging::{Here, Limit},
-    preconditions::{Idempotency, MinPosition},
+    paging::Limit,
     problem::{Code, Problem},
-    request::RequestId,
-    services::Services,
     tags::Tag,
 };
 
@@ -44,19 +38,12 @@ impl FollowsApi {
         method = "put",
         operation_id = "followAccount"
     )]
-    async fn follow(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        account_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn follow(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
         let command = FollowAccount {
-            account: me.account,
+            account: write.account(),
             target: AccountId(account_id.0),
         };
-        services.done(&command, me, request_id, &idempotency).await
+        write.send(&command).await
     }
 
     /// Unfollow an account
@@ -68,19 +55,12 @@ impl FollowsApi {
         method = "delete",
         operation_id = "unfollowAccount"
     )]
-    async fn unfollow(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        account_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn unfollow(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
         let command = UnfollowAccount {
-            account: me.account,
+            account: write.account(),
             target: AccountId(account_id.0),
         };
-        services.done(&command, me, request_id, &idempotency).await
+        write.send(&command).await
     }
 
     /// Who asked to follow me, the last first
@@ -94,19 +74,15 @@ impl FollowsApi {
     )]
     async fn requests(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Authenticated>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
-        let (viewer, scope) = (Viewer(Some(me)), format!("requests:{}", me.account));
-        let cursor = cursor.0.as_deref();
-        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
-        let page = page.await?;
-        let rows = follows::requests(services.pool(), me.account, page.last, page.asked).await?;
-        Ok(page.answer(&services, rows, &here))
+        let me = read.who.account;
+        let scope = format!("requests:{me}");
+        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
+        let rows = follows::requests(read.pool(), me, page.last, page.asked).await?;
+        Ok(page.answer(&read.services, rows, &read.here))
     }
 
     /// Let a follower in
@@ -118,19 +94,12 @@ impl FollowsApi {
         method = "put",
         operation_id = "acceptFollower"
     )]
-    async fn accept(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        account_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn accept(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
         let command = AcceptFollower {
-            account: me.account,
+            account: write.account(),
             follower: AccountId(account_id.0),
         };
-        services.done(&command, me, request_id, &idempotency).await
+        write.send(&command).await
     }
 
     /// Remove a follower, or refuse who asked to be one
@@ -141,26 +110,18 @@ impl FollowsApi {
         method = "delete",
         operation_id = "removeFollower"
     )]
-    async fn remove(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        account_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn remove(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
         let command = RemoveFollower {
-            account: me.account,
+            account: write.account(),
             follower: AccountId(account_id.0),
         };
-        services.done(&command, me, request_id, &idempotency).await
+        write.send(&command).await
     }
 
     /// Who follows an account, the last first
     ///
     /// A page at a time; the cursor neither repeats nor loses one. A private account's
     /// list is for its followers.
-    #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/accounts/:account_id/followers",
         method = "get",
@@ -168,10 +129,7 @@ impl FollowsApi {
     )]
     async fn followers(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Viewer>,
         account_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
@@ -182,14 +140,13 @@ impl FollowsApi {
             limit: limit.0,
             cursor: cursor.0,
         };
-        list(&services, viewer, &min_position, &here, asked).await
+        list(&read, asked).await
     }
 
     /// Whom an account follows, the last first
     ///
     /// A page at a time; the cursor neither repeats nor loses one. A private account's
     /// list is for its followers.
-    #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/accounts/:account_id/following",
         method = "get",
@@ -197,10 +154,7 @@ impl FollowsApi {
     )]
     async fn following(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Viewer>,
         account_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
@@ -211,7 +165,7 @@ impl FollowsApi {
             limit: limit.0,
             cursor: cursor.0,
         };
-        list(&services, viewer, &min_position, &here, asked).await
+        list(&read, asked).await
     }
 }
 
@@ -222,36 +176,23 @@ struct Asked {
     cursor: Option<String>,
 }
 
-async fn list(
-    services: &Services,
-    viewer: Viewer,
-    min_position: &MinPosition,
-    here: &Here,
-    asked: Asked,
-) -> Result<Found<AccountPage>, Problem> {
+async fn list(read: &Read<Viewer>, asked: Asked) -> Result<Found<AccountPage>, Problem> {
     let side = match asked.side {
         Side::Followers => "followers",
         Side::Following => "following",
     };
     let scope = format!("{side}:{}", asked.account);
-    let cursor = asked.cursor.as_deref();
-    let page = EdgePage::begin(services, viewer, min_position, scope, asked.limit, cursor);
-    let page = page.await?;
-    let account = accounts::find(services, viewer, asked.account).await?;
-    if !visibility::may_list(services.pool(), viewer.account(), &account).await? {
+    let page = read
+        .edges(scope, asked.limit, asked.cursor.as_deref())
+        .await?;
+    let (pool, viewer) = (read.pool(), read.who.account());
+    let account = accounts::find(&read.services, read.who, asked.account).await?;
+    if !visibility::may_list(pool, viewer, &account).await? {
         let detail = "Only its followers see this: ask to follow it.";
         return Err(Problem::new(Code::AccountPrivate, detail));
     }
-    let rows = follows::list(
-        services.pool(),
-        viewer.account(),
-        account.id,
-        asked.side,
-        page.last,
-        page.asked,
-    )
-    .await?;
-    Ok(page.answer(services, rows, here))
+    let rows = follows::list(pool, viewer, account.id, asked.side, page.last, page.asked);
+    Ok(page.answer(&read.services, rows.await?, &read.here))
 }
 
 impl From<FollowError> for Problem {

@@ -1,13 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 // What features use of the edge.
-use edge::{admission, answers, header_text, identity, paging, preconditions, request};
+use edge::{admission, answers, header_text, identity, paging, preconditions};
 
 mod appending;
 mod causes;
 mod contract_rules;
 mod examples;
 mod freshness;
+mod handlers;
 mod health;
 mod metrics;
 mod pages;

@@ -1,14 +1,11 @@
 //! Likes: liking, unliking, who liked.
 
-use std::sync::Arc;
-
 use domain::{
     edges::{Connect, Disconnect},
     likes::{LikeError, Likes},
     posts::PostId,
 };
 use kernel::Uuid;
-use poem::web::Data;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -18,14 +15,11 @@ use readmodel::likes;
 use crate::{
     accounts::AccountPage,
     answers::{Done, Found},
-    identity::{Authenticated, Viewer},
-    pages::EdgePage,
-    paging::{Here, Limit},
+    handlers::{Read, Write},
+    identity::Viewer,
+    paging::Limit,
     posts,
-    preconditions::{Idempotency, MinPosition},
     problem::Problem,
-    request::RequestId,
-    services::Services,
     tags::Tag,
 };
 
@@ -41,18 +35,11 @@ impl LikesApi {
         method = "put",
         operation_id = "likePost"
     )]
-    async fn like(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        post_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn like(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
         let post = PostId(post_id.0);
-        let author = services.author(post).await?;
-        let command = Connect::<Likes>::new(me.account, post).by_likely(author);
-        services.done(&command, me, request_id, &idempotency).await
+        let author = write.services.author(post).await?;
+        let command = Connect::<Likes>::new(write.account(), post).by_likely(author);
+        write.send(&command).await
     }
 
     /// Take a like back
@@ -63,16 +50,9 @@ impl LikesApi {
         method = "delete",
         operation_id = "unlikePost"
     )]
-    async fn unlike(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        post_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
-        let command = Disconnect::<Likes>::new(me.account, PostId(post_id.0));
-        services.done(&command, me, request_id, &idempotency).await
+    async fn unlike(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
+        let command = Disconnect::<Likes>::new(write.account(), PostId(post_id.0));
+        write.send(&command).await
     }
 
     /// Who liked a post, the last first
@@ -83,26 +63,22 @@ impl LikesApi {
         method = "get",
         operation_id = "listLikers"
     )]
-    #[allow(clippy::too_many_arguments)]
     async fn likers(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Viewer>,
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let scope = format!("likes:{}", post_id.0);
-        let cursor = cursor.0.as_deref();
-        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
-        let page = page.await?;
+        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
         page.observed.refuse_parked(post_id.0)?;
-        let post = posts::find(&services, viewer, PostId(post_id.0)).await?.id;
-        let (pool, account) = (services.pool(), viewer.account());
+        let post = posts::find(&read.services, read.who, PostId(post_id.0))
+            .await?
+            .id;
+        let (pool, account) = (read.pool(), read.who.account());
         let rows = likes::likers(pool, account, post, page.last, page.asked).await?;
-        Ok(page.answer(&services, rows, &here))
+        Ok(page.answer(&read.services, rows, &read.here))
     }
 }
 

@@ -1,13 +1,10 @@
 //! Mutes: whose posts one does not want to come across.
 
-use std::sync::Arc;
-
 use domain::{
     edges::{Connect, Disconnect},
     mutes::{MuteError, Mutes},
 };
 use kernel::{AccountId, Uuid};
-use poem::web::Data;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -17,13 +14,10 @@ use readmodel::mutes;
 use crate::{
     accounts::AccountPage,
     answers::{Done, Found},
-    identity::{Authenticated, Viewer},
-    pages::EdgePage,
-    paging::{Here, Limit},
-    preconditions::{Idempotency, MinPosition},
+    handlers::{Read, Write},
+    identity::Authenticated,
+    paging::Limit,
     problem::{Code, Problem},
-    request::RequestId,
-    services::Services,
     tags::Tag,
 };
 
@@ -40,16 +34,9 @@ impl MutesApi {
         method = "put",
         operation_id = "muteAccount"
     )]
-    async fn mute(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        account_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
-        let command = Connect::<Mutes>::new(me.account, AccountId(account_id.0));
-        services.done(&command, me, request_id, &idempotency).await
+    async fn mute(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
+        let command = Connect::<Mutes>::new(write.account(), AccountId(account_id.0));
+        write.send(&command).await
     }
 
     /// Unmute an account
@@ -60,16 +47,9 @@ impl MutesApi {
         method = "delete",
         operation_id = "unmuteAccount"
     )]
-    async fn unmute(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        account_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
-        let command = Disconnect::<Mutes>::new(me.account, AccountId(account_id.0));
-        services.done(&command, me, request_id, &idempotency).await
+    async fn unmute(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
+        let command = Disconnect::<Mutes>::new(write.account(), AccountId(account_id.0));
+        write.send(&command).await
     }
 
     /// Whom I mute, the last first
@@ -82,19 +62,15 @@ impl MutesApi {
     )]
     async fn list(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Authenticated>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
-        let (viewer, scope) = (Viewer(Some(me)), format!("mutes:{}", me.account));
-        let cursor = cursor.0.as_deref();
-        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
-        let page = page.await?;
-        let rows = mutes::list(services.pool(), me.account, page.last, page.asked).await?;
-        Ok(page.answer(&services, rows, &here))
+        let me = read.who.account;
+        let scope = format!("mutes:{me}");
+        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
+        let rows = mutes::list(read.pool(), me, page.last, page.asked).await?;
+        Ok(page.answer(&read.services, rows, &read.here))
     }
 }
 

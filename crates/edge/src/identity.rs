@@ -40,6 +40,12 @@ impl Viewer {
     }
 }
 
+impl From<Authenticated> for Viewer {
+    fn from(account: Authenticated) -> Self {
+        Self(Some(account))
+    }
+}
+
 /// Who asks for what members may not: an account with a role, or a service.
 #[derive(Clone, Debug)]
 pub enum Privileged {

@@ -68,12 +68,16 @@ mod tests {
     }
 
     fn event_of(event_type: &str, seq: u64) -> Recorded {
+        let kind = match event_type {
+            "PostCreated" => Kind(3),
+            _ => Kind(4),
+        };
         Recorded {
             position: position(seq),
             envelope: Envelope {
                 event_type: event_type.into(),
                 event_version: 1,
-                aggregate: AggregateId::single(Kind(4), Uuid::nil()),
+                aggregate: AggregateId::single(kind, Uuid::nil()),
                 version: 1,
                 recorded_at: Timestamp(0),
                 actor: AccountId(Uuid::nil()),
