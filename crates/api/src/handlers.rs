@@ -12,9 +12,9 @@ use edge::{
     request::RequestId,
 };
 use eventlog::Receipt;
-use kernel::{AccountId, Command, Uuid};
+use kernel::{AccountId, Command};
 use poem::FromRequest;
-use poem::{Request, RequestBody, Result, web::Data};
+use poem::{Request, RequestBody, Result};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, registry::Registry};
 use readmodel::PgPool;
 
@@ -52,23 +52,6 @@ impl Write {
         (self.services)
             .execute(command, self.account(), self.request.0, &self.idempotency)
             .await
-    }
-
-    /// Sends a command that must not be done twice, as one that makes something.
-    pub async fn execute_once<C>(&self, command: &C) -> Result<Receipt, Problem>
-    where
-        C: Command,
-        Problem: From<C::Error>,
-    {
-        let key = self.idempotency.of(self.account());
-        (self.services)
-            .execute_once(command, self.account(), self.request.0, key)
-            .await
-    }
-
-    /// Draws the id of what the account makes.
-    pub fn new_id(&self) -> Result<Uuid, Problem> {
-        crate::services::new_id(self.account())
     }
 }
 
@@ -111,23 +94,23 @@ impl<W: Clone + Into<Viewer>> Read<W> {
 
 /// Extractors put together, whose marks are those of the parts.
 macro_rules! put_together {
-    ($name:ty $(, of $who:ident)?, marked by [$($part:ty),+], |$request:ident, $body:ident| $make:expr) => {
-        impl<'a $(, $who: ApiExtractor<'a, ParamType = ()> + Send)?> ApiExtractor<'a> for $name {
+    ($name:ty, marked by [$($part:ty),+], |$request:ident, $body:ident| $make:expr) => {
+        impl<'a> ApiExtractor<'a> for $name {
             const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
             type ParamType = ();
             type ParamRawType = ();
 
             fn register(registry: &mut Registry) {
-                $(<$part as ApiExtractor>::register(registry);)+
+                $(<$part as ApiExtractor<'a>>::register(registry);)+
             }
 
             fn security_schemes() -> Vec<&'static str> {
-                let parts = [$(<$part as ApiExtractor>::security_schemes()),+];
+                let parts = [$(<$part as ApiExtractor<'a>>::security_schemes()),+];
                 parts.concat()
             }
 
             fn has_security_fallback() -> bool {
-                false $(|| <$part as ApiExtractor>::has_security_fallback())+
+                false $(|| <$part as ApiExtractor<'a>>::has_security_fallback())+
             }
 
             async fn from_request(
@@ -142,28 +125,33 @@ macro_rules! put_together {
 }
 
 put_together!(Write, marked by [Authenticated, Idempotency], |request, body| {
-    let Data(services) = <Data<&Arc<Services>> as FromRequest>::from_request(request, body).await?;
     Ok(Self {
-        services: services.clone(),
-        me: extracted(request, body).await?,
-        request: <RequestId as FromRequest>::from_request(request, body).await?,
-        idempotency: extracted(request, body).await?,
+        services: services(request)?,
+        me: <Authenticated as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
+        request: <RequestId as FromRequest<'a>>::from_request(request, body).await?,
+        idempotency: <Idempotency as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
     })
 });
 
-put_together!(Read<W>, of W, marked by [W, MinPosition], |request, body| {
-    let Data(services) = <Data<&Arc<Services>> as FromRequest>::from_request(request, body).await?;
+put_together!(Read<Viewer>, marked by [Viewer, MinPosition], |request, body| {
     Ok(Self {
-        services: services.clone(),
-        who: extracted(request, body).await?,
-        min_position: extracted(request, body).await?,
-        here: <Here as FromRequest>::from_request(request, body).await?,
+        services: services(request)?,
+        who: <Viewer as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
+        min_position: <MinPosition as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
+        here: <Here as FromRequest<'a>>::from_request(request, body).await?,
     })
 });
 
-async fn extracted<'a, T: ApiExtractor<'a, ParamType = ()>>(
-    request: &'a Request,
-    body: &mut RequestBody,
-) -> Result<T> {
-    T::from_request(request, body, ExtractParamOptions::default()).await
+put_together!(Read<Authenticated>, marked by [Authenticated, MinPosition], |request, body| {
+    Ok(Self {
+        services: services(request)?,
+        who: <Authenticated as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
+        min_position: <MinPosition as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
+        here: <Here as FromRequest<'a>>::from_request(request, body).await?,
+    })
+});
+
+fn services(request: &Request) -> Result<Arc<Services>, Problem> {
+    let services = request.data::<Arc<Services>>().cloned();
+    services.ok_or_else(|| Problem::internal("no Services in the requests' data"))
 }
