@@ -30,7 +30,7 @@ const OWNERS: [&str; 2] = ["public", "private"];
 
 /// Statuses by role: of what belongs to a public account, and of what belongs to a
 /// private one where that differs. `{post_id}` is a post of the owner's,
-/// `{account_id}`, `{handle}` and `{session_id}` are the owner's. The public owner's
+/// `{account_id}`, `{handle}`, `{session_id}` and `{folder_id}` are the owner's. The public owner's
 /// posts are for followers, the private one's for all who may see its own. Bodies
 /// are the contract's examples, so that a secret in one is a wrong one. Moderators and
 /// analysts may do what strangers may: an operation that is for them has a line in
@@ -81,6 +81,9 @@ const TABLE: &[(&str, [u16; 6])] = &[
     ("listBlocks", [401, 200, 200, 200, 200, 200]),
     ("listMutes", [401, 200, 200, 200, 200, 200]),
     ("listRelationships", [401, 200, 200, 200, 200, 200]),
+    ("listBookmarks", [401, 200, 200, 200, 200, 200]),
+    ("listBookmarkFolders", [401, 200, 200, 200, 200, 200]),
+    ("makeBookmarkFolder", [401, 201, 201, 201, 201, 201]),
     // What one does to the owner.
     ("followAccount", [401, 409, 204, 204, 404, 204]),
     ("unfollowAccount", [401, 204, 204, 204, 404, 204]),
@@ -98,7 +101,12 @@ const TABLE: &[(&str, [u16; 6])] = &[
     ("getThread", [404, 200, 200, 404, 404, 404]),
     ("likePost", [401, 204, 204, 404, 404, 404]),
     ("unlikePost", [401, 204, 204, 404, 404, 404]),
+    ("bookmarkPost", [401, 204, 204, 404, 404, 404]),
+    ("unbookmarkPost", [401, 204, 204, 404, 404, 404]),
     // The owner's alone.
+    ("getBookmarkFolder", [401, 200, 404, 404, 404, 404]),
+    ("renameBookmarkFolder", [401, 200, 404, 404, 404, 404]),
+    ("deleteBookmarkFolder", [401, 204, 404, 404, 404, 404]),
     ("editPost", [401, 200, 403, 404, 404, 404]),
     ("deletePost", [401, 204, 403, 404, 404, 404]),
     ("endSession", [401, 204, 404, 404, 404, 404]),
@@ -192,6 +200,12 @@ impl World {
             false => json!({"text": SECRET, "visibility": "followers"}),
         };
         let made = self.client(1).post("/v1/posts", body).await;
+        made.expect(201).text("/id")
+    }
+
+    async fn folder(&self) -> String {
+        let body = json!({"folder_name": SECRET});
+        let made = self.client(1).post("/v1/bookmark-folders", body).await;
         made.expect(201).text("/id")
     }
 
@@ -300,6 +314,9 @@ impl World {
         }
         if path.contains("{session_id}") {
             path = path.replace("{session_id}", &self.session().await);
+        }
+        if path.contains("{folder_id}") {
+            path = path.replace("{folder_id}", &self.folder().await);
         }
         self.app.settle().await;
         let body = self.body(operation, &format!("new_{role}"));

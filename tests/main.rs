@@ -6,6 +6,7 @@ mod archive;
 mod attacks;
 mod authorisation;
 mod blocks;
+mod bookmarks;
 mod collector;
 mod command_line;
 mod dead_letters;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use domain::{
     accounts::{Bio, DisplayName},
+    bookmark_folders::FolderName,
     handles::Handle,
     posts::{Language, Metadata, Text as PostText},
     text::{HASHTAG_CHARACTERS_MAX, HASHTAGS_MAX, MENTIONS_MAX},
@@ -66,6 +67,7 @@ const TEXTS: &[Text] = &[
     ("device", 200, Of(TEXT)),
     ("display_name", 50, Of(LINE)),
     ("email", 254, Format("email")),
+    ("folder_name", 50, Of(LINE)),
     ("handle", 30, Of(HANDLE)),
     ("hashtags", HASHTAG_CHARACTERS_MAX as u64, Of(NOT_BLANK)),
     ("head", 64, Of(POSITION)),
@@ -116,8 +118,19 @@ const LINKS: &[Link] = &[
             ("getThread", "post_id"),
             ("listReplies", "post_id"),
             ("listLikers", "post_id"),
+            ("bookmarkPost", "post_id"),
             ("editPost", "post_id"),
             ("deletePost", "post_id"),
+        ],
+    ),
+    (
+        "makeBookmarkFolder",
+        "/id",
+        &[
+            ("getBookmarkFolder", "folder_id"),
+            ("renameBookmarkFolder", "folder_id"),
+            ("deleteBookmarkFolder", "folder_id"),
+            ("listBookmarks", "folder_id"),
         ],
     ),
     (
@@ -142,6 +155,7 @@ fn wrong_meaning(name: &str, schema: &Value, value: &Value) -> Option<String> {
         "bio" => read::<Bio>(text),
         "display_name" => read::<DisplayName>(text),
         "email" => read::<Email>(text),
+        "folder_name" => read::<FolderName>(text),
         "handle" => read::<Handle>(text),
         "language" => read::<Language>(text),
         "text" => read::<PostText>(text),

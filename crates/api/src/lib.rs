@@ -37,6 +37,8 @@ server::registry! {
         follows: FollowsApi,
         blocks: BlocksApi,
         mutes: MutesApi,
+        bookmarks: BookmarksApi,
+        bookmark_folders: BookmarkFoldersApi,
         relationships: RelationshipsApi,
         timelines: TimelinesApi,
     }

@@ -9,7 +9,7 @@ use edge::{
     paging::{Cursors, Here, Limit},
     preconditions::MinPosition,
 };
-use kernel::{AccountId, Uuid};
+use kernel::Uuid;
 use readmodel::{accounts::AccountRow, hot::Seen, posts::PostRow};
 
 use crate::{
@@ -99,11 +99,11 @@ pub(crate) fn seen(
     found.next(link.as_deref())
 }
 
-/// A page of accounts that edges lead to, the last edge first.
+/// A page of what has a time, as edges have, the last first.
 pub(crate) struct EdgePage {
     pub observed: Arc<Observed>,
-    /// The key of the last row seen: the time of its edge, and its account.
-    pub last: Option<(i64, AccountId)>,
+    /// The key of the last row seen: its time, and what the edge leads to.
+    pub last: Option<(i64, Uuid)>,
     /// How many rows to read.
     pub asked: u32,
     limit: Limit,
@@ -124,7 +124,7 @@ impl EdgePage {
         let last = key.transpose()?.and_then(|key| {
             let (at, id) = key.split_first_chunk::<8>()?;
             let id = Uuid::from_slice(id).ok()?;
-            Some((i64::from_be_bytes(*at), AccountId(id)))
+            Some((i64::from_be_bytes(*at), id))
         });
         let observed = (services.freshness)
             .wait(View::SOCIAL, viewer.account(), &min_position.0)
@@ -138,18 +138,29 @@ impl EdgePage {
         })
     }
 
+    /// Leaves the rows of the page, and gives the cursor of the next one.
+    pub fn cut<T>(
+        &self,
+        services: &Services,
+        rows: &mut Vec<T>,
+        key: impl Fn(&T) -> (i64, Uuid),
+    ) -> Option<String> {
+        let more = rows.len() > self.limit.get();
+        rows.truncate(self.limit.get());
+        rows.last().filter(|_| more).map(|row| {
+            let (at, id) = key(row);
+            let key = [at.to_be_bytes().as_slice(), id.as_bytes()].concat();
+            services.cursors.seal(&self.scope, &key)
+        })
+    }
+
     pub fn answer(
         self,
         services: &Services,
         mut rows: Vec<(i64, AccountRow)>,
         here: &Here,
     ) -> Found<AccountPage> {
-        let more = rows.len() > self.limit.get();
-        rows.truncate(self.limit.get());
-        let next_cursor = rows.last().filter(|_| more).map(|(at, row)| {
-            let key = [at.to_be_bytes().as_slice(), row.id.0.as_bytes()].concat();
-            services.cursors.seal(&self.scope, &key)
-        });
+        let next_cursor = self.cut(services, &mut rows, |(at, row)| (*at, row.id.0));
         let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
         let items = rows
             .into_iter()

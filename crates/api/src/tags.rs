@@ -13,6 +13,8 @@ pub enum Tag {
     Posts,
     /// Likes.
     Likes,
+    /// What one keeps to find it again, and nobody else is told.
+    Bookmarks,
     /// Who follows whom, and who asked to.
     Follows,
     /// Whom one wants to have nothing to do with, or not to come across.

@@ -36,6 +36,11 @@ pub trait Edge: Decider {
     /// What must be read to know whether the account finds what the edge leads to.
     fn reads(found: &Facts, ends: &Ends<Self::To>) -> Vec<Read>;
 
+    /// What else must be read to make the edge say this.
+    fn reads_of(_: &Self::Details) -> Vec<Read> {
+        Vec::new()
+    }
+
     /// What must be read to undo an edge that is there.
     fn reads_to_undo(_: &Ends<Self::To>) -> Vec<Read> {
         Vec::new()
@@ -86,7 +91,7 @@ pub struct Ends<T> {
 #[serde(transparent)]
 pub struct Held(pub bool);
 
-/// Make an edge; nothing to do where it is there.
+/// Make an edge, or have it say something else; nothing to do where it is as wanted.
 #[derive(Clone, Debug)]
 pub struct Connect<E: Edge> {
     pub ends: Ends<E::To>,
@@ -146,7 +151,9 @@ impl<E: Edge> Command for Connect<E> {
     }
 
     fn reads(&self, found: &Facts) -> Vec<Read> {
-        E::reads(found, &self.ends)
+        let mut reads = E::reads(found, &self.ends);
+        reads.extend(E::reads_of(&self.details));
+        reads
     }
 
     fn decide(

@@ -25,6 +25,8 @@ event::registry! {
     6 OPERATION "operation" operations: Operation(OperationEvent, Operations),
     7 BLOCK "block" blocks: Block(BlockEvent, Blocks),
     8 MUTE "mute" mutes: Mute(MuteEvent, Mutes),
+    9 BOOKMARK "bookmark" bookmarks: Bookmark(BookmarkEvent, Bookmarks),
+    10 FOLDER "folder" bookmark_folders: Folder(FolderEvent, BookmarkFolders),
 }
 
 #[cfg(test)]
@@ -35,7 +37,7 @@ mod tests {
 
     #[test]
     fn every_kind_keeps_its_code_and_its_name() {
-        let names: Vec<_> = (1..=8)
+        let names: Vec<_> = (1..=10)
             .map(|code| kinds::name(kernel::Kind(code)))
             .collect();
         let known = [
@@ -47,6 +49,8 @@ mod tests {
             "operation",
             "block",
             "mute",
+            "bookmark",
+            "folder",
         ];
         assert_eq!(names, known);
         assert_eq!(kinds::name(kernel::Kind(0)), "unknown");

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     accounts::Standing,
+    bookmark_folders::{FolderId, FolderState},
     handles::Handle,
     posts::{Language, PostId, PostState, Text, Visibility},
 };
@@ -37,6 +38,16 @@ pub fn account() -> impl Strategy<Value = AccountId> {
 
 pub fn post() -> impl Strategy<Value = PostId> {
     (11..=14_u128).prop_map(|number| PostId(Uuid::from_u128(number)))
+}
+
+pub fn folder() -> impl Strategy<Value = FolderId> {
+    (21..=23_u128).prop_map(|number| FolderId(Uuid::from_u128(number)))
+}
+
+/// A folder as another feature finds it, possible or not.
+pub fn folder_state() -> impl Strategy<Value = FolderState> {
+    (option::of(account()), prop::bool::weighted(0.2))
+        .prop_map(|(owner, deleted)| FolderState { owner, deleted })
 }
 
 pub fn handle() -> impl Strategy<Value = Handle> {

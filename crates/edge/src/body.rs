@@ -13,9 +13,8 @@ use poem_openapi::{
     impl_apirequest_for_payload,
     payload::{ParsePayload, Payload},
     registry::{MetaSchemaRef, Registry},
-    types::{ParseFromJSON, Type},
+    types::{ParseError, ParseFromJSON, Type},
 };
-use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
 use crate::{
@@ -178,14 +177,13 @@ impl<T: ParseFromJSON> ParsePayload for Input<T> {
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
         let bytes = body.take()?.into_bytes().await?;
-        let (value, twice) = if bytes.is_empty() && !Self::IS_REQUIRED {
-            (Value::Null, Vec::new())
-        } else {
-            json::parse(&bytes).map_err(|error| {
-                let detail = format!("The body is not JSON: {error}.");
-                Problem::new(Code::MalformedRequest, detail)
-            })?
-        };
+        if bytes.is_empty() && !Self::IS_REQUIRED {
+            return T::parse_from_json(None).map(Self).map_err(refused);
+        }
+        let (value, twice) = json::parse(&bytes).map_err(|error| {
+            let detail = format!("The body is not JSON: {error}.");
+            Problem::new(Code::MalformedRequest, detail)
+        })?;
         if !twice.is_empty() {
             let problem = Problem::new(Code::InvalidField, "Name each field once.");
             let named =
@@ -200,11 +198,13 @@ impl<T: ParseFromJSON> ParsePayload for Input<T> {
                 return Err(wrong.into_iter().fold(problem, Problem::with_error).into());
             }
         }
-        T::parse_from_json(Some(value)).map(Self).map_err(|error| {
-            let reason = error.into_message();
-            poem_openapi::error::ParseRequestPayloadError { reason }.into()
-        })
+        T::parse_from_json(Some(value)).map(Self).map_err(refused)
     }
+}
+
+fn refused<T: Type>(error: ParseError<T>) -> poem::Error {
+    let reason = error.into_message();
+    poem_openapi::error::ParseRequestPayloadError { reason }.into()
 }
 
 impl_apirequest_for_payload!(Input<T>, T: ParseFromJSON);

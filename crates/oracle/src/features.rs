@@ -53,6 +53,8 @@ features! {
     operations: operations::Operations,
     blocks: Edges<blocks::Block>,
     mutes: Edges<mutes::Mute>,
+    bookmarks: bookmarks::Bookmarks,
+    bookmark_folders: bookmark_folders::BookmarkFolders,
     relationships: relationships::Relationships,
     timelines: timelines::Timelines,
 }

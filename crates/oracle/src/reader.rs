@@ -75,6 +75,26 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// A list of anything with an id, read page by page.
+    pub fn item_pages(
+        &mut self,
+        path: &str,
+        expected: &[Value],
+        viewer: &Viewer,
+    ) -> Result<(), Unreachable> {
+        let pages = self.pages_of(limit_for(expected.len()), path, expected.len(), viewer)?;
+        let items: Vec<Value> = pages.iter().flat_map(items_of).collect();
+        let what = format!("{path} as {}", viewer.name());
+        let ids = expected.iter().filter_map(|item| item["id"].as_str());
+        let ids: Vec<Uuid> = ids.filter_map(|id| id.parse().ok()).collect();
+        if self.same_ids(&what, &ids, &items) {
+            for (expected, found) in expected.iter().zip(&items) {
+                self.same_item(&what, expected, found);
+            }
+        }
+        Ok(())
+    }
+
     pub fn pages(
         &mut self,
         path: &str,
@@ -92,8 +112,10 @@ impl<'a> Reader<'a> {
         expected: usize,
         viewer: &Viewer,
     ) -> Result<Vec<Value>, Unreachable> {
-        let what = format!("{path}?limit={limit} as {}", viewer.name());
-        let mut next = format!("{path}?limit={limit}");
+        let join = if path.contains('?') { '&' } else { '?' };
+        let first = format!("{path}{join}limit={limit}");
+        let what = format!("{first} as {}", viewer.name());
+        let mut next = first.clone();
         let (mut pages, mut rows) = (Vec::new(), 0);
         loop {
             let answer = self.http.get(&next, viewer.token())?;
@@ -114,7 +136,7 @@ impl<'a> Reader<'a> {
                 self.findings.violation(violation);
             }
             let link = answer.headers.get("link").cloned().unwrap_or_default();
-            next = format!("{path}?limit={limit}&cursor={cursor}");
+            next = format!("{first}&cursor={cursor}");
             let wanted = format!("<{next}>; rel=\"next\"");
             self.findings
                 .same(format_args!("the link of {what}"), &wanted, &link);

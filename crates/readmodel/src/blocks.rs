@@ -1,7 +1,7 @@
 //! Blocks: the edges. What they hide, `visibility` says.
 
 use domain::blocks::BlockEvent;
-use kernel::AccountId;
+use kernel::{AccountId, Uuid};
 use sea_orm::sqlx::{self, PgPool, Row};
 
 use crate::{
@@ -34,7 +34,7 @@ edge_fold!(
 pub async fn list(
     pool: &PgPool,
     account: AccountId,
-    last: Option<(i64, AccountId)>,
+    last: Option<(i64, Uuid)>,
     limit: u32,
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
     let (at, id) = edges::after(last);

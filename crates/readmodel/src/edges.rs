@@ -267,10 +267,16 @@ impl EdgeTable {
     }
 }
 
-/// The fold of a feature that is one table of plain edges: its table, its events, which
-/// of them connects, and what they make old in caches.
+/// The fold of a feature that is one table of edges: its table, its events, which of them
+/// connects, what they make old in caches, its indexes, and the detail where there is one.
 macro_rules! edge_fold {
     ($table:expr, $kind:ident, $events:ty, $on:pat => $off:pat, $invalidates:expr, $indexes:expr) => {
+        $crate::edges::edge_fold!($table, $kind, $events, $on => $off, $invalidates, $indexes, None);
+    };
+    (
+        $table:expr, $kind:ident, $events:ty, $on:pat => $off:pat, $invalidates:expr,
+        $indexes:expr, $detail:expr
+    ) => {
         #[derive(Debug, Default)]
         pub(crate) struct Fold($crate::edges::Changes);
 
@@ -296,11 +302,10 @@ macro_rules! edge_fold {
             }
 
             fn take(&mut self, happened: &$crate::social::Happened, event: &$events) {
-                let holds = match event {
-                    $on => true,
-                    $off => false,
-                };
-                self.0.take(happened, holds);
+                match event {
+                    $on => self.0.take_with(happened, true, $detail),
+                    $off => self.0.take(happened, false),
+                }
             }
 
             async fn write(
@@ -340,8 +345,8 @@ macro_rules! edge_fold {
 pub(crate) use edge_fold;
 
 /// The key of the last row of the page before, or one beyond all.
-pub(crate) fn after(last: Option<(i64, AccountId)>) -> (i64, Uuid) {
-    last.map_or((i64::MAX, Uuid::max()), |(at, id)| (at, id.0))
+pub(crate) fn after(last: Option<(i64, Uuid)>) -> (i64, Uuid) {
+    last.unwrap_or((i64::MAX, Uuid::max()))
 }
 
 /// Rows of accounts with the time of the edge that leads to each.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use domain::{Event, follows::FollowEvent, kinds};
-use kernel::{AccountId, AggregateId, Kind};
+use kernel::{AccountId, AggregateId, Kind, Uuid};
 use sea_orm::sqlx::{self, PgPool, PgTransaction, Row};
 
 use crate::{
@@ -194,7 +194,7 @@ pub async fn list(
     viewer: Option<AccountId>,
     account: AccountId,
     side: Side,
-    last: Option<(i64, AccountId)>,
+    last: Option<(i64, Uuid)>,
     limit: u32,
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
     let (at, id) = edges::after(last);
@@ -236,7 +236,7 @@ pub async fn list(
 pub async fn requests(
     pool: &PgPool,
     account: AccountId,
-    last: Option<(i64, AccountId)>,
+    last: Option<(i64, Uuid)>,
     limit: u32,
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
     let (at, id) = edges::after(last);

@@ -26,6 +26,8 @@ macro_rules! for_each_mark {
         $callback! {
             /// The viewer likes it.
             liked 1 "likes",
+            /// The viewer bookmarked it; nobody else is told.
+            bookmarked 2 "bookmarks",
         }
     };
 }
@@ -38,7 +40,9 @@ feature::features! {
     likes: Like,
     follows: Follow,
     blocks: Block,
-    mutes: Mute;
+    mutes: Mute,
+    bookmark_folders: Folder,
+    bookmarks: Bookmark;
     Handle, Operation
 }
 
@@ -50,6 +54,8 @@ pub mod marks;
 pub mod accounts;
 pub mod activity;
 pub mod blocks;
+pub mod bookmark_folders;
+pub mod bookmarks;
 pub mod checkpoints;
 pub mod comparing;
 pub mod database;

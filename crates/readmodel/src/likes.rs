@@ -1,7 +1,7 @@
 //! Likes: the edges, who liked a post, and how many did.
 
 use domain::{likes::LikeEvent, posts::PostId};
-use kernel::AccountId;
+use kernel::{AccountId, Uuid};
 use sea_orm::sqlx::{self, PgPool};
 
 use crate::{
@@ -34,7 +34,7 @@ pub async fn likers(
     pool: &PgPool,
     viewer: Option<AccountId>,
     post: PostId,
-    last: Option<(i64, AccountId)>,
+    last: Option<(i64, Uuid)>,
     limit: u32,
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
     let (at, account) = edges::after(last);

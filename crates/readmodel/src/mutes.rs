@@ -2,7 +2,7 @@
 //! looks at on purpose.
 
 use domain::mutes::MuteEvent;
-use kernel::AccountId;
+use kernel::{AccountId, Uuid};
 use sea_orm::sqlx::{self, PgPool};
 
 use crate::{
@@ -32,7 +32,7 @@ edge_fold!(
 pub async fn list(
     pool: &PgPool,
     account: AccountId,
-    last: Option<(i64, AccountId)>,
+    last: Option<(i64, Uuid)>,
     limit: u32,
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
     let (at, id) = edges::after(last);

@@ -186,6 +186,21 @@ pub async fn by_id(
     row.as_ref().map(PostRow::read).transpose()
 }
 
+/// Those of `ids` that the viewer may see, in any order.
+pub async fn by_ids(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    ids: &[PostId],
+) -> Result<Vec<PostRow>, ReadError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query(select!("FROM posts AS p", "AND p.id = ANY($2)", ""))
+        .bind(viewer_id(viewer))
+        .bind(ids)
+        .fetch_all(pool)
+        .await?;
+    read_all(&rows)
+}
+
 /// Replies to `parent` itself, oldest first, after the id last seen, without those
 /// of whom the viewer mutes.
 pub async fn replies(

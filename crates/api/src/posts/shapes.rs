@@ -222,6 +222,10 @@ impl Post {
         }
     }
 
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
     pub(crate) fn all(rows: Vec<PostRow>, viewer: Viewer) -> Vec<Self> {
         let post = |row| Self::of(row, viewer);
         rows.into_iter().map(post).collect()

@@ -1,7 +1,7 @@
 //! One property for all edges: an edge is there once or not, whatever is asked, and is
 //! admitted by the rule of its feature and by nothing else.
 
-use std::{collections::BTreeSet, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug};
 
 use kernel::{AccountId, Decider};
 use proptest::{collection::vec, prelude::*};
@@ -11,6 +11,8 @@ use crate::{
     accounts::{AccountState, Accounts, Standing},
     any,
     blocks::{BlockError, Blocked, Blocks, Unblocked},
+    bookmark_folders::{BookmarkFolders, FolderId, FolderState},
+    bookmarks::{BookmarkError, Bookmarked, Bookmarks, Unbookmarked},
     follows::{FollowState, Follows},
     likes::{LikeError, Liked, Likes, Unliked},
     memory::Memory,
@@ -19,14 +21,20 @@ use crate::{
 };
 
 /// What an edge does, said again without its code.
-trait Rule: Edge<Details = ()> {
+trait Rule: Edge {
     fn to() -> BoxedStrategy<Self::To>;
+
+    /// What is asked of an edge that says something; nothing of the others.
+    fn details() -> BoxedStrategy<Self::Details> {
+        Just(Self::Details::default()).boxed()
+    }
 
     /// The event that connects.
     fn admitted(
         world: &World,
         account: AccountId,
         to: Self::To,
+        details: &Self::Details,
     ) -> Result<Self::Event, Self::Error>;
 
     /// The event that disconnects.
@@ -37,28 +45,32 @@ trait Rule: Edge<Details = ()> {
 }
 
 #[derive(Clone, Debug)]
-enum Step<T> {
+enum Step<T, D> {
     AccountBecomes(AccountId, Standing, bool),
     BlockBecomes(AccountId, AccountId, bool),
     FollowBecomes(AccountId, AccountId, bool),
     PostBecomes(PostId, PostState),
     PostIsDamaged(PostId),
-    Connect(AccountId, T, Option<AccountId>),
+    FolderBecomes(FolderId, FolderState),
+    Connect(AccountId, T, D, Option<AccountId>),
     Disconnect(AccountId, T),
 }
 
-fn step<E: Rule>() -> impl Strategy<Value = Step<E::To>> {
+fn step<E: Rule>() -> impl Strategy<Value = Step<E::To, E::Details>> {
     let between = || (any::account(), any::account(), any::<bool>());
     let standing = prop_oneof![4 => Just(Standing::Registered), 1 => any::standing()];
     let account = (any::account(), standing, prop::bool::weighted(0.3));
     let guess = proptest::option::of(any::account());
+    let connect = (any::account(), E::to(), E::details(), guess);
+    let folder = (any::folder(), any::folder_state());
     prop_oneof![
         4 => account.prop_map(|(a, s, private)| Step::AccountBecomes(a, s, private)),
         2 => between().prop_map(|(a, b, held)| Step::BlockBecomes(a, b, held)),
         2 => between().prop_map(|(a, b, held)| Step::FollowBecomes(a, b, held)),
         4 => (any::post(), any::post_state()).prop_map(|(p, state)| Step::PostBecomes(p, state)),
         1 => any::post().prop_map(Step::PostIsDamaged),
-        6 => (any::account(), E::to(), guess).prop_map(|(a, to, guess)| Step::Connect(a, to, guess)),
+        1 => folder.prop_map(|(folder, state)| Step::FolderBecomes(folder, state)),
+        6 => connect.prop_map(|(a, to, details, guess)| Step::Connect(a, to, details, guess)),
         4 => (any::account(), E::to()).prop_map(|(a, to)| Step::Disconnect(a, to)),
     ]
 }
@@ -105,7 +117,7 @@ impl World {
     }
 
     /// Applies what is no edge of the feature; gives back what is.
-    fn apply<T>(&mut self, step: Step<T>) -> Result<Option<Step<T>>, TestCaseError> {
+    fn apply<T, D>(&mut self, step: Step<T, D>) -> Result<Option<Step<T, D>>, TestCaseError> {
         match step {
             Step::AccountBecomes(account, standing, private) => {
                 let state = AccountState {
@@ -130,6 +142,10 @@ impl World {
                 self.memory.set::<Posts>(Posts::id(post), &state)?;
             }
             Step::PostIsDamaged(post) => self.memory.damage(Posts::id(post)),
+            Step::FolderBecomes(folder, state) => {
+                let id = BookmarkFolders::id(folder);
+                self.memory.set::<BookmarkFolders>(id, &state)?;
+            }
             step @ (Step::Connect(..) | Step::Disconnect(..)) => return Ok(Some(step)),
         }
         Ok(None)
@@ -137,36 +153,41 @@ impl World {
 }
 
 /// `is_itself`: whether the edge is one that the steps change as a fact too.
-fn holds_the_rule<E: Rule>(steps: Vec<Step<E::To>>, is_itself: bool) -> Result<(), TestCaseError>
+fn holds_the_rule<E: Rule>(
+    steps: Vec<Step<E::To, E::Details>>,
+    is_itself: bool,
+) -> Result<(), TestCaseError>
 where
     E::To: Ord,
+    E::Details: PartialEq,
     E::State: Debug + PartialEq,
     E::Event: Clone + Debug + PartialEq,
     E::Error: PartialEq,
 {
     let mut world = World::default();
-    let mut held = BTreeSet::new();
+    let mut held = BTreeMap::new();
     for step in steps {
         if is_itself && matches!(step, Step::BlockBecomes(..)) {
             continue;
         }
         match world.apply(step)? {
             None => {}
-            Some(Step::Connect(account, to, guess)) => {
-                let admitted = E::admitted(&world, account, to);
-                let is_new = !held.contains(&(account, to));
+            Some(Step::Connect(account, to, details, guess)) => {
+                let admitted = E::admitted(&world, account, to, &details);
+                let is_new = held.get(&(account, to)) != Some(&details);
                 let expected = admitted.map(|event| if is_new { vec![event] } else { vec![] });
                 let command = Connect::<E>::new(account, to).by_likely(guess);
+                let command = command.with(details.clone());
                 let decided = world.memory.execute(&command)?;
                 prop_assert_eq!(&decided, &expected);
                 let expected = expected.map(|_| vec![]);
                 if expected.is_ok() {
-                    held.insert((account, to));
+                    held.insert((account, to), details);
                 }
                 prop_assert_eq!(world.memory.execute(&command)?, expected);
             }
             Some(Step::Disconnect(account, to)) => {
-                let expected = match held.contains(&(account, to)) {
+                let expected = match held.contains_key(&(account, to)) {
                     true => E::undone(&world, to).map(|event| vec![event]),
                     false => E::found(&world, account, to).map(|()| vec![]),
                 };
@@ -178,11 +199,11 @@ where
             }
             Some(_) => return Err(TestCaseError::fail("no edge of the feature")),
         }
-        for &(account, to) in &held {
+        for (&(account, to), details) in &held {
             let edge = world
                 .memory
                 .current::<E>(E::aggregate(&Connect::<E>::new(account, to).ends));
-            prop_assert!(E::holds(&edge?.state));
+            prop_assert!(E::is_as_wanted(&edge?.state, details));
         }
     }
     Ok(())
@@ -193,7 +214,12 @@ impl Rule for Mutes {
         any::account().boxed()
     }
 
-    fn admitted(w: &World, account: AccountId, to: AccountId) -> Result<Self::Event, MuteError> {
+    fn admitted(
+        w: &World,
+        account: AccountId,
+        to: AccountId,
+        (): &(),
+    ) -> Result<Self::Event, MuteError> {
         match account == to {
             true => Err(MuteError::SelfMute),
             false => Self::found(w, account, to).map(|()| Muted {}.into()),
@@ -215,7 +241,12 @@ impl Rule for Blocks {
         any::account().boxed()
     }
 
-    fn admitted(w: &World, account: AccountId, to: AccountId) -> Result<Self::Event, BlockError> {
+    fn admitted(
+        w: &World,
+        account: AccountId,
+        to: AccountId,
+        (): &(),
+    ) -> Result<Self::Event, BlockError> {
         match account == to {
             true => Err(BlockError::SelfBlock),
             false => Self::found(w, account, to).map(|()| Blocked {}.into()),
@@ -237,7 +268,12 @@ impl Rule for Likes {
         any::post().boxed()
     }
 
-    fn admitted(w: &World, account: AccountId, to: PostId) -> Result<Self::Event, LikeError> {
+    fn admitted(
+        w: &World,
+        account: AccountId,
+        to: PostId,
+        (): &(),
+    ) -> Result<Self::Event, LikeError> {
         let post_author = w.author_seen_by(account, to);
         let post_author = post_author.ok_or(LikeError::PostNotFound)?;
         Ok(Liked { post_author }.into())
@@ -251,6 +287,43 @@ impl Rule for Likes {
     fn found(w: &World, account: AccountId, to: PostId) -> Result<(), LikeError> {
         let seen = w.author_seen_by(account, to);
         seen.map(drop).ok_or(LikeError::PostNotFound)
+    }
+}
+
+impl Rule for Bookmarks {
+    fn to() -> BoxedStrategy<PostId> {
+        any::post().boxed()
+    }
+
+    fn details() -> BoxedStrategy<Option<FolderId>> {
+        proptest::option::of(any::folder()).boxed()
+    }
+
+    fn admitted(
+        w: &World,
+        account: AccountId,
+        to: PostId,
+        folder: &Option<FolderId>,
+    ) -> Result<Self::Event, BookmarkError> {
+        Self::found(w, account, to)?;
+        let folder = *folder;
+        if let Some(id) = folder {
+            let found = w.memory.current::<BookmarkFolders>(BookmarkFolders::id(id));
+            let found = found.unwrap_or_default().state;
+            if found.deleted || found.owner != Some(account) {
+                return Err(BookmarkError::FolderNotFound);
+            }
+        }
+        Ok(Bookmarked { folder }.into())
+    }
+
+    fn undone(_: &World, _: PostId) -> Result<Self::Event, BookmarkError> {
+        Ok(Unbookmarked {}.into())
+    }
+
+    fn found(w: &World, account: AccountId, to: PostId) -> Result<(), BookmarkError> {
+        let seen = w.author_seen_by(account, to);
+        seen.map(drop).ok_or(BookmarkError::PostNotFound)
     }
 }
 
@@ -285,4 +358,5 @@ properties! {
     a_mute_is_there_once_or_not: Mutes, is_itself: false;
     a_block_is_there_once_or_not: Blocks, is_itself: true;
     a_like_is_there_once_or_not: Likes, is_itself: false;
+    a_bookmark_is_there_once_or_not: Bookmarks, is_itself: false;
 }

@@ -9,6 +9,8 @@ use uuid::Uuid;
 use super::{Asked, Log};
 use crate::{
     Event, blocks,
+    bookmark_folders::FolderId,
+    bookmarks,
     edges::{Connect, Disconnect},
     follows, likes, mutes,
     posts::PostId,
@@ -57,17 +59,19 @@ pub fn edge(kind: Kind) -> Option<&'static AnyEdge> {
 }
 
 macro_rules! edges {
-    ($($making:literal $ending:literal $feature:ident: $far:ident,
-        $edges:ident $made:ident $ended:ident, $make:ident $end:ident;)+) => {
-        /// How often each is made and ended, what it leads to, its aggregate and events,
-        /// its commands.
+    ($($making:literal $ending:literal $feature:ident: $far:ident, $edges:ident,
+        |$author:pat_param| $made:ident $made_fields:tt $ended:ident $ended_fields:tt,
+        $make:ident $end:ident;)+) => {
+        /// How often each is made and ended, what it leads to, its aggregate, its events
+        /// (of the author of the post that it leads to), its commands.
+        #[allow(unused_variables)]
         pub const EDGES: &[AnyEdge] = &[$(AnyEdge {
             name: stringify!($feature),
             far: Far::$far,
             weights: ($making, $ending),
             id: |from, to| edges!(@id $far $feature $edges from to),
-            made: |author| edges!(@event $far $feature $made $edges author),
-            ended: |author| edges!(@event $far $feature $ended $edges author),
+            made: |$author| event_of::<$feature::$edges>($feature::$made $made_fields),
+            ended: |$author| event_of::<$feature::$edges>($feature::$ended $ended_fields),
             make: |log, asked, to| log.execute(asked, &edges!(@command $far $feature $edges $make asked to)),
             end: |log, asked, to| log.execute(asked, &edges!(@command $far $feature $edges $end asked to)),
         }),+];
@@ -77,13 +81,6 @@ macro_rules! edges {
     };
     (@id Post $feature:ident $edges:ident $from:ident $to:ident) => {
         $feature::$edges::id($from, PostId($to))
-    };
-    (@event Account $feature:ident $event:ident $edges:ident $author:ident) => {{
-        let _ = $author;
-        event_of::<$feature::$edges>($feature::$event {})
-    }};
-    (@event Post $feature:ident $event:ident $edges:ident $author:ident) => {
-        event_of::<$feature::$edges>($feature::$event { post_author: $author })
     };
     (@command Account $feature:ident $edges:ident Connect $asked:ident $to:ident) => {
         Connect::<$feature::$edges>::new($asked.actor, AccountId($to))
@@ -100,10 +97,14 @@ macro_rules! edges {
 }
 
 edges! {
-    8 5 likes: Post, Likes Liked Unliked, Connect Disconnect;
-    10 6 follows: Account, Follows Followed Unfollowed, FollowAccount UnfollowAccount;
-    2 6 blocks: Account, Blocks Blocked Unblocked, Connect Disconnect;
-    4 4 mutes: Account, Mutes Muted Unmuted, Connect Disconnect;
+    8 5 likes: Post, Likes,
+        |post_author| Liked { post_author } Unliked { post_author }, Connect Disconnect;
+    10 6 follows: Account, Follows, |_| Followed {} Unfollowed {}, FollowAccount UnfollowAccount;
+    2 6 blocks: Account, Blocks, |_| Blocked {} Unblocked {}, Connect Disconnect;
+    4 4 mutes: Account, Mutes, |_| Muted {} Unmuted {}, Connect Disconnect;
+    // Any id may be a folder's.
+    6 4 bookmarks: Post, Bookmarks,
+        |author| Bookmarked { folder: Some(FolderId(author.0)) } Unbookmarked {}, Connect Disconnect;
 }
 
 /// An event of one feature as any event.

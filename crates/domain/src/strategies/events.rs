@@ -11,6 +11,7 @@ use crate::{
         AccountReactivated, AccountRegistered, PostPinned, PostUnpinned, ProfileUpdated,
         RegistrationAbandoned,
     },
+    bookmark_folders::{FolderDeleted, FolderEvent, FolderMade, FolderRenamed},
     follows::{
         FollowEvent, FollowRequestAccepted, FollowRequestRejected, FollowRequestWithdrawn,
         FollowRequested, FollowSevered, FollowerRemoved,
@@ -25,6 +26,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         3 => edge_event(),
         1 => follow_event().prop_map(Event::from),
         1 => post_event().prop_map(Event::from),
+        1 => folder_event().prop_map(Event::from),
         1 => account_event().prop_map(Event::from),
         1 => handle_event().prop_map(Event::from),
         1 => operation_event().prop_map(Event::from),
@@ -61,6 +63,14 @@ fn follow_event() -> impl Strategy<Value = FollowEvent> {
         FollowerRemoved {}.into(),
         FollowSevered {}.into(),
     ])
+}
+
+fn folder_event() -> impl Strategy<Value = FolderEvent> {
+    prop_oneof![
+        (account(), stored()).prop_map(|(owner, name)| FolderMade { owner, name }.into()),
+        stored().prop_map(|name| FolderRenamed { name }.into()),
+        Just(FolderDeleted {}.into()),
+    ]
 }
 
 fn handle_event() -> impl Strategy<Value = HandleEvent> {

@@ -13,6 +13,9 @@ use crate::{
         AbandonRegistration, Accounts, DeactivateAccount, DisplayName, PinPost, ReactivateAccount,
         RegisterAccount, Standing, UnpinPost, UpdateProfile,
     },
+    bookmark_folders::{DeleteFolder, FolderId, MakeFolder, RenameFolder},
+    bookmarks::Bookmarks,
+    edges::Connect,
     follows::{AcceptFollower, RemoveFollower, SeverFollow},
     handles::{Handle, ReleaseHandle, ReserveHandle},
     kinds,
@@ -35,6 +38,10 @@ fn author(post: u64) -> AccountId {
 fn post(number: u64) -> PostId {
     let at = BEGINNING as u64 + number;
     PostId(compose_id(at, [1; 8], author(number).route()))
+}
+
+fn folder(owner: AccountId, number: u64) -> FolderId {
+    FolderId(compose_id(BEGINNING as u64 + number, [2; 8], owner.route()))
 }
 
 fn handle(number: u16) -> Result<Handle, TestCaseError> {
@@ -151,7 +158,48 @@ fn signed_in(log: &mut Log, wish: Wish, post_id: PostId, asked: Asked, own: Aske
             let (account, follower) = (account_id, account(other));
             log.execute(asked, &RemoveFollower { account, follower })
         }
+        Wish::MakeFolder(..) | Wish::RenameFolder(..) | Wish::DeleteFolder(_) | Wish::File(_) => {
+            file(log, wish, post_id, asked)
+        }
         Wish::Register(_) | Wish::Abandon | Wish::Release | Wish::Reactivate => Ok(false),
+    }
+}
+
+/// What one does with folders of one's own.
+fn file(log: &mut Log, wish: Wish, post: PostId, asked: Asked) -> Taken {
+    let actor = asked.actor;
+    match wish {
+        Wish::MakeFolder(number, name) => {
+            let make = MakeFolder {
+                folder: folder(actor, number),
+                owner: actor,
+                name,
+                others: 0,
+            };
+            log.execute(asked, &make)
+        }
+        Wish::RenameFolder(number, name) => {
+            let rename = RenameFolder {
+                folder: folder(actor, number),
+                actor,
+                name,
+                expected_version: ExpectedVersion::Any,
+            };
+            log.execute(asked, &rename)
+        }
+        Wish::DeleteFolder(number) => {
+            let delete = DeleteFolder {
+                folder: folder(actor, number),
+                actor,
+                expected_version: ExpectedVersion::Any,
+            };
+            log.execute(asked, &delete)
+        }
+        Wish::File(number) => {
+            let into = number.map(|number| folder(actor, number));
+            log.execute(asked, &Connect::<Bookmarks>::new(actor, post).with(into))
+        }
+        _ => Ok(false),
     }
 }
 

@@ -5,12 +5,15 @@ use proptest::{collection::vec, option, prelude::*, sample::select, strategy::Un
 use super::{AnyEdge, EDGES, language};
 use crate::{
     accounts::{Bio, DisplayName},
+    bookmark_folders::FolderName,
     posts::{Language, Metadata, Text, Visibility},
 };
 
 pub const ACCOUNTS: u16 = 7;
 pub const BEGINNING: i64 = 1_790_000_000_000;
 pub(super) const POSTS: u64 = 9;
+/// Of each account.
+pub(super) const FOLDERS: u64 = 3;
 
 /// Who, when, and what; accounts and posts by their number.
 #[derive(Clone, Debug)]
@@ -40,6 +43,12 @@ pub(super) enum Wish {
     End(&'static AnyEdge, u16),
     Accept(u16),
     Remove(u16),
+    /// Folders by their number.
+    MakeFolder(u64, FolderName),
+    RenameFolder(u64, FolderName),
+    DeleteFolder(u64),
+    /// Into the folder with this number, or out of all.
+    File(Option<u64>),
 }
 
 #[derive(Clone, Debug)]
@@ -134,12 +143,19 @@ fn wish() -> impl Strategy<Value = Wish> {
             2 => Just(Wish::Delete),
         ],
     );
+    let folder = prop_oneof![
+        3 => (0..FOLDERS, short()).prop_map(|(number, name)| Wish::MakeFolder(number, name)),
+        2 => (0..FOLDERS, short()).prop_map(|(number, name)| Wish::RenameFolder(number, name)),
+        1 => (0..FOLDERS).prop_map(Wish::DeleteFolder),
+        6 => option::weighted(0.8, 0..FOLDERS).prop_map(Wish::File),
+    ];
     prop_oneof![
         32 => account,
         16 => post,
         edges.sum::<u32>() => edge(),
         4 => somebody().prop_map(Wish::Accept),
         5 => somebody().prop_map(Wish::Remove),
+        12 => folder,
     ]
 }
 

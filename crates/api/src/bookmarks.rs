@@ -1,0 +1,231 @@
+//! Bookmarks: keeping a post to find it again, and what was kept. For oneself alone.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use domain::{
+    bookmark_folders::FolderId,
+    bookmarks::{BookmarkError, Bookmarks},
+    edges::{Connect, Disconnect},
+    posts::PostId,
+};
+use edge::{
+    answers::{Done, Found},
+    body::Input,
+    identity::{Authenticated, Viewer},
+    instant::{self, Instant},
+    paging::{Here, Limit},
+    preconditions::{Idempotency, MinPosition},
+    request::RequestId,
+};
+use kernel::Uuid;
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    types::Example,
+};
+use readmodel::{
+    bookmarks::{self, BookmarkRow},
+    posts::{self, PostRow},
+};
+
+use crate::{
+    bookmark_folders,
+    freshness::{Observed, View},
+    pages::EdgePage,
+    posts::Post,
+    problem::Problem,
+    services::Services,
+    tags::Tag,
+};
+
+/// Where to keep it.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
+pub struct Shelf {
+    /// A folder of mine; in none where it is left out.
+    folder_id: Option<Uuid>,
+}
+
+impl Example for Shelf {
+    fn example() -> Self {
+        Self { folder_id: None }
+    }
+}
+
+/// What was kept.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct Bookmark {
+    /// Of the post.
+    id: Uuid,
+    /// When it was put where it is.
+    bookmarked_at: Instant,
+    /// Missing where it is in none, or where its folder was deleted.
+    folder_id: Option<Uuid>,
+    /// The post is gone, or not for me any more.
+    unavailable: bool,
+    /// Missing where it is unavailable.
+    post: Option<Post>,
+}
+
+impl Bookmark {
+    fn of(row: BookmarkRow, post: Option<PostRow>, viewer: Viewer) -> Self {
+        Self {
+            id: row.post.0,
+            bookmarked_at: row.bookmarked_at.into(),
+            folder_id: row.folder.map(|folder| folder.0),
+            unavailable: post.is_none(),
+            post: post.map(|row| Post::of(row, viewer)),
+        }
+    }
+}
+
+impl Example for Bookmark {
+    fn example() -> Self {
+        let post = Post::example();
+        Self {
+            id: post.id(),
+            bookmarked_at: instant::EXAMPLE,
+            folder_id: None,
+            unavailable: false,
+            post: Some(post),
+        }
+    }
+}
+
+/// A page of bookmarks.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct BookmarkPage {
+    items: Vec<Bookmark>,
+    /// Send it as `cursor` for the next page; missing on the last one.
+    next_cursor: Option<String>,
+}
+
+impl Example for BookmarkPage {
+    fn example() -> Self {
+        Self {
+            items: vec![Bookmark::example()],
+            next_cursor: None,
+        }
+    }
+}
+
+pub struct BookmarksApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Tag::Bookmarks")]
+impl BookmarksApi {
+    /// Bookmark a post
+    ///
+    /// In a folder or in none; a bookmark that is elsewhere moves there, and is the newest.
+    /// Said again, it changes nothing. Nobody else is told, and nothing counts it.
+    #[oai(
+        path = "/posts/:post_id/bookmark",
+        method = "put",
+        operation_id = "bookmarkPost"
+    )]
+    async fn bookmark(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        post_id: Path<Uuid>,
+        body: Input<Option<Shelf>>,
+    ) -> Result<Done, Problem> {
+        let post = PostId(post_id.0);
+        let folder = body.0.and_then(|shelf| shelf.folder_id).map(FolderId);
+        let author = services.author(post).await?;
+        let command = Connect::<Bookmarks>::new(me.account, post).by_likely(author);
+        let command = command.with(folder);
+        services.done(&command, me, request_id, &idempotency).await
+    }
+
+    /// Take a bookmark back
+    ///
+    /// Whatever became of the post. Where there is none, nothing changes.
+    #[oai(
+        path = "/posts/:post_id/bookmark",
+        method = "delete",
+        operation_id = "unbookmarkPost"
+    )]
+    async fn unbookmark(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        request_id: RequestId,
+        idempotency: Idempotency,
+        post_id: Path<Uuid>,
+    ) -> Result<Done, Problem> {
+        let command = Disconnect::<Bookmarks>::new(me.account, PostId(post_id.0));
+        services.done(&command, me, request_id, &idempotency).await
+    }
+
+    /// My bookmarks, the last first
+    ///
+    /// All, or those in one folder, a page at a time; the cursor neither repeats nor loses
+    /// one. A post that is gone, or not for me any more, is `unavailable`, and its bookmark
+    /// can be taken back.
+    #[oai(path = "/bookmarks", method = "get", operation_id = "listBookmarks")]
+    #[allow(clippy::too_many_arguments)]
+    async fn list(
+        &self,
+        services: Data<&Arc<Services>>,
+        me: Authenticated,
+        min_position: MinPosition,
+        here: Here,
+        /// A folder of mine.
+        folder_id: Query<Option<Uuid>>,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+    ) -> Result<Found<BookmarkPage>, Problem> {
+        let (viewer, folder) = (Viewer(Some(me)), folder_id.0.map(FolderId));
+        let within = folder.map_or("all".into(), |folder| folder.to_string());
+        let (scope, cursor) = (
+            format!("bookmarks:{}:{within}", me.account),
+            cursor.0.as_deref(),
+        );
+        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
+        let page = page.await?;
+        if let Some(folder) = folder {
+            bookmark_folders::find(&services, &page.observed, me.account, folder).await?;
+        }
+        let (last, asked) = (page.last, page.asked);
+        let rows = bookmarks::list(services.pool(), me.account, folder, last, asked);
+        let mut rows = rows.await?;
+        let next_cursor = page.cut(&services, &mut rows, |row| {
+            (row.bookmarked_at.0, row.post.0)
+        });
+        let mut posts = available(&services, &page.observed, me, &rows).await?;
+        let item = |row: BookmarkRow| Bookmark::of(row, posts.remove(&row.post), viewer);
+        let items = rows.into_iter().map(item).collect();
+        let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
+        Ok(Found::new(BookmarkPage { items, next_cursor })
+            .next(link.as_deref())
+            .as_of(page.observed.header(View::SOCIAL)))
+    }
+}
+
+/// Those of the bookmarked posts that may be seen now. What waits for an operator may be
+/// deleted.
+async fn available(
+    services: &Services,
+    observed: &Observed,
+    me: Authenticated,
+    rows: &[BookmarkRow],
+) -> Result<BTreeMap<PostId, PostRow>, Problem> {
+    let ids: Vec<PostId> = rows.iter().map(|row| row.post).collect();
+    let mut posts = posts::by_ids(services.pool(), Some(me.account), &ids).await?;
+    posts.retain(|row| !observed.is_parked(row.id.0));
+    Ok(posts.into_iter().map(|row| (row.id, row)).collect())
+}
+
+impl From<BookmarkError> for Problem {
+    fn from(error: BookmarkError) -> Self {
+        match error {
+            BookmarkError::PostNotFound => Self::not_found("post"),
+            BookmarkError::FolderNotFound => Self::not_found("folder"),
+        }
+    }
+}

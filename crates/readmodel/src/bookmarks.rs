@@ -1,0 +1,96 @@
+//! Bookmarks: the edges, and what an account bookmarked, all of it or in one folder.
+
+use domain::{
+    bookmark_folders::FolderId,
+    bookmarks::{BookmarkEvent, Bookmarked},
+    posts::PostId,
+};
+use kernel::{AccountId, Timestamp, Uuid};
+use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
+
+use crate::{
+    ReadError,
+    edges::{self, EdgeTable, edge_fold},
+    hot::Touch,
+};
+
+const TABLE: EdgeTable = EdgeTable {
+    name: "bookmarks",
+    from: "account_id",
+    to: "post_id",
+    since: "bookmarked_at",
+    detail: Some("folder_id"),
+    counted: &[],
+};
+/// For the list of one folder, the last first.
+const INDEX_BY_FOLDER: &str = "CREATE INDEX IF NOT EXISTS bookmarks_folder
+    ON {schema}.bookmarks (account_id, folder_id, bookmarked_at DESC, post_id DESC);";
+
+edge_fold!(
+    TABLE, BOOKMARK, BookmarkEvent,
+    BookmarkEvent::Bookmarked(Bookmarked { folder }) => BookmarkEvent::Unbookmarked(_),
+    |edge| Touch::of_mark(edge, false),
+    TABLE.index_by_from() + INDEX_BY_FOLDER,
+    folder.map(|folder| folder.0)
+);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BookmarkRow {
+    pub post: PostId,
+    /// None where the folder was deleted, too.
+    pub folder: Option<FolderId>,
+    pub bookmarked_at: Timestamp,
+}
+
+/// The folder is looked up for each row of a page, and not joined: the planner would read
+/// all folders.
+macro_rules! list {
+    ($condition:literal) => {
+        concat!(
+            "SELECT b.post_id, b.bookmarked_at, (
+                SELECT f.id FROM bookmark_folders AS f WHERE f.id = b.folder_id
+             ) AS folder_id
+             FROM bookmarks AS b
+             WHERE b.account_id = $1 AND (b.bookmarked_at, b.post_id) < ($2, $3) ",
+            $condition,
+            "ORDER BY b.bookmarked_at DESC, b.post_id DESC LIMIT $4"
+        )
+    };
+}
+
+/// What `account` bookmarked, in `folder` where one is given, the last first, whatever
+/// became of the posts. `last` is the key of the last row seen.
+pub async fn list(
+    pool: &PgPool,
+    account: AccountId,
+    folder: Option<FolderId>,
+    last: Option<(i64, Uuid)>,
+    limit: u32,
+) -> Result<Vec<BookmarkRow>, ReadError> {
+    let (at, id) = edges::after(last);
+    let query = match folder {
+        None => sqlx::query(list!("")),
+        Some(_) => sqlx::query(list!("AND b.folder_id = $5 ")),
+    };
+    let query = query
+        .bind(account.0)
+        .bind(at)
+        .bind(id)
+        .bind(i64::from(limit));
+    let query = match folder {
+        None => query,
+        Some(folder) => query.bind(folder.0),
+    };
+    let rows = query.fetch_all(pool).await?;
+    rows.iter().map(BookmarkRow::read).collect()
+}
+
+impl BookmarkRow {
+    fn read(row: &PgRow) -> Result<Self, ReadError> {
+        Ok(Self {
+            post: PostId(row.try_get("post_id")?),
+            folder: row.try_get::<Option<Uuid>, _>("folder_id")?.map(FolderId),
+            bookmarked_at: Timestamp(row.try_get("bookmarked_at")?),
+        })
+    }
+}
