@@ -85,7 +85,8 @@ proptest! {
         let shown = name.0;
         prop_assert_eq!(shown.trim(), &shown);
         prop_assert!((1..=50).contains(&shown.chars().count()));
-        prop_assert!(!shown.contains(['\n', '\r', '\t', '\0', '\u{202e}', '\u{2066}']));
+        let unseen = ['\n', '\r', '\t', '\0', '\u{202e}', '\u{2066}'];
+        prop_assert!(!shown.contains(unseen));
         prop_assert_eq!(shown.parse(), Ok(FolderName(shown.clone())));
     }
 }
