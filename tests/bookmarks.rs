@@ -239,8 +239,8 @@ async fn bookmarks_are_moved_among_folders_and_outlive_them() {
         assert_eq!(testkit::ids(&left), [0, 3, 2, 1].map(|n| posts[n].clone()));
         assert!(left.iter().all(|item| item.get("folder_id").is_none()));
         assert_eq!(folders(&bob).await, [named("Done", 0), named("Done", 0)]);
-        let within = bob.client.get(&format!("/v1/bookmarks?folder_id={read}"));
-        within.await.problem(404, "not_found");
+        let within = format!("/v1/bookmarks?folder_id={read}");
+        bob.client.get(&within).await.problem(404, "not_found");
     };
     check().await;
     file(&bob, &posts[1], &read).await.problem(404, "not_found");
@@ -255,8 +255,8 @@ async fn bookmarks_are_moved_among_folders_and_outlive_them() {
     ada.client.delete(&others).await.problem(404, "not_found");
     let renamed = ada.client.patch(&others, name()).await;
     renamed.problem(404, "not_found");
-    let within = ada.client.get(&format!("/v1/bookmarks?folder_id={same}"));
-    within.await.problem(404, "not_found");
+    let within = format!("/v1/bookmarks?folder_id={same}");
+    ada.client.get(&within).await.problem(404, "not_found");
     assert_eq!(folders(&ada).await, []);
     all_of_the_app_is_as_the_log_says(&app).await;
 }
@@ -328,7 +328,8 @@ async fn a_key_does_a_thing_once_and_tells_one_folder_from_another() {
     assert!(reused.status.is_client_error(), "{}", reused.body);
     assert_eq!(in_folder(&bob, &one).await, [post.clone()]);
     for wrong in [json!({"folder_id": "x"}), json!({"folder": one}), json!([])] {
-        let refused = bob.client.send(Method::PUT, &path(&post), Some(wrong), &[]);
+        let path = path(&post);
+        let refused = bob.client.send(Method::PUT, &path, Some(wrong), &[]);
         refused.await.problem(422, "invalid_field");
     }
     let unknown = bob.client.put(&path(&bob.id)).await;
