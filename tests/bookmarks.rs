@@ -36,17 +36,20 @@ async fn folder(person: &Person, name: &str) -> String {
     made.await.expect(201).text("/id")
 }
 
-async fn listed(person: &Person) -> Vec<Value> {
+async fn listed(app: &App, person: &Person) -> Vec<Value> {
+    app.settle().await;
     person.client.all("/v1/bookmarks", 2).await
 }
 
-async fn in_folder(person: &Person, folder: &str) -> Vec<String> {
+async fn in_folder(app: &App, person: &Person, folder: &str) -> Vec<String> {
+    app.settle().await;
     let path = format!("/v1/bookmarks?folder_id={folder}");
     testkit::ids(&person.client.all(&path, 2).await)
 }
 
 /// Name and number of bookmarks of each folder, the last made first.
-async fn folders(person: &Person) -> Vec<(String, i64)> {
+async fn folders(app: &App, person: &Person) -> Vec<(String, i64)> {
+    app.settle().await;
     let all = person.client.all(FOLDERS, 2).await;
     let told = |folder: &Value| {
         let name = folder["folder_name"].as_str().unwrap().to_owned();
@@ -86,7 +89,7 @@ async fn what_is_bookmarked_is_listed_the_last_first_and_told_to_nobody_else() {
         bookmark(&bob, &posts[post]).await;
     }
     let wanted: Vec<&str> = [3, 4, 0, 2].map(|post| posts[post].as_str()).into();
-    let found = listed(&bob).await;
+    let found = listed(&app, &bob).await;
     assert_eq!(testkit::ids(&found), wanted);
     assert_eq!(found[0]["unavailable"], false);
     assert_eq!(found[0]["post"]["text"], "number 3");
@@ -104,7 +107,7 @@ async fn what_is_bookmarked_is_listed_the_last_first_and_told_to_nobody_else() {
     for other in [&ada, &eve] {
         let seen = other.client.get(&read).await.expect(200);
         assert_eq!(seen.body["viewer"]["bookmarked"], false);
-        assert_eq!(listed(other).await, Vec::<Value>::new());
+        assert_eq!(listed(&app, other).await, Vec::<Value>::new());
     }
     let anonymous = app.client().get(&read).await.expect(200);
     assert_eq!(anonymous.body.get("viewer"), None);
@@ -115,8 +118,8 @@ async fn what_is_bookmarked_is_listed_the_last_first_and_told_to_nobody_else() {
     bob.client.delete(&path(&posts[4])).await.expect(204);
     bob.client.delete(&path(&posts[4])).await.expect(204);
     let left: Vec<&str> = [3, 0, 2].map(|post| posts[post].as_str()).into();
-    assert_eq!(testkit::ids(&listed(&bob).await), left);
-    // Of another list, or of somebody else's.
+    assert_eq!(testkit::ids(&listed(&app, &bob).await), left);
+    // Of somebody else's.
     let first = bob.client.get("/v1/bookmarks?limit=1").await.expect(200);
     let next = format!(
         "/v1/bookmarks?limit=1&cursor={}",
@@ -125,7 +128,7 @@ async fn what_is_bookmarked_is_listed_the_last_first_and_told_to_nobody_else() {
     let foreign = eve.client.get(&next).await;
     foreign.problem(400, "invalid_cursor");
     rebuilt(&app).await;
-    assert_eq!(testkit::ids(&listed(&bob).await), left);
+    assert_eq!(testkit::ids(&listed(&app, &bob).await), left);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +165,7 @@ async fn what_is_gone_is_unavailable_and_can_be_taken_back() {
     app.settle().await;
 
     let check = async || {
-        let mut found = listed(&ada).await;
+        let mut found = listed(&app, &ada).await;
         found.reverse();
         assert_eq!(testkit::ids(&found), posts);
         for (place, item) in found.iter().enumerate().take(5) {
@@ -181,7 +184,7 @@ async fn what_is_gone_is_unavailable_and_can_be_taken_back() {
         ada.client.put(&path(post)).await.problem(404, "not_found");
         ada.client.delete(&path(post)).await.expect(204);
     }
-    assert_eq!(testkit::ids(&listed(&ada).await), posts[5..]);
+    assert_eq!(testkit::ids(&listed(&app, &ada).await), posts[5..]);
     // Nothing is left that would tell whether it is there.
     let again = ada.client.delete(&path(&posts[1])).await;
     again.problem(404, "not_found");
@@ -208,26 +211,26 @@ async fn bookmarks_are_moved_among_folders_and_outlive_them() {
     bookmark(&bob, &posts[3]).await;
     let named = |name: &str, count| (name.to_owned(), count);
     let all = [named("Done", 0), named("Done", 0), named("To read", 3)];
-    assert_eq!(folders(&bob).await, all);
+    assert_eq!(folders(&app, &bob).await, all);
     assert_eq!(
-        in_folder(&bob, &read).await,
+        in_folder(&app, &bob, &read).await,
         [2, 1, 0].map(|n| posts[n].clone())
     );
-    assert_eq!(listed(&bob).await.len(), 4);
+    assert_eq!(listed(&app, &bob).await.len(), 4);
 
     // Moved, it is the newest; said again, nothing changes; without a folder, it is in none.
     file(&bob, &posts[0], &done).await.expect(204);
-    let moved = listed(&bob).await;
+    let moved = listed(&app, &bob).await;
     file(&bob, &posts[0], &done).await.expect(204);
-    assert_eq!(listed(&bob).await, moved);
+    assert_eq!(listed(&app, &bob).await, moved);
     assert_eq!(moved[0]["folder_id"], done.as_str());
-    assert_eq!(in_folder(&bob, &done).await, [posts[0].clone()]);
+    assert_eq!(in_folder(&app, &bob, &done).await, [posts[0].clone()]);
     assert_eq!(
-        in_folder(&bob, &read).await,
+        in_folder(&app, &bob, &read).await,
         [2, 1].map(|n| posts[n].clone())
     );
     bookmark(&bob, &posts[0]).await;
-    assert_eq!(listed(&bob).await[0].get("folder_id"), None);
+    assert_eq!(listed(&app, &bob).await[0].get("folder_id"), None);
     file(&bob, &posts[0], &read).await.expect(204);
 
     // Deleting a folder with three leaves three.
@@ -235,10 +238,13 @@ async fn bookmarks_are_moved_among_folders_and_outlive_them() {
     bob.client.delete(&gone).await.expect(204);
     bob.client.delete(&gone).await.expect(204);
     let check = async || {
-        let left = listed(&bob).await;
+        let left = listed(&app, &bob).await;
         assert_eq!(testkit::ids(&left), [0, 3, 2, 1].map(|n| posts[n].clone()));
         assert!(left.iter().all(|item| item.get("folder_id").is_none()));
-        assert_eq!(folders(&bob).await, [named("Done", 0), named("Done", 0)]);
+        assert_eq!(
+            folders(&app, &bob).await,
+            [named("Done", 0), named("Done", 0)]
+        );
         let within = format!("/v1/bookmarks?folder_id={read}");
         bob.client.get(&within).await.problem(404, "not_found");
     };
@@ -248,6 +254,7 @@ async fn bookmarks_are_moved_among_folders_and_outlive_them() {
     check().await;
 
     // Somebody else's is as if it were not there.
+    app.settle().await;
     let others = format!("{FOLDERS}/{same}");
     let name = || json!({"folder_name": "mine now"});
     file(&ada, &posts[0], &same).await.problem(404, "not_found");
@@ -257,7 +264,7 @@ async fn bookmarks_are_moved_among_folders_and_outlive_them() {
     renamed.problem(404, "not_found");
     let within = format!("/v1/bookmarks?folder_id={same}");
     ada.client.get(&within).await.problem(404, "not_found");
-    assert_eq!(folders(&ada).await, []);
+    assert_eq!(folders(&app, &ada).await, []);
     all_of_the_app_is_as_the_log_says(&app).await;
 }
 
@@ -282,6 +289,7 @@ async fn folders_are_named_and_renamed_by_their_version() {
     let made = made.expect(201);
     let location = made.header("location");
     assert_eq!(location, format!("{FOLDERS}/{}", made.text("/id")));
+    app.settle().await;
     let shown = ada.client.get(&location).await.expect(200);
     assert_eq!(shown.text("/folder_name"), long);
     assert_eq!(shown.number("/version"), 1);
@@ -297,12 +305,13 @@ async fn folders_are_named_and_renamed_by_their_version() {
         let late = ada.client.send(method, &location, body, &first).await;
         late.problem(412, "version_mismatch");
     }
+    app.settle().await;
     let shown = ada.client.get(&location).await.expect(200);
     assert_eq!(shown.text("/folder_name"), "Later");
     let unknown = format!("{FOLDERS}/{}", ada.id);
     ada.client.get(&unknown).await.problem(404, "not_found");
     rebuilt(&app).await;
-    assert_eq!(folders(&ada).await, [("Later".to_owned(), 0)]);
+    assert_eq!(folders(&app, &ada).await, [("Later".to_owned(), 0)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,11 +335,11 @@ async fn a_key_does_a_thing_once_and_tells_one_folder_from_another() {
     file_as(&bob.client, &post, &one, &key).await.expect(204);
     let reused = file_as(&bob.client, &post, &other, &key).await;
     assert!(reused.status.is_client_error(), "{}", reused.body);
-    assert_eq!(in_folder(&bob, &one).await, [post.clone()]);
+    assert_eq!(in_folder(&app, &bob, &one).await, [post.clone()]);
     for wrong in [json!({"folder_id": "x"}), json!({"folder": one}), json!([])] {
         let path = path(&post);
-        let refused = bob.client.send(Method::PUT, &path, Some(wrong), &[]).await;
-        refused.problem(422, "invalid_field");
+        let refused = bob.client.send(Method::PUT, &path, Some(wrong), &[]);
+        refused.await.problem(422, "invalid_field");
     }
     let unknown = bob.client.put(&path(&bob.id)).await;
     unknown.problem(404, "not_found");
@@ -350,6 +359,7 @@ async fn an_account_has_a_hundred_folders() {
         ada.client.send(Method::POST, FOLDERS, body, &key)
     };
     let last = make().await.expect(201).text("/id");
+    app.settle().await;
     let more = ada.client.post(FOLDERS, json!({"folder_name": "more"}));
     more.await.problem(409, "conflict");
     // It was made before there was no room.
@@ -358,8 +368,9 @@ async fn an_account_has_a_hundred_folders() {
         .delete(&format!("{FOLDERS}/{last}"))
         .await
         .expect(204);
+    app.settle().await;
     folder(&ada, "in its place").await;
-    assert_eq!(folders(&ada).await.len(), FOLDERS_MAX);
+    assert_eq!(folders(&app, &ada).await.len(), FOLDERS_MAX);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use edge::{
     preconditions::{self, Idempotency, IfMatch, MinPosition, MustMatch},
     request::RequestId,
 };
-use kernel::{AccountId, Positions, Uuid};
+use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
@@ -115,7 +115,8 @@ pub struct BookmarkFoldersApi;
 impl BookmarkFoldersApi {
     /// Make a folder for bookmarks
     ///
-    /// An account has at most 100; more are a conflict.
+    /// An account has at most 100; more are a conflict. Those that are made at the same
+    /// moment are not counted.
     #[oai(
         path = "/bookmark-folders",
         method = "post",
@@ -130,10 +131,7 @@ impl BookmarkFoldersApi {
         body: Input<FolderLabel>,
     ) -> Result<Created<Version>, Problem> {
         let name: FolderName = body.0.folder_name.parse()?;
-        // All that were made before this was asked are counted.
-        (services.freshness)
-            .wait(View::SOCIAL, Some(me.account), &Positions::default())
-            .await?;
+        // As far as they are folded: a write does not wait for the read model.
         let others = bookmark_folders::count(services.pool(), me.account, FOLDERS_MAX).await?;
         let command = MakeFolder {
             folder: FolderId(new_id(me.account)?),

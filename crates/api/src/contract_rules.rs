@@ -36,6 +36,8 @@ const STATUSES: &[(&str, u16)] = &[
     ("pinPost", 404),
     ("unpinPost", 404),
     ("publishPost", 404),
+    // Where the folder is not mine.
+    ("listBookmarks", 404),
     // Where the account is private.
     ("listFollowers", 403),
     ("listFollowing", 403),

@@ -148,7 +148,7 @@ pub struct MakeFolder {
     pub owner: AccountId,
     pub name: FolderName,
     /// How many folders the owner has. No aggregate knows, so the read model counts them:
-    /// those that are made at the same moment are not among them.
+    /// those that are not folded yet, made a moment ago, are not among them.
     pub others: u32,
 }
 
