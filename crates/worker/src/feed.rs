@@ -21,7 +21,8 @@ use crate::{
 pub(crate) const TAIL_MILLISECONDS: u64 = 500;
 /// How long a loop waits for a leader, which reads once in `TAIL_MILLISECONDS` at least.
 const FOLLOW_MILLISECONDS_MAX: u64 = 1_000;
-/// Nothing is kept open for longer while nothing comes.
+/// What was read longer ago is not used any more: the log may have been put back from an
+/// old copy since. And personal fields are not kept open for longer while nothing comes.
 const KEPT_MILLISECONDS_MAX: u64 = 500;
 
 pub(crate) struct Feed {
@@ -68,11 +69,11 @@ impl Feed {
             return self.lead(context, at, patience).await;
         }
         let mut reads = self.read.subscribe();
-        let batch = reads.borrow_and_update().batch.clone();
-        if batch.after(at).is_some() {
+        let last = reads.borrow_and_update().clone();
+        if let Some(batch) = last.after(at) {
             return Ok(Next::taken(batch));
         }
-        if batch.end() != at {
+        if last.batch.end() != at {
             return read(context, at, patience).await.map(Next::read);
         }
         let tail = Duration::from_millis(TAIL_MILLISECONDS);
@@ -82,7 +83,7 @@ impl Feed {
         match timeout(left, reads.changed()).await {
             // It may be empty: the leader has looked.
             Ok(_) => Ok(Next::taken(reads.borrow().batch.clone())),
-            Err(_) if rests => Ok(Next::taken(batch)),
+            Err(_) if rests => Ok(Next::taken(last.batch)),
             // The leader stands still.
             Err(_) => read(context, at, Duration::ZERO).await.map(Next::read),
         }
@@ -96,12 +97,11 @@ impl Feed {
     ) -> Result<Next, WorkError> {
         // It may have folded a part.
         let last = self.read.borrow().clone();
-        if last.batch.after(at).is_some() {
-            return Ok(Next::taken(last.batch));
+        if let Some(batch) = last.after(at) {
+            return Ok(Next::taken(batch));
         }
         let batch = read(context, at, patience).await?;
-        let old = last.since.elapsed() > Duration::from_millis(KEPT_MILLISECONDS_MAX);
-        if batch.end() != at || last.batch.end() != at || old {
+        if batch.end() != at || last.batch.end() != at || last.is_old() {
             self.read.send_replace(Read::now(batch.clone()));
         }
         Ok(Next::read(batch))
@@ -114,6 +114,16 @@ impl Read {
             batch: batch.into(),
             since: Instant::now(),
         }
+    }
+
+    fn is_old(&self) -> bool {
+        self.since.elapsed() > Duration::from_millis(KEPT_MILLISECONDS_MAX)
+    }
+
+    /// The batch, where it has what comes after `at`.
+    fn after(&self, at: Position) -> Option<Arc<Batch>> {
+        let usable = !self.is_old() && self.batch.after(at).is_some();
+        usable.then(|| self.batch.clone())
     }
 }
 
