@@ -13,6 +13,8 @@ pub enum Tag {
     Posts,
     /// Likes.
     Likes,
+    /// Posts that others bring to their followers.
+    Reposts,
     /// Who follows whom, and who asked to.
     Follows,
     /// Whom one wants to have nothing to do with, or not to come across.

@@ -25,6 +25,7 @@ event::registry! {
     6 OPERATION "operation" operations: Operation(OperationEvent, Operations),
     7 BLOCK "block" blocks: Block(BlockEvent, Blocks),
     8 MUTE "mute" mutes: Mute(MuteEvent, Mutes),
+    9 REPOST "repost" reposts: Repost(RepostEvent, Reposts),
 }
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ mod tests {
 
     #[test]
     fn every_kind_keeps_its_code_and_its_name() {
-        let names: Vec<_> = (1..=8)
+        let names: Vec<_> = (1..=9)
             .map(|code| kinds::name(kernel::Kind(code)))
             .collect();
         let known = [
@@ -47,6 +48,7 @@ mod tests {
             "operation",
             "block",
             "mute",
+            "repost",
         ];
         assert_eq!(names, known);
         assert_eq!(kinds::name(kernel::Kind(0)), "unknown");

@@ -53,6 +53,7 @@ features! {
     operations: operations::Operations,
     blocks: Edges<blocks::Block>,
     mutes: Edges<mutes::Mute>,
+    reposts: reposts::Reposts,
     relationships: relationships::Relationships,
     timelines: timelines::Timelines,
 }

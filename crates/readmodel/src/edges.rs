@@ -145,8 +145,22 @@ impl EdgeTable {
         )
     }
 
+    /// For an edge that is looked up by its detail.
+    pub fn index_by_detail(&self) -> String {
+        self.sql("CREATE INDEX IF NOT EXISTS {name}_detail ON {schema}.{name} ({detail});")
+    }
+
+    /// For the list of the details of one account's edges, the greatest first.
+    pub fn index_by_from_and_detail(&self) -> String {
+        self.sql(
+            "CREATE INDEX IF NOT EXISTS {name}_from_detail
+                ON {schema}.{name} ({from}, {detail} DESC);",
+        )
+    }
+
     fn sql(&self, sql: &str) -> String {
         sql.replace("{name}", self.name)
+            .replace("{detail}", self.detail.unwrap_or_default())
             .replace("{from}", self.from)
             .replace("{to}", self.to)
             .replace("{since}", self.since)
@@ -268,15 +282,30 @@ impl EdgeTable {
 }
 
 /// The fold of a feature that is one table of plain edges: its table, its events, which
-/// of them connects, and what they make old in caches.
+/// of them connects, and what they make old in caches; where there is any, the detail in
+/// an event, and what events ask of home timelines.
 macro_rules! edge_fold {
-    ($table:expr, $kind:ident, $events:ty, $on:pat => $off:pat, $invalidates:expr, $indexes:expr) => {
+    (@detail) => {
+        |_| None
+    };
+    (@detail $detail:expr) => {
+        $detail
+    };
+    (
+        $table:expr, $kind:ident, $events:ty, $on:pat => $off:pat, $invalidates:expr, $indexes:expr
+        $(, detail: $detail:expr)? $(, fan_out: $fan_out:expr)?
+    ) => {
         #[derive(Debug, Default)]
         pub(crate) struct Fold($crate::edges::Changes);
 
         impl $crate::feature::Feature for Fold {
             const KIND: kernel::Kind = domain::kinds::$kind;
             type Event = $events;
+            $(
+                const FAN_OUT: Option<
+                    fn(kernel::AggregateId, &domain::Event, &mut $crate::timelines::FanOut),
+                > = Some($fan_out);
+            )?
 
             fn tables() -> String {
                 $table.ddl()
@@ -300,7 +329,9 @@ macro_rules! edge_fold {
                     $on => true,
                     $off => false,
                 };
-                self.0.take(happened, holds);
+                let detail: fn(&$events) -> Option<kernel::Uuid> =
+                    $crate::edges::edge_fold!(@detail $($detail)?);
+                self.0.take_with(happened, holds, detail(event));
             }
 
             async fn write(

@@ -10,6 +10,8 @@ macro_rules! for_each_post_counter {
             /// As many as the list has for a reader who blocks none of them and is blocked
             /// by none; likes of deactivated accounts are in neither.
             likes Likes likes_count,
+            /// Counted as likes are.
+            reposts Reposts reposts_count,
             /// Direct replies that are not deleted, those for followers too: a reader who may
             /// not see some of them, or mutes or blocks their authors, finds fewer. Replies of
             /// deactivated accounts are not counted.
@@ -26,6 +28,8 @@ macro_rules! for_each_mark {
         $callback! {
             /// The viewer likes it.
             liked 1 "likes",
+            /// The viewer reposted it.
+            reposted 2 "reposts",
         }
     };
 }
@@ -38,7 +42,8 @@ feature::features! {
     likes: Like,
     follows: Follow,
     blocks: Block,
-    mutes: Mute;
+    mutes: Mute,
+    reposts: Repost;
     Handle, Operation
 }
 
@@ -67,6 +72,7 @@ pub mod posts;
 pub mod progress;
 pub mod projections;
 pub mod relationships;
+pub mod reposts;
 pub mod social;
 mod standing;
 pub mod timelines;

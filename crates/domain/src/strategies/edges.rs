@@ -12,6 +12,7 @@ use crate::{
     edges::{Connect, Disconnect},
     follows, likes, mutes,
     posts::PostId,
+    reposts,
 };
 
 /// What an edge leads to.
@@ -82,6 +83,12 @@ macro_rules! edges {
         let _ = $author;
         event_of::<$feature::$edges>($feature::$event {})
     }};
+    (@event Post reposts Reposted $edges:ident $author:ident) => {
+        event_of::<reposts::Reposts>(reposts::Reposted {
+            repost: reposts::RepostId::default(),
+            post_author: $author,
+        })
+    };
     (@event Post $feature:ident $event:ident $edges:ident $author:ident) => {
         event_of::<$feature::$edges>($feature::$event { post_author: $author })
     };
@@ -104,6 +111,7 @@ edges! {
     10 6 follows: Account, Follows Followed Unfollowed, FollowAccount UnfollowAccount;
     2 6 blocks: Account, Blocks Blocked Unblocked, Connect Disconnect;
     4 4 mutes: Account, Mutes Muted Unmuted, Connect Disconnect;
+    6 4 reposts: Post, Reposts Reposted Unreposted, Connect Disconnect;
 }
 
 /// An event of one feature as any event.
