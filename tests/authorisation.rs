@@ -96,6 +96,7 @@ const TABLE: &[(&str, [u16; 6])] = &[
     // What is for followers.
     ("getPost", [404, 200, 200, 404, 404, 404]),
     ("listLikers", [404, 200, 200, 404, 404, 404]),
+    ("listReposters", [404, 200, 200, 404, 404, 404]),
     ("listReplies", [404, 200, 200, 404, 404, 404]),
     ("listPostRevisions", [404, 200, 200, 404, 404, 404]),
     ("getThread", [404, 200, 200, 404, 404, 404]),
@@ -107,6 +108,9 @@ const TABLE: &[(&str, [u16; 6])] = &[
     ("getBookmarkFolder", [401, 200, 404, 404, 404, 404]),
     ("renameBookmarkFolder", [401, 200, 404, 404, 404, 404]),
     ("deleteBookmarkFolder", [401, 204, 404, 404, 404, 404]),
+    ("unrepostPost", [401, 204, 204, 404, 404, 404]),
+    // The owner's alone.
+    ("repostPost", [401, 204, 403, 404, 404, 404]),
     ("editPost", [401, 200, 403, 404, 404, 404]),
     ("deletePost", [401, 204, 403, 404, 404, 404]),
     ("endSession", [401, 204, 404, 404, 404, 404]),

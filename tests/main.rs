@@ -34,6 +34,7 @@ mod reading;
 mod rebuild;
 mod refusals;
 mod replay;
+mod reposts;
 mod secrecy;
 mod sessions;
 mod spans;

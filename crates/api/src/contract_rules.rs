@@ -41,6 +41,8 @@ const STATUSES: &[(&str, u16)] = &[
     // Where the account is private.
     ("listFollowers", 403),
     ("listFollowing", 403),
+    // Where the post is not for everybody.
+    ("repostPost", 403),
     // For those who have a role alone.
     ("listProjections", 403),
     // A code that was mailed stands in for a token, and so does a password.
@@ -121,6 +123,7 @@ const LINKS: &[Link] = &[
             ("listReplies", "post_id"),
             ("listLikers", "post_id"),
             ("bookmarkPost", "post_id"),
+            ("listReposters", "post_id"),
             ("editPost", "post_id"),
             ("deletePost", "post_id"),
         ],

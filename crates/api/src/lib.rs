@@ -34,6 +34,7 @@ server::registry! {
     Social {
         posts: PostsApi,
         likes: LikesApi,
+        reposts: RepostsApi,
         follows: FollowsApi,
         blocks: BlocksApi,
         mutes: MutesApi,

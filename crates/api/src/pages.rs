@@ -87,7 +87,7 @@ pub(crate) fn seen(
     let posts = &posts[..posts.len().min(limit.get())];
     let mut bytes = shown::write_items(posts, observed, viewer);
     let last = posts.last().filter(|_| more);
-    let next = last.map(|seen| cursors.seal(scope, seen.post.id.0.as_bytes()));
+    let next = last.map(|seen| cursors.seal(scope, seen.entry().0.as_bytes()));
     if let Some(cursor) = &next {
         bytes.extend_from_slice(br#","next_cursor":""#);
         bytes.extend_from_slice(cursor.as_bytes());

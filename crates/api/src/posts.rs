@@ -36,7 +36,7 @@ use crate::{
 };
 
 use shapes::{History, NewPost, PostBatch, PostEdit, Revision, Thread};
-pub use shapes::{Post, PostPage, PostVisibility};
+pub use shapes::{Post, PostPage, PostVisibility, Repost};
 
 pub struct PostsApi;
 

@@ -7,13 +7,14 @@ use readmodel::{
     hot::{Seen, Shown},
     marks,
     posts::PostRow,
+    reposts::Repost,
 };
 
 use crate::{
     freshness::Observed,
     header_text::HeaderText,
     identity::Viewer,
-    posts::Post,
+    posts::{self, Post},
     preconditions::{Digest, representation_digest},
 };
 
@@ -72,7 +73,17 @@ fn write(seen: &Seen<ShownPost>, viewer: Viewer, bytes: &mut Vec<u8>) {
         }
         bytes.push(b'}');
     }
+    if let Some(repost) = &seen.repost {
+        write_repost(repost, bytes);
+    }
     bytes.push(b'}');
+}
+
+fn write_repost(repost: &Repost, bytes: &mut Vec<u8>) {
+    let repost = posts::Repost::from(repost.clone()).to_json();
+    let repost = serde_json::to_vec(&repost).unwrap_or_default();
+    bytes.extend_from_slice(br#","repost":"#);
+    bytes.extend_from_slice(&repost);
 }
 
 /// What `written` would be, for one who knows it by its tag.

@@ -15,6 +15,8 @@ pub enum Tag {
     Likes,
     /// What one keeps to find it again, and nobody else is told.
     Bookmarks,
+    /// Posts that others bring to their followers.
+    Reposts,
     /// Who follows whom, and who asked to.
     Follows,
     /// Whom one wants to have nothing to do with, or not to come across.

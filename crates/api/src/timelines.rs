@@ -14,7 +14,7 @@ use poem_openapi::{
     OpenApi,
     param::{Path, Query},
 };
-use readmodel::timelines::{self, Home, Local};
+use readmodel::timelines::{self, EntryId, Home, Local};
 
 use crate::{
     accounts, freshness::View, pages, posts::PostPage, problem::Problem, services::Services,
@@ -28,7 +28,9 @@ impl TimelinesApi {
     /// My home timeline
     ///
     /// My posts and those of whom I follow and do not mute, replies too, newest
-    /// first. It has no end but the first post.
+    /// first, and what these repost: such an item has a `repost`. A repost is left out
+    /// where the same post stands here within the 24 hours before it, as itself or by
+    /// another repost. It has no end but the first post.
     #[oai(
         path = "/timelines/home",
         method = "get",
@@ -45,6 +47,7 @@ impl TimelinesApi {
     ) -> Result<Found<PostPage>, Problem> {
         let scope = format!("home:{}", me.account);
         let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
+        let before = before.map(|id| EntryId(id.0));
         let freshness = &services.freshness;
         let wanted = freshness.wanted(Some(me.account), &min_position.0).await?;
         let folded = freshness.reach(View::SOCIAL, &wanted).await?;

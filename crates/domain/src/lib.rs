@@ -27,6 +27,7 @@ event::registry! {
     8 MUTE "mute" mutes: Mute(MuteEvent, Mutes),
     9 BOOKMARK "bookmark" bookmarks: Bookmark(BookmarkEvent, Bookmarks),
     10 FOLDER "folder" bookmark_folders: Folder(FolderEvent, BookmarkFolders),
+    11 REPOST "repost" reposts: Repost(RepostEvent, Reposts),
 }
 
 #[cfg(test)]
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn every_kind_keeps_its_code_and_its_name() {
-        let names: Vec<_> = (1..=10)
+        let names: Vec<_> = (1..=11)
             .map(|code| kinds::name(kernel::Kind(code)))
             .collect();
         let known = [
@@ -51,6 +52,7 @@ mod tests {
             "mute",
             "bookmark",
             "folder",
+            "repost",
         ];
         assert_eq!(names, known);
         assert_eq!(kinds::name(kernel::Kind(0)), "unknown");

@@ -95,6 +95,9 @@ codes! {
     /// It is for followers, and who asks is none.
     AccountPrivate = "account_private", FORBIDDEN, "The account is private",
         "Ask to follow the account; what it shows is for followers.";
+    /// It is for followers, and who asks is not its author.
+    NotRepostable = "not_repostable", FORBIDDEN, "The post cannot be reposted",
+        "Nothing: what is not for everybody is reposted by its author alone.";
     NotFound = "not_found", NOT_FOUND, "There is no such thing",
         "Check the id or the path. What is hidden from you gives the same answer.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here",

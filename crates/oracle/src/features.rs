@@ -55,6 +55,7 @@ features! {
     mutes: Edges<mutes::Mute>,
     bookmarks: bookmarks::Bookmarks,
     bookmark_folders: bookmark_folders::BookmarkFolders,
+    reposts: reposts::Reposts,
     relationships: relationships::Relationships,
     timelines: timelines::Timelines,
 }

@@ -65,11 +65,10 @@ pub fn check(
             _ => Uuid::nil(),
         };
         let there: BTreeSet<&Uuid> = ids.iter().collect();
-        for id in world.home(reader) {
-            let author = world.post(id).map(|post| post.author);
-            let is_pulled = author.is_some_and(|a| a != reader && pulled.contains(&a));
-            if id >= floor && !is_pulled && !there.contains(&id) {
-                findings.violation(format!("the list of {reader} lacks {id}"));
+        for entry in world.candidates(reader) {
+            let is_pulled = entry.by != reader && pulled.contains(&entry.by);
+            if entry.id >= floor && !is_pulled && !there.contains(&entry.id) {
+                findings.violation(format!("the list of {reader} lacks {}", entry.id));
             }
         }
     }

@@ -31,7 +31,7 @@ edge_fold!(
     BookmarkEvent::Bookmarked(Bookmarked { folder }) => BookmarkEvent::Unbookmarked(_),
     |edge| Touch::of_mark(edge, false),
     TABLE.index_by_from() + INDEX_BY_FOLDER,
-    folder.map(|folder| folder.0)
+    detail: folder.map(|folder| folder.0)
 );
 
 #[derive(Clone, Copy, Debug, PartialEq)]

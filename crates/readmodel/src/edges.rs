@@ -145,8 +145,22 @@ impl EdgeTable {
         )
     }
 
+    /// For an edge that is looked up by its detail.
+    pub fn index_by_detail(&self) -> String {
+        self.sql("CREATE INDEX IF NOT EXISTS {name}_detail ON {schema}.{name} ({detail});")
+    }
+
+    /// For the list of the details of one account's edges, the greatest first.
+    pub fn index_by_from_and_detail(&self) -> String {
+        self.sql(
+            "CREATE INDEX IF NOT EXISTS {name}_from_detail
+                ON {schema}.{name} ({from}, {detail} DESC);",
+        )
+    }
+
     fn sql(&self, sql: &str) -> String {
         sql.replace("{name}", self.name)
+            .replace("{detail}", self.detail.unwrap_or_default())
             .replace("{from}", self.from)
             .replace("{to}", self.to)
             .replace("{since}", self.since)
@@ -268,14 +282,18 @@ impl EdgeTable {
 }
 
 /// The fold of a feature that is one table of edges: its table, its events, which of them
-/// connects, what they make old in caches, its indexes, and the detail where there is one.
+/// connects, what they make old in caches, its indexes; where there is any, the detail, and
+/// what events ask of home timelines.
 macro_rules! edge_fold {
-    ($table:expr, $kind:ident, $events:ty, $on:pat => $off:pat, $invalidates:expr, $indexes:expr) => {
-        $crate::edges::edge_fold!($table, $kind, $events, $on => $off, $invalidates, $indexes, None);
+    (@detail) => {
+        None
+    };
+    (@detail $detail:expr) => {
+        $detail
     };
     (
-        $table:expr, $kind:ident, $events:ty, $on:pat => $off:pat, $invalidates:expr,
-        $indexes:expr, $detail:expr
+        $table:expr, $kind:ident, $events:ty, $on:pat => $off:pat, $invalidates:expr, $indexes:expr
+        $(, detail: $detail:expr)? $(, fan_out: $fan_out:expr)?
     ) => {
         #[derive(Debug, Default)]
         pub(crate) struct Fold($crate::edges::Changes);
@@ -283,6 +301,11 @@ macro_rules! edge_fold {
         impl $crate::feature::Feature for Fold {
             const KIND: kernel::Kind = domain::kinds::$kind;
             type Event = $events;
+            $(
+                const FAN_OUT: Option<
+                    fn(kernel::AggregateId, &domain::Event, &mut $crate::timelines::FanOut),
+                > = Some($fan_out);
+            )?
 
             fn tables() -> String {
                 $table.ddl()
@@ -303,7 +326,10 @@ macro_rules! edge_fold {
 
             fn take(&mut self, happened: &$crate::social::Happened, event: &$events) {
                 match event {
-                    $on => self.0.take_with(happened, true, $detail),
+                    $on => {
+                        let detail = $crate::edges::edge_fold!(@detail $($detail)?);
+                        self.0.take_with(happened, true, detail);
+                    }
                     $off => self.0.take(happened, false),
                 }
             }

@@ -4,13 +4,14 @@
 //! read whether all that is folded was said. Readers are never mixed: what depends on the
 //! reader is put together anew for every answer.
 
+mod home;
 mod kept;
 mod reading;
 mod stamps;
 
 use std::sync::Arc;
 
-use domain::{Event, posts::PostId};
+use domain::{Event, posts::PostId, reposts::RepostId};
 use kept::{ByBytes, Bytes, Kept};
 use kernel::{AccountId, AggregateId};
 use quick_cache::sync::Cache;
@@ -23,6 +24,8 @@ use crate::{
     features,
     marks::Marks,
     posts::PostRow,
+    reposts::Repost,
+    timelines::EntryId,
     visibility::{Audience, Hidden},
 };
 
@@ -30,6 +33,8 @@ use crate::{
 const POSTS_BYTES_MAX: u64 = 32 * 1_024 * 1_024;
 /// Memory for follows, for marks, and for first pages of home, about, each.
 const READERS_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
+/// Memory for reposts, about.
+const REPOSTS_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
 /// Readers whose hidden accounts are kept, and authors whose ids are.
 const READERS_MAX: usize = 16_384;
 /// Follows of one reader that are kept; of more, each answer asks.
@@ -64,6 +69,18 @@ pub struct Seen<T> {
     pub post: Arc<Shared<T>>,
     /// What the reader did with it; nothing where nobody is signed in.
     pub marks: Marks,
+    /// In home: the repost that it is shown by.
+    pub repost: Option<Arc<Repost>>,
+}
+
+impl<T> Seen<T> {
+    /// Where it stands in its list.
+    pub fn entry(&self) -> EntryId {
+        match &self.repost {
+            Some(repost) => repost.id.into(),
+            None => self.post.id.into(),
+        }
+    }
 }
 
 /// What an event makes old.
@@ -99,6 +116,16 @@ impl Touch {
             false => vec![mark],
         }
     }
+
+    /// What a repost depends on, and what it is of.
+    pub(crate) fn of_repost(repost: &Arc<Repost>) -> [Self; 3] {
+        let (account, post) = (repost.by.id, repost.post);
+        [
+            Self::Mark(account, post),
+            Self::Author(account),
+            Self::Post(post),
+        ]
+    }
 }
 
 /// What `event` makes old.
@@ -114,6 +141,7 @@ pub struct Hot<T> {
     marks: Cache<AccountId, Arc<Kept<MarkSet>>, ByBytes>,
     /// None where there are too many.
     hidden: Cache<AccountId, Arc<Kept<Option<Hidden>>>>,
+    reposts: Cache<RepostId, Arc<Kept<Arc<Repost>>>, ByBytes>,
     authored: Cache<AccountId, Arc<Kept<Authored>>>,
     pages: Cache<AccountId, Arc<Kept<FirstPage<T>>>, ByBytes>,
 }
@@ -133,7 +161,7 @@ struct MarkSet {
 
 /// The newest ids, and whether they are all.
 struct Authored {
-    ids: Vec<PostId>,
+    ids: Vec<EntryId>,
     all: bool,
 }
 
@@ -147,6 +175,13 @@ struct FirstPage<T> {
 impl<T: Shown> Bytes for Option<Arc<Shared<T>>> {
     fn bytes(&self) -> usize {
         self.as_ref().map_or(0, |post| post.shown.bytes())
+    }
+}
+
+impl Bytes for Arc<Repost> {
+    fn bytes(&self) -> usize {
+        let name = self.by.display_name.as_ref().map_or(0, String::len);
+        size_of::<Repost>() + self.by.handle.len() + name
     }
 }
 
@@ -176,6 +211,7 @@ impl<T: Shown> Default for Hot<T> {
             follows: kept::cache(READERS_BYTES_MAX),
             marks: kept::cache(READERS_BYTES_MAX),
             hidden: Cache::new(READERS_MAX),
+            reposts: kept::cache(REPOSTS_BYTES_MAX),
             authored: Cache::new(READERS_MAX),
             pages: kept::cache(READERS_BYTES_MAX),
         }

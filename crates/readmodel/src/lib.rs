@@ -10,6 +10,8 @@ macro_rules! for_each_post_counter {
             /// As many as the list has for a reader who blocks none of them and is blocked
             /// by none; likes of deactivated accounts are in neither.
             likes Likes likes_count,
+            /// Counted as likes are.
+            reposts Reposts reposts_count,
             /// Direct replies that are not deleted, those for followers too: a reader who may
             /// not see some of them, or mutes or blocks their authors, finds fewer. Replies of
             /// deactivated accounts are not counted.
@@ -28,6 +30,8 @@ macro_rules! for_each_mark {
             liked 1 "likes",
             /// The viewer bookmarked it; nobody else is told.
             bookmarked 2 "bookmarks",
+            /// The viewer reposted it.
+            reposted 4 "reposts",
         }
     };
 }
@@ -41,6 +45,7 @@ feature::features! {
     follows: Follow,
     blocks: Block,
     mutes: Mute,
+    reposts: Repost,
     bookmark_folders: Folder,
     bookmarks: Bookmark;
     Handle, Operation
@@ -73,6 +78,7 @@ pub mod posts;
 pub mod progress;
 pub mod projections;
 pub mod relationships;
+pub mod reposts;
 pub mod social;
 mod standing;
 pub mod timelines;

@@ -116,6 +116,8 @@ pub(crate) enum Place {
     Direct,
     /// In a home timeline.
     Home,
+    /// There too, because somebody reposted it whom the reader follows.
+    Reposted,
     /// In a list of what everybody may see.
     Public,
 }
@@ -141,15 +143,21 @@ impl Viewer {
             Audience::Nobody => false,
         };
         let belongs = match place {
-            Place::Direct => true,
+            Place::Direct | Place::Reposted => true,
             Place::Home => own || follows,
             Place::Public => audience == Audience::Everybody,
         };
         let is_hidden = match place {
             Place::Direct => self.hidden.blocked.contains(&author),
-            Place::Home | Place::Public => self.hidden.has(&author),
+            Place::Home | Place::Reposted | Place::Public => self.hidden.has(&author),
         };
         is_admitted && belongs && (own || !is_hidden)
+    }
+
+    /// Whether what `account` reposts comes into its home; as `sees`, it says nothing of
+    /// the post.
+    pub fn is_brought_by(&self, account: AccountId, deactivated: bool) -> bool {
+        !deactivated && self.follows.contains(&account) && !self.hidden.has(&account)
     }
 }
 

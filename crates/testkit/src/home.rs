@@ -4,9 +4,9 @@ use domain::posts::PostId;
 use kernel::AccountId;
 use readmodel::{
     PgPool, ReadError,
-    hot::{Hot, Shown},
+    hot::{Hot, Seen, Shown},
     posts::PostRow,
-    timelines::{Home, Lists, Local, pulled_authors},
+    timelines::{EntryId, Home, Lists, Local, pulled_authors},
 };
 
 /// A row shown as it is.
@@ -29,9 +29,9 @@ pub async fn home(
     pool: &PgPool,
     lists: Option<&Lists>,
     reader: AccountId,
-    before: Option<PostId>,
+    before: Option<EntryId>,
     limit: u32,
-) -> Result<Vec<PostId>, ReadError> {
+) -> Result<Vec<EntryId>, ReadError> {
     let pulled = pulled_authors(pool).await?;
     let hot = Hot::<Row>::default();
     let home = Home {
@@ -40,7 +40,7 @@ pub async fn home(
         reader,
     };
     let page = home.page(before, limit).await?;
-    Ok(page.iter().map(|seen| seen.post.id).collect())
+    Ok(page.iter().map(Seen::entry).collect())
 }
 
 /// A page of local by a process that knows nothing yet.

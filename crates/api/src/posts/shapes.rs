@@ -12,7 +12,8 @@ use poem_openapi::{
 use readmodel::{
     PostCounts,
     marks::Marks,
-    posts::{PostRow, RevisionRow},
+    posts::{self, PostRow, RevisionRow},
+    reposts,
 };
 use serde_json::Value;
 
@@ -87,13 +88,23 @@ impl Example for PostEdit {
     }
 }
 
-/// Who wrote it.
+/// Whose account it is.
 #[derive(Object)]
 #[oai(skip_serializing_if_is_none)]
 pub struct Author {
     pub(super) id: Uuid,
     pub(super) handle: String,
     pub(super) display_name: Option<String>,
+}
+
+impl From<posts::Author> for Author {
+    fn from(author: posts::Author) -> Self {
+        Self {
+            id: author.id.0,
+            handle: author.handle,
+            display_name: author.display_name,
+        }
+    }
 }
 
 macro_rules! viewer_state {
@@ -134,6 +145,25 @@ macro_rules! counts {
 
 readmodel::for_each_post_counter!(counts);
 
+/// Why a post is in a home timeline whose reader does not follow its author, or again.
+#[derive(Object)]
+pub struct Repost {
+    pub(super) id: Uuid,
+    /// Who reposted it.
+    pub(super) account: Author,
+    pub(super) created_at: Instant,
+}
+
+impl From<reposts::Repost> for Repost {
+    fn from(repost: reposts::Repost) -> Self {
+        Self {
+            id: repost.id.0,
+            account: repost.by.into(),
+            created_at: repost.created_at.into(),
+        }
+    }
+}
+
 /// A post as the one who looks sees it.
 #[derive(Object)]
 #[oai(example, skip_serializing_if_is_none)]
@@ -162,6 +192,8 @@ pub struct Post {
     pub(super) counts: Counts,
     /// Missing where nobody is signed in.
     pub(super) viewer: Option<ViewerState>,
+    /// In the home timeline alone, where a repost brings it.
+    pub(super) repost: Option<Repost>,
 }
 
 impl Example for Post {
@@ -190,6 +222,7 @@ impl Example for Post {
             }
             .into(),
             viewer: Some(Marks::example().into()),
+            repost: None,
         }
     }
 }
@@ -198,11 +231,7 @@ impl Post {
     pub(crate) fn of(row: PostRow, viewer: Viewer) -> Self {
         Self {
             id: row.id.0,
-            author: Author {
-                id: row.author.id.0,
-                handle: row.author.handle,
-                display_name: row.author.display_name,
-            },
+            author: row.author.into(),
             text: row.text,
             language: row.language,
             visibility: match row.followers_only {
@@ -219,6 +248,7 @@ impl Post {
             version: row.version,
             counts: row.counts.into(),
             viewer: viewer.0.map(|_| row.marks.into()),
+            repost: None,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
     memory::Memory,
     mutes::{MuteError, Muted, Mutes, Unmuted},
     posts::{PostId, PostState, Posts, Visibility},
+    reposts::{RepostError, RepostId, Reposted, Reposts, Unreposted},
 };
 
 /// What an edge does, said again without its code.
@@ -327,6 +328,43 @@ impl Rule for Bookmarks {
     }
 }
 
+impl Rule for Reposts {
+    fn to() -> BoxedStrategy<PostId> {
+        any::post().boxed()
+    }
+
+    fn admitted(
+        w: &World,
+        account: AccountId,
+        to: PostId,
+        _: &RepostId,
+    ) -> Result<Self::Event, RepostError> {
+        let post_author = w.author_seen_by(account, to);
+        let post_author = post_author.ok_or(RepostError::PostNotFound)?;
+        let post = w.memory.current::<Posts>(Posts::id(to)).unwrap_or_default();
+        let is_public = post.state.visibility == Visibility::Public;
+        if account != post_author && (!is_public || w.account(post_author).private) {
+            return Err(RepostError::NotRepostable);
+        }
+        let repost = RepostId::default();
+        Ok(Reposted {
+            repost,
+            post_author,
+        }
+        .into())
+    }
+
+    fn undone(w: &World, to: PostId) -> Result<Self::Event, RepostError> {
+        let post_author = w.author(to).ok_or(RepostError::PostNotFound)?;
+        Ok(Unreposted { post_author }.into())
+    }
+
+    fn found(w: &World, account: AccountId, to: PostId) -> Result<(), RepostError> {
+        let seen = w.author_seen_by(account, to);
+        seen.map(drop).ok_or(RepostError::PostNotFound)
+    }
+}
+
 /// The property for each edge: a line.
 macro_rules! properties {
     ($($test:ident: $edge:ident, is_itself: $is_itself:literal;)+) => {
@@ -359,4 +397,5 @@ properties! {
     a_block_is_there_once_or_not: Blocks, is_itself: true;
     a_like_is_there_once_or_not: Likes, is_itself: false;
     a_bookmark_is_there_once_or_not: Bookmarks, is_itself: false;
+    a_repost_is_there_once_or_not: Reposts, is_itself: false;
 }

@@ -66,12 +66,19 @@ impl Posts {
         let author = state.author?;
         let seen = author == viewer || {
             let by = facts.of::<Accounts>(Accounts::id(author)).state;
-            let for_all = state.visibility == Visibility::Public && !by.private;
             by.standing == Standing::Registered
                 && Blocks::none_between(facts, author, viewer)
-                && (for_all || Follows::holds(facts, viewer, author))
+                && (Self::is_for_all(facts, post) || Follows::holds(facts, viewer, author))
         };
         (seen && !state.deleted).then_some(author)
+    }
+
+    /// Whether everybody may see `post`, but for blocks, where it is there.
+    pub fn is_for_all(facts: &Facts, post: PostId) -> bool {
+        let state = facts.of::<Self>(Self::id(post)).state;
+        let by = state.author.map(Accounts::id);
+        let by = by.map(|author| facts.of::<Accounts>(author).state);
+        state.visibility == Visibility::Public && by.is_some_and(|by| !by.private)
     }
 }
 

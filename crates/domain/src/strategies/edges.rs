@@ -14,6 +14,7 @@ use crate::{
     edges::{Connect, Disconnect},
     follows, likes, mutes,
     posts::PostId,
+    reposts::{self, RepostId},
 };
 
 /// What an edge leads to.
@@ -105,6 +106,8 @@ edges! {
     // Any id may be a folder's.
     6 4 bookmarks: Post, Bookmarks,
         |author| Bookmarked { folder: Some(FolderId(author.0)) } Unbookmarked {}, Connect Disconnect;
+    6 4 reposts: Post, Reposts, |post_author| Reposted { repost: RepostId::default(), post_author }
+        Unreposted { post_author }, Connect Disconnect;
 }
 
 /// An event of one feature as any event.

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use domain::posts::PostId;
+use domain::{posts::PostId, reposts::RepostId};
 use kernel::{AccountId, Uuid};
 use quick_cache::{Weighter, sync::Cache};
 use sea_orm::sqlx::PgPool;
@@ -19,12 +19,17 @@ use super::{
 use crate::{
     ReadError, follows,
     marks::{self, Marks},
-    posts, timelines,
+    posts,
+    reposts::{self, Repost},
+    timelines::{self, EntryId},
     visibility::{self, Audience, Hidden, Place, Viewer},
 };
 
 /// When a page began to be put together.
 pub(crate) struct PageBegun(Stamp);
+
+/// A post, and the repost that it is shown by.
+pub(super) type Placed<T> = (Arc<Shared<T>>, Option<Arc<Repost>>);
 
 /// A cache, and where to ask for what it lacks.
 pub struct Reading<'a, T> {
@@ -41,15 +46,6 @@ impl<T: Shown> Reading<'_, T> {
         ids: &[PostId],
     ) -> Result<Vec<Seen<T>>, ReadError> {
         self.shown(reader, ids, Place::Direct).await
-    }
-
-    /// Those of `ids` that belong into the reader's home, in that order.
-    pub(crate) async fn home(
-        &self,
-        reader: AccountId,
-        ids: &[PostId],
-    ) -> Result<Vec<Seen<T>>, ReadError> {
-        self.shown(Some(reader), ids, Place::Home).await
     }
 
     /// Posts of `ids` that everybody may see and that are not hidden from the reader, in
@@ -69,44 +65,55 @@ impl<T: Shown> Reading<'_, T> {
         place: Place,
     ) -> Result<Vec<Seen<T>>, ReadError> {
         let mut posts = self.shared(ids).await?;
-        let viewer = self.viewer(reader, &posts, place).await?;
+        let for_followers = |post: &Arc<Shared<T>>| post.audience == Audience::Followers;
+        let with_follows = place == Place::Direct && posts.iter().any(for_followers);
+        let authors = posts.iter().map(|post| post.author).collect();
+        let viewer = self.viewer(reader, &authors, with_follows).await?;
         posts.retain(|post| viewer.sees(post.author, post.audience, place));
+        let posts = posts.into_iter().map(|post| (post, None)).collect();
+        self.marked_all(reader, posts).await
+    }
+
+    /// The same posts with what the reader did with each.
+    pub(super) async fn marked_all(
+        &self,
+        reader: Option<AccountId>,
+        posts: Vec<Placed<T>>,
+    ) -> Result<Vec<Seen<T>>, ReadError> {
         let marks = match reader {
             Some(reader) if !posts.is_empty() => {
-                let ids: Vec<PostId> = posts.iter().map(|post| post.id).collect();
+                let ids: Vec<PostId> = posts.iter().map(|(post, _)| post.id).collect();
                 self.marked(reader, &ids).await?
             }
             Some(_) | None => BTreeMap::new(),
         };
-        let seen = posts.into_iter().map(|post| Seen {
+        let seen = posts.into_iter().map(|(post, repost)| Seen {
             marks: marks.get(&post.id).copied().unwrap_or_default(),
             post,
+            repost,
         });
         Ok(seen.collect())
     }
 
-    /// What must be known of the reader for these posts there.
-    async fn viewer(
+    /// What must be known of the reader for what these accounts made.
+    pub(super) async fn viewer(
         &self,
         reader: Option<AccountId>,
-        posts: &[Arc<Shared<T>>],
-        place: Place,
+        accounts: &BTreeSet<AccountId>,
+        with_follows: bool,
     ) -> Result<Viewer, ReadError> {
         let Some(id) = reader else {
             return Ok(Viewer::default());
         };
-        let for_followers = |post: &Arc<Shared<T>>| post.audience == Audience::Followers;
-        let authors: BTreeSet<AccountId> = posts.iter().map(|post| post.author).collect();
-        let follows = match place {
-            Place::Direct if !posts.iter().any(for_followers) => BTreeSet::new(),
-            Place::Public => BTreeSet::new(),
-            Place::Direct | Place::Home => self.followed(id, &authors).await?,
+        let follows = match with_follows {
+            true => self.followed(id, accounts).await?,
+            false => BTreeSet::new(),
         };
-        let hidden = match authors.is_empty() {
+        let hidden = match accounts.is_empty() {
             true => Hidden::default(),
             false => match self.hidden(id).await? {
                 Some(hidden) => hidden,
-                None => visibility::hidden_among(self.pool, id, &authors).await?,
+                None => visibility::hidden_among(self.pool, id, accounts).await?,
             },
         };
         Ok(Viewer {
@@ -130,13 +137,15 @@ impl<T: Shown> Reading<'_, T> {
         PageBegun(self.hot.stamps.now())
     }
 
-    /// Keeps a first page, where all that it depends on is known.
+    /// Keeps a first page, where all that it depends on is known. `others`: beside the
+    /// posts on it, and whom its reader follows and hides.
     pub(crate) fn keep_page(
         &self,
         PageBegun(read): PageBegun,
         reader: AccountId,
         limit: u32,
         posts: &Arc<[Seen<T>]>,
+        others: Vec<Touch>,
     ) {
         let follows = self.hot.follows.get(&reader);
         let follows = follows.filter(|kept| self.counts(kept, &[Touch::Follows(reader)]));
@@ -160,7 +169,7 @@ impl<T: Shown> Reading<'_, T> {
             ]
         });
         let of_followed = followed.iter().map(|account| Touch::FannedOut(*account));
-        let touches = of_posts.chain(of_followed).chain(own);
+        let touches = of_posts.chain(of_followed).chain(own).chain(others);
         let depends_on: BTreeSet<_> = touches
             .map(|touch| self.hot.stamps.bucket(&touch))
             .collect();
@@ -204,13 +213,13 @@ impl<T: Shown> Reading<'_, T> {
         Ok(kept.value.clone())
     }
 
-    /// Ids of `author`'s posts below `before`, newest first, at most `count`.
+    /// Ids of `author`'s posts and reposts below `before`, newest first, at most `count`.
     pub(crate) async fn authored(
         &self,
         author: AccountId,
-        before: Option<PostId>,
+        before: Option<EntryId>,
         count: u32,
-    ) -> Result<Vec<PostId>, ReadError> {
+    ) -> Result<Vec<EntryId>, ReadError> {
         let load = async {
             let ids = timelines::authored_ids(self.pool, author, None, AUTHORED_MAX).await?;
             let all = ids.len() < AUTHORED_MAX as usize;
@@ -245,8 +254,35 @@ impl<T: Shown> Reading<'_, T> {
         Ok(kept)
     }
 
+    /// Those of `ids` that there are, in any order. One that is not there is asked for again:
+    /// lists have few of them.
+    pub(crate) async fn reposts(&self, ids: &[RepostId]) -> Result<Vec<Arc<Repost>>, ReadError> {
+        let known = |id: &RepostId| {
+            let kept = self.hot.reposts.get(id)?;
+            let counts = self.counts(&kept, &Touch::of_repost(&kept.value)[..2]);
+            counts.then(|| kept.value.clone())
+        };
+        let (mut found, mut unknown) = (Vec::with_capacity(ids.len()), Vec::new());
+        for id in ids {
+            match known(id) {
+                Some(repost) => found.push(repost),
+                None => unknown.push(*id),
+            }
+        }
+        if !unknown.is_empty() {
+            let read = self.hot.stamps.now();
+            for repost in reposts::by_ids(self.pool, &unknown).await? {
+                let repost = Arc::new(repost);
+                let kept = Arc::new(Kept::new(read, repost.clone()));
+                self.hot.reposts.insert(repost.id, kept);
+                found.push(repost);
+            }
+        }
+        Ok(found)
+    }
+
     /// The posts that there are, in the order of `ids`.
-    async fn shared(&self, ids: &[PostId]) -> Result<Vec<Arc<Shared<T>>>, ReadError> {
+    pub(super) async fn shared(&self, ids: &[PostId]) -> Result<Vec<Arc<Shared<T>>>, ReadError> {
         let known = |id: &PostId| {
             let kept = self.hot.posts.get(id)?;
             let author = kept.value.as_ref().map(|post| Touch::Author(post.author));

@@ -229,7 +229,7 @@ impl Feature for Fold {
 /// New posts go into the lists of followers. What was deleted, reads leave out.
 fn fan_out(aggregate: AggregateId, event: &Event, fan_out: &mut FanOut) {
     if let Event::Post(PostEvent::PostCreated(created)) = event {
-        fan_out.push(created.author, PostId(aggregate.id));
+        fan_out.push(created.author, PostId(aggregate.id).into());
     }
 }
 

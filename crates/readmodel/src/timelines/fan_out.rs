@@ -1,15 +1,15 @@
-//! Fan-out: puts new posts into the timelines of those who follow their
-//! author. It comes after the rows of the same events are committed, takes
+//! Fan-out: puts new posts and reposts into the timelines of those who follow
+//! whose they are. It comes after the rows of the same events are committed, takes
 //! turns between authors, and may be repeated: an insert is idempotent. It
 //! refuses to decide what a reader may see: reads do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{Event, posts::PostId};
+use domain::Event;
 use kernel::{AccountId, AggregateId, Kind, Uuid, crash};
 use sea_orm::sqlx::{self, PgConnection, Row};
 
-use super::Lists;
+use super::{EntryId, Lists};
 use crate::{ReadError, features};
 
 /// Followers that one author's posts are pushed to in one turn.
@@ -23,7 +23,7 @@ const TURN_DELIVERIES_MAX: usize = 50_000;
 /// What a batch of events asks of the timelines.
 #[derive(Debug, Default)]
 pub struct FanOut {
-    posts: BTreeMap<AccountId, BTreeSet<PostId>>,
+    posts: BTreeMap<AccountId, BTreeSet<EntryId>>,
     refilled: BTreeSet<AccountId>,
 }
 
@@ -31,7 +31,7 @@ pub struct FanOut {
 /// They go together: a timeline takes many at once for little more than one.
 struct Way {
     author: AccountId,
-    posts: BTreeSet<PostId>,
+    posts: BTreeSet<EntryId>,
     reached: (i64, Uuid),
 }
 
@@ -46,8 +46,9 @@ impl FanOut {
         features::fan_out(aggregate, event, self);
     }
 
-    /// Asks to put a post of `author` into the lists of its followers, and its own.
-    pub(crate) fn push(&mut self, author: AccountId, post: PostId) {
+    /// Asks to put a post or repost of `author` into the lists of its followers, a post
+    /// into its own too.
+    pub(crate) fn push(&mut self, author: AccountId, post: EntryId) {
         self.posts.entry(author).or_default().insert(post);
     }
 
@@ -76,7 +77,12 @@ impl FanOut {
         let pulled = pulled(connection, &authors, push_followers_max).await?;
         let mut ways = Vec::new();
         for (author, posts) in self.posts {
-            lists.insert(&posts, &[author]).await?;
+            let own: BTreeSet<EntryId> = (posts.iter().copied())
+                .filter(|entry| entry.repost().is_none())
+                .collect();
+            if !own.is_empty() {
+                lists.insert(&own, &[author]).await?;
+            }
             if !pulled.contains(&author.0) {
                 let reached = (i64::MAX, Uuid::max());
                 ways.push(Way {

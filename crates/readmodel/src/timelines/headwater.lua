@@ -1,6 +1,6 @@
 #!lua name=headwater_timelines
 
--- A timeline is a list of post ids (16 bytes each), newest first. Its last
+-- A timeline is a list of ids (16 bytes each) of posts and reposts, newest first. Its last
 -- entry is its floor: every id of the timeline that is not below the floor is
 -- in the list. Sixteen zero bytes as the floor say that the list is all there
 -- is. An entry of 17 bytes at the end marks a timeline that is being filled.

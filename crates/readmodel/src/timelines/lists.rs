@@ -10,11 +10,10 @@ use std::{
     },
 };
 
-use domain::posts::PostId;
 use kernel::{AccountId, Uuid};
 use servers::Redis;
 
-use super::views::Views;
+use super::{EntryId, views::Views};
 use crate::ReadError;
 
 const FUNCTIONS: &str = include_str!("headwater.lua");
@@ -54,9 +53,9 @@ pub struct Lists {
 
 /// A part of a timeline.
 pub(super) struct Slice {
-    pub ids: Vec<PostId>,
+    pub ids: Vec<EntryId>,
     /// Nothing is missing from the list down to here; `None`: nothing at all.
-    pub floor: Option<PostId>,
+    pub floor: Option<EntryId>,
 }
 
 impl Lists {
@@ -127,11 +126,11 @@ impl Lists {
         Ok((readers, (next != 0).then_some(next)))
     }
 
-    /// Puts `posts` into those of the readers' timelines that exist; returns how
+    /// Puts `entries` into those of the readers' timelines that exist; returns how
     /// many were not there already, over all of them.
     pub(super) async fn insert(
         &self,
-        posts: &BTreeSet<PostId>,
+        entries: &BTreeSet<EntryId>,
         readers: &[AccountId],
     ) -> Result<u64, ReadError> {
         let mut command = redis::cmd("FCALL");
@@ -140,8 +139,8 @@ impl Lists {
             command.arg(self.key(*reader));
         }
         command.arg(TIMELINE_ENTRIES_MAX);
-        for post in posts {
-            command.arg(post.0.as_bytes());
+        for entry in entries {
+            command.arg(entry.0.as_bytes());
         }
         self.call(command).await
     }
@@ -172,7 +171,7 @@ impl Lists {
         &self,
         reader: AccountId,
         mark: &[u8],
-        ids: &[PostId],
+        ids: &[EntryId],
     ) -> Result<bool, ReadError> {
         let all = ids.len() <= TIMELINE_ENTRIES_MAX as usize;
         let bytes: Vec<u8> = ids.iter().flat_map(|id| *id.0.as_bytes()).collect();
@@ -188,7 +187,7 @@ impl Lists {
     pub(super) async fn read(
         &self,
         reader: AccountId,
-        before: Option<PostId>,
+        before: Option<EntryId>,
         count: u32,
     ) -> Result<Option<Slice>, ReadError> {
         let mut command = redis::cmd("FCALL");
@@ -200,8 +199,8 @@ impl Lists {
         command.arg(count).arg(self.lifetime_milliseconds);
         let slice: Option<(Vec<u8>, Vec<u8>)> = self.call(command).await?;
         Ok(slice.map(|(floor, ids)| Slice {
-            ids: ids.chunks_exact(ID_BYTES).filter_map(post_id).collect(),
-            floor: post_id(&floor).filter(|floor| !floor.0.is_nil()),
+            ids: ids.chunks_exact(ID_BYTES).filter_map(entry_id).collect(),
+            floor: entry_id(&floor).filter(|floor| !floor.0.is_nil()),
         }))
     }
 
@@ -231,8 +230,8 @@ impl Lists {
     }
 }
 
-fn post_id(bytes: &[u8]) -> Option<PostId> {
-    Uuid::from_slice(bytes).ok().map(PostId)
+fn entry_id(bytes: &[u8]) -> Option<EntryId> {
+    Uuid::from_slice(bytes).ok().map(EntryId)
 }
 
 #[cfg(test)]
@@ -262,16 +261,16 @@ mod tests {
         (server, Lists::new(&settings).unwrap())
     }
 
-    fn post(number: u128) -> PostId {
-        PostId(Uuid::from_u128(number))
+    fn post(number: u128) -> EntryId {
+        EntryId(Uuid::from_u128(number))
     }
 
     /// Newest first.
-    fn posts(numbers: impl DoubleEndedIterator<Item = u128>) -> Vec<PostId> {
+    fn posts(numbers: impl DoubleEndedIterator<Item = u128>) -> Vec<EntryId> {
         numbers.rev().map(post).collect()
     }
 
-    async fn fill(lists: &Lists, ids: &[PostId]) {
+    async fn fill(lists: &Lists, ids: &[EntryId]) {
         let mark = lists.begin(READER).await.unwrap().unwrap();
         assert!(lists.finish(READER, &mark, ids).await.unwrap());
     }
@@ -281,7 +280,7 @@ mod tests {
         lists.insert(&posts, &[READER]).await.unwrap()
     }
 
-    async fn all(lists: &Lists) -> (Vec<PostId>, Option<PostId>) {
+    async fn all(lists: &Lists) -> (Vec<EntryId>, Option<EntryId>) {
         let slice = lists.read(READER, None, 10_000).await.unwrap().unwrap();
         (slice.ids, slice.floor)
     }

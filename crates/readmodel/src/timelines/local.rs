@@ -4,12 +4,12 @@
 
 use domain::posts::PostId;
 use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgPool};
+use sea_orm::sqlx::{self, PgPool, Row};
 
-use super::{Timeline, post_ids, refilled};
+use super::{Timeline, refilled};
 use crate::{
     ReadError,
-    hot::{Reading, Seen, Shown},
+    hot::{Reading, Seen, Shown, Touch},
     visibility::public,
 };
 
@@ -26,11 +26,13 @@ impl<T: Shown> Local<'_, T> {
         before: Option<PostId>,
         limit: u32,
     ) -> Result<Vec<Seen<T>>, ReadError> {
-        refilled(self, before, limit).await
+        Ok(refilled(self, before, limit).await?.0)
     }
 }
 
 impl<T: Shown> Timeline<T> for Local<'_, T> {
+    type Id = PostId;
+
     async fn candidates(
         &self,
         before: Option<PostId>,
@@ -45,7 +47,7 @@ impl<T: Shown> Timeline<T> for Local<'_, T> {
         public_ids(self.reading.pool, &without, before, count).await
     }
 
-    async fn seen(&self, ids: &[PostId]) -> Result<Vec<Seen<T>>, ReadError> {
+    async fn seen(&self, ids: &[PostId], _: &mut Vec<Touch>) -> Result<Vec<Seen<T>>, ReadError> {
         self.reading.public(self.viewer, ids).await
     }
 }
@@ -68,5 +70,7 @@ async fn public_ids(
     .bind(without)
     .fetch_all(pool)
     .await?;
-    post_ids(&rows)
+    rows.iter()
+        .map(|row| Ok(PostId(row.try_get("id")?)))
+        .collect()
 }

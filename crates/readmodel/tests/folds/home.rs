@@ -1,12 +1,15 @@
 //! Home is what one query says, whichever path filled it.
 
 use domain::{
-    Event,
+    Event, kinds,
     mutes::{Muted, Mutes, Unmuted},
-    posts::{PostId, Visibility},
+    posts::Visibility,
+    strategies::edge,
 };
 use kernel::AccountId;
-use readmodel::timelines::{FOLLOWERS_CHUNK, FanOut, Lists, TIMELINE_ENTRIES_MAX, home_ids};
+use readmodel::timelines::{
+    EntryId, FOLLOWERS_CHUNK, FanOut, Lists, TIMELINE_ENTRIES_MAX, home_ids,
+};
 use redis::AsyncCommands;
 use testkit::home;
 
@@ -23,8 +26,8 @@ async fn pages(
     lists: Option<&Lists>,
     reader: AccountId,
     limit: u32,
-) -> Vec<PostId> {
-    let mut all: Vec<PostId> = Vec::new();
+) -> Vec<EntryId> {
+    let mut all: Vec<EntryId> = Vec::new();
     loop {
         let before = all.last().copied();
         let page = home(setting.pool(), lists, reader, before, limit)
@@ -40,7 +43,7 @@ async fn pages(
 }
 
 #[track_caller]
-fn assert_is(home: &[PostId], oracle: &[PostId], case: &str) {
+fn assert_is(home: &[EntryId], oracle: &[EntryId], case: &str) {
     let differs = (0..home.len().max(oracle.len())).find(|at| home.get(*at) != oracle.get(*at));
     assert!(
         differs.is_none(),
@@ -97,6 +100,9 @@ async fn home_is_what_the_oracle_says_whether_it_is_pushed_pulled_or_both() {
                     let skew = world.random.below(7_200_000) as i64;
                     world.publish(author, world.now - skew, visibility, None);
                 }
+                if world.random.chance(40) {
+                    world.repost_lately();
+                }
             }
             let batches = by_partition(&world.take());
             let batches = batches.into_iter().map(|batch| vec![batch]).collect();
@@ -124,6 +130,126 @@ async fn home_is_what_the_oracle_says_whether_it_is_pushed_pulled_or_both() {
         }
         assert!(posts_max > 30, "a world of {posts_max} posts says little");
     }
+}
+
+/// Ids of reposts are of version 8.
+fn reposts(home: &[EntryId]) -> usize {
+    let is_repost = |id: &&EntryId| id.0.get_version_num() == 8;
+    home.iter().filter(is_repost).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn home_with_many_reposts_is_what_the_oracle_says_a_post_a_page() {
+    let setting = Setting::new().await;
+    let mut world = World::new(37);
+    let reader = world.register();
+    let others: Vec<_> = (0..12).map(|_| world.register()).collect();
+    let (followed, strangers) = others.split_at(8);
+    for account in followed {
+        world.toggle_follow(reader, *account);
+    }
+    for post in 0..70 {
+        let author = others[post % others.len()];
+        world.publish(author, world.now, Visibility::Public, None);
+        for _ in 0..4 {
+            world.now += world.random.below(9 * 3_600_000) as i64;
+            let place = world.posts.len() - 1 - world.random.below(world.posts.len().min(5));
+            let (account, post) = (followed[world.random.below(8)], world.posts[place]);
+            world.toggle_repost(account, post);
+        }
+    }
+    world.publish(reader, world.now, Visibility::Public, None);
+    let own = world.posts[70];
+    world.toggle_repost(followed[0], own);
+    world.toggle_repost(reader, world.posts[69]);
+    let shown = async |world: &mut World, case: &str| {
+        setting.settle(&world.take(), OTHERS_MAX).await;
+        compare(&setting, reader, &[1, 7], case).await;
+        let home = pages(&setting, Some(&setting.lists), reader, 50).await;
+        (home.len(), reposts(&home))
+    };
+    let (all, brought) = shown(&mut world, "as made").await;
+    assert!(brought >= 60 && all > brought + 40, "{all}, {brought}");
+
+    let mute = Mutes::id(reader, followed[1]);
+    world.happens(mute, reader, Event::Mute(Muted {}.into()));
+    let muted = shown(&mut world, "one is muted").await;
+    assert_ne!(muted, (all, brought));
+    world.happens(mute, reader, Event::Mute(Unmuted {}.into()));
+    assert_eq!(shown(&mut world, "and not any more").await, (all, brought));
+
+    world.toggle_standing(strangers[0], false);
+    let fewer = shown(&mut world, "an author is private").await;
+    assert!(fewer.0 < all, "strangers see none of it");
+    world.toggle_standing(strangers[1], true);
+    world.toggle_standing(followed[2], true);
+    shown(&mut world, "two are away").await;
+    world.toggle_standing(followed[2], true);
+    shown(&mut world, "one is back").await;
+    let block = edge(kinds::BLOCK).unwrap();
+    world.toggle_of_account(block, strangers[2], reader);
+    world.toggle_of_account(block, reader, followed[3]);
+    shown(&mut world, "blocked from either side").await;
+    world.toggle_follow(reader, followed[4]);
+    shown(&mut world, "one is not followed any more").await;
+    for _ in 0..60 {
+        let (account, place) = (followed[world.random.below(8)], world.random.below(70));
+        world.toggle_repost(account, world.posts[place]);
+    }
+    world.delete(69);
+    shown(&mut world, "some are taken back, and some come late").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reposts_are_looked_for_beyond_what_the_list_keeps() {
+    let setting = Setting::new().await;
+    let mut world = World::new(41);
+    let [reader, first, second, author] = std::array::from_fn(|_| world.register());
+    world.toggle_follow(reader, first);
+    world.toggle_follow(reader, second);
+    let beginning = world.now;
+    world.publish(author, beginning, Visibility::Public, None);
+    let post = world.posts[0];
+    world.toggle_repost(first, post);
+    for n in 1..=i64::from(TIMELINE_ENTRIES_MAX) {
+        world.publish(first, beginning + n * 60_000, Visibility::Public, None);
+    }
+    world.now = beginning + 24 * 3_600_000;
+    world.toggle_repost(second, post);
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    compare(
+        &setting,
+        reader,
+        &[1, 100],
+        "a day later, to the millisecond",
+    )
+    .await;
+    let home = pages(&setting, Some(&setting.lists), reader, 100).await;
+    assert_eq!(reposts(&home), 1, "the later one is kept back");
+    assert!(entries(&setting, reader).await <= TIMELINE_ENTRIES_MAX as usize);
+
+    world.toggle_repost(second, post);
+    world.now += 1;
+    world.toggle_repost(second, post);
+    setting.settle(&world.take(), OTHERS_MAX).await;
+    compare(&setting, reader, &[1, 100], "a millisecond more").await;
+    let home = pages(&setting, Some(&setting.lists), reader, 100).await;
+    assert_eq!(reposts(&home), 2);
+
+    // Neither is pushed from now on.
+    for _ in 0..2 {
+        world.now += 3_600_000;
+        world.publish(author, world.now, Visibility::Public, None);
+        for account in [first, second] {
+            let latest = world.posts[world.posts.len() - 1];
+            world.now += 60_000;
+            world.toggle_repost(account, latest);
+        }
+    }
+    setting.settle(&world.take(), 0).await;
+    compare(&setting, reader, &[1, 100], "pulled").await;
+    let home = pages(&setting, Some(&setting.lists), reader, 100).await;
+    assert_eq!(reposts(&home), 4, "each new post once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,7 +424,7 @@ async fn home_answers_from_the_database_while_the_views_server_is_away() {
     compare(&setting, reader, &[2], "without it").await;
     let nowhere = lists("redis://127.0.0.1:1", "away");
     let home = pages(&setting, Some(&nowhere), reader, 7).await;
-    assert!(home.contains(&post), "never connected");
+    assert!(home.contains(&post.into()), "never connected");
 
     server.restart().await.unwrap();
     testkit::until("the views server is used again", 10, || async {

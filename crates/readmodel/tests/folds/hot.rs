@@ -7,7 +7,7 @@ use domain::{
 };
 use kernel::{AccountId, Uuid};
 use readmodel::{
-    hot::{Hot, Touch, touches},
+    hot::{Hot, Seen, Touch, touches},
     posts,
     timelines::{Home, Local, home_ids},
 };
@@ -62,6 +62,7 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
         for _ in 0..4 {
             world.step();
         }
+        world.repost_lately();
         let batch = world.take();
         setting.settle(&batch, 2).await;
         tell(&setting, &hot, &batch).await;
@@ -74,6 +75,7 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
                 let row = posts::by_id(setting.pool(), viewer, *id).await.unwrap();
                 let Some(row) = row else { continue };
                 let seen = kept.next().unwrap();
+                assert!(seen.repost.is_none(), "round {round}: brought by nobody");
                 let mut shown = seen.post.shown.0.clone();
                 shown.marks = seen.marks;
                 assert_eq!(shown, row, "round {round}, {viewer:?}");
@@ -92,7 +94,7 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
             loop {
                 let page = home.page(shown.last().copied(), 7).await.unwrap();
                 let ended = page.len() < 7;
-                shown.extend(page.iter().map(|seen| seen.post.id));
+                shown.extend(page.iter().map(Seen::entry));
                 if ended {
                     break;
                 }

@@ -106,7 +106,11 @@ async fn every_query_shows_a_viewer_exactly_what_is_theirs_to_see() {
             for lists in [None, Some(&setting.lists)] {
                 let home = testkit::home(pool, lists, reader, None, 100).await;
                 let expected = close && !deleted;
-                assert_eq!(home.unwrap().contains(&post), expected, "home: {case}");
+                assert_eq!(
+                    home.unwrap().contains(&post.into()),
+                    expected,
+                    "home: {case}"
+                );
             }
         }
     }

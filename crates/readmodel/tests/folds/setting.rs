@@ -114,10 +114,12 @@ impl Setting {
                     UNION ALL SELECT author_id, 0, 0, 1 FROM {s}.posts WHERE deleted_at IS NULL
                 ) AS one GROUP BY id
             ), post AS (
-                SELECT id, sum(l)::bigint AS l, sum(r)::bigint AS r FROM (
-                    SELECT post_id AS id, 1 AS l, 0 AS r FROM {s}.likes
+                SELECT id, sum(l)::bigint AS l, sum(r)::bigint AS r, sum(b)::bigint AS b FROM (
+                    SELECT post_id AS id, 1 AS l, 0 AS r, 0 AS b FROM {s}.likes
                     WHERE account_id NOT IN (SELECT id FROM away)
-                    UNION ALL SELECT parent_id, 0, 1 FROM {s}.posts
+                    UNION ALL SELECT post_id, 0, 0, 1 FROM {s}.reposts
+                    WHERE account_id NOT IN (SELECT id FROM away)
+                    UNION ALL SELECT parent_id, 0, 1, 0 FROM {s}.posts
                     WHERE parent_id IS NOT NULL AND deleted_at IS NULL
                       AND author_id NOT IN (SELECT id FROM away)
                 ) AS one GROUP BY id
@@ -129,7 +131,7 @@ impl Setting {
             UNION ALL
             SELECT concat_ws(' ', 'post', n::text, post::text)
             FROM {s}.post_counters AS n FULL JOIN post ON post.id = n.post_id
-            WHERE (n.likes, n.replies) IS DISTINCT FROM (post.l, post.r)";
+            WHERE (n.likes, n.replies, n.reposts) IS DISTINCT FROM (post.l, post.r, post.b)";
         sqlx::query_scalar(AssertSqlSafe(sql.replace("{s}", schema)))
             .fetch_all(self.pool())
             .await

@@ -14,6 +14,7 @@ use domain::{
     handles::HandleReserved,
     kinds,
     posts::{PostCreated, PostDeleted, PostEdited, PostId, Posts, Reply, Visibility},
+    reposts::{RepostEvent, RepostId},
     strategies::{AnyEdge, BEGINNING, EDGES, Far, edge},
 };
 use kernel::{
@@ -121,12 +122,13 @@ impl World {
         });
     }
 
-    /// Time goes on, mostly; now and then by a day, now and then a bit back.
+    /// Time goes on, mostly; now and then by hours or a day, now and then a bit back.
     fn tick(&mut self) {
         self.now += match self.random.below(20) {
             0 => 86_400_000,
             1..5 => 0,
             5 => -3_000,
+            6 => self.random.below(8 * 3_600_000) as i64,
             _ => 1 + self.random.below(60_000) as i64,
         };
     }
@@ -284,7 +286,12 @@ impl World {
             self.happens(id, account, (edge.ended)(author));
             return;
         }
-        self.happens(id, account, (edge.made)(author));
+        let mut made = (edge.made)(author);
+        if let Event::Repost(RepostEvent::Reposted(reposted)) = &mut made {
+            let drawn = self.id(self.now, account.route());
+            reposted.repost = RepostId::of(drawn, PostId(to));
+        }
+        self.happens(id, account, made);
         if id.kind == kinds::BLOCK {
             for edge in [Follows::id(account, author), Follows::id(author, account)] {
                 self.edges.insert(edge, false);
@@ -295,6 +302,20 @@ impl World {
 
     pub fn toggle_like(&mut self, account: AccountId, post: Post) {
         self.toggle_of_post(edge(kinds::LIKE).unwrap(), account, post);
+    }
+
+    pub fn toggle_repost(&mut self, account: AccountId, post: Post) {
+        self.toggle_of_post(edge(kinds::REPOST).unwrap(), account, post);
+    }
+
+    /// Somebody reposts one of the latest posts, or takes that back.
+    pub fn repost_lately(&mut self) {
+        let latest = self.posts.len().min(6);
+        if latest > 0 {
+            let place = self.posts.len() - 1 - self.random.below(latest);
+            let (account, post) = (self.somebody(), self.posts[place]);
+            self.toggle_repost(account, post);
+        }
     }
 
     pub fn follows(&self, follower: AccountId, followed: AccountId) -> bool {
