@@ -353,7 +353,7 @@ async fn an_account_has_a_hundred_folders() {
     for number in 1..FOLDERS_MAX {
         folder(&ada, &format!("number {number}")).await;
     }
-    let key = [("Idempotency-Key", "the last")];
+    let key = [("Idempotency-Key", "the-last")];
     let make = || {
         let body = Some(json!({"folder_name": "the last"}));
         ada.client.send(Method::POST, FOLDERS, body, &key)

@@ -54,6 +54,8 @@ impl World {
 
     async fn ask(&self, path: &str, method: &str, operation: &Value, body: Value) -> Answer {
         let path = path.replace("{post_id}", &self.post);
+        // There need not be one.
+        let path = path.replace("{folder_id}", &self.post);
         let client = match operation["security"].as_array().is_some_and(Vec::is_empty) {
             true => self.app.client(),
             false => self.ada.client.clone(),

@@ -10,9 +10,10 @@ use poem::{
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT},
 };
 use poem_openapi::{
-    impl_apirequest_for_payload,
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    error::ContentTypeError,
     payload::{ParsePayload, Payload},
-    registry::{MetaSchemaRef, Registry},
+    registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry},
     types::{ParseError, ParseFromJSON, Type},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
@@ -207,7 +208,47 @@ fn refused<T: Type>(error: ParseError<T>) -> poem::Error {
     poem_openapi::error::ParseRequestPayloadError { reason }.into()
 }
 
-impl_apirequest_for_payload!(Input<T>, T: ParseFromJSON);
+/// As poem-openapi has it for payloads, but a body that may be left out needs no
+/// `Content-Type`.
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Input<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Self as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType {
+                content_type: Self::CONTENT_TYPE,
+                schema: Self::schema_ref(),
+            }],
+            required: <Self as ParsePayload>::IS_REQUIRED,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        let raw = request.data::<RawBody>();
+        let is_left_out = raw.is_none_or(|raw| raw.0.is_empty());
+        match request.content_type() {
+            Some(content_type) if !Self::check_content_type(content_type) => {
+                let content_type = content_type.to_owned();
+                Err(ContentTypeError::NotSupported { content_type }.into())
+            }
+            None if <Self as ParsePayload>::IS_REQUIRED || !is_left_out => {
+                Err(ContentTypeError::ExpectContentType.into())
+            }
+            Some(_) | None => <Self as ParsePayload>::from_request(request, body).await,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
