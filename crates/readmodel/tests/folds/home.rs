@@ -217,13 +217,7 @@ async fn reposts_are_looked_for_beyond_what_the_list_keeps() {
     world.now = beginning + 24 * 3_600_000;
     world.toggle_repost(second, post);
     setting.settle(&world.take(), OTHERS_MAX).await;
-    compare(
-        &setting,
-        reader,
-        &[60],
-        "a day later, to the millisecond",
-    )
-    .await;
+    compare(&setting, reader, &[60], "a day later, to the millisecond").await;
     let home = pages(&setting, Some(&setting.lists), reader, 100).await;
     assert_eq!(reposts(&home), 1, "the later one is kept back");
     assert!(entries(&setting, reader).await <= TIMELINE_ENTRIES_MAX as usize);
