@@ -135,7 +135,7 @@ pub async fn reposters(
     last: Option<(i64, AccountId)>,
     limit: u32,
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
-    let (at, account) = edges::after(last);
+    let (at, account) = edges::after(last.map(|(at, id)| (at, id.0)));
     let rows = sqlx::query(accounts::select!(
         ", e.reposted_at AS edge_at FROM reposts AS e JOIN accounts AS a ON a.id = e.account_id",
         concat!(
