@@ -1,14 +1,11 @@
 //! Reposts: bringing a post to one's followers, taking that back, who did.
 
-use std::sync::Arc;
-
 use domain::{
     edges::{Connect, Disconnect},
     posts::PostId,
     reposts::{RepostError, RepostId, Reposts},
 };
 use kernel::Uuid;
-use poem::web::Data;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -18,14 +15,12 @@ use readmodel::reposts;
 use crate::{
     accounts::AccountPage,
     answers::{Done, Found},
-    identity::{Authenticated, Viewer},
-    pages::EdgePage,
-    paging::{Here, Limit},
+    handlers::{Read, Write},
+    identity::Viewer,
+    paging::Limit,
     posts,
-    preconditions::{Idempotency, MinPosition},
     problem::{Code, Problem},
-    request::RequestId,
-    services::{Services, new_id},
+    services::new_id,
     tags::Tag,
 };
 
@@ -42,20 +37,13 @@ impl RepostsApi {
         method = "put",
         operation_id = "repostPost"
     )]
-    async fn repost(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        post_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn repost(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
         let post = PostId(post_id.0);
-        let author = services.author(post).await?;
-        let repost = RepostId::of(new_id(me.account)?, post);
-        let command = Connect::<Reposts>::new(me.account, post);
+        let author = write.services.author(post).await?;
+        let repost = RepostId::of(new_id(write.account())?, post);
+        let command = Connect::<Reposts>::new(write.account(), post);
         let command = command.by_likely(author).with(repost);
-        services.done(&command, me, request_id, &idempotency).await
+        write.send(&command).await
     }
 
     /// Take a repost back
@@ -66,16 +54,9 @@ impl RepostsApi {
         method = "delete",
         operation_id = "unrepostPost"
     )]
-    async fn unrepost(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        post_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
-        let command = Disconnect::<Reposts>::new(me.account, PostId(post_id.0));
-        services.done(&command, me, request_id, &idempotency).await
+    async fn unrepost(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
+        let command = Disconnect::<Reposts>::new(write.account(), PostId(post_id.0));
+        write.send(&command).await
     }
 
     /// Who reposted a post, the last first
@@ -86,26 +67,22 @@ impl RepostsApi {
         method = "get",
         operation_id = "listReposters"
     )]
-    #[allow(clippy::too_many_arguments)]
     async fn reposters(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Viewer>,
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let scope = format!("reposts:{}", post_id.0);
-        let cursor = cursor.0.as_deref();
-        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
-        let page = page.await?;
+        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
         page.observed.refuse_parked(post_id.0)?;
-        let post = posts::find(&services, viewer, PostId(post_id.0)).await?.id;
-        let (pool, account) = (services.pool(), viewer.account());
+        let post = posts::find(&read.services, read.who, PostId(post_id.0))
+            .await?
+            .id;
+        let (pool, account) = (read.pool(), read.who.account());
         let rows = reposts::reposters(pool, account, post, page.last, page.asked).await?;
-        Ok(page.answer(&services, rows, &here))
+        Ok(page.answer(&read.services, rows, &read.here))
     }
 }
 

@@ -132,10 +132,10 @@ pub async fn reposters(
     pool: &PgPool,
     viewer: Option<AccountId>,
     post: PostId,
-    last: Option<(i64, AccountId)>,
+    last: Option<(i64, Uuid)>,
     limit: u32,
 ) -> Result<Vec<(i64, AccountRow)>, ReadError> {
-    let (at, account) = edges::after(last.map(|(at, id)| (at, id.0)));
+    let (at, account) = edges::after(last);
     let rows = sqlx::query(accounts::select!(
         ", e.reposted_at AS edge_at FROM reposts AS e JOIN accounts AS a ON a.id = e.account_id",
         concat!(
