@@ -335,7 +335,10 @@ async fn a_key_does_a_thing_once_and_tells_one_folder_from_another() {
     file_as(&bob.client, &post, &one, &key).await.expect(204);
     let reused = file_as(&bob.client, &post, &other, &key).await;
     assert!(reused.status.is_client_error(), "{}", reused.body);
-    assert_eq!(in_folder(&app, &bob, &one).await, std::slice::from_ref(&post));
+    assert_eq!(
+        in_folder(&app, &bob, &one).await,
+        std::slice::from_ref(&post)
+    );
     for wrong in [json!({"folder_id": "x"}), json!({"folder": one}), json!([])] {
         let path = path(&post);
         let refused = bob.client.send(Method::PUT, &path, Some(wrong), &[]);

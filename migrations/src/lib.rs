@@ -13,7 +13,6 @@ mod m0010_private;
 mod m0011_households;
 mod m0012_households_with_second_factor;
 mod m0013_sessions_of_tools;
-mod m0014_reposts;
 
 use std::collections::BTreeSet;
 
@@ -53,7 +52,6 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_households::Migration),
             Box::new(m0012_households_with_second_factor::Migration),
             Box::new(m0013_sessions_of_tools::Migration),
-            Box::new(m0014_reposts::Migration),
         ]
     }
 }
