@@ -104,7 +104,7 @@ edges! {
     2 6 blocks: Account, Blocks, |_| Blocked {} Unblocked {}, Connect Disconnect;
     4 4 mutes: Account, Mutes, |_| Muted {} Unmuted {}, Connect Disconnect;
     // Any id may be a folder's.
-    6 4 bookmarks: Post, Bookmarks,
+    8 10 bookmarks: Post, Bookmarks,
         |author| Bookmarked { folder: Some(FolderId(author.0)) } Unbookmarked {}, Connect Disconnect;
     6 4 reposts: Post, Reposts, |post_author| Reposted { repost: RepostId::default(), post_author }
         Unreposted { post_author }, Connect Disconnect;

@@ -8,6 +8,7 @@ use domain::{
         AccountReactivated, AccountRegistered, Accounts, PostPinned, PostUnpinned, ProfileUpdated,
         RegistrationAbandoned,
     },
+    bookmark_folders::{BookmarkFolders, FolderId, FolderMade},
     follows::{
         FollowRequestAccepted, FollowRequestRejected, FollowRequested, FollowSevered, Follows,
     },
@@ -165,8 +166,17 @@ impl World {
             account,
             Event::Account(registered.into()),
         );
+        self.make_folder(account);
         self.accounts.push(account);
         account
+    }
+
+    /// With the account's own id, so that bookmarks name it.
+    fn make_folder(&mut self, owner: AccountId) {
+        let name = Personal::plain("to read");
+        let made = FolderMade { owner, name };
+        let folder = BookmarkFolders::id(FolderId(owner.0));
+        self.happens(folder, owner, Event::Folder(made.into()));
     }
 
     /// Some words; a few nobody can read any more.
