@@ -150,6 +150,9 @@ async fn with_the_log_stopped_every_get_still_answers() {
     bob.follow(&ada).await;
     let post = ada.publish("still here").await;
     bob.reply(&post, "yes").await;
+    let folder = json!({"folder_name": "Later"});
+    let folder = bob.client.post("/v1/bookmark-folders", folder).await;
+    let folder = folder.expect(201).text("/id");
     app.settle().await;
     let sessions = bob.client.get("/v1/sessions").await.expect(200);
     let session = sessions.text("/items/0/id");
@@ -166,6 +169,7 @@ async fn with_the_log_stopped_every_get_still_answers() {
             .replace("{account_id}", &ada.id)
             .replace("{post_id}", &post)
             .replace("{session_id}", &session)
+            .replace("{folder_id}", &folder)
             .replace("{handle}", &ada.handle);
         let ids = match template.as_str() {
             "/v1/accounts" | "/v1/relationships" => format!("?ids={}", ada.id),

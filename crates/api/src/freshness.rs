@@ -95,9 +95,7 @@ impl Observed {
         let age = now.saturating_duration_since(self.at);
         age <= Duration::from_millis(OBSERVED_MILLISECONDS_MAX)
             && self.failed.is_none()
-            && self
-                .reached(view)
-                .is_some_and(|reached| reached.positions.reach(wanted))
+            && self.has(view, wanted)
     }
 
     /// The generation of the view that is read.
@@ -123,6 +121,14 @@ impl Observed {
     /// `As-Of`.
     pub fn header(&self, view: View) -> Option<HeaderValue> {
         self.views.get(view.name())?.as_of.clone()
+    }
+
+    /// Whether the view has all that is wanted; nothing is wanted of an empty log.
+    fn has(&self, view: View, wanted: &Positions) -> bool {
+        match self.reached(view) {
+            Some(reached) => reached.positions.reach(wanted),
+            None => Positions::default().reach(wanted),
+        }
     }
 
     /// None where nothing of the view was folded yet.
@@ -199,10 +205,7 @@ impl Freshness {
     /// What the log does not have, nobody can wait for. A log that is away cannot
     /// tell.
     async fn refuse_beyond(&self, asked_for: &Positions) -> Result<(), Problem> {
-        let reached = |observed: &Observed| {
-            let social = observed.reached(View::SOCIAL);
-            social.is_some_and(|social| social.positions.reach(asked_for))
-        };
+        let reached = |observed: &Observed| observed.has(View::SOCIAL, asked_for);
         if reached(&self.observed.borrow()) {
             return Ok(());
         }
