@@ -73,7 +73,7 @@ async fn reposts_are_counted_once_each_under_races() {
     assert_eq!(shown.number("/reposts_count"), 2);
     assert_eq!(
         shown.body["viewer"],
-        json!({"liked": false, "reposted": true})
+        json!({"liked": false, "bookmarked": false, "reposted": true})
     );
     let reposters = app.client().all(&format!("{path}/reposts"), 1).await;
     assert_eq!(
