@@ -19,7 +19,7 @@ use testkit::Row;
 
 use super::{properties::history, setting::Setting};
 
-const CASES: u32 = 12;
+const CASES: u32 = 40;
 const STEPS_MAX: usize = 140;
 
 /// The state of each aggregate at the end.
