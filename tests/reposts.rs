@@ -29,7 +29,7 @@ async fn people<const N: usize>(app: &App, names: [&str; N]) -> [Person; N] {
     people.try_into().unwrap_or_else(|_| unreachable!())
 }
 
-/// The posts of a home, each with who reposted it, or nobody.
+/// The posts of a home, each with its reposter, if it has one.
 async fn home(app: &App, reader: &Person) -> Vec<(String, Option<String>)> {
     app.settle().await;
     let items = reader.client.get(HOME).await.expect(200).body["items"].clone();

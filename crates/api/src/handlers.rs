@@ -55,7 +55,7 @@ impl Write {
     }
 }
 
-/// A query by `W`: a [`Viewer`], who may be nobody, or an account.
+/// A query by `W`: a [`Viewer`], which may be anonymous, or an account.
 pub(crate) struct Read<W> {
     pub services: Arc<Services>,
     pub who: W,

@@ -67,14 +67,14 @@ pub struct Shared<T> {
 /// A post as one reader sees it.
 pub struct Seen<T> {
     pub post: Arc<Shared<T>>,
-    /// What the reader did with it; nothing where nobody is signed in.
+    /// What the reader did with it; empty for anonymous readers.
     pub marks: Marks,
     /// In home: the repost that it is shown by.
     pub repost: Option<Arc<Repost>>,
 }
 
 impl<T> Seen<T> {
-    /// Where it stands in its list.
+    /// Its entry in the list.
     pub fn entry(&self) -> EntryId {
         match &self.repost {
             Some(repost) => repost.id.into(),

@@ -41,7 +41,7 @@ pub struct PostRow {
     pub edited_at: Option<Timestamp>,
     pub version: u64,
     pub counts: PostCounts,
-    /// What the viewer did with it; nothing where nobody is signed in.
+    /// What the viewer did with it; empty for anonymous readers.
     pub marks: Marks,
 }
 

@@ -84,7 +84,7 @@ impl Feed {
             // It may be empty: the leader has looked.
             Ok(_) => Ok(Next::taken(reads.borrow().batch.clone())),
             Err(_) if rests => Ok(Next::taken(last.batch)),
-            // The leader stands still.
+            // The leader makes no progress.
             Err(_) => read(context, at, Duration::ZERO).await.map(Next::read),
         }
     }

@@ -41,7 +41,7 @@ trait Rule: Edge {
     /// The event that disconnects.
     fn undone(world: &World, to: Self::To) -> Result<Self::Event, Self::Error>;
 
-    /// What the account is told that asks to undo what is not there.
+    /// The answer to an account that undoes an edge that is not there.
     fn found(world: &World, account: AccountId, to: Self::To) -> Result<(), Self::Error>;
 }
 

@@ -26,7 +26,7 @@ impl TableProjection for SocialTables {
         features::indexes()
     }
 
-    /// Whoever wrote something waits for it here, whatever it is.
+    /// Every write is waited for in this projection, whatever its event.
     fn wants(&self, _event_type: &str) -> bool {
         true
     }
