@@ -187,7 +187,7 @@ async fn list(read: &Read<Viewer>, asked: Asked) -> Result<Found<AccountPage>, P
         .await?;
     let (pool, viewer) = (read.pool(), read.who.account());
     let account = accounts::find(&read.services, read.who, asked.account).await?;
-    if !visibility::may_list(pool, viewer, &account).await? {
+    if !visibility::may_list(pool, viewer, account.id, account.private).await? {
         let detail = "Only its followers see this: ask to follow it.";
         return Err(Problem::new(Code::AccountPrivate, detail));
     }

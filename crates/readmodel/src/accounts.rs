@@ -10,9 +10,9 @@ use crate::{
     ReadError, activity,
     counters::{self, AccountCounts},
     feature::Feature,
-    hot::Touch,
     social::{Effects, Happened, Tables},
     standing::{Concern, Moves},
+    touches::Touch,
     visibility::{found, viewer_id},
 };
 

@@ -8,7 +8,7 @@ use crate::{
     ReadError,
     accounts::{self, AccountRow},
     edges::{self, EdgeTable, edge_fold},
-    hot::Touch,
+    touches::Touch,
 };
 
 const TABLE: EdgeTable = EdgeTable {

@@ -10,8 +10,8 @@ use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
 use crate::{
     ReadError, edges,
     feature::Feature,
-    hot::Touch,
     social::{Effects, Happened, Tables},
+    touches::Touch,
 };
 
 /// Bookmarks of one folder that are counted, at most.

@@ -11,7 +11,7 @@ use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 use crate::{
     ReadError,
     edges::{self, EdgeTable, edge_fold},
-    hot::Touch,
+    touches::Touch,
 };
 
 const TABLE: EdgeTable = EdgeTable {

@@ -315,8 +315,8 @@ macro_rules! edge_fold {
                 $indexes
             }
 
-            fn invalidates(aggregate: kernel::AggregateId, _: &$events) -> Vec<$crate::hot::Touch> {
-                let invalidates: fn(kernel::AggregateId) -> Vec<$crate::hot::Touch> = $invalidates;
+            fn invalidates(aggregate: kernel::AggregateId, _: &$events) -> Vec<$crate::touches::Touch> {
+                let invalidates: fn(kernel::AggregateId) -> Vec<$crate::touches::Touch> = $invalidates;
                 invalidates(aggregate)
             }
 

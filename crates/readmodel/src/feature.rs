@@ -7,10 +7,10 @@ use sea_orm::sqlx::PgTransaction;
 
 use crate::{
     ReadError,
-    hot::Touch,
     social::{Effects, Happened, Tables},
     standing::{Concern, Moves},
     timelines::FanOut,
+    touches::Touch,
 };
 
 /// The fold of one feature: what a batch of its events does, until it is written.
@@ -89,7 +89,7 @@ macro_rules! features {
             use crate::{
                 ReadError,
                 feature::Feature,
-                hot::Touch,
+                touches::Touch,
                 social::{Effects, Happened, Tables},
                 standing::{Concern, Moves},
                 timelines::FanOut,

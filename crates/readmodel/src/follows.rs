@@ -13,10 +13,10 @@ use crate::{
     counters::AccountCounter,
     edges::{self, Changes, Counted, EdgeTable},
     feature::Feature,
-    hot::Touch,
     social::{Effects, Happened, Tables},
     standing::{Concern, Moves},
     timelines::FanOut,
+    touches::Touch,
     visibility::{listed, viewer_id},
 };
 
@@ -167,16 +167,6 @@ pub(crate) async fn followed_among(
     let others = others.iter().map(|other| other.0).collect();
     let followed = FOLLOWS.among(pool, account, others).await?;
     Ok(followed.into_iter().map(AccountId).collect())
-}
-
-/// Whether `follower` follows `followed`.
-pub async fn holds(
-    pool: &PgPool,
-    follower: AccountId,
-    followed: AccountId,
-) -> Result<bool, ReadError> {
-    let one = BTreeSet::from([followed]);
-    Ok(!followed_among(pool, follower, &one).await?.is_empty())
 }
 
 /// Which end of the edges to list.

@@ -11,9 +11,9 @@ mod stamps;
 
 use std::sync::Arc;
 
-use domain::{Event, posts::PostId, reposts::RepostId};
+use domain::{posts::PostId, reposts::RepostId};
 use kept::{ByBytes, Bytes, Kept};
-use kernel::{AccountId, AggregateId};
+use kernel::AccountId;
 use quick_cache::sync::Cache;
 use sea_orm::sqlx::PgPool;
 use stamps::{Bucket, Stamps};
@@ -21,11 +21,11 @@ use stamps::{Bucket, Stamps};
 pub use reading::Reading;
 
 use crate::{
-    features,
     marks::Marks,
     posts::PostRow,
     reposts::Repost,
     timelines::EntryId,
+    touches::Touch,
     visibility::{Audience, Hidden},
 };
 
@@ -81,56 +81,6 @@ impl<T> Seen<T> {
             None => self.post.id.into(),
         }
     }
-}
-
-/// What an event makes old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Touch {
-    Post(PostId),
-    /// The post whose reply this was; only its row knows which.
-    ParentOf(PostId),
-    /// The posts that count what this account did; only rows know which.
-    CountedBy(AccountId),
-    Author(AccountId),
-    Follows(AccountId),
-    /// What the account did with the post.
-    Mark(AccountId, PostId),
-    /// Whom the account blocks, is blocked by, or mutes.
-    Hidden(AccountId),
-    Authored(AccountId),
-    /// The lists that this account's event went into: its followers' and its
-    /// own. To be told when it is fanned out; all others, when it is folded.
-    FannedOut(AccountId),
-}
-
-impl Touch {
-    /// Of an edge from an account to a post, which is a mark on it; `counted`: the post
-    /// counts it too.
-    pub(crate) fn of_mark(edge: AggregateId, counted: bool) -> Vec<Self> {
-        let Some(post) = edge.member.map(PostId) else {
-            return Vec::new();
-        };
-        let mark = Self::Mark(AccountId(edge.id), post);
-        match counted {
-            true => vec![Self::Post(post), mark],
-            false => vec![mark],
-        }
-    }
-
-    /// What a repost depends on, and what it is of.
-    pub(crate) fn of_repost(repost: &Arc<Repost>) -> [Self; 3] {
-        let (account, post) = (repost.by.id, repost.post);
-        [
-            Self::Mark(account, post),
-            Self::Author(account),
-            Self::Post(post),
-        ]
-    }
-}
-
-/// What `event` makes old.
-pub fn touches(aggregate: AggregateId, event: &Event) -> Vec<Touch> {
-    features::invalidates(aggregate, event)
 }
 
 /// One a process.

@@ -82,6 +82,7 @@ pub mod reposts;
 pub mod social;
 mod standing;
 pub mod timelines;
+pub mod touches;
 pub mod visibility;
 
 pub use counters::{AccountCounts, PostCounts};

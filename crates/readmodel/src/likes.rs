@@ -9,7 +9,7 @@ use crate::{
     accounts::{self, AccountRow},
     counters::PostCounter,
     edges::{self, Counted, EdgeTable, edge_fold},
-    hot::Touch,
+    touches::Touch,
     visibility::{listed, viewer_id},
 };
 

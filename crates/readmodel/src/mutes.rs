@@ -9,7 +9,7 @@ use crate::{
     ReadError,
     accounts::{self, AccountRow},
     edges::{self, EdgeTable, edge_fold},
-    hot::Touch,
+    touches::Touch,
     visibility::found,
 };
 

@@ -14,9 +14,9 @@ use crate::{
     accounts::{self, AccountRow},
     counters::PostCounter,
     edges::{self, Counted, EdgeTable, edge_fold},
-    hot::Touch,
     posts::Author,
     timelines::FanOut,
+    touches::Touch,
     visibility::{listed, viewer_id},
 };
 
@@ -61,6 +61,18 @@ pub struct Repost {
     /// Whose account is deactivated has reposted nothing.
     pub deactivated: bool,
     pub created_at: Timestamp,
+}
+
+impl Repost {
+    /// What makes it old: its author took it back, or the author or the post changed.
+    pub(crate) fn touches(&self) -> [Touch; 3] {
+        let (account, post) = (self.by.id, self.post);
+        [
+            Touch::Mark(account, post),
+            Touch::Author(account),
+            Touch::Post(post),
+        ]
+    }
 }
 
 /// `SELECT` of everything that `Repost` has, with reposts as `r` and their accounts as `a`.

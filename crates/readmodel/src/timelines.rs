@@ -29,8 +29,9 @@ pub use local::Local;
 
 use crate::{
     ReadError,
-    hot::{Seen, Touch},
+    hot::Seen,
     posts::{PostRow, read_all, select},
+    touches::Touch,
     visibility::viewer_id,
 };
 use ids::followed_ids;

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use kernel::{AccountId, Uuid};
 use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
-use crate::{ReadError, accounts::AccountRow, follows};
+use crate::ReadError;
 
 /// Who sees a post, beside its author, as it and its author are now. Blocks
 /// come on top.
@@ -166,14 +166,20 @@ impl Viewer {
 pub async fn may_list(
     pool: &PgPool,
     viewer: Option<AccountId>,
-    account: &AccountRow,
+    account: AccountId,
+    private: bool,
 ) -> Result<bool, ReadError> {
-    Ok(match viewer {
-        _ if !account.private => true,
-        None => false,
-        Some(viewer) if viewer == account.id => true,
-        Some(viewer) => follows::holds(pool, viewer, account.id).await?,
-    })
+    match viewer {
+        _ if !private => Ok(true),
+        None => Ok(false),
+        Some(viewer) if viewer == account => Ok(true),
+        Some(viewer) => {
+            let query = "SELECT EXISTS (
+                SELECT 1 FROM follows WHERE follower_id = $1 AND followed_id = $2)";
+            let query = sqlx::query_scalar(query).bind(viewer.0).bind(account.0);
+            Ok(query.fetch_one(pool).await?)
+        }
+    }
 }
 
 /// Whom one account is not to see. Cheap to clone.

@@ -20,8 +20,9 @@ use readmodel::{
     DatabaseConnection, ReadError,
     checkpoints::{self, Look, Reached},
     dead_letters,
-    hot::{Hot, Shown, Touch, touches},
+    hot::{Hot, Shown},
     posts,
+    touches::{Touch, touches},
 };
 use tokio::{
     sync::{Notify, watch},

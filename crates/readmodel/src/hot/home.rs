@@ -8,11 +8,12 @@ use std::{
 use domain::posts::PostId;
 use kernel::AccountId;
 
-use super::{Reading, Seen, Shared, Shown, Touch};
+use super::{Reading, Seen, Shared, Shown};
 use crate::{
     ReadError,
     reposts::Repost,
     timelines::EntryId,
+    touches::Touch,
     visibility::{Place, Viewer},
 };
 

@@ -14,7 +14,7 @@ use sea_orm::sqlx::PgPool;
 
 use super::{
     AUTHORED_MAX, Authored, FOLLOWS_MAX, FirstPage, Follows, HIDDEN_MAX, Hot, Kept, MARKS_FIRST,
-    MARKS_MAX, MarkSet, PAGE_POSTS_MAX, Seen, Shared, Shown, Touch, stamps::Stamp,
+    MARKS_MAX, MarkSet, PAGE_POSTS_MAX, Seen, Shared, Shown, stamps::Stamp,
 };
 use crate::{
     ReadError, follows,
@@ -22,6 +22,7 @@ use crate::{
     posts,
     reposts::{self, Repost},
     timelines::{self, EntryId},
+    touches::Touch,
     visibility::{self, Audience, Hidden, Place, Viewer},
 };
 
@@ -259,7 +260,7 @@ impl<T: Shown> Reading<'_, T> {
     pub(crate) async fn reposts(&self, ids: &[RepostId]) -> Result<Vec<Arc<Repost>>, ReadError> {
         let known = |id: &RepostId| {
             let kept = self.hot.reposts.get(id)?;
-            let counts = self.counts(&kept, &Touch::of_repost(&kept.value)[..2]);
+            let counts = self.counts(&kept, &kept.value.touches()[..2]);
             counts.then(|| kept.value.clone())
         };
         let (mut found, mut unknown) = (Vec::with_capacity(ids.len()), Vec::new());

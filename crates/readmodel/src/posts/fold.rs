@@ -13,10 +13,10 @@ use crate::{
     ReadError,
     counters::{self, AccountCounter, PostCounter, PostCounts},
     feature::Feature,
-    hot::Touch,
     social::{Effects, Happened, Tables},
     standing::Moves,
     timelines::FanOut,
+    touches::Touch,
 };
 
 const TABLES: &str = "

@@ -20,8 +20,9 @@ use super::{
 };
 use crate::{
     ReadError,
-    hot::{Reading, Seen, Shown, Touch},
+    hot::{Reading, Seen, Shown},
     reposts::{self, Repost},
+    touches::Touch,
 };
 
 /// What a page of home is put together from.
@@ -132,7 +133,12 @@ impl<T: Shown> Timeline<T> for Home<'_, T> {
                 .map(|repost| (repost.post, Some((*repost).clone()))),
         };
         let entries = ids.iter().filter_map(entry).collect();
-        touches.extend(reposts.iter().chain(&earlier).flat_map(Touch::of_repost));
+        touches.extend(
+            reposts
+                .iter()
+                .chain(&earlier)
+                .flat_map(|repost| repost.touches()),
+        );
         let reading = &self.reading;
         reading.home(self.reader, entries, &earlier, touches).await
     }

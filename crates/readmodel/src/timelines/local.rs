@@ -9,7 +9,8 @@ use sea_orm::sqlx::{self, PgPool, Row};
 use super::{Timeline, refilled};
 use crate::{
     ReadError,
-    hot::{Reading, Seen, Shown, Touch},
+    hot::{Reading, Seen, Shown},
+    touches::Touch,
     visibility::public,
 };
 

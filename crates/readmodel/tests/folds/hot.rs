@@ -7,9 +7,10 @@ use domain::{
 };
 use kernel::{AccountId, Uuid};
 use readmodel::{
-    hot::{Hot, Seen, Touch, touches},
+    hot::{Hot, Seen},
     posts,
     timelines::{Home, Local, home_ids},
+    touches::{Touch, touches},
 };
 use sea_orm::sqlx::{self, Row as _, postgres::PgRow};
 use testkit::Row;
