@@ -9,6 +9,7 @@ mod blocks;
 mod bookmarks;
 mod collector;
 mod command_line;
+mod costs;
 mod dead_letters;
 mod doctor;
 mod encryption;

@@ -178,6 +178,11 @@ impl Services {
         self.freshness.look_again().await;
     }
 
+    /// Forgets what is kept in process of posts and readers: the next reads ask the tables.
+    pub fn forget_cached(&self) {
+        self.hot.forget();
+    }
+
     /// Refuses an account without `role`, and a service without `scope`.
     pub(crate) async fn check(
         &self,

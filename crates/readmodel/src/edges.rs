@@ -8,10 +8,12 @@ use sea_orm::sqlx::{self, AssertSqlSafe, PgPool, PgTransaction, Row, postgres::P
 
 use crate::{
     ReadError,
-    accounts::AccountRow,
+    accounts::{self, AccountRow},
     counters::{AccountCounter, PostCounter},
+    paging::{Part, part},
     social::{Effects, Happened, Tables},
     standing::Moves,
+    visibility::viewer_id,
 };
 
 /// A table, and its columns.
@@ -37,6 +39,16 @@ pub(crate) enum Counted {
     /// Of the account that the edge comes from; it leads to an account.
     From(AccountCounter),
 }
+
+/// Which ends of edges are listed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ends {
+    From,
+    To,
+}
+
+/// The key of an edge in a list: its time, and what is at its end.
+pub type EdgeKey = (i64, Uuid);
 
 /// The last of what a batch did to each edge: since when and with which detail it is
 /// there, or not at all.
@@ -257,6 +269,49 @@ impl EdgeTable {
         Ok(())
     }
 
+    /// The accounts at the ends of the edges of `of`, with the time of each edge, the last
+    /// first, as far as `condition` on `accounts AS a` lets the viewer `$1` see them; of one
+    /// that blocks the viewer, the name alone.
+    pub async fn accounts(
+        &self,
+        pool: &PgPool,
+        viewer: Option<AccountId>,
+        (of, ends): (Uuid, Ends),
+        condition: &str,
+        last: Option<EdgeKey>,
+        limit: u32,
+    ) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
+        let (end, other) = match ends {
+            Ends::From => ("{from}", "{to}"),
+            Ends::To => ("{to}", "{from}"),
+        };
+        let sql = accounts::select!(
+            ", page.at AS edge_at, page.id AS edge_end, ({condition}) IS TRUE AS is_shown,
+             EXISTS (
+                SELECT 1 FROM blocks AS b WHERE b.blocker_id = page.id AND b.blocked_id = $1
+             ) AS blocks_viewer
+             FROM (
+                SELECT {end} AS id, {since} AS at FROM {name}
+                WHERE {other} = $2 AND ({since}, {end}) < ($3, $4)
+                ORDER BY {since} DESC, {end} DESC LIMIT $5
+             ) AS page LEFT JOIN accounts AS a ON a.id = page.id",
+            "ORDER BY page.at DESC, page.id DESC"
+        );
+        let sql = sql.replace("{condition}", condition);
+        let sql = self.sql(&sql.replace("{end}", end).replace("{other}", other));
+        let look = |last, count: u32| {
+            let (at, id) = after(last);
+            let query = sqlx::query(AssertSqlSafe(sql.clone()));
+            let query = query.bind(viewer_id(viewer)).bind(of).bind(at).bind(id);
+            let query = query.bind(i64::from(count));
+            async move {
+                let rows = query.fetch_all(pool).await?;
+                rows.iter().map(read_account).collect()
+            }
+        };
+        part(last, limit, look).await
+    }
+
     /// `SELECT` of the posts that count edges of the accounts `$1`.
     pub fn counting(&self) -> Option<String> {
         let of_posts = |counted: &Counted| matches!(counted, Counted::Post(_));
@@ -371,13 +426,20 @@ macro_rules! edge_fold {
 pub(crate) use edge_fold;
 
 /// The key of the last row of the page before, or one beyond all.
-pub(crate) fn after(last: Option<(i64, Uuid)>) -> (i64, Uuid) {
+pub(crate) fn after(last: Option<EdgeKey>) -> EdgeKey {
     last.unwrap_or((i64::MAX, Uuid::max()))
 }
 
-/// Rows of accounts with the time of the edge that leads to each.
-pub(crate) fn read_all(rows: &[PgRow]) -> Result<Vec<(i64, AccountRow)>, ReadError> {
-    rows.iter()
-        .map(|row| Ok((row.try_get("edge_at")?, AccountRow::read(row)?)))
-        .collect()
+/// The key of an edge, and the account at its end with the time, where it is shown.
+fn read_account(row: &PgRow) -> Result<(EdgeKey, Option<(i64, AccountRow)>), ReadError> {
+    let at = row.try_get("edge_at")?;
+    let key = (at, row.try_get("edge_end")?);
+    if !row.try_get::<bool, _>("is_shown")? {
+        return Ok((key, None));
+    }
+    let mut account = AccountRow::read(row)?;
+    if row.try_get("blocks_viewer")? {
+        account.keep_the_name();
+    }
+    Ok((key, Some((at, account))))
 }

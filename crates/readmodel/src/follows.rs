@@ -4,20 +4,21 @@
 use std::collections::BTreeSet;
 
 use domain::{Event, follows::FollowEvent, kinds};
-use kernel::{AccountId, AggregateId, Kind, Uuid};
+use kernel::{AccountId, AggregateId, Kind};
 use sea_orm::sqlx::{self, PgPool, PgTransaction, Row};
 
 use crate::{
     ReadError,
-    accounts::{self, AccountRow},
+    accounts::AccountRow,
     counters::AccountCounter,
-    edges::{self, Changes, Counted, EdgeTable},
+    edges::{Changes, Counted, EdgeKey, EdgeTable, Ends},
     feature::Feature,
+    paging::Part,
     social::{Effects, Happened, Tables},
     standing::{Concern, Moves},
     timelines::FanOut,
     touches::Touch,
-    visibility::{listed, viewer_id},
+    visibility::listed,
 };
 
 const FOLLOWS: EdgeTable = EdgeTable {
@@ -177,74 +178,30 @@ pub enum Side {
 }
 
 /// Followers of `account` or those it follows, the last first, without those
-/// that the viewer blocks or is blocked by. `last` is the key of the last row
-/// seen.
+/// that the viewer blocks or is blocked by.
 pub async fn list(
     pool: &PgPool,
     viewer: Option<AccountId>,
     account: AccountId,
     side: Side,
-    last: Option<(i64, Uuid)>,
+    last: Option<EdgeKey>,
     limit: u32,
-) -> Result<Vec<(i64, AccountRow)>, ReadError> {
-    let (at, id) = edges::after(last);
-    let sql = match side {
-        Side::Followers => accounts::select!(
-            ", e.followed_at AS edge_at FROM follows AS e
-             JOIN accounts AS a ON a.id = e.follower_id",
-            concat!(
-                "WHERE ",
-                listed!(),
-                "AND e.followed_id = $2 AND (e.followed_at, e.follower_id) < ($3, $4)
-                 ORDER BY e.followed_at DESC, e.follower_id DESC LIMIT $5"
-            )
-        ),
-        Side::Following => accounts::select!(
-            ", e.followed_at AS edge_at FROM follows AS e
-             JOIN accounts AS a ON a.id = e.followed_id",
-            concat!(
-                "WHERE ",
-                listed!(),
-                "AND e.follower_id = $2 AND (e.followed_at, e.followed_id) < ($3, $4)
-                 ORDER BY e.followed_at DESC, e.followed_id DESC LIMIT $5"
-            )
-        ),
+) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
+    let ends = match side {
+        Side::Followers => Ends::From,
+        Side::Following => Ends::To,
     };
-    let rows = sqlx::query(sql)
-        .bind(viewer_id(viewer))
-        .bind(account.0)
-        .bind(at)
-        .bind(id)
-        .bind(i64::from(limit))
-        .fetch_all(pool)
-        .await?;
-    edges::read_all(&rows)
+    let follows = (account.0, ends);
+    (FOLLOWS.accounts(pool, viewer, follows, listed!(), last, limit)).await
 }
 
-/// Who asked to follow `account` and waits, the last first. `last` is the key of
-/// the last row seen.
+/// Who asked to follow `account` and waits, the last first.
 pub async fn requests(
     pool: &PgPool,
     account: AccountId,
-    last: Option<(i64, Uuid)>,
+    last: Option<EdgeKey>,
     limit: u32,
-) -> Result<Vec<(i64, AccountRow)>, ReadError> {
-    let (at, id) = edges::after(last);
-    let rows = sqlx::query(accounts::select!(
-        ", e.requested_at AS edge_at FROM follow_requests AS e
-         JOIN accounts AS a ON a.id = e.follower_id",
-        concat!(
-            "WHERE ",
-            listed!(),
-            "AND e.followed_id = $1 AND (e.requested_at, e.follower_id) < ($2, $3)
-             ORDER BY e.requested_at DESC, e.follower_id DESC LIMIT $4"
-        )
-    ))
-    .bind(account.0)
-    .bind(at)
-    .bind(id)
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    edges::read_all(&rows)
+) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
+    let requests = (account.0, Ends::From);
+    (REQUESTS.accounts(pool, Some(account), requests, listed!(), last, limit)).await
 }

@@ -22,6 +22,7 @@ pub use reading::Reading;
 
 use crate::{
     marks::Marks,
+    paging::Part,
     posts::PostRow,
     reposts::Repost,
     timelines::EntryId,
@@ -118,7 +119,7 @@ struct Authored {
 /// The newest of a reader's home, and everything whose touch makes it old.
 struct FirstPage<T> {
     limit: u32,
-    posts: Arc<[Seen<T>]>,
+    page: Arc<Part<Seen<T>, EntryId>>,
     depends_on: Box<[Bucket]>,
 }
 
@@ -149,7 +150,7 @@ impl Bytes for MarkSet {
 
 impl<T> Bytes for FirstPage<T> {
     fn bytes(&self) -> usize {
-        size_of_val(&*self.posts) + size_of_val(&*self.depends_on)
+        size_of_val(&*self.page.rows) + size_of_val(&*self.depends_on)
     }
 }
 

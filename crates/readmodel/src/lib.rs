@@ -74,6 +74,7 @@ pub mod leases;
 pub mod likes;
 pub mod mutes;
 pub mod origin;
+pub mod paging;
 pub mod posts;
 pub mod progress;
 pub mod projections;

@@ -2,13 +2,14 @@
 //! looks at on purpose.
 
 use domain::mutes::MuteEvent;
-use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgPool};
+use kernel::AccountId;
+use sea_orm::sqlx::PgPool;
 
 use crate::{
     ReadError,
-    accounts::{self, AccountRow},
-    edges::{self, EdgeTable, edge_fold},
+    accounts::AccountRow,
+    edges::{EdgeKey, EdgeTable, Ends, edge_fold},
+    paging::Part,
     touches::Touch,
     visibility::found,
 };
@@ -28,28 +29,13 @@ edge_fold!(
     TABLE.index_by_from()
 );
 
-/// Whom `account` mutes, the last first. `last` is the key of the last row seen.
+/// Whom `account` mutes, the last first.
 pub async fn list(
     pool: &PgPool,
     account: AccountId,
-    last: Option<(i64, Uuid)>,
+    last: Option<EdgeKey>,
     limit: u32,
-) -> Result<Vec<(i64, AccountRow)>, ReadError> {
-    let (at, id) = edges::after(last);
-    let rows = sqlx::query(accounts::select!(
-        ", e.muted_at AS edge_at FROM mutes AS e JOIN accounts AS a ON a.id = e.muted_id",
-        concat!(
-            "WHERE ",
-            found!(),
-            "AND e.muter_id = $1 AND (e.muted_at, e.muted_id) < ($2, $3)
-             ORDER BY e.muted_at DESC, e.muted_id DESC LIMIT $4"
-        )
-    ))
-    .bind(account.0)
-    .bind(at)
-    .bind(id)
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    edges::read_all(&rows)
+) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
+    let mutes = (account.0, Ends::To);
+    (TABLE.accounts(pool, Some(account), mutes, found!(), last, limit)).await
 }

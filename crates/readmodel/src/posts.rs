@@ -14,11 +14,14 @@ use crate::{
     counters::PostCounts,
     features,
     marks::Marks,
+    paging::{Part, part},
     visibility::{Audience, unmuted, viewer_id},
 };
 
 /// Ancestors shown above a post, at most: the nearest.
 pub const ANCESTORS_MAX: u32 = 100;
+/// Replies looked at below a reply, at most. `subtree!` says so too.
+pub const SUBTREE_MAX: u32 = 500;
 /// Revisions shown of a post, at most: the latest.
 pub const REVISIONS_MAX: u32 = 100;
 
@@ -201,27 +204,91 @@ pub async fn by_ids(
     read_all(&rows)
 }
 
-/// Replies to `parent` itself, oldest first, after the id last seen, without those
-/// of whom the viewer mutes.
+/// `SELECT` of the next ids of the 500 posts that are nearest below `$2`. A recursion stops
+/// where nobody asks for another row. `LATERAL` with a limit keeps what is looked up for a
+/// post a look-up: as a join, the planner would read all posts.
+macro_rules! subtree {
+    () => {
+        "SELECT id FROM (
+            WITH RECURSIVE down (id) AS (
+                SELECT id FROM posts WHERE parent_id = $2
+                UNION ALL
+                SELECT q.id FROM down CROSS JOIN LATERAL (
+                    SELECT id FROM posts WHERE parent_id = down.id ORDER BY id LIMIT 500
+                ) AS q
+            )
+            SELECT id FROM down LIMIT 500
+         ) AS below WHERE id > $3 ORDER BY id LIMIT $4"
+    };
+}
+
+/// `SELECT` of a part of a list: the ids of `$page`, each with its post where the viewer
+/// `$1` may see it.
+macro_rules! look {
+    ($page:expr, $condition:expr, $order:literal) => {
+        concat!(
+            "SELECT page.id AS key, shown.* FROM (",
+            $page,
+            ") AS page LEFT JOIN LATERAL (",
+            $crate::posts::select!(
+                "FROM posts AS p",
+                concat!("AND p.id = page.id ", $condition),
+                ""
+            ),
+            ") AS shown ON true ORDER BY page.id ",
+            $order
+        )
+    };
+}
+pub(crate) use look;
+
+/// What `look!` gives.
+pub(crate) fn looked(rows: &[PgRow]) -> Result<Vec<(PostId, Option<PostRow>)>, ReadError> {
+    let read = |row: &PgRow| {
+        let is_shown = row.try_get::<Option<Uuid>, _>("id")?.is_some();
+        let post = is_shown.then(|| PostRow::read(row)).transpose()?;
+        Ok((PostId(row.try_get("key")?), post))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Of `of` those that follow the id last seen, oldest first, without those of whom the
+/// viewer mutes; `sql` is of `look!`.
+async fn after(
+    pool: &PgPool,
+    sql: &'static str,
+    viewer: Option<AccountId>,
+    of: PostId,
+    last: Option<PostId>,
+    limit: u32,
+) -> Result<Part<PostRow, PostId>, ReadError> {
+    let look = |last: Option<PostId>, count: u32| async move {
+        let rows = sqlx::query(sql)
+            .bind(viewer_id(viewer))
+            .bind(of.0)
+            .bind(last.map_or(Uuid::nil(), |id| id.0))
+            .bind(i64::from(count))
+            .fetch_all(pool)
+            .await?;
+        looked(&rows)
+    };
+    part(last, limit, look).await
+}
+
+/// Replies to `parent` itself, oldest first, without those of whom the viewer mutes.
 pub async fn replies(
     pool: &PgPool,
     viewer: Option<AccountId>,
     parent: PostId,
-    after: Option<PostId>,
+    last: Option<PostId>,
     limit: u32,
-) -> Result<Vec<PostRow>, ReadError> {
-    let rows = sqlx::query(select!(
-        "FROM posts AS p",
-        concat!(unmuted!(), "AND p.parent_id = $2 AND p.id > $3 "),
-        "ORDER BY p.id LIMIT $4"
-    ))
-    .bind(viewer_id(viewer))
-    .bind(parent.0)
-    .bind(after.map_or(Uuid::nil(), |id| id.0))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    read_all(&rows)
+) -> Result<Part<PostRow, PostId>, ReadError> {
+    let sql = look!(
+        "SELECT id FROM posts WHERE parent_id = $2 AND id > $3 ORDER BY id LIMIT $4",
+        unmuted!(),
+        ""
+    );
+    after(pool, sql, viewer, parent, last, limit).await
 }
 
 /// What `post` replies to, up to the root, the root first. Deleted ancestors,
@@ -252,35 +319,24 @@ pub async fn ancestors(
     read_all(&rows)
 }
 
-/// Everything below `post`, nested replies too, in order of their ids, after
-/// the id last seen, without those of whom the viewer mutes. Only replies of the
-/// thread that `post` is in.
+/// Everything below `post`, nested replies too, oldest first, without those of whom the
+/// viewer mutes: of a root the whole thread, of a reply the `SUBTREE_MAX` that are nearest.
 pub async fn descendants(
     pool: &PgPool,
     viewer: Option<AccountId>,
-    post: PostId,
-    after: Option<PostId>,
+    (post, is_root): (PostId, bool),
+    last: Option<PostId>,
     limit: u32,
-) -> Result<Vec<PostRow>, ReadError> {
-    let rows = sqlx::query(select!(
-        "FROM (
-            WITH RECURSIVE down (id) AS (
-                SELECT id FROM posts WHERE parent_id = $2
-                UNION ALL
-                SELECT q.id FROM down JOIN posts AS q ON q.parent_id = down.id
-            )
-            SELECT id FROM down WHERE id > $3
-         ) AS d JOIN posts AS p ON p.id = d.id",
-        unmuted!(),
-        "ORDER BY p.id LIMIT $4"
-    ))
-    .bind(viewer_id(viewer))
-    .bind(post.0)
-    .bind(after.map_or(Uuid::nil(), |id| id.0))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    read_all(&rows)
+) -> Result<Part<PostRow, PostId>, ReadError> {
+    let sql = match is_root {
+        true => look!(
+            "SELECT id FROM posts WHERE root_id = $2 AND id > $3 ORDER BY id LIMIT $4",
+            unmuted!(),
+            ""
+        ),
+        false => look!(subtree!(), unmuted!(), ""),
+    };
+    after(pool, sql, viewer, post, last, limit).await
 }
 
 /// What the post said before, the latest first.

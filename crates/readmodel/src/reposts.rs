@@ -11,13 +11,14 @@ use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
 use crate::{
     ReadError,
-    accounts::{self, AccountRow},
+    accounts::AccountRow,
     counters::PostCounter,
-    edges::{self, Counted, EdgeTable, edge_fold},
+    edges::{Counted, EdgeKey, EdgeTable, Ends, edge_fold},
+    paging::Part,
     posts::Author,
     timelines::FanOut,
     touches::Touch,
-    visibility::{listed, viewer_id},
+    visibility::listed,
 };
 
 const TABLE: EdgeTable = EdgeTable {
@@ -139,30 +140,16 @@ pub(crate) async fn by_followed(
 }
 
 /// Who reposted `post`, the last first, without those that the viewer blocks or is
-/// blocked by. `last` is the key of the last row seen.
+/// blocked by.
 pub async fn reposters(
     pool: &PgPool,
     viewer: Option<AccountId>,
     post: PostId,
-    last: Option<(i64, Uuid)>,
+    last: Option<EdgeKey>,
     limit: u32,
-) -> Result<Vec<(i64, AccountRow)>, ReadError> {
-    let (at, account) = edges::after(last);
-    let rows = sqlx::query(accounts::select!(
-        ", e.reposted_at AS edge_at FROM reposts AS e JOIN accounts AS a ON a.id = e.account_id",
-        concat!(
-            "WHERE ",
-            listed!(),
-            "AND e.post_id = $2 AND (e.reposted_at, e.account_id) < ($3, $4)
-             ORDER BY e.reposted_at DESC, e.account_id DESC LIMIT $5"
-        )
-    ))
-    .bind(viewer_id(viewer))
-    .bind(post.0)
-    .bind(at)
-    .bind(account)
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    edges::read_all(&rows)
+) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
+    let reposts = (post.0, Ends::From);
+    TABLE
+        .accounts(pool, viewer, reposts, listed!(), last, limit)
+        .await
 }

@@ -30,38 +30,48 @@ pub use local::Local;
 use crate::{
     ReadError,
     hot::Seen,
-    posts::{PostRow, read_all, select},
+    paging::{Part, ROUNDS_MAX, SPARE_ROWS, next_round, part},
+    posts::{PostRow, look, looked},
     touches::Touch,
     visibility::viewer_id,
 };
 use ids::followed_ids;
 use lists::Slice;
 
-/// Rows asked for beyond what a page needs, for those that are filtered.
-const SPARE_ROWS: u32 = 4;
-/// Ids looked at in one round while a page is refilled, at most.
-const ROUND_IDS_MAX: u32 = 800;
-
-/// An account's posts and replies that the viewer may see, newest id first.
+/// An account's posts and replies that the viewer may see, newest id first. `is_close`: the
+/// viewer is the author or follows it, and may see posts for followers.
 pub async fn of_account(
     pool: &PgPool,
     viewer: Option<AccountId>,
-    author: AccountId,
+    (author, is_close): (AccountId, bool),
     before: Option<PostId>,
     limit: u32,
-) -> Result<Vec<PostRow>, ReadError> {
-    let rows = sqlx::query(select!(
-        "FROM posts AS p",
-        "AND p.author_id = $2 AND p.id < $3 ",
-        "ORDER BY p.id DESC LIMIT $4"
-    ))
-    .bind(viewer_id(viewer))
-    .bind(author.0)
-    .bind(before.map_or(Uuid::max(), |id| id.0))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    read_all(&rows)
+) -> Result<Part<PostRow, PostId>, ReadError> {
+    let sql = match is_close {
+        true => look!(
+            "SELECT id FROM posts WHERE author_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
+            "",
+            "DESC"
+        ),
+        false => look!(
+            "SELECT id FROM posts
+             WHERE author_id = $2 AND id < $3 AND deleted_at IS NULL AND NOT followers_only
+             ORDER BY id DESC LIMIT $4",
+            "",
+            "DESC"
+        ),
+    };
+    let look = |before: Option<PostId>, count: u32| async move {
+        let rows = sqlx::query(sql)
+            .bind(viewer_id(viewer))
+            .bind(author.0)
+            .bind(before.map_or(Uuid::max(), |id| id.0))
+            .bind(i64::from(count))
+            .fetch_all(pool)
+            .await?;
+        looked(&rows)
+    };
+    part(before, limit, look).await
 }
 
 /// Authors whose posts are pulled when read, instead of pushed.
@@ -75,46 +85,51 @@ pub async fn pulled_authors(pool: &PgPool) -> Result<BTreeSet<AccountId>, ReadEr
 
 /// Posts in an order, some of which are hidden from the one who looks.
 trait Timeline<T> {
-    type Id: Copy + Send;
-
     /// The next `count` ids below `before` or a superset of them, newest first; fewer
     /// only where there are no more.
     fn candidates(
         &self,
-        before: Option<Self::Id>,
+        before: Option<EntryId>,
         count: u32,
-    ) -> impl Future<Output = Result<Vec<Self::Id>, ReadError>> + Send;
+    ) -> impl Future<Output = Result<Vec<EntryId>, ReadError>> + Send;
 
     /// Those of `ids` that are not hidden, in that order. `touches`: what else that
     /// depends on, beside the posts that are shown.
     fn seen(
         &self,
-        ids: &[Self::Id],
+        ids: &[EntryId],
         touches: &mut Vec<Touch>,
     ) -> impl Future<Output = Result<Vec<Seen<T>>, ReadError>> + Send;
 }
 
-/// Up to `limit` posts before the id last seen: what is hidden is refilled. And what
-/// they depend on.
+/// Up to `limit` posts before the id last seen, and what they depend on: as `part`.
 async fn refilled<T, L: Timeline<T>>(
     timeline: &L,
-    before: Option<L::Id>,
+    before: Option<EntryId>,
     limit: u32,
-) -> Result<(Vec<Seen<T>>, Vec<Touch>), ReadError> {
-    let (mut page, mut touches) = (Vec::new(), Vec::new());
-    let mut cursor = before;
-    let mut round_ids = limit + SPARE_ROWS;
-    loop {
-        let ids = timeline.candidates(cursor, round_ids).await?;
-        let exhausted = ids.len() < round_ids as usize;
-        cursor = ids.last().copied().or(cursor);
-        page.extend(timeline.seen(&ids, &mut touches).await?);
-        if exhausted || page.len() >= limit as usize {
-            page.truncate(limit as usize);
-            return Ok((page, touches));
+) -> Result<(Part<Seen<T>, EntryId>, Vec<Touch>), ReadError> {
+    let (mut rows, mut touches) = (Vec::new(), Vec::new());
+    let mut next = before;
+    let mut count = limit + 1 + SPARE_ROWS;
+    for _ in 0..ROUNDS_MAX {
+        let ids = timeline.candidates(next, count).await?;
+        let is_end = ids.len() < count as usize;
+        rows.extend(timeline.seen(&ids, &mut touches).await?);
+        next = ids.last().copied().or(next);
+        if rows.len() > limit as usize {
+            rows.truncate(limit as usize);
+            next = rows.last().map(Seen::entry).or(next);
+            break;
         }
-        round_ids = (round_ids * 2).min(ROUND_IDS_MAX);
+        if is_end {
+            next = None;
+        }
+        if is_end || rows.len() == limit as usize {
+            break;
+        }
+        count = next_round(count);
     }
+    Ok((Part { rows, next }, touches))
 }
 
 /// Fills the reader's list where there is none, and nobody else is filling it.

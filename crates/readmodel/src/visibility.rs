@@ -66,14 +66,6 @@ macro_rules! unmuted {
 }
 pub(crate) use unmuted;
 
-/// Everybody may see `posts AS p` of `accounts AS a`, but for blocks.
-macro_rules! public {
-    () => {
-        "p.deleted_at IS NULL AND NOT p.followers_only AND NOT a.private AND NOT a.deactivated "
-    };
-}
-pub(crate) use public;
-
 /// `accounts AS a` does not block `$1`, and is there.
 macro_rules! found {
     () => {
@@ -161,16 +153,14 @@ impl Viewer {
     }
 }
 
-/// Whether `viewer` may see the lists of `account`: a private account's are for itself
-/// and its followers.
-pub async fn may_list(
+/// Whether `viewer` sees what `account` shares with followers: it is the account, or
+/// follows it. A private account's lists are for these alone.
+pub async fn is_close(
     pool: &PgPool,
     viewer: Option<AccountId>,
     account: AccountId,
-    private: bool,
 ) -> Result<bool, ReadError> {
     match viewer {
-        _ if !private => Ok(true),
         None => Ok(false),
         Some(viewer) if viewer == account => Ok(true),
         Some(viewer) => {

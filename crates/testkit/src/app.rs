@@ -51,7 +51,16 @@ impl App {
     }
 
     pub async fn limited(servers: Servers, limits: LimitSettings) -> Self {
-        let database = readmodel::connect(&servers.database, DATABASE_CONNECTIONS)
+        Self::connected(servers, limits, DATABASE_CONNECTIONS).await
+    }
+
+    /// All that PostgreSQL counts of it is of one connection.
+    pub async fn on_one_connection(servers: Servers) -> Self {
+        Self::connected(servers, LimitSettings::NONE, 1).await
+    }
+
+    async fn connected(servers: Servers, limits: LimitSettings, connections: u32) -> Self {
+        let database = readmodel::connect(&servers.database, connections)
             .await
             .unwrap();
         let mut settings = LogSettings::new(&servers.redis_log);

@@ -24,12 +24,12 @@ impl Shown for Row {
     }
 }
 
-/// A page of home by a process that knows nothing yet.
+/// The next `limit` entries of home, by a process that knows nothing yet.
 pub async fn home(
     pool: &PgPool,
     lists: Option<&Lists>,
     reader: AccountId,
-    before: Option<EntryId>,
+    mut before: Option<EntryId>,
     limit: u32,
 ) -> Result<Vec<EntryId>, ReadError> {
     let pulled = pulled_authors(pool).await?;
@@ -39,15 +39,22 @@ pub async fn home(
         lists: lists.map(|lists| (lists, &pulled)),
         reader,
     };
-    let page = home.page(before, limit).await?;
-    Ok(page.iter().map(Seen::entry).collect())
+    let mut found: Vec<EntryId> = Vec::new();
+    loop {
+        let left = limit - found.len() as u32;
+        let page = home.page(before, left).await?;
+        found.extend(page.rows.iter().map(Seen::entry));
+        before = page.next;
+        if before.is_none() || found.len() == limit as usize {
+            return Ok(found);
+        }
+    }
 }
 
-/// A page of local by a process that knows nothing yet.
+/// The first page of local by a process that knows nothing yet.
 pub async fn local(
     pool: &PgPool,
     viewer: Option<AccountId>,
-    before: Option<PostId>,
     limit: u32,
 ) -> Result<Vec<PostId>, ReadError> {
     let hot = Hot::<Row>::default();
@@ -55,6 +62,6 @@ pub async fn local(
         reading: hot.reading(pool, false),
         viewer,
     };
-    let page = local.page(before, limit).await?;
-    Ok(page.iter().map(|seen| seen.post.id).collect())
+    let page = local.page(None, limit).await?;
+    Ok(page.rows.iter().map(|seen| seen.post.id).collect())
 }

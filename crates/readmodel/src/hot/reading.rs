@@ -19,12 +19,16 @@ use super::{
 use crate::{
     ReadError, follows,
     marks::{self, Marks},
+    paging::Part,
     posts,
     reposts::{self, Repost},
     timelines::{self, EntryId},
     touches::Touch,
     visibility::{self, Audience, Hidden, Place, Viewer},
 };
+
+/// A page of home.
+type HomePage<T> = Arc<Part<Seen<T>, EntryId>>;
 
 /// When a page began to be put together.
 pub(crate) struct PageBegun(Stamp);
@@ -125,12 +129,12 @@ impl<T: Shown> Reading<'_, T> {
     }
 
     /// The first page of home as it was put together before.
-    pub(crate) fn first_page(&self, reader: AccountId, limit: u32) -> Option<Arc<[Seen<T>]>> {
+    pub(crate) fn first_page(&self, reader: AccountId, limit: u32) -> Option<HomePage<T>> {
         let kept = self.hot.pages.get(&reader)?;
         let counts = kept.value.limit == limit
             && kept.is_young(Instant::now())
             && (self.hot.stamps).all_count(kept.read, &kept.value.depends_on);
-        counts.then(|| kept.value.posts.clone())
+        counts.then(|| kept.value.page.clone())
     }
 
     /// To be taken before a first page is put together.
@@ -145,7 +149,7 @@ impl<T: Shown> Reading<'_, T> {
         PageBegun(read): PageBegun,
         reader: AccountId,
         limit: u32,
-        posts: &Arc<[Seen<T>]>,
+        page: &HomePage<T>,
         others: Vec<Touch>,
     ) {
         let follows = self.hot.follows.get(&reader);
@@ -161,7 +165,7 @@ impl<T: Shown> Reading<'_, T> {
             Touch::Hidden(reader),
             Touch::FannedOut(reader),
         ];
-        let of_posts = posts.iter().flat_map(|seen| {
+        let of_posts = page.rows.iter().flat_map(|seen| {
             let (post, author) = (seen.post.id, seen.post.author);
             [
                 Touch::Post(post),
@@ -176,7 +180,7 @@ impl<T: Shown> Reading<'_, T> {
             .collect();
         let page = FirstPage {
             limit,
-            posts: posts.clone(),
+            page: page.clone(),
             depends_on: depends_on.into_iter().collect(),
         };
         let page = Arc::new(Kept::new(read, page));

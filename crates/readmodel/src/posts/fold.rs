@@ -50,7 +50,13 @@ const TABLES: &str = "
 
 const INDEXES: &str = "
     CREATE INDEX IF NOT EXISTS posts_parent ON {schema}.posts (parent_id, id)
-        WHERE parent_id IS NOT NULL;";
+        WHERE parent_id IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS posts_root ON {schema}.posts (root_id, id)
+        WHERE root_id IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS posts_public ON {schema}.posts (id DESC)
+        WHERE deleted_at IS NULL AND NOT followers_only;
+    CREATE INDEX IF NOT EXISTS posts_author_public ON {schema}.posts (author_id, id DESC)
+        WHERE deleted_at IS NULL AND NOT followers_only;";
 
 /// What a batch did to each post, in the order of the post's versions.
 #[derive(Debug, Default)]

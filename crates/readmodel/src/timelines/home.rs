@@ -21,6 +21,7 @@ use super::{
 use crate::{
     ReadError,
     hot::{Reading, Seen, Shown},
+    paging::Part,
     reposts::{self, Repost},
     touches::Touch,
 };
@@ -40,7 +41,7 @@ impl<T: Shown> Home<'_, T> {
         &self,
         before: Option<EntryId>,
         limit: u32,
-    ) -> Result<Arc<[Seen<T>]>, ReadError> {
+    ) -> Result<Arc<Part<Seen<T>, EntryId>>, ReadError> {
         let reading = &self.reading;
         if before.is_some() || !reading.is_current || self.lists.is_none() {
             return Ok(refilled(self, before, limit).await?.0.into());
@@ -50,7 +51,7 @@ impl<T: Shown> Home<'_, T> {
         }
         let begun = reading.begin_page();
         let (page, touches) = refilled(self, before, limit).await?;
-        let page = page.into();
+        let page = Arc::new(page);
         reading.keep_page(begun, self.reader, limit, &page, touches);
         Ok(page)
     }
@@ -71,8 +72,6 @@ impl<T: Shown> Home<'_, T> {
 }
 
 impl<T: Shown> Timeline<T> for Home<'_, T> {
-    type Id = EntryId;
-
     /// From the reader's list as far as it reaches, below it from the query.
     async fn candidates(
         &self,

@@ -6,12 +6,12 @@ use domain::posts::PostId;
 use kernel::{AccountId, Uuid};
 use sea_orm::sqlx::{self, PgPool, Row};
 
-use super::{Timeline, refilled};
+use super::{EntryId, Timeline, refilled};
 use crate::{
     ReadError,
     hot::{Reading, Seen, Shown},
+    paging::Part,
     touches::Touch,
-    visibility::public,
 };
 
 /// What a page of it is put together from.
@@ -24,21 +24,19 @@ impl<T: Shown> Local<'_, T> {
     /// Up to `limit` posts before the id last seen.
     pub async fn page(
         &self,
-        before: Option<PostId>,
+        before: Option<EntryId>,
         limit: u32,
-    ) -> Result<Vec<Seen<T>>, ReadError> {
+    ) -> Result<Part<Seen<T>, EntryId>, ReadError> {
         Ok(refilled(self, before, limit).await?.0)
     }
 }
 
 impl<T: Shown> Timeline<T> for Local<'_, T> {
-    type Id = PostId;
-
     async fn candidates(
         &self,
-        before: Option<PostId>,
+        before: Option<EntryId>,
         count: u32,
-    ) -> Result<Vec<PostId>, ReadError> {
+    ) -> Result<Vec<EntryId>, ReadError> {
         let hidden = match self.viewer {
             Some(viewer) => self.reading.hidden(viewer).await?,
             None => None,
@@ -48,30 +46,30 @@ impl<T: Shown> Timeline<T> for Local<'_, T> {
         public_ids(self.reading.pool, &without, before, count).await
     }
 
-    async fn seen(&self, ids: &[PostId], _: &mut Vec<Touch>) -> Result<Vec<Seen<T>>, ReadError> {
-        self.reading.public(self.viewer, ids).await
+    async fn seen(&self, ids: &[EntryId], _: &mut Vec<Touch>) -> Result<Vec<Seen<T>>, ReadError> {
+        let ids: Vec<PostId> = ids.iter().map(|id| PostId(id.0)).collect();
+        self.reading.public(self.viewer, &ids).await
     }
 }
 
-/// Ids of posts that everybody may see, newest first, before the id last seen: whole
-/// posts are read of these alone.
+/// Ids of posts that are for everybody, newest first, before the id last seen; those of
+/// private and deactivated authors are among them. Whole posts are read of these alone.
 async fn public_ids(
     pool: &PgPool,
     without: &[Uuid],
-    before: Option<PostId>,
+    before: Option<EntryId>,
     limit: u32,
-) -> Result<Vec<PostId>, ReadError> {
-    let rows = sqlx::query(concat!(
-        "SELECT p.id FROM posts AS p JOIN accounts AS a ON a.id = p.author_id WHERE ",
-        public!(),
-        "AND p.id < $1 AND p.author_id <> ALL($3) ORDER BY p.id DESC LIMIT $2",
-    ))
+) -> Result<Vec<EntryId>, ReadError> {
+    let rows = sqlx::query(
+        "SELECT id FROM posts WHERE deleted_at IS NULL AND NOT followers_only
+             AND id < $1 AND author_id <> ALL($3) ORDER BY id DESC LIMIT $2",
+    )
     .bind(before.map_or(Uuid::max(), |id| id.0))
     .bind(i64::from(limit))
     .bind(without)
     .fetch_all(pool)
     .await?;
     rows.iter()
-        .map(|row| Ok(PostId(row.try_get("id")?)))
+        .map(|row| Ok(EntryId(row.try_get("id")?)))
         .collect()
 }

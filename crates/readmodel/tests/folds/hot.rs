@@ -91,12 +91,12 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
                 lists: Some((&setting.lists, &pulled)),
                 reader: *reader,
             };
-            let mut shown = Vec::new();
+            let (mut shown, mut before) = (Vec::new(), None);
             loop {
-                let page = home.page(shown.last().copied(), 7).await.unwrap();
-                let ended = page.len() < 7;
-                shown.extend(page.iter().map(Seen::entry));
-                if ended {
+                let page = home.page(before, 7).await.unwrap();
+                shown.extend(page.rows.iter().map(Seen::entry));
+                before = page.next;
+                if before.is_none() {
                     break;
                 }
             }
@@ -108,12 +108,12 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
                 reading: hot.reading(setting.pool(), true),
                 viewer,
             };
-            let mut shown = Vec::new();
+            let (mut shown, mut before) = (Vec::new(), None);
             loop {
-                let page = local.page(shown.last().copied(), 3).await.unwrap();
-                let ended = page.len() < 3;
-                shown.extend(page.iter().map(|seen| seen.post.id));
-                if ended {
+                let page = local.page(before, 3).await.unwrap();
+                shown.extend(page.rows.iter().map(|seen| seen.post.id));
+                before = page.next;
+                if before.is_none() {
                     break;
                 }
             }
@@ -148,10 +148,10 @@ async fn a_page_of_local_is_full_however_much_of_it_is_muted() {
             viewer: Some(reader),
         };
         let first = local.page(None, 4).await.unwrap();
-        let first: Vec<_> = first.iter().map(|seen| seen.post.id).collect();
-        assert_eq!(first, heard[..4]);
-        let rest = local.page(first.last().copied(), 100).await.unwrap();
-        let rest: Vec<_> = rest.iter().map(|seen| seen.post.id).collect();
+        let ids: Vec<_> = first.rows.iter().map(|seen| seen.post.id).collect();
+        assert_eq!(ids, heard[..4]);
+        let rest = local.page(first.next, 100).await.unwrap();
+        let rest: Vec<_> = rest.rows.iter().map(|seen| seen.post.id).collect();
         assert_eq!(rest, heard[4..]);
     }
 }

@@ -79,7 +79,7 @@ async fn every_query_shows_a_viewer_exactly_what_is_theirs_to_see() {
             }
             let replies = posts::replies(pool, viewer, root.id, None, 100).await;
             assert_eq!(
-                ids(replies.unwrap()).contains(&post),
+                ids(replies.unwrap().rows).contains(&post),
                 seen,
                 "replies: {case}"
             );
@@ -89,17 +89,20 @@ async fn every_query_shows_a_viewer_exactly_what_is_theirs_to_see() {
                 false => vec![root.id],
             };
             assert_eq!(ids(above), expected, "ancestors: {case}");
-            let below = posts::descendants(pool, viewer, root.id, None, 100).await;
-            let below = ids(below.unwrap());
+            let below = posts::descendants(pool, viewer, (root.id, true), None, 100).await;
+            let below = below.unwrap();
+            let subtree = posts::descendants(pool, viewer, (root.id, false), None, 100).await;
+            assert_eq!(subtree.unwrap(), below, "as of a reply: {case}");
+            let below = ids(below.rows);
             assert_eq!(below.contains(&post), seen, "descendants: {case}");
             assert!(below.contains(&answer), "what is below the unseen: {case}");
-            let own = timelines::of_account(pool, viewer, author, None, 100).await;
+            let own = timelines::of_account(pool, viewer, (author, close), None, 100).await;
             assert_eq!(
-                ids(own.unwrap()).contains(&post),
+                ids(own.unwrap().rows).contains(&post),
                 seen,
                 "of_account: {case}"
             );
-            let local = testkit::local(pool, viewer, None, 100).await.unwrap();
+            let local = testkit::local(pool, viewer, 100).await.unwrap();
             let expected = public && !deleted;
             assert_eq!(local.contains(&post), expected, "local: {case}");
             let Some(reader) = viewer else { continue };
