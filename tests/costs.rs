@@ -105,7 +105,13 @@ impl World {
 
     /// What each GET of the contract reads, for ada and for nobody, by path.
     async fn costs(&self) -> BTreeMap<String, i64> {
-        let document = self.app.client().get("/openapi.json").await.expect(200).body;
+        let document = self
+            .app
+            .client()
+            .get("/openapi.json")
+            .await
+            .expect(200)
+            .body;
         let ids = |name: &str| format!("?ids={}", self.names[name]);
         let mut costs = BTreeMap::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
@@ -119,7 +125,9 @@ impl World {
             };
             let mut paths = vec![self.filled(path) + &query];
             match id {
-                "listAccountPosts" => paths.push(format!("/v1/accounts/{}/posts", self.names["{eve}"])),
+                "listAccountPosts" => {
+                    paths.push(format!("/v1/accounts/{}/posts", self.names["{eve}"]))
+                }
                 "getThread" => paths.push(format!("/v1/posts/{}/thread", self.names["{reply}"])),
                 "listBookmarks" => paths.push(self.filled("/v1/bookmarks?folder_id={folder}")),
                 _ => {}
@@ -177,5 +185,8 @@ async fn no_read_costs_more_than_its_page() {
         .collect();
     assert!(dear.is_empty(), "{}", dear.join("\n"));
     let most = measured[0].iter().max_by_key(|(_, blocks)| **blocks);
-    assert!(most.is_some_and(|(_, blocks)| *blocks > 20), "nothing is counted: {most:?}");
+    assert!(
+        most.is_some_and(|(_, blocks)| *blocks > 20),
+        "nothing is counted: {most:?}"
+    );
 }

@@ -13,7 +13,7 @@ use edge::{
     caller::Caller,
     identity::{Authenticated, Viewer},
     instant::{self, Instant},
-    preconditions::{Idempotency, IfMatch, IfNoneMatch, MinPosition},
+    preconditions::{Idempotency, IfMatch, IfNoneMatch},
     request::RequestId,
 };
 use kernel::{AccountId, Uuid};
@@ -30,6 +30,7 @@ use crate::{
     emails,
     examples::ACCOUNT_ID,
     freshness::View,
+    handlers::{Read, Version, Write},
     problem::{Fields, Problem},
     registration::{self, Wanted},
     services::Services,
@@ -37,9 +38,6 @@ use crate::{
     tags::Tag,
     throttle::Try,
 };
-
-/// Accounts of one batch.
-const BATCH_MAX: usize = 100;
 
 /// Somebody who joins.
 #[derive(Object)]
@@ -269,23 +267,6 @@ impl Example for Pin {
     }
 }
 
-/// A changed thing, and its version after the change.
-#[derive(Object)]
-#[oai(example)]
-pub struct Version {
-    pub id: Uuid,
-    pub version: u64,
-}
-
-impl Example for Version {
-    fn example() -> Self {
-        Self {
-            id: ACCOUNT_ID,
-            version: 2,
-        }
-    }
-}
-
 pub struct AccountsApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Accounts")]
@@ -360,18 +341,13 @@ impl AccountsApi {
     #[oai(path = "/accounts/me", method = "get", operation_id = "getMyAccount")]
     async fn get_me(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
+        read: Read<Authenticated>,
         known: IfNoneMatch,
     ) -> Result<Found<OwnAccount>, Problem> {
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, Some(me.account), &min_position.0)
-            .await?;
-        observed.refuse_parked(me.account.0)?;
-        let viewer = Viewer(Some(me));
-        let row = find(&services, viewer, me.account).await?;
-        let credentials = services.vault.by_account(me.account).await?;
+        let me = read.who.account;
+        let observed = read.observe_of(me.0).await?;
+        let row = find(&read, me).await?;
+        let credentials = read.services.vault.by_account(me).await?;
         let version = row.version;
         let own = OwnAccount {
             account: row.into(),
@@ -394,11 +370,7 @@ impl AccountsApi {
     )]
     async fn update_me(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        if_match: IfMatch,
-        idempotency: Idempotency,
+        write: Write<IfMatch>,
         body: Input<ProfileChange>,
     ) -> Result<Changed<Version>, Problem> {
         let mut fields = Fields::default();
@@ -410,23 +382,13 @@ impl AccountsApi {
             return Err(fields.problem());
         };
         let command = UpdateProfile {
-            account: me.account,
+            account: write.account(),
             display_name,
             bio,
             private: body.0.private,
-            expected_version: if_match.0,
+            expected_version: write.expected.0.clone(),
         };
-        let key = idempotency.of(me.account);
-        let receipt = services
-            .execute_once(&command, me.account, request_id.0, key)
-            .await?;
-        let version = Version {
-            id: me.account.0,
-            version: receipt.version,
-        };
-        Ok(Changed::new(version)
-            .at(receipt.position)
-            .version(receipt.version))
+        write.change(&command).await
     }
 
     /// Pin a post of mine
@@ -437,19 +399,12 @@ impl AccountsApi {
         method = "put",
         operation_id = "pinPost"
     )]
-    async fn pin(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        body: Input<Pin>,
-    ) -> Result<Done, Problem> {
+    async fn pin(&self, write: Write, body: Input<Pin>) -> Result<Done, Problem> {
         let command = PinPost {
-            account: me.account,
+            account: write.account(),
             post: PostId(body.0.post_id),
         };
-        services.done(&command, me, request_id, &idempotency).await
+        write.send(&command).await
     }
 
     /// Unpin
@@ -460,17 +415,11 @@ impl AccountsApi {
         method = "delete",
         operation_id = "unpinPost"
     )]
-    async fn unpin(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-    ) -> Result<Done, Problem> {
+    async fn unpin(&self, write: Write) -> Result<Done, Problem> {
         let command = UnpinPost {
-            account: me.account,
+            account: write.account(),
         };
-        services.done(&command, me, request_id, &idempotency).await
+        write.send(&command).await
     }
 
     /// Accounts by their ids
@@ -479,18 +428,12 @@ impl AccountsApi {
     #[oai(path = "/accounts", method = "get", operation_id = "listAccounts")]
     async fn batch(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
+        read: Read<Viewer>,
         /// 1 to 100 ids with commas between; unknown ones are left out.
         ids: Query<String>,
     ) -> Result<Found<AccountBatch>, Problem> {
-        let ids = parse_ids(&ids.0)?;
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
-        let ids: Vec<_> = ids.into_iter().map(AccountId).collect();
-        let rows = accounts::by_ids(services.pool(), viewer.account(), &ids).await?;
+        let (observed, ids) = read.observe_batch(&ids.0, AccountId).await?;
+        let rows = accounts::by_ids(read.pool(), read.who.account(), &ids).await?;
         let items = rows.into_iter().map(Account::from).collect();
         Ok(Found::new(AccountBatch { items }).as_of(observed.header(View::SOCIAL)))
     }
@@ -505,17 +448,12 @@ impl AccountsApi {
     )]
     async fn get(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
+        read: Read<Viewer>,
         known: IfNoneMatch,
         account_id: Path<Uuid>,
     ) -> Result<Found<Account>, Problem> {
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
-        observed.refuse_parked(account_id.0)?;
-        let row = find(&services, viewer, AccountId(account_id.0)).await?;
+        let observed = read.observe_of(account_id.0).await?;
+        let row = find(&read, AccountId(account_id.0)).await?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
             .as_of(observed.header(View::SOCIAL))
@@ -532,18 +470,14 @@ impl AccountsApi {
     )]
     async fn get_by_handle(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
+        read: Read<Viewer>,
         known: IfNoneMatch,
         handle: Path<String>,
     ) -> Result<Found<Account>, Problem> {
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
+        let observed = read.observe().await?;
         let missing = || Problem::not_found("account");
         let handle = Handle::written(&handle.0).map_err(|_| missing())?;
-        let row = accounts::by_handle(services.pool(), viewer.account(), &handle).await?;
+        let row = accounts::by_handle(read.pool(), read.who.account(), &handle).await?;
         let row = row.ok_or_else(missing)?;
         observed.refuse_parked(row.id.0)?;
         let version = row.version;
@@ -555,11 +489,10 @@ impl AccountsApi {
 
 /// The account where the viewer finds it.
 pub(crate) async fn find(
-    services: &Services,
-    viewer: Viewer,
+    read: &Read<impl Copy + Into<Viewer>>,
     account: AccountId,
 ) -> Result<AccountRow, Problem> {
-    let row = accounts::by_id(services.pool(), viewer.account(), account).await?;
+    let row = accounts::by_id(read.pool(), read.viewer().account(), account).await?;
     row.ok_or_else(|| Problem::not_found("account"))
 }
 
@@ -569,22 +502,5 @@ fn changed(field: MaybeUndefined<String>) -> Option<String> {
         MaybeUndefined::Undefined => None,
         MaybeUndefined::Null => Some(String::new()),
         MaybeUndefined::Value(text) => Some(text),
-    }
-}
-
-/// Ids of a batch, in a query parameter named `ids`.
-pub(crate) fn parse_ids(text: &str) -> Result<Vec<Uuid>, Problem> {
-    let wrong = || {
-        let detail = format!("Send 1 to {BATCH_MAX} ids with commas between.");
-        Problem::invalid_parameter("ids", detail)
-    };
-    let ids: Vec<Uuid> = text
-        .split(',')
-        .take(BATCH_MAX + 1)
-        .map(|id| id.trim().parse().map_err(|_| wrong()))
-        .collect::<Result<_, _>>()?;
-    match ids.len() <= BATCH_MAX {
-        true => Ok(ids),
-        false => Err(wrong()),
     }
 }

@@ -81,9 +81,9 @@ impl BlocksApi {
     ) -> Result<Found<AccountPage>, Problem> {
         let me = read.who.account;
         let scope = format!("blocks:{me}");
-        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
-        let rows = blocks::list(read.pool(), me, page.last, page.asked).await?;
-        Ok(page.answer(&read.services, rows, &read.here))
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let part = blocks::list(read.pool(), me, page.last, page.limit).await?;
+        Ok(page.accounts(part))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Folders of bookmarks: making, naming and deleting them, for oneself alone.
 
-use std::sync::Arc;
-
 use domain::bookmark_folders::{
     DeleteFolder, FOLDERS_MAX, FolderError, FolderId, FolderName, InvalidFolderName, MakeFolder,
     RenameFolder,
@@ -9,14 +7,12 @@ use domain::bookmark_folders::{
 use edge::{
     answers::{Changed, Created, Done, Found},
     body::Input,
-    identity::{Authenticated, Viewer},
+    identity::Authenticated,
     instant::{self, Instant},
-    paging::{Here, Limit},
-    preconditions::{self, Idempotency, IfMatch, MinPosition, MustMatch},
-    request::RequestId,
+    paging::Limit,
+    preconditions::{self, IfMatch, MustMatch},
 };
-use kernel::{AccountId, Uuid};
-use poem::web::Data;
+use kernel::Uuid;
 use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},
@@ -25,12 +21,11 @@ use poem_openapi::{
 use readmodel::bookmark_folders::{self, FolderRow};
 
 use crate::{
-    accounts::Version,
     examples::ACCOUNT_ID,
     freshness::{Observed, View},
-    pages::EdgePage,
+    handlers::{Read, Version, Write},
     problem::{Code, Problem},
-    services::{Services, new_id},
+    services::new_id,
     tags::Tag,
 };
 
@@ -124,30 +119,24 @@ impl BookmarkFoldersApi {
     )]
     async fn make(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
+        write: Write,
         body: Input<FolderLabel>,
     ) -> Result<Created<Version>, Problem> {
         let name: FolderName = body.0.folder_name.parse()?;
         // As far as they are folded: a write does not wait for the read model.
-        let others = bookmark_folders::count(services.pool(), me.account, FOLDERS_MAX).await?;
+        let (pool, owner) = (write.services.pool(), write.account());
+        let others = bookmark_folders::count(pool, owner, FOLDERS_MAX).await?;
         let command = MakeFolder {
-            folder: FolderId(new_id(me.account)?),
-            owner: me.account,
+            folder: FolderId(new_id(owner)?),
+            owner,
             name,
             others,
         };
-        let key = idempotency.of(me.account);
-        let receipt = services
-            .execute_once(&command, me.account, request_id.0, key)
-            .await?;
-        let (id, version) = (receipt.aggregate.id, receipt.version);
-        let location = format!("/v1/bookmark-folders/{id}");
-        Ok(Created::new(&location, Version { id, version })
+        let receipt = write.execute_once(&command).await?;
+        let location = format!("/v1/bookmark-folders/{}", receipt.aggregate.id);
+        Ok(Created::new(&location, Version::from(&receipt))
             .at(receipt.position)
-            .version(version))
+            .version(receipt.version))
     }
 
     /// My folders for bookmarks, the last made first
@@ -160,25 +149,18 @@ impl BookmarkFoldersApi {
     )]
     async fn list(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Authenticated>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<FolderPage>, Problem> {
-        let (viewer, scope) = (Viewer(Some(me)), format!("folders:{}", me.account));
-        let cursor = cursor.0.as_deref();
-        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
-        let page = page.await?;
-        let (last, asked) = (page.last, page.asked);
-        let mut rows = bookmark_folders::list(services.pool(), me.account, last, asked).await?;
-        let next_cursor = page.cut(&services, &mut rows, |row| (row.made_at.0, row.id.0));
-        let items = rows.into_iter().map(Folder::from).collect();
-        let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
-        Ok(Found::new(FolderPage { items, next_cursor })
-            .next(link.as_deref())
-            .as_of(page.observed.header(View::SOCIAL)))
+        let me = read.who.account;
+        let scope = format!("folders:{me}");
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let part = bookmark_folders::list(read.pool(), me, page.last, page.limit).await?;
+        Ok(page.answer(part, |rows, next_cursor| FolderPage {
+            items: rows.into_iter().map(Folder::from).collect(),
+            next_cursor,
+        }))
     }
 
     /// A folder of mine
@@ -191,16 +173,11 @@ impl BookmarkFoldersApi {
     )]
     async fn get(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
+        read: Read<Authenticated>,
         folder_id: Path<Uuid>,
     ) -> Result<Found<Folder>, Problem> {
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, Some(me.account), &min_position.0)
-            .await?;
-        let folder = FolderId(folder_id.0);
-        let row = find(&services, &observed, me.account, folder).await?;
+        let observed = read.observe().await?;
+        let row = find(&read, &observed, FolderId(folder_id.0)).await?;
         Ok(Found::new(Folder::from(row)).as_of(observed.header(View::SOCIAL)))
     }
 
@@ -213,31 +190,19 @@ impl BookmarkFoldersApi {
         method = "patch",
         operation_id = "renameBookmarkFolder"
     )]
-    #[allow(clippy::too_many_arguments)]
     async fn rename(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        if_match: MustMatch,
-        idempotency: Idempotency,
+        write: Write<MustMatch>,
         folder_id: Path<Uuid>,
         body: Input<FolderLabel>,
     ) -> Result<Changed<Version>, Problem> {
         let command = RenameFolder {
             folder: FolderId(folder_id.0),
-            actor: me.account,
+            actor: write.account(),
             name: body.0.folder_name.parse()?,
-            expected_version: if_match.0,
+            expected_version: write.expected.0.clone(),
         };
-        let key = idempotency.of(me.account);
-        let receipt = services
-            .execute_once(&command, me.account, request_id.0, key)
-            .await?;
-        let (id, version) = (folder_id.0, receipt.version);
-        Ok(Changed::new(Version { id, version })
-            .at(receipt.position)
-            .version(version))
+        write.change(&command).await
     }
 
     /// Delete a folder of mine
@@ -248,36 +213,23 @@ impl BookmarkFoldersApi {
         method = "delete",
         operation_id = "deleteBookmarkFolder"
     )]
-    async fn delete(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        if_match: IfMatch,
-        idempotency: Idempotency,
-        folder_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn delete(&self, write: Write<IfMatch>, folder_id: Path<Uuid>) -> Result<Done, Problem> {
         let command = DeleteFolder {
             folder: FolderId(folder_id.0),
-            actor: me.account,
-            expected_version: if_match.0,
+            actor: write.account(),
+            expected_version: write.expected.0.clone(),
         };
-        let key = idempotency.of(me.account);
-        let receipt = services
-            .execute_once(&command, me.account, request_id.0, key)
-            .await?;
-        Ok(Done::at(receipt.position))
+        Ok(Done::at(write.execute_once(&command).await?.position))
     }
 }
 
-/// The folder where `account` has it.
+/// The folder where the reader has it.
 pub(crate) async fn find(
-    services: &Services,
+    read: &Read<Authenticated>,
     observed: &Observed,
-    account: AccountId,
     folder: FolderId,
 ) -> Result<FolderRow, Problem> {
-    let row = bookmark_folders::by_id(services.pool(), account, folder).await?;
+    let row = bookmark_folders::by_id(read.pool(), read.who.account, folder).await?;
     let row = row.ok_or_else(|| Problem::not_found("folder"))?;
     observed.refuse_parked(folder.0)?;
     Ok(row)

@@ -1,6 +1,6 @@
 //! Bookmarks: keeping a post to find it again, and what was kept. For oneself alone.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use domain::{
     bookmark_folders::FolderId,
@@ -13,12 +13,9 @@ use edge::{
     body::Input,
     identity::{Authenticated, Viewer},
     instant::{self, Instant},
-    paging::{Here, Limit},
-    preconditions::{Idempotency, MinPosition},
-    request::RequestId,
+    paging::Limit,
 };
 use kernel::Uuid;
-use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
     param::{Path, Query},
@@ -31,11 +28,10 @@ use readmodel::{
 
 use crate::{
     bookmark_folders,
-    freshness::{Observed, View},
-    pages::EdgePage,
+    freshness::Observed,
+    handlers::{Read, Write},
     posts::Post,
     problem::Problem,
-    services::Services,
     tags::Tag,
 };
 
@@ -127,19 +123,16 @@ impl BookmarksApi {
     )]
     async fn bookmark(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
+        write: Write,
         post_id: Path<Uuid>,
         body: Input<Option<Shelf>>,
     ) -> Result<Done, Problem> {
         let post = PostId(post_id.0);
         let folder = body.0.and_then(|shelf| shelf.folder_id).map(FolderId);
-        let author = services.author(post).await?;
-        let command = Connect::<Bookmarks>::new(me.account, post).by_likely(author);
+        let author = write.services.author(post).await?;
+        let command = Connect::<Bookmarks>::new(write.account(), post).by_likely(author);
         let command = command.with(folder);
-        services.done(&command, me, request_id, &idempotency).await
+        write.send(&command).await
     }
 
     /// Take a bookmark back
@@ -150,16 +143,9 @@ impl BookmarksApi {
         method = "delete",
         operation_id = "unbookmarkPost"
     )]
-    async fn unbookmark(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
-        post_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
-        let command = Disconnect::<Bookmarks>::new(me.account, PostId(post_id.0));
-        services.done(&command, me, request_id, &idempotency).await
+    async fn unbookmark(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
+        let command = Disconnect::<Bookmarks>::new(write.account(), PostId(post_id.0));
+        write.send(&command).await
     }
 
     /// My bookmarks, the last first
@@ -168,55 +154,41 @@ impl BookmarksApi {
     /// one. A post that is gone, or not for me any more, is `unavailable`, and its bookmark
     /// can be taken back.
     #[oai(path = "/bookmarks", method = "get", operation_id = "listBookmarks")]
-    #[allow(clippy::too_many_arguments)]
     async fn list(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Authenticated>,
         /// A folder of mine.
         folder_id: Query<Option<Uuid>>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<BookmarkPage>, Problem> {
-        let (viewer, folder) = (Viewer(Some(me)), folder_id.0.map(FolderId));
+        let (me, folder) = (read.who.account, folder_id.0.map(FolderId));
         let within = folder.map_or("all".into(), |folder| folder.to_string());
-        let (scope, cursor) = (
-            format!("bookmarks:{}:{within}", me.account),
-            cursor.0.as_deref(),
-        );
-        let page = EdgePage::begin(&services, viewer, &min_position, scope, limit.0, cursor);
-        let page = page.await?;
+        let scope = format!("bookmarks:{me}:{within}");
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
         if let Some(folder) = folder {
-            bookmark_folders::find(&services, &page.observed, me.account, folder).await?;
+            bookmark_folders::find(&read, &page.observed, folder).await?;
         }
-        let (last, asked) = (page.last, page.asked);
-        let rows = bookmarks::list(services.pool(), me.account, folder, last, asked);
-        let mut rows = rows.await?;
-        let next_cursor = page.cut(&services, &mut rows, |row| {
-            (row.bookmarked_at.0, row.post.0)
-        });
-        let mut posts = available(&services, &page.observed, me, &rows).await?;
+        let part = bookmarks::list(read.pool(), me, folder, page.last, page.limit).await?;
+        let mut posts = available(&read, &page.observed, &part.rows).await?;
+        let viewer = read.viewer();
         let item = |row: BookmarkRow| Bookmark::of(row, posts.remove(&row.post), viewer);
-        let items = rows.into_iter().map(item).collect();
-        let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
-        Ok(Found::new(BookmarkPage { items, next_cursor })
-            .next(link.as_deref())
-            .as_of(page.observed.header(View::SOCIAL)))
+        Ok(page.answer(part, |rows, next_cursor| BookmarkPage {
+            items: rows.into_iter().map(item).collect(),
+            next_cursor,
+        }))
     }
 }
 
 /// Those of the bookmarked posts that may be seen now. What waits for an operator may be
 /// deleted.
 async fn available(
-    services: &Services,
+    read: &Read<Authenticated>,
     observed: &Observed,
-    me: Authenticated,
     rows: &[BookmarkRow],
 ) -> Result<BTreeMap<PostId, PostRow>, Problem> {
     let ids: Vec<PostId> = rows.iter().map(|row| row.post).collect();
-    let mut posts = posts::by_ids(services.pool(), Some(me.account), &ids).await?;
+    let mut posts = posts::by_ids(read.pool(), Some(read.who.account), &ids).await?;
     posts.retain(|row| !observed.is_parked(row.id.0));
     Ok(posts.into_iter().map(|row| (row.id, row)).collect())
 }

@@ -80,9 +80,9 @@ impl FollowsApi {
     ) -> Result<Found<AccountPage>, Problem> {
         let me = read.who.account;
         let scope = format!("requests:{me}");
-        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
-        let rows = follows::requests(read.pool(), me, page.last, page.asked).await?;
-        Ok(page.answer(&read.services, rows, &read.here))
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let part = follows::requests(read.pool(), me, page.last, page.limit).await?;
+        Ok(page.accounts(part))
     }
 
     /// Let a follower in
@@ -183,16 +183,16 @@ async fn list(read: &Read<Viewer>, asked: Asked) -> Result<Found<AccountPage>, P
     };
     let scope = format!("{side}:{}", asked.account);
     let page = read
-        .edges(scope, asked.limit, asked.cursor.as_deref())
+        .page(scope, asked.limit, asked.cursor.as_deref())
         .await?;
     let (pool, viewer) = (read.pool(), read.who.account());
-    let account = accounts::find(&read.services, read.who, asked.account).await?;
-    if !visibility::may_list(pool, viewer, account.id, account.private).await? {
+    let account = accounts::find(read, asked.account).await?;
+    if account.private && !visibility::is_close(pool, viewer, account.id).await? {
         let detail = "Only its followers see this: ask to follow it.";
         return Err(Problem::new(Code::AccountPrivate, detail));
     }
-    let rows = follows::list(pool, viewer, account.id, asked.side, page.last, page.asked);
-    Ok(page.answer(&read.services, rows.await?, &read.here))
+    let part = follows::list(pool, viewer, account.id, asked.side, page.last, page.limit);
+    Ok(page.accounts(part.await?))
 }
 
 impl From<FollowError> for Problem {

@@ -5,30 +5,67 @@
 use std::sync::Arc;
 
 use edge::{
-    answers::Done,
+    answers::{Changed, Done},
     identity::{Authenticated, Viewer},
-    paging::{Here, Limit},
-    preconditions::{Idempotency, MinPosition},
+    paging::Here,
+    preconditions::{Idempotency, IfMatch, MinPosition, MustMatch},
     request::RequestId,
 };
 use eventlog::Receipt;
-use kernel::{AccountId, Command};
-use poem::FromRequest;
+use kernel::{AccountId, Command, Uuid};
 use poem::{Request, RequestBody, Result};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, registry::Registry};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, registry::Registry, types::Example,
+};
 use readmodel::PgPool;
 
-use crate::{pages::EdgePage, problem::Problem, services::Services};
+use crate::{
+    examples::ACCOUNT_ID,
+    freshness::{Observed, View},
+    problem::Problem,
+    services::Services,
+};
+
+/// Ids of one batch.
+const BATCH_MAX: usize = 100;
+
+/// A changed thing, and its version after the change.
+#[derive(Object)]
+#[oai(example)]
+pub struct Version {
+    pub id: Uuid,
+    pub version: u64,
+}
+
+impl From<&Receipt> for Version {
+    fn from(receipt: &Receipt) -> Self {
+        Self {
+            id: receipt.aggregate.id,
+            version: receipt.version,
+        }
+    }
+}
+
+impl Example for Version {
+    fn example() -> Self {
+        Self {
+            id: ACCOUNT_ID,
+            version: 2,
+        }
+    }
+}
 
 /// A command of an account: who sends it, the request, and its Idempotency-Key.
-pub(crate) struct Write {
+/// `Write<IfMatch>` and `Write<MustMatch>` take the version that is expected, too.
+pub(crate) struct Write<E = ()> {
     pub services: Arc<Services>,
     pub me: Authenticated,
     pub request: RequestId,
+    pub expected: E,
     pub idempotency: Idempotency,
 }
 
-impl Write {
+impl<E> Write<E> {
     pub fn account(&self) -> AccountId {
         self.me.account
     }
@@ -53,6 +90,30 @@ impl Write {
             .execute(command, self.account(), self.request.0, &self.idempotency)
             .await
     }
+
+    /// Sends a command that must not be done twice.
+    pub async fn execute_once<C>(&self, command: &C) -> Result<Receipt, Problem>
+    where
+        C: Command,
+        Problem: From<C::Error>,
+    {
+        let key = self.idempotency.of(self.account());
+        (self.services)
+            .execute_once(command, self.account(), self.request.0, key)
+            .await
+    }
+
+    /// The same, for a change of what has a version.
+    pub async fn change<C>(&self, command: &C) -> Result<Changed<Version>, Problem>
+    where
+        C: Command,
+        Problem: From<C::Error>,
+    {
+        let receipt = self.execute_once(command).await?;
+        Ok(Changed::new(Version::from(&receipt))
+            .at(receipt.position)
+            .version(receipt.version))
+    }
 }
 
 /// A query by `W`: a [`Viewer`], which may be anonymous, or an account.
@@ -63,38 +124,61 @@ pub(crate) struct Read<W> {
     pub here: Here,
 }
 
-impl<W: Clone + Into<Viewer>> Read<W> {
+impl<W: Copy + Into<Viewer>> Read<W> {
     pub fn viewer(&self) -> Viewer {
-        self.who.clone().into()
+        self.who.into()
     }
 
     pub fn pool(&self) -> &PgPool {
         self.services.pool()
     }
 
-    /// A page of edges; `scope` is what its cursor is bound to.
-    pub async fn edges(
+    /// Waits for what the reader may ask to see.
+    pub async fn observe(&self) -> Result<Arc<Observed>, Problem> {
+        let reader = self.viewer().account();
+        (self.services.freshness)
+            .wait(View::SOCIAL, reader, &self.min_position.0)
+            .await
+    }
+
+    /// The same, for an answer about `aggregate`.
+    pub async fn observe_of(&self, aggregate: Uuid) -> Result<Arc<Observed>, Problem> {
+        let observed = self.observe().await?;
+        observed.refuse_parked(aggregate)?;
+        Ok(observed)
+    }
+
+    /// The same, for a batch, with its ids as they are in the query parameter `ids`.
+    pub async fn observe_batch<I>(
         &self,
-        scope: String,
-        limit: Limit,
-        cursor: Option<&str>,
-    ) -> Result<EdgePage, Problem> {
-        let position = &self.min_position;
-        EdgePage::begin(
-            &self.services,
-            self.viewer(),
-            position,
-            scope,
-            limit,
-            cursor,
-        )
-        .await
+        ids: &str,
+        id: fn(Uuid) -> I,
+    ) -> Result<(Arc<Observed>, Vec<I>), Problem> {
+        let ids = parse_ids(ids)?.into_iter().map(id).collect();
+        Ok((self.observe().await?, ids))
     }
 }
 
-/// Extractors put together, whose marks are those of the parts.
+/// Ids of a batch, in a query parameter named `ids`.
+fn parse_ids(text: &str) -> Result<Vec<Uuid>, Problem> {
+    let wrong = || {
+        let detail = format!("Send 1 to {BATCH_MAX} ids with commas between.");
+        Problem::invalid_parameter("ids", detail)
+    };
+    let ids: Vec<Uuid> = text
+        .split(',')
+        .take(BATCH_MAX + 1)
+        .map(|id| id.trim().parse().map_err(|_| wrong()))
+        .collect::<Result<_, _>>()?;
+    match ids.len() <= BATCH_MAX {
+        true => Ok(ids),
+        false => Err(wrong()),
+    }
+}
+
+/// Extractors put together, whose marks are those of the parts, in their order.
 macro_rules! put_together {
-    ($name:ty, marked by [$($part:ty),+], |$request:ident, $body:ident| $make:expr) => {
+    ($name:ty { $($field:ident: $part:ty),+ $(; $constant:ident: $value:expr)? }) => {
         impl<'a> ApiExtractor<'a> for $name {
             const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
             type ParamType = ();
@@ -114,44 +198,50 @@ macro_rules! put_together {
             }
 
             async fn from_request(
-                $request: &'a Request,
-                $body: &mut RequestBody,
+                request: &'a Request,
+                body: &mut RequestBody,
                 _: ExtractParamOptions<()>,
             ) -> Result<Self> {
-                $make
+                let services = request.data::<Arc<Services>>().cloned();
+                let missing = || Problem::internal("no Services in the requests' data");
+                Ok(Self {
+                    services: services.ok_or_else(missing)?,
+                    $($field: {
+                        let options = ExtractParamOptions::default();
+                        <$part as ApiExtractor<'a>>::from_request(request, body, options).await?
+                    },)+
+                    $($constant: $value)?
+                })
             }
         }
     };
 }
 
-put_together!(Write, marked by [Authenticated, Idempotency], |request, body| {
-    Ok(Self {
-        services: services(request)?,
-        me: <Authenticated as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
-        request: <RequestId as FromRequest<'a>>::from_request(request, body).await?,
-        idempotency: <Idempotency as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
-    })
+put_together!(Write {
+    me: Authenticated,
+    request: RequestId,
+    idempotency: Idempotency;
+    expected: ()
 });
-
-put_together!(Read<Viewer>, marked by [Viewer, MinPosition], |request, body| {
-    Ok(Self {
-        services: services(request)?,
-        who: <Viewer as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
-        min_position: <MinPosition as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
-        here: <Here as FromRequest<'a>>::from_request(request, body).await?,
-    })
+put_together!(Write<IfMatch> {
+    me: Authenticated,
+    request: RequestId,
+    expected: IfMatch,
+    idempotency: Idempotency
 });
-
-put_together!(Read<Authenticated>, marked by [Authenticated, MinPosition], |request, body| {
-    Ok(Self {
-        services: services(request)?,
-        who: <Authenticated as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
-        min_position: <MinPosition as ApiExtractor<'a>>::from_request(request, body, ExtractParamOptions::default()).await?,
-        here: <Here as FromRequest<'a>>::from_request(request, body).await?,
-    })
+put_together!(Write<MustMatch> {
+    me: Authenticated,
+    request: RequestId,
+    expected: MustMatch,
+    idempotency: Idempotency
 });
-
-fn services(request: &Request) -> Result<Arc<Services>, Problem> {
-    let services = request.data::<Arc<Services>>().cloned();
-    services.ok_or_else(|| Problem::internal("no Services in the requests' data"))
-}
+put_together!(Read<Viewer> {
+    who: Viewer,
+    min_position: MinPosition,
+    here: Here
+});
+put_together!(Read<Authenticated> {
+    who: Authenticated,
+    min_position: MinPosition,
+    here: Here
+});

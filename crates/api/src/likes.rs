@@ -71,14 +71,12 @@ impl LikesApi {
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let scope = format!("likes:{}", post_id.0);
-        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
         page.observed.refuse_parked(post_id.0)?;
-        let post = posts::find(&read.services, read.who, PostId(post_id.0))
-            .await?
-            .id;
+        let post = posts::find(&read, PostId(post_id.0)).await?.id;
         let (pool, account) = (read.pool(), read.who.account());
-        let rows = likes::likers(pool, account, post, page.last, page.asked).await?;
-        Ok(page.answer(&read.services, rows, &read.here))
+        let part = likes::likers(pool, account, post, page.last, page.limit).await?;
+        Ok(page.accounts(part))
     }
 }
 

@@ -68,9 +68,9 @@ impl MutesApi {
     ) -> Result<Found<AccountPage>, Problem> {
         let me = read.who.account;
         let scope = format!("mutes:{me}");
-        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
-        let rows = mutes::list(read.pool(), me, page.last, page.asked).await?;
-        Ok(page.answer(&read.services, rows, &read.here))
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let part = mutes::list(read.pool(), me, page.last, page.limit).await?;
+        Ok(page.accounts(part))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pages of the features: which key a cursor holds, where a page is cut.
+//! Pages of the features: which key a cursor holds, and how a part of a list is answered.
 
 use std::sync::Arc;
 
@@ -7,167 +7,181 @@ use edge::{
     answers::Found,
     identity::Viewer,
     paging::{Cursors, Here, Limit},
-    preconditions::MinPosition,
 };
 use kernel::Uuid;
-use readmodel::{accounts::AccountRow, hot::Seen, posts::PostRow};
+use readmodel::{
+    accounts::AccountRow,
+    hot::Seen,
+    paging::{EdgeKey, Part},
+    posts::PostRow,
+    timelines::EntryId,
+};
 
 use crate::{
     accounts::{Account, AccountPage},
     freshness::{Observed, View},
+    handlers::Read,
     posts::{Post, PostPage},
     problem::Problem,
-    services::Services,
     shown::{self, ShownPost},
 };
 
-/// One row more than a page has tells whether there is another page.
-pub(crate) fn asked(limit: Limit) -> u32 {
-    u32::try_from(limit.get()).unwrap_or(u32::MAX - 1) + 1
-}
-
-/// The id that the page before ended with.
-pub(crate) fn post(
-    cursors: &Cursors,
-    scope: &str,
-    cursor: Option<&str>,
-) -> Result<Option<PostId>, Problem> {
-    let Some(cursor) = cursor else {
-        return Ok(None);
-    };
-    let key = cursors.open(scope, cursor)?;
-    Ok(Uuid::from_slice(&key).ok().map(PostId))
-}
-
-/// The rows of the page, and the cursor of the next one. Posts that wait for an
-/// operator are left out: what is known of them is old, and they may be deleted.
-pub(crate) fn cut(
-    cursors: &Cursors,
-    observed: &Observed,
-    scope: &str,
-    mut rows: Vec<PostRow>,
-    limit: Limit,
-) -> (Vec<PostRow>, Option<String>) {
-    let more = rows.len() > limit.get();
-    rows.truncate(limit.get());
-    let last = rows.last().filter(|_| more);
-    let cursor = last.map(|row| cursors.seal(scope, row.id.0.as_bytes()));
-    rows.retain(|row| !observed.is_parked(row.id.0));
-    (rows, cursor)
-}
-
-pub(crate) fn posts(
-    cursors: &Cursors,
-    observed: &Observed,
-    scope: &str,
-    rows: Vec<PostRow>,
-    limit: Limit,
-    viewer: Viewer,
-    here: &Here,
-) -> Found<PostPage> {
-    let (rows, next_cursor) = cut(cursors, observed, scope, rows, limit);
-    let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
-    let items = Post::all(rows, viewer);
-    Found::new(PostPage { items, next_cursor })
-        .next(link.as_deref())
-        .as_of(observed.header(View::SOCIAL))
-}
-
-/// The page of what is kept in process, as `viewer` sees it.
-pub(crate) fn seen(
-    cursors: &Cursors,
-    (observed, view): (&Observed, View),
-    scope: &str,
-    posts: &[Seen<ShownPost>],
-    limit: Limit,
-    viewer: Viewer,
-    here: &Here,
-) -> Found<PostPage> {
-    let more = posts.len() > limit.get();
-    let posts = &posts[..posts.len().min(limit.get())];
-    let mut bytes = shown::write_items(posts, observed, viewer);
-    let last = posts.last().filter(|_| more);
-    let next = last.map(|seen| cursors.seal(scope, seen.entry().0.as_bytes()));
-    if let Some(cursor) = &next {
-        bytes.extend_from_slice(br#","next_cursor":""#);
-        bytes.extend_from_slice(cursor.as_bytes());
-        bytes.push(b'"');
-    }
-    bytes.push(b'}');
-    let link = next.map(|cursor| here.next(&cursor));
-    let found = Found::written(bytes).as_of(observed.header(view));
-    found.next(link.as_deref())
-}
-
-/// A page of what has a time, as edges have, the last first.
-pub(crate) struct EdgePage {
+/// A page that is asked for, and what it is answered from.
+pub(crate) struct Page<'a, K> {
     pub observed: Arc<Observed>,
-    /// The key of the last row seen: its time, and what the edge leads to.
-    pub last: Option<(i64, Uuid)>,
-    /// How many rows to read.
-    pub asked: u32,
-    limit: Limit,
+    pub view: View,
+    /// The key of the last row seen.
+    pub last: Option<K>,
+    /// How many rows it has, at most.
+    pub limit: u32,
     scope: String,
+    cursors: &'a Cursors,
+    here: &'a Here,
+    viewer: Viewer,
 }
 
-impl EdgePage {
-    /// Waits for what `viewer` may ask to see. `scope` is what the cursor is bound to.
-    pub async fn begin(
-        services: &Services,
-        viewer: Viewer,
-        min_position: &MinPosition,
+/// What a page ends with.
+pub(crate) trait Key: Sized {
+    fn read(bytes: &[u8]) -> Option<Self>;
+    fn bytes(&self) -> Vec<u8>;
+}
+
+impl Key for PostId {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Uuid::from_slice(bytes).ok().map(Self)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.0.as_bytes().to_vec()
+    }
+}
+
+impl Key for EntryId {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        PostId::read(bytes).map(Self::from)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.0.as_bytes().to_vec()
+    }
+}
+
+impl Key for u64 {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_be_bytes)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+}
+
+/// Of what has a time, as edges have: that, and what the edge leads to.
+impl Key for EdgeKey {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (at, id) = bytes.split_first_chunk::<8>()?;
+        Some((i64::from_be_bytes(*at), Uuid::from_slice(id).ok()?))
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        [self.0.to_be_bytes().as_slice(), self.1.as_bytes()].concat()
+    }
+}
+
+impl<W: Copy + Into<Viewer>> Read<W> {
+    /// A page of what the social view has; `scope` is what its cursor is bound to.
+    pub async fn page<K: Key>(
+        &self,
         scope: String,
         limit: Limit,
         cursor: Option<&str>,
-    ) -> Result<Self, Problem> {
-        let key = cursor.map(|cursor| services.cursors.open(&scope, cursor));
-        let last = key.transpose()?.and_then(|key| {
-            let (at, id) = key.split_first_chunk::<8>()?;
-            let id = Uuid::from_slice(id).ok()?;
-            Some((i64::from_be_bytes(*at), id))
-        });
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
-        Ok(Self {
-            observed,
-            last,
-            asked: asked(limit),
-            limit,
-            scope,
-        })
+    ) -> Result<Page<'_, K>, Problem> {
+        let observed = async { Ok((self.observe().await?, View::SOCIAL)) };
+        self.page_of(scope, limit, cursor, observed).await
     }
 
-    /// Leaves the rows of the page, and gives the cursor of the next one.
-    pub fn cut<T>(
+    /// The same of another view, which is waited for after the cursor was read.
+    pub async fn page_of<K: Key>(
         &self,
-        services: &Services,
-        rows: &mut Vec<T>,
-        key: impl Fn(&T) -> (i64, Uuid),
-    ) -> Option<String> {
-        let more = rows.len() > self.limit.get();
-        rows.truncate(self.limit.get());
-        rows.last().filter(|_| more).map(|row| {
-            let (at, id) = key(row);
-            let key = [at.to_be_bytes().as_slice(), id.as_bytes()].concat();
-            services.cursors.seal(&self.scope, &key)
+        scope: String,
+        limit: Limit,
+        cursor: Option<&str>,
+        observed: impl Future<Output = Result<(Arc<Observed>, View), Problem>>,
+    ) -> Result<Page<'_, K>, Problem> {
+        let cursors = &*self.services.cursors;
+        let key = cursor.map(|cursor| cursors.open(&scope, cursor));
+        let last = key.transpose()?.and_then(|key| K::read(&key));
+        let (observed, view) = observed.await?;
+        Ok(Page {
+            observed,
+            view,
+            last,
+            limit: limit.into(),
+            scope,
+            cursors,
+            here: &self.here,
+            viewer: self.viewer(),
+        })
+    }
+}
+
+impl<K: Key> Page<'_, K> {
+    /// The page, with a link to the next one.
+    pub fn answer<R, T>(
+        &self,
+        part: Part<R, K>,
+        body: impl FnOnce(Vec<R>, Option<String>) -> T,
+    ) -> Found<T> {
+        let next_cursor = self.cursor(part.next);
+        let link = next_cursor.as_deref().map(|cursor| self.here.next(cursor));
+        let found = Found::new(body(part.rows, next_cursor)).next(link.as_deref());
+        found.as_of(self.observed.header(self.view))
+    }
+
+    fn cursor(&self, next: Option<K>) -> Option<String> {
+        next.map(|key| self.cursors.seal(&self.scope, &key.bytes()))
+    }
+}
+
+impl Page<'_, PostId> {
+    pub fn posts(&self, part: Part<PostRow, PostId>) -> Found<PostPage> {
+        self.answer(part, |rows, next_cursor| PostPage {
+            items: self.known(rows),
+            next_cursor,
         })
     }
 
-    pub fn answer(
-        self,
-        services: &Services,
-        mut rows: Vec<(i64, AccountRow)>,
-        here: &Here,
-    ) -> Found<AccountPage> {
-        let next_cursor = self.cut(services, &mut rows, |(at, row)| (*at, row.id.0));
-        let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
-        let items = rows
-            .into_iter()
-            .map(|(_, row)| Account::from(row))
-            .collect();
-        Found::new(AccountPage { items, next_cursor })
-            .next(link.as_deref())
-            .as_of(self.observed.header(View::SOCIAL))
+    /// Without posts that wait for an operator: what is known of them is old, and they may
+    /// be deleted.
+    pub fn known(&self, mut rows: Vec<PostRow>) -> Vec<Post> {
+        rows.retain(|row| !self.observed.is_parked(row.id.0));
+        Post::all(rows, self.viewer)
+    }
+}
+
+impl Page<'_, EntryId> {
+    /// The page of what is kept in process.
+    pub fn seen(&self, part: &Part<Seen<ShownPost>, EntryId>) -> Found<PostPage> {
+        let next = self.cursor(part.next);
+        let mut bytes = shown::write_items(&part.rows, &self.observed, self.viewer);
+        if let Some(cursor) = &next {
+            bytes.extend_from_slice(br#","next_cursor":""#);
+            bytes.extend_from_slice(cursor.as_bytes());
+            bytes.push(b'"');
+        }
+        bytes.push(b'}');
+        let link = next.map(|cursor| self.here.next(&cursor));
+        let found = Found::written(bytes).next(link.as_deref());
+        found.as_of(self.observed.header(self.view))
+    }
+}
+
+impl Page<'_, EdgeKey> {
+    pub fn accounts(&self, part: Part<(i64, AccountRow), EdgeKey>) -> Found<AccountPage> {
+        let account = |(_, row)| Account::from(row);
+        self.answer(part, |rows, next_cursor| AccountPage {
+            items: rows.into_iter().map(account).collect(),
+            next_cursor,
+        })
     }
 }

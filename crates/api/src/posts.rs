@@ -2,8 +2,6 @@
 
 mod shapes;
 
-use std::sync::Arc;
-
 use domain::posts::{
     Change, DeletePost, EditPost, InvalidPost, Language, Metadata, PostError, PostId, PublishPost,
     Text, Visibility,
@@ -11,13 +9,11 @@ use domain::posts::{
 use edge::{
     answers::{Changed, Created, Done, Found},
     body::Input,
-    identity::{Authenticated, Viewer},
-    paging::{Here, Limit},
-    preconditions::{self, Idempotency, IfMatch, IfNoneMatch, MinPosition, MustMatch},
-    request::RequestId,
+    identity::Viewer,
+    paging::Limit,
+    preconditions::{self, IfMatch, IfNoneMatch, MustMatch},
 };
 use kernel::Uuid;
-use poem::web::Data;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -26,11 +22,10 @@ use readmodel::posts::{self, PostRow};
 use serde_json::Value;
 
 use crate::{
-    accounts::{Version, parse_ids},
     freshness::View,
-    pages,
+    handlers::{Read, Version, Write},
     problem::{Code, Fields, Problem},
-    services::{Services, new_id},
+    services::new_id,
     shown,
     tags::Tag,
 };
@@ -55,17 +50,14 @@ impl PostsApi {
     #[oai(path = "/posts", method = "post", operation_id = "publishPost")]
     async fn publish(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        idempotency: Idempotency,
+        write: Write,
         body: Input<NewPost>,
     ) -> Result<Created<Version>, Problem> {
         let body = body.0;
         let (text, language, metadata) = parse(&body.text, body.language, body.metadata)?;
         let command = PublishPost {
-            post: PostId(new_id(me.account)?),
-            author: me.account,
+            post: PostId(new_id(write.account())?),
+            author: write.account(),
             text,
             language,
             metadata,
@@ -75,16 +67,9 @@ impl PostsApi {
             },
             reply_to: body.reply_to_id.map(PostId),
         };
-        let key = idempotency.of(me.account);
-        let receipt = services
-            .execute_once(&command, me.account, request_id.0, key)
-            .await?;
-        let id = receipt.aggregate.id;
-        let version = Version {
-            id,
-            version: receipt.version,
-        };
-        Ok(Created::new(&format!("/v1/posts/{id}"), version)
+        let receipt = write.execute_once(&command).await?;
+        let location = format!("/v1/posts/{}", receipt.aggregate.id);
+        Ok(Created::new(&location, Version::from(&receipt))
             .at(receipt.position)
             .version(receipt.version))
     }
@@ -96,20 +81,14 @@ impl PostsApi {
     #[oai(path = "/posts", method = "get", operation_id = "listPosts")]
     async fn batch(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
+        read: Read<Viewer>,
         /// 1 to 100 ids with commas between; those that may not be seen are left out.
         ids: Query<String>,
     ) -> Result<Found<PostBatch>, Problem> {
-        let ids = parse_ids(&ids.0)?;
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
-        let ids: Vec<_> = ids.into_iter().map(PostId).collect();
-        let reading = services.reading(&observed);
-        let posts = reading.posts(viewer.account(), &ids).await?;
-        let mut bytes = shown::write_items(&posts, &observed, viewer);
+        let (observed, ids) = read.observe_batch(&ids.0, PostId).await?;
+        let reading = read.services.reading(&observed);
+        let posts = reading.posts(read.who.account(), &ids).await?;
+        let mut bytes = shown::write_items(&posts, &observed, read.who);
         bytes.push(b'}');
         Ok(Found::written(bytes).as_of(observed.header(View::SOCIAL)))
     }
@@ -120,20 +99,14 @@ impl PostsApi {
     #[oai(path = "/posts/:post_id", method = "get", operation_id = "getPost")]
     async fn get(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
+        read: Read<Viewer>,
         known: IfNoneMatch,
         post_id: Path<Uuid>,
     ) -> Result<Found<Post>, Problem> {
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
-        observed.refuse_parked(post_id.0)?;
-        let reading = services.reading(&observed);
-        let posts = reading
-            .posts(viewer.account(), &[PostId(post_id.0)])
-            .await?;
+        let observed = read.observe_of(post_id.0).await?;
+        let reading = read.services.reading(&observed);
+        let (viewer, ids) = (read.who, [PostId(post_id.0)]);
+        let posts = reading.posts(viewer.account(), &ids).await?;
         let seen = posts.first().ok_or_else(|| Problem::not_found("post"))?;
         let tag = shown::etag(seen, viewer);
         let found = match known.has(tag.as_str()) {
@@ -148,14 +121,9 @@ impl PostsApi {
     /// What it said before is kept and shown under `/revisions`. `If-Match` says which
     /// version is edited, or `*` for any: without it the answer is 428.
     #[oai(path = "/posts/:post_id", method = "patch", operation_id = "editPost")]
-    #[allow(clippy::too_many_arguments)]
     async fn edit(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        if_match: MustMatch,
-        idempotency: Idempotency,
+        write: Write<MustMatch>,
         post_id: Path<Uuid>,
         body: Input<PostEdit>,
     ) -> Result<Changed<Version>, Problem> {
@@ -163,23 +131,13 @@ impl PostsApi {
         let (text, language, metadata) = parse_edit(body)?;
         let command = EditPost {
             post: PostId(post_id.0),
-            actor: me.account,
+            actor: write.account(),
             text,
             language,
             metadata,
-            expected_version: if_match.0,
+            expected_version: write.expected.0.clone(),
         };
-        let key = idempotency.of(me.account);
-        let receipt = services
-            .execute_once(&command, me.account, request_id.0, key)
-            .await?;
-        let version = Version {
-            id: post_id.0,
-            version: receipt.version,
-        };
-        Ok(Changed::new(version)
-            .at(receipt.position)
-            .version(receipt.version))
+        write.change(&command).await
     }
 
     /// Delete a post of mine
@@ -190,25 +148,13 @@ impl PostsApi {
         method = "delete",
         operation_id = "deletePost"
     )]
-    async fn delete(
-        &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        request_id: RequestId,
-        if_match: IfMatch,
-        idempotency: Idempotency,
-        post_id: Path<Uuid>,
-    ) -> Result<Done, Problem> {
+    async fn delete(&self, write: Write<IfMatch>, post_id: Path<Uuid>) -> Result<Done, Problem> {
         let command = DeletePost {
             post: PostId(post_id.0),
-            actor: me.account,
-            expected_version: if_match.0,
+            actor: write.account(),
+            expected_version: write.expected.0.clone(),
         };
-        let key = idempotency.of(me.account);
-        let receipt = services
-            .execute_once(&command, me.account, request_id.0, key)
-            .await?;
-        Ok(Done::at(receipt.position))
+        Ok(Done::at(write.execute_once(&command).await?.position))
     }
 
     /// What a post said before it was edited
@@ -221,25 +167,25 @@ impl PostsApi {
     )]
     async fn revisions(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
+        read: Read<Viewer>,
         post_id: Path<Uuid>,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
     ) -> Result<Found<History>, Problem> {
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
-        observed.refuse_parked(post_id.0)?;
-        let post = find(&services, viewer, PostId(post_id.0)).await?.id;
-        let rows = posts::revisions(services.pool(), post).await?;
-        let items = rows.into_iter().map(Revision::from).collect();
-        Ok(Found::new(History { items }).as_of(observed.header(View::SOCIAL)))
+        let scope = format!("revisions:{}", post_id.0);
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        page.observed.refuse_parked(post_id.0)?;
+        let post = find(&read, PostId(post_id.0)).await?.id;
+        let part = posts::revisions(read.pool(), post, page.last, page.limit).await?;
+        Ok(page.answer(part, |rows, next_cursor| History {
+            items: rows.into_iter().map(Revision::from).collect(),
+            next_cursor,
+        }))
     }
 
     /// Replies to a post, oldest first
     ///
     /// The direct ones; what replies to those is in the thread.
-    #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/posts/:post_id/replies",
         method = "get",
@@ -247,91 +193,56 @@ impl PostsApi {
     )]
     async fn replies(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Viewer>,
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
         let scope = format!("replies:{}", post_id.0);
-        let after = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
-        observed.refuse_parked(post_id.0)?;
-        let post = find(&services, viewer, PostId(post_id.0)).await?.id;
-        let asked = pages::asked(limit.0);
-        let rows = posts::replies(services.pool(), viewer.account(), post, after, asked).await?;
-        Ok(pages::posts(
-            &services.cursors,
-            &observed,
-            &scope,
-            rows,
-            limit.0,
-            viewer,
-            &here,
-        ))
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        page.observed.refuse_parked(post_id.0)?;
+        let post = find(&read, PostId(post_id.0)).await?.id;
+        let (pool, account) = (read.pool(), read.who.account());
+        let part = posts::replies(pool, account, post, page.last, page.limit).await?;
+        Ok(page.posts(part))
     }
 
     /// A post in its thread
     ///
-    /// What it replies to from the root down, and what is below it.
+    /// What it replies to from the root down, and what is below it: below a root all of it,
+    /// below a reply the 500 posts that are nearest. The threads of these go on.
     #[oai(
         path = "/posts/:post_id/thread",
         method = "get",
         operation_id = "getThread"
     )]
-    #[allow(clippy::too_many_arguments)]
     async fn thread(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Viewer>,
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<Thread>, Problem> {
         let scope = format!("thread:{}", post_id.0);
-        let after = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
-        observed.refuse_parked(post_id.0)?;
-        let row = find(&services, viewer, PostId(post_id.0)).await?;
-        let (pool, account) = (services.pool(), viewer.account());
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        page.observed.refuse_parked(post_id.0)?;
+        let row = find(&read, PostId(post_id.0)).await?;
+        let (pool, viewer, account) = (read.pool(), read.who, read.who.account());
         let ancestors = posts::ancestors(pool, account, row.id).await?;
-        let asked = pages::asked(limit.0);
-        let below = posts::descendants(pool, account, row.id, after, asked).await?;
-        let (below, next_cursor) = pages::cut(&services.cursors, &observed, &scope, below, limit.0);
-        let link = next_cursor.as_deref().map(|cursor| here.next(cursor));
-        let thread = Thread {
-            ancestors: Post::all(
-                ancestors
-                    .into_iter()
-                    .filter(|row| !observed.is_parked(row.id.0))
-                    .collect(),
-                viewer,
-            ),
+        let of = (row.id, row.root_id.is_none());
+        let part = posts::descendants(pool, account, of, page.last, page.limit).await?;
+        Ok(page.answer(part, |rows, next_cursor| Thread {
+            ancestors: page.known(ancestors),
             post: Post::of(row, viewer),
-            descendants: Post::all(below, viewer),
+            descendants: page.known(rows),
             next_cursor,
-        };
-        Ok(Found::new(thread)
-            .as_of(observed.header(View::SOCIAL))
-            .next(link.as_deref()))
+        }))
     }
 }
 
 /// The post where the viewer may see it.
-pub(crate) async fn find(
-    services: &Services,
-    viewer: Viewer,
-    post: PostId,
-) -> Result<PostRow, Problem> {
-    let row = posts::by_id(services.pool(), viewer.account(), post).await?;
+pub(crate) async fn find(read: &Read<Viewer>, post: PostId) -> Result<PostRow, Problem> {
+    let row = posts::by_id(read.pool(), read.who.account(), post).await?;
     row.ok_or_else(|| Problem::not_found("post"))
 }
 

@@ -1,16 +1,13 @@
 //! Relationships: what I have done to others, and they to me. It refuses to tell
 //! who blocks me: such an account is not found.
 
-use std::sync::Arc;
-
 use kernel::{AccountId, Uuid};
-use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Query, types::Example};
 use readmodel::relationships::{self, RelationshipRow};
 
 use crate::{
-    accounts::parse_ids, answers::Found, freshness::View, identity::Authenticated,
-    preconditions::MinPosition, problem::Problem, services::Services, sessions::Session, tags::Tag,
+    answers::Found, examples::ACCOUNT_ID, freshness::View, handlers::Read, identity::Authenticated,
+    problem::Problem, tags::Tag,
 };
 
 /// Between me and another account.
@@ -35,7 +32,7 @@ pub struct Relationship {
 impl Example for Relationship {
     fn example() -> Self {
         Self {
-            account_id: Session::example().account_id,
+            account_id: ACCOUNT_ID,
             following: true,
             followed_by: false,
             requested: false,
@@ -89,18 +86,13 @@ impl RelationshipsApi {
     )]
     async fn batch(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
+        read: Read<Authenticated>,
         /// 1 to 100 ids of accounts with commas between; those that are not found are
         /// left out.
         ids: Query<String>,
     ) -> Result<Found<RelationshipBatch>, Problem> {
-        let ids: Vec<_> = parse_ids(&ids.0)?.into_iter().map(AccountId).collect();
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, Some(me.account), &min_position.0)
-            .await?;
-        let rows = relationships::by_ids(services.pool(), me.account, &ids).await?;
+        let (observed, ids) = read.observe_batch(&ids.0, AccountId).await?;
+        let rows = relationships::by_ids(read.pool(), read.who.account, &ids).await?;
         let items = rows.into_iter().map(Relationship::from).collect();
         Ok(Found::new(RelationshipBatch { items }).as_of(observed.header(View::SOCIAL)))
     }

@@ -75,14 +75,12 @@ impl RepostsApi {
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let scope = format!("reposts:{}", post_id.0);
-        let page = read.edges(scope, limit.0, cursor.0.as_deref()).await?;
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
         page.observed.refuse_parked(post_id.0)?;
-        let post = posts::find(&read.services, read.who, PostId(post_id.0))
-            .await?
-            .id;
+        let post = posts::find(&read, PostId(post_id.0)).await?.id;
         let (pool, account) = (read.pool(), read.who.account());
-        let rows = reposts::reposters(pool, account, post, page.last, page.asked).await?;
-        Ok(page.answer(&read.services, rows, &read.here))
+        let part = reposts::reposters(pool, account, post, page.last, page.limit).await?;
+        Ok(page.accounts(part))
     }
 }
 

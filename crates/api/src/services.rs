@@ -10,14 +10,12 @@ use domain::{
     posts::{PostId, Posts},
 };
 use edge::{
-    answers::Done,
     caller::Proxies,
     cors::Origins,
     ended::EndedSessions,
-    identity::{Authenticated, Privileged, now},
+    identity::{Privileged, now},
     paging::{CursorSecretError, Cursors},
     preconditions::Idempotency,
-    request::RequestId,
     services::EdgeServices,
     tokens::{TokenSettings, TokenSettingsError, Tokens},
     trace_context::TraceContext,
@@ -253,25 +251,6 @@ impl Services {
     {
         let intent = intent(actor, correlation, idempotency.of(actor));
         self.append(command, intent).await
-    }
-
-    /// Sends a command of whose outcome there is nothing more to tell than where it
-    /// stands.
-    pub(crate) async fn done<C>(
-        &self,
-        command: &C,
-        me: Authenticated,
-        request: RequestId,
-        idempotency: &Idempotency,
-    ) -> Result<Done, Problem>
-    where
-        C: Command,
-        Problem: From<C::Error>,
-    {
-        let receipt = self
-            .execute(command, me.account, request.0, idempotency)
-            .await?;
-        Ok(Done::at(receipt.position))
     }
 
     /// Sends a command of a process that may be repeated whole: no key tells

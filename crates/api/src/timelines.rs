@@ -5,19 +5,25 @@ use std::sync::Arc;
 use edge::{
     answers::Found,
     identity::{Authenticated, Viewer},
-    paging::{Here, Limit},
-    preconditions::MinPosition,
+    paging::Limit,
 };
 use kernel::{AccountId, Uuid};
-use poem::web::Data;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
 };
-use readmodel::timelines::{self, EntryId, Home, Local};
+use readmodel::{
+    paging::Part,
+    timelines::{self, Home, Local},
+    visibility,
+};
 
 use crate::{
-    accounts, freshness::View, pages, posts::PostPage, problem::Problem, services::Services,
+    accounts,
+    freshness::{Observed, View},
+    handlers::Read,
+    posts::PostPage,
+    problem::Problem,
     tags::Tag,
 };
 
@@ -38,44 +44,26 @@ impl TimelinesApi {
     )]
     async fn home(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Authenticated>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
-        let scope = format!("home:{}", me.account);
-        let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
-        let before = before.map(|id| EntryId(id.0));
-        let freshness = &services.freshness;
-        let wanted = freshness.wanted(Some(me.account), &min_position.0).await?;
-        let folded = freshness.reach(View::SOCIAL, &wanted).await?;
-        // Lists that lag are not waited for long: the database has what they
-        // lack.
-        let fanned_out = freshness.reach(View::TIMELINES, &wanted).await;
-        let (observed, view, use_lists) = match fanned_out {
-            Ok(observed) => (observed, View::TIMELINES, true),
-            Err(_) => (folded, View::SOCIAL, false),
-        };
+        let (services, reader) = (&read.services, read.who.account);
+        let (scope, cursor) = (format!("home:{reader}"), cursor.0.as_deref());
+        let page = read.page_of(scope, limit.0, cursor, observe_home(&read));
+        let page = page.await?;
+        let observed = &page.observed;
         let lists = services
             .lists
             .of_generation(observed.generation(View::TIMELINES));
+        let use_lists = page.view == View::TIMELINES;
         let home = Home {
-            reading: services.reading(&observed),
+            reading: services.reading(observed),
             lists: use_lists.then_some((&lists, &observed.pulled)),
-            reader: me.account,
+            reader,
         };
-        let posts = home.page(before, pages::asked(limit.0)).await?;
-        Ok(pages::seen(
-            &services.cursors,
-            (&observed, view),
-            &scope,
-            &posts,
-            limit.0,
-            Viewer(Some(me)),
-            &here,
-        ))
+        let part = home.page(page.last, page.limit).await?;
+        Ok(page.seen(&part))
     }
 
     /// Everything public, newest first
@@ -89,37 +77,23 @@ impl TimelinesApi {
     )]
     async fn local(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Viewer>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
-        let before = pages::post(&services.cursors, "local", cursor.0.as_deref())?;
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
+        let page = read.page("local".into(), limit.0, cursor.0.as_deref());
+        let page = page.await?;
         let local = Local {
-            reading: services.reading(&observed),
-            viewer: viewer.account(),
+            reading: read.services.reading(&page.observed),
+            viewer: read.who.account(),
         };
-        let posts = local.page(before, pages::asked(limit.0)).await?;
-        Ok(pages::seen(
-            &services.cursors,
-            (&observed, View::SOCIAL),
-            "local",
-            &posts,
-            limit.0,
-            viewer,
-            &here,
-        ))
+        let part = local.page(page.last, page.limit).await?;
+        Ok(page.seen(&part))
     }
 
     /// An account's posts and replies, newest first
     ///
     /// Those that the reader may see, a page at a time.
-    #[allow(clippy::too_many_arguments)]
     #[oai(
         path = "/accounts/:account_id/posts",
         method = "get",
@@ -127,33 +101,26 @@ impl TimelinesApi {
     )]
     async fn of_account(
         &self,
-        services: Data<&Arc<Services>>,
-        viewer: Viewer,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Viewer>,
         account_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
         let author = AccountId(account_id.0);
         let scope = format!("posts:{author}");
-        let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, viewer.account(), &min_position.0)
-            .await?;
-        accounts::find(&services, viewer, author).await?;
-        let asked = pages::asked(limit.0);
-        let (pool, looks) = (services.pool(), viewer.account());
-        let rows = timelines::of_account(pool, looks, author, before, asked).await?;
-        Ok(pages::posts(
-            &services.cursors,
-            &observed,
-            &scope,
-            rows,
-            limit.0,
-            viewer,
-            &here,
-        ))
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let account = accounts::find(&read, author).await?;
+        let (pool, viewer) = (read.pool(), read.who.account());
+        let is_close = visibility::is_close(pool, viewer, author).await?;
+        let part = match account.private && !is_close {
+            // Nothing of it may be seen, however much there is.
+            true => Part::default(),
+            false => {
+                let of = (author, is_close);
+                timelines::of_account(pool, viewer, of, page.last, page.limit).await?
+            }
+        };
+        Ok(page.posts(part))
     }
 
     /// My posts and replies, newest first
@@ -166,31 +133,27 @@ impl TimelinesApi {
     )]
     async fn mine(
         &self,
-        services: Data<&Arc<Services>>,
-        me: Authenticated,
-        min_position: MinPosition,
-        here: Here,
+        read: Read<Authenticated>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
-        let scope = format!("posts:{}", me.account);
-        let before = pages::post(&services.cursors, &scope, cursor.0.as_deref())?;
-        let reader = Some(me.account);
-        let observed = (services.freshness)
-            .wait(View::SOCIAL, reader, &min_position.0)
-            .await?;
-        let asked = pages::asked(limit.0);
-        let rows =
-            timelines::of_account(services.pool(), reader, me.account, before, asked).await?;
-        let viewer = Viewer(Some(me));
-        Ok(pages::posts(
-            &services.cursors,
-            &observed,
-            &scope,
-            rows,
-            limit.0,
-            viewer,
-            &here,
-        ))
+        let me = read.who.account;
+        let scope = format!("posts:{me}");
+        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let (pool, last, limit) = (read.pool(), page.last, page.limit);
+        let part = timelines::of_account(pool, Some(me), (me, true), last, limit).await?;
+        Ok(page.posts(part))
+    }
+}
+
+/// Waits for both views that home is made of. Lists that lag are not waited for long:
+/// the database has what they lack.
+async fn observe_home(read: &Read<Authenticated>) -> Result<(Arc<Observed>, View), Problem> {
+    let (freshness, asked_for) = (&read.services.freshness, &read.min_position.0);
+    let wanted = freshness.wanted(Some(read.who.account), asked_for).await?;
+    let folded = freshness.reach(View::SOCIAL, &wanted).await?;
+    match freshness.reach(View::TIMELINES, &wanted).await {
+        Ok(observed) => Ok((observed, View::TIMELINES)),
+        Err(_) => Ok((folded, View::SOCIAL)),
     }
 }

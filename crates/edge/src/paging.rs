@@ -99,6 +99,12 @@ impl Limit {
     }
 }
 
+impl From<Limit> for u32 {
+    fn from(limit: Limit) -> Self {
+        limit.0.into()
+    }
+}
+
 impl Default for Limit {
     fn default() -> Self {
         Self(LIMIT_DEFAULT)

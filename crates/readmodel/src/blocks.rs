@@ -7,8 +7,8 @@ use sea_orm::sqlx::PgPool;
 use crate::{
     ReadError,
     accounts::AccountRow,
-    edges::{EdgeKey, EdgeTable, Ends, edge_fold},
-    paging::Part,
+    edges::{EdgeTable, Ends, edge_fold},
+    paging::{EdgeKey, Part},
     touches::Touch,
 };
 

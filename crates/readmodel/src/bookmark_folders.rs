@@ -10,6 +10,7 @@ use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
 use crate::{
     ReadError, edges,
     feature::Feature,
+    paging::{EdgeKey, Part, part},
     social::{Effects, Happened, Tables},
     touches::Touch,
 };
@@ -180,25 +181,32 @@ pub async fn by_id(
     row.as_ref().map(FolderRow::read).transpose()
 }
 
-/// The folders of `account`, the last made first. `last` is the key of the last row seen.
+/// The folders of `account`, the last made first.
 pub async fn list(
     pool: &PgPool,
     account: AccountId,
-    last: Option<(i64, Uuid)>,
+    last: Option<EdgeKey>,
     limit: u32,
-) -> Result<Vec<FolderRow>, ReadError> {
-    let (at, id) = edges::after(last);
-    let rows = sqlx::query(select!(
-        "AND (f.made_at, f.id) < ($3, $4) ORDER BY f.made_at DESC, f.id DESC LIMIT $5"
-    ))
-    .bind(account.0)
-    .bind(i64::from(BOOKMARKS_COUNTED_MAX))
-    .bind(at)
-    .bind(id)
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    rows.iter().map(FolderRow::read).collect()
+) -> Result<Part<FolderRow, EdgeKey>, ReadError> {
+    let look = |last, count: u32| async move {
+        let (at, id) = edges::after(last);
+        let rows = sqlx::query(select!(
+            "AND (f.made_at, f.id) < ($3, $4) ORDER BY f.made_at DESC, f.id DESC LIMIT $5"
+        ))
+        .bind(account.0)
+        .bind(i64::from(BOOKMARKS_COUNTED_MAX))
+        .bind(at)
+        .bind(id)
+        .bind(i64::from(count))
+        .fetch_all(pool)
+        .await?;
+        let read = |row| {
+            let folder = FolderRow::read(row)?;
+            Ok(((folder.made_at.0, folder.id.0), Some(folder)))
+        };
+        rows.iter().map(read).collect()
+    };
+    part(last, limit, look).await
 }
 
 /// How many folders `account` has; `most` where there are more.

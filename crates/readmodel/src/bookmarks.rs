@@ -11,6 +11,7 @@ use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 use crate::{
     ReadError,
     edges::{self, EdgeTable, edge_fold},
+    paging::{EdgeKey, Part, part},
     touches::Touch,
 };
 
@@ -59,38 +60,40 @@ macro_rules! list {
 }
 
 /// What `account` bookmarked, in `folder` where one is given, the last first, whatever
-/// became of the posts. `last` is the key of the last row seen.
+/// became of the posts.
 pub async fn list(
     pool: &PgPool,
     account: AccountId,
     folder: Option<FolderId>,
-    last: Option<(i64, Uuid)>,
+    last: Option<EdgeKey>,
     limit: u32,
-) -> Result<Vec<BookmarkRow>, ReadError> {
-    let (at, id) = edges::after(last);
-    let query = match folder {
-        None => sqlx::query(list!("")),
-        Some(_) => sqlx::query(list!("AND b.folder_id = $5 ")),
+) -> Result<Part<BookmarkRow, EdgeKey>, ReadError> {
+    let look = |last, count: u32| async move {
+        let (at, id) = edges::after(last);
+        let query = match folder {
+            None => sqlx::query(list!("")),
+            Some(_) => sqlx::query(list!("AND b.folder_id = $5 ")),
+        };
+        let query = query.bind(account.0).bind(at).bind(id);
+        let query = query.bind(i64::from(count));
+        let query = match folder {
+            None => query,
+            Some(folder) => query.bind(folder.0),
+        };
+        let rows = query.fetch_all(pool).await?;
+        rows.iter().map(BookmarkRow::read).collect()
     };
-    let query = query
-        .bind(account.0)
-        .bind(at)
-        .bind(id)
-        .bind(i64::from(limit));
-    let query = match folder {
-        None => query,
-        Some(folder) => query.bind(folder.0),
-    };
-    let rows = query.fetch_all(pool).await?;
-    rows.iter().map(BookmarkRow::read).collect()
+    part(last, limit, look).await
 }
 
 impl BookmarkRow {
-    fn read(row: &PgRow) -> Result<Self, ReadError> {
-        Ok(Self {
+    fn read(row: &PgRow) -> Result<(EdgeKey, Option<Self>), ReadError> {
+        let bookmark = Self {
             post: PostId(row.try_get("post_id")?),
             folder: row.try_get::<Option<Uuid>, _>("folder_id")?.map(FolderId),
             bookmarked_at: Timestamp(row.try_get("bookmarked_at")?),
-        })
+        };
+        let key = (bookmark.bookmarked_at.0, bookmark.post.0);
+        Ok((key, Some(bookmark)))
     }
 }

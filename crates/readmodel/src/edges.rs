@@ -10,7 +10,7 @@ use crate::{
     ReadError,
     accounts::{self, AccountRow},
     counters::{AccountCounter, PostCounter},
-    paging::{Part, part},
+    paging::{EdgeKey, Part, part},
     social::{Effects, Happened, Tables},
     standing::Moves,
     visibility::viewer_id,
@@ -46,9 +46,6 @@ pub(crate) enum Ends {
     From,
     To,
 }
-
-/// The key of an edge in a list: its time, and what is at its end.
-pub type EdgeKey = (i64, Uuid);
 
 /// The last of what a batch did to each edge: since when and with which detail it is
 /// there, or not at all.

@@ -8,8 +8,8 @@ use crate::{
     ReadError,
     accounts::AccountRow,
     counters::PostCounter,
-    edges::{Counted, EdgeKey, EdgeTable, Ends, edge_fold},
-    paging::Part,
+    edges::{Counted, EdgeTable, Ends, edge_fold},
+    paging::{EdgeKey, Part},
     touches::Touch,
     visibility::listed,
 };

@@ -2,6 +2,8 @@
 //! left out of what was looked at: so a part costs what it has, not what is hidden. Where
 //! very much is hidden, a part is short, and says where to go on.
 
+use kernel::Uuid;
+
 use crate::ReadError;
 
 /// Rows looked at beyond what a part needs, for those that are hidden.
@@ -18,6 +20,18 @@ pub struct Part<R, K> {
     pub rows: Vec<R>,
     pub next: Option<K>,
 }
+
+impl<R, K> Default for Part<R, K> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            next: None,
+        }
+    }
+}
+
+/// The key of what has a time, as edges have: that, and what is at its end.
+pub type EdgeKey = (i64, Uuid);
 
 /// How many rows to look at in a round, from the one before.
 pub(crate) fn next_round(rows: u32) -> u32 {

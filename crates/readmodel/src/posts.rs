@@ -20,10 +20,6 @@ use crate::{
 
 /// Ancestors shown above a post, at most: the nearest.
 pub const ANCESTORS_MAX: u32 = 100;
-/// Replies looked at below a reply, at most. `subtree!` says so too.
-pub const SUBTREE_MAX: u32 = 500;
-/// Revisions shown of a post, at most: the latest.
-pub const REVISIONS_MAX: u32 = 100;
 
 /// A post as one viewer sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -320,7 +316,7 @@ pub async fn ancestors(
 }
 
 /// Everything below `post`, nested replies too, oldest first, without those of whom the
-/// viewer mutes: of a root the whole thread, of a reply the `SUBTREE_MAX` that are nearest.
+/// viewer mutes: of a root the whole thread, of a reply the 500 that are nearest.
 pub async fn descendants(
     pool: &PgPool,
     viewer: Option<AccountId>,
@@ -339,25 +335,38 @@ pub async fn descendants(
     after(pool, sql, viewer, post, last, limit).await
 }
 
-/// What the post said before, the latest first.
-pub async fn revisions(pool: &PgPool, post: PostId) -> Result<Vec<RevisionRow>, ReadError> {
-    let rows = sqlx::query(
-        "SELECT version, text, metadata, language, written_at FROM post_revisions
-         WHERE post_id = $1 ORDER BY version DESC LIMIT $2",
-    )
-    .bind(post.0)
-    .bind(i64::from(REVISIONS_MAX))
-    .fetch_all(pool)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(RevisionRow {
-                version: row.try_get::<i64, _>("version")? as u64,
-                text: row.try_get("text")?,
-                metadata: row.try_get("metadata")?,
-                language: row.try_get("language")?,
-                written_at: Timestamp(row.try_get("written_at")?),
-            })
-        })
-        .collect()
+/// What the post said before, the latest first, before the version last seen.
+pub async fn revisions(
+    pool: &PgPool,
+    post: PostId,
+    last: Option<u64>,
+    limit: u32,
+) -> Result<Part<RevisionRow, u64>, ReadError> {
+    let look = |last: Option<u64>, count: u32| async move {
+        let rows = sqlx::query(
+            "SELECT version, text, metadata, language, written_at FROM post_revisions
+             WHERE post_id = $1 AND version < $2 ORDER BY version DESC LIMIT $3",
+        )
+        .bind(post.0)
+        .bind(last.map_or(i64::MAX, |version| version as i64))
+        .bind(i64::from(count))
+        .fetch_all(pool)
+        .await?;
+        rows.iter().map(RevisionRow::read).collect()
+    };
+    part(last, limit, look).await
+}
+
+impl RevisionRow {
+    fn read(row: &PgRow) -> Result<(u64, Option<Self>), ReadError> {
+        let version = row.try_get::<i64, _>("version")? as u64;
+        let revision = Self {
+            version,
+            text: row.try_get("text")?,
+            metadata: row.try_get("metadata")?,
+            language: row.try_get("language")?,
+            written_at: Timestamp(row.try_get("written_at")?),
+        };
+        Ok((version, Some(revision)))
+    }
 }

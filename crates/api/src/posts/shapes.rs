@@ -344,9 +344,11 @@ impl From<RevisionRow> for Revision {
 
 /// Earlier versions, the latest first.
 #[derive(Object)]
-#[oai(example)]
+#[oai(example, skip_serializing_if_is_none)]
 pub struct History {
     pub(super) items: Vec<Revision>,
+    /// Send it as `cursor` for the next page; missing on the last one.
+    pub(super) next_cursor: Option<String>,
 }
 
 impl Example for History {
@@ -360,6 +362,7 @@ impl Example for History {
         };
         Self {
             items: vec![revision],
+            next_cursor: None,
         }
     }
 }

@@ -180,8 +180,9 @@ async fn a_post_edited_three_times_keeps_the_three_versions_before() {
         );
         let at = |n: usize| history[history.len() - 1 - n].recorded_at;
         assert_eq!((now.created_at, now.edited_at), (at(3), Some(at(0))));
-        let before = posts::revisions(pool, post).await.unwrap();
+        let before = posts::revisions(pool, post, None, 100).await.unwrap();
         let before: Vec<_> = before
+            .rows
             .into_iter()
             .map(|revision| {
                 let metadata = revision.metadata.map(|metadata| metadata.to_string());
@@ -220,7 +221,8 @@ async fn a_post_edited_three_times_keeps_the_three_versions_before() {
         });
         world.delete(place);
         setting.fold(&setting.live(), &world.take()).await;
-        assert!(posts::revisions(pool, post).await.unwrap().is_empty());
+        let before = posts::revisions(pool, post, None, 100).await.unwrap();
+        assert!(before.rows.is_empty());
     }
 }
 
