@@ -10,6 +10,7 @@ mod examples;
 mod freshness;
 mod handlers;
 mod health;
+mod logins;
 mod metrics;
 mod pages;
 mod problem;

@@ -7,14 +7,14 @@ use readmodel::{
     hot::{Seen, Shown},
     marks,
     posts::PostRow,
-    reposts::Repost,
+    reposts,
 };
 
 use crate::{
     freshness::Observed,
     header_text::HeaderText,
     identity::Viewer,
-    posts::{self, Post},
+    posts::{Post, Repost},
     preconditions::{Digest, representation_digest},
 };
 
@@ -79,8 +79,8 @@ fn write(seen: &Seen<ShownPost>, viewer: Viewer, bytes: &mut Vec<u8>) {
     bytes.push(b'}');
 }
 
-fn write_repost(repost: &Repost, bytes: &mut Vec<u8>) {
-    let repost = posts::Repost::from(repost.clone()).to_json();
+fn write_repost(repost: &reposts::Repost, bytes: &mut Vec<u8>) {
+    let repost = Repost::from(repost.clone()).to_json();
     let repost = serde_json::to_vec(&repost).unwrap_or_default();
     bytes.extend_from_slice(br#","repost":"#);
     bytes.extend_from_slice(&repost);

@@ -7,7 +7,7 @@ use kernel::{AccountId, Uuid};
 use tokio::{runtime::Handle, task::JoinHandle};
 use vault::{Budget, Limits, Spend, Whose};
 
-use crate::{problem::Problem, services::Services, sessions::Login};
+use crate::{logins::Login, problem::Problem, services::Services};
 
 /// Sign-ins from one address, in points that it has for one login.
 const LOGINS_PER_ADDRESS: u32 = 5;

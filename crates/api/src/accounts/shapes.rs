@@ -1,0 +1,246 @@
+//! What accounts look like on the wire. It refuses to ask anybody.
+
+use domain::{accounts::DisplayName, handles::Handle};
+use edge::instant::{self, Instant};
+use kernel::Uuid;
+use poem_openapi::{
+    Object,
+    types::{Example, MaybeUndefined},
+};
+use readmodel::accounts::AccountRow;
+use vault::{Email, Password};
+
+use crate::{
+    examples::ACCOUNT_ID,
+    problem::{Fields, Problem},
+    registration::Wanted,
+    sessions::Session,
+};
+
+/// Somebody who joins.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
+pub struct Registration {
+    /// Letters a-z, digits and underscores; one is made up where none is given.
+    #[oai(validator(min_length = 2, max_length = 30))]
+    handle: Option<String>,
+    /// Never shown to others. A name before the @ in ASCII, without quotes, and a domain,
+    /// which is kept in the form of the domain name system (`xn--…`).
+    #[oai(validator(max_length = 254))]
+    email: String,
+    /// 8 to 128 characters: code points, after they are composed (NFC) and every blank is
+    /// a space (RFC 8265, OpaqueString). None that control, or cannot be seen.
+    #[oai(validator(min_length = 8, max_length = 512))]
+    pub(super) password: String,
+    /// One line with something to see; characters are code points.
+    #[oai(validator(max_length = 50))]
+    display_name: Option<String>,
+}
+
+impl Registration {
+    pub(super) fn read(&self) -> Result<Wanted, Problem> {
+        let mut fields = Fields::default();
+        let handle = self.handle.as_deref().map(str::parse::<Handle>);
+        let handle = fields.take_at("/handle", handle.transpose());
+        let email = fields.take_at("/email", self.email.parse::<Email>());
+        let password = fields.take_at("/password", self.password.parse::<Password>());
+        let name = self.display_name.as_deref().map(str::parse::<DisplayName>);
+        let name = fields.take_at("/display_name", name.transpose());
+        match (handle, email, password, name) {
+            (Some(handle), Some(email), Some(password), Some(display_name)) => Ok(Wanted {
+                handle,
+                email,
+                password,
+                display_name,
+            }),
+            _ => Err(fields.problem()),
+        }
+    }
+}
+
+impl Example for Registration {
+    fn example() -> Self {
+        Self {
+            handle: Some("ada".into()),
+            email: "ada@example.org".into(),
+            password: "correct horse battery".into(),
+            display_name: Some("Ada".into()),
+        }
+    }
+}
+
+/// Who joined, signed in.
+#[derive(Object)]
+#[oai(example)]
+pub struct Registered {
+    pub(super) id: Uuid,
+    pub(super) handle: String,
+    pub(super) session: Session,
+}
+
+impl Example for Registered {
+    fn example() -> Self {
+        let session = Session::example();
+        Self {
+            id: session.account_id,
+            handle: "ada".into(),
+            session,
+        }
+    }
+}
+
+/// Fields that are left out stay; null clears.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct ProfileChange {
+    /// One line with something to see; characters are code points.
+    #[oai(nullable, validator(max_length = 50))]
+    pub(super) display_name: MaybeUndefined<String>,
+    /// Lines with something to see; characters are code points, and `\n` ends a line.
+    #[oai(nullable, validator(max_length = 500))]
+    pub(super) bio: MaybeUndefined<String>,
+    /// Only followers see what a private account publishes, earlier posts too, and
+    /// who wants to follow it asks.
+    #[oai(skip_serializing_if_is_none)]
+    pub(super) private: Option<bool>,
+}
+
+impl Example for ProfileChange {
+    fn example() -> Self {
+        Self {
+            display_name: MaybeUndefined::Value("Ada".into()),
+            bio: MaybeUndefined::Value("Engines.".into()),
+            private: Some(false),
+        }
+    }
+}
+
+/// An account. One that blocks whoever looks, or is deactivated, is not found.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct Account {
+    id: Uuid,
+    handle: String,
+    display_name: Option<String>,
+    bio: Option<String>,
+    pinned_post_id: Option<Uuid>,
+    /// Whether only followers see what it publishes.
+    private: bool,
+    created_at: Instant,
+    /// As many as the list has for a reader who blocks none of them and is blocked by
+    /// none; deactivated accounts are in neither.
+    followers_count: i64,
+    /// As many as the list has for a reader who blocks none of them and is blocked by
+    /// none; deactivated accounts are in neither.
+    following_count: i64,
+    /// Posts and replies that are not deleted, those for followers too: who may not see
+    /// them finds fewer.
+    posts_count: i64,
+    /// The day of the account's last activity.
+    last_active_on: String,
+}
+
+impl Example for Account {
+    fn example() -> Self {
+        Self {
+            id: ACCOUNT_ID,
+            handle: "ada".into(),
+            display_name: Some("Ada".into()),
+            bio: Some("Engines.".into()),
+            pinned_post_id: None,
+            private: false,
+            created_at: instant::EXAMPLE,
+            followers_count: 3,
+            following_count: 2,
+            posts_count: 1,
+            last_active_on: "2026-11-20".into(),
+        }
+    }
+}
+
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        Self {
+            id: row.id.0,
+            handle: row.handle,
+            display_name: row.display_name,
+            bio: row.bio,
+            pinned_post_id: row.pinned_post_id,
+            private: row.private,
+            created_at: row.registered_at.into(),
+            followers_count: row.counts.followers,
+            following_count: row.counts.following,
+            posts_count: row.counts.posts,
+            last_active_on: row.active_on.to_offset_date_time().date().to_string(),
+        }
+    }
+}
+
+/// One's own account, with what others do not see.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct OwnAccount {
+    #[oai(flatten)]
+    pub(super) account: Account,
+    pub(super) email: Option<String>,
+    /// Whether a code that was sent to it came back.
+    pub(super) email_verified: bool,
+}
+
+impl Example for OwnAccount {
+    fn example() -> Self {
+        Self {
+            account: Account::example(),
+            email: Some("ada@example.org".into()),
+            email_verified: true,
+        }
+    }
+}
+
+/// Accounts in the order that they were asked for.
+#[derive(Object)]
+#[oai(example)]
+pub struct AccountBatch {
+    pub(super) items: Vec<Account>,
+}
+
+impl Example for AccountBatch {
+    fn example() -> Self {
+        Self {
+            items: vec![Account::example()],
+        }
+    }
+}
+
+/// A page of accounts.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct AccountPage {
+    pub items: Vec<Account>,
+    /// Send it as `cursor` for the next page; missing on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl Example for AccountPage {
+    fn example() -> Self {
+        Self {
+            items: vec![Account::example()],
+            next_cursor: None,
+        }
+    }
+}
+
+/// What is pinned.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub struct Pin {
+    pub(super) post_id: Uuid,
+}
+
+impl Example for Pin {
+    fn example() -> Self {
+        Self {
+            post_id: ACCOUNT_ID,
+        }
+    }
+}
