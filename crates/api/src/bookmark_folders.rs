@@ -91,7 +91,8 @@ impl Example for Folder {
 #[oai(example, skip_serializing_if_is_none)]
 pub struct FolderPage {
     items: Vec<Folder>,
-    /// Send it as `cursor` for the next page; missing on the last one.
+    /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
+    /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
     next_cursor: Option<String>,
 }
 

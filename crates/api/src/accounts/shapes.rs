@@ -217,7 +217,8 @@ impl Example for AccountBatch {
 #[oai(example, skip_serializing_if_is_none)]
 pub struct AccountPage {
     pub items: Vec<Account>,
-    /// Send it as `cursor` for the next page; missing on the last one.
+    /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
+    /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
     pub next_cursor: Option<String>,
 }
 

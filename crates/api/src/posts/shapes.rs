@@ -267,7 +267,8 @@ impl Post {
 #[oai(example, skip_serializing_if_is_none)]
 pub struct PostPage {
     pub items: Vec<Post>,
-    /// Send it as `cursor` for the next page; missing on the last one.
+    /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
+    /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
     pub next_cursor: Option<String>,
 }
 
@@ -347,7 +348,8 @@ impl From<RevisionRow> for Revision {
 #[oai(example, skip_serializing_if_is_none)]
 pub struct History {
     pub(super) items: Vec<Revision>,
-    /// Send it as `cursor` for the next page; missing on the last one.
+    /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
+    /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
     pub(super) next_cursor: Option<String>,
 }
 
