@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::{App, Client, Person, Servers};
 
 /// What there is of each thing at first.
-const SOME: u32 = 2_000;
+const SOME: u32 = 4_000;
 /// Blocks that are not a page's: what plans and counters vary by.
 const SPARE_BLOCKS: i64 = 100;
 
@@ -19,38 +19,44 @@ const SPARE_BLOCKS: i64 = 100;
 const MANY: &[&str] = &[
     "INSERT INTO social.accounts
         (id, handle, registered_at, active_on, version, private, deactivated)
-     SELECT lpad(to_hex(i), 32, 'a')::uuid, 'many_' || i, i, 0, 1, false, i > {n} / 2
+     SELECT ('a' || lpad(to_hex(i), 31, '0'))::uuid, 'many_' || i, i, 0, 1, false, i > {n} / 2
      FROM generate_series(1, {n}) AS i",
     "INSERT INTO social.likes (account_id, post_id, liked_at)
-     SELECT lpad(to_hex(i), 32, 'a')::uuid, '{post}', {now} + i FROM generate_series(1, {n}) AS i",
+     SELECT ('a' || lpad(to_hex(i), 31, '0'))::uuid, '{post}', {now} + i FROM generate_series(1, {n}) AS i",
     "INSERT INTO social.reposts (account_id, post_id, reposted_at, repost_id)
-     SELECT lpad(to_hex(i), 32, 'a')::uuid, '{post}', {now} + i, gen_random_uuid()
+     SELECT ('a' || lpad(to_hex(i), 31, '0'))::uuid, '{post}', {now} + i, gen_random_uuid()
      FROM generate_series(1, {n}) AS i",
     "INSERT INTO social.follows (follower_id, followed_id, followed_at)
-     SELECT lpad(to_hex(i), 32, 'a')::uuid, '{ada}', {now} + i FROM generate_series(1, {n}) AS i",
+     SELECT ('a' || lpad(to_hex(i), 31, '0'))::uuid, '{ada}', {now} + i FROM generate_series(1, {n}) AS i",
     "INSERT INTO social.follow_requests (follower_id, followed_id, requested_at)
-     SELECT lpad(to_hex(i), 32, 'a')::uuid, '{ada}', {now} + i FROM generate_series(1, {n}) AS i",
+     SELECT ('a' || lpad(to_hex(i), 31, '0'))::uuid, '{ada}', {now} + i FROM generate_series(1, {n}) AS i",
     "INSERT INTO social.blocks (blocker_id, blocked_id, blocked_at)
-     SELECT '{ada}', lpad(to_hex(i), 32, 'b')::uuid, {now} + i FROM generate_series(1, {n}) AS i",
+     SELECT '{ada}', ('b' || lpad(to_hex(i), 31, '0'))::uuid, {now} + i FROM generate_series(1, {n}) AS i",
     "INSERT INTO social.mutes (muter_id, muted_id, muted_at)
-     SELECT '{ada}', lpad(to_hex(i), 32, 'b')::uuid, {now} + i FROM generate_series(1, {n}) AS i",
+     SELECT '{ada}', ('b' || lpad(to_hex(i), 31, '0'))::uuid, {now} + i FROM generate_series(1, {n}) AS i",
     "INSERT INTO social.bookmarks (account_id, post_id, bookmarked_at, folder_id)
-     SELECT '{ada}', lpad(to_hex(i), 32, 'c')::uuid, {now} + i, '{folder}'
+     SELECT '{ada}', ('c' || lpad(to_hex(i), 31, '0'))::uuid, {now} + i, '{folder}'
      FROM generate_series(1, {n}) AS i",
     // Replies, and below the first of them another.
     "INSERT INTO social.posts (id, author_id, text, hashtags, mentions, followers_only, parent_id,
         root_id, created_at, version)
-     SELECT lpad(to_hex(i), 32, 'd')::uuid, '{ada}', 'a reply', '{}', '{}', i > {n} / 2,
+     SELECT ('d' || lpad(to_hex(i), 31, '0'))::uuid, '{ada}', 'a reply', '{}', '{}', i > {n} / 2,
         CASE WHEN i % 2 = 0 THEN '{post}' ELSE '{reply}' END::uuid, '{post}', {now} + i, 1
      FROM generate_series(1, {n}) AS i",
     // Of a private account: the newest of what is not for followers alone.
     "INSERT INTO social.posts (id, author_id, text, hashtags, mentions, followers_only, created_at,
         version)
-     SELECT lpad(to_hex(i), 32, 'e')::uuid, '{eve}', 'a post', '{}', '{}', false, {now} + i, 1
+     SELECT ('e' || lpad(to_hex(i), 31, '0'))::uuid, '{eve}', 'a post', '{}', '{}', false, {now} + i, 1
+     FROM generate_series(1, {n}) AS i",
+    // Of many authors.
+    "INSERT INTO social.posts (id, author_id, text, hashtags, mentions, followers_only, created_at,
+        version)
+     SELECT ('f' || lpad(to_hex(i), 31, '0'))::uuid, ('a' || lpad(to_hex(i), 31, '0'))::uuid,
+        'a post', '{}', '{}', true, {now} + i, 1
      FROM generate_series(1, {n}) AS i",
     "INSERT INTO social.post_revisions (post_id, version, text, written_at)
      SELECT '{post}', 1000000 + i, 'as it was', {now} + i FROM generate_series(1, {n}) AS i",
-    "ANALYZE",
+    "VACUUM ANALYZE",
 ];
 
 struct World {
@@ -68,7 +74,7 @@ impl World {
         let private = json!({"private": true});
         (eve.client.patch("/v1/accounts/me", private).await).expect(200);
         let post = ada.publish("a post").await;
-        let reply = json!({"text": "a reply", "parent_id": post});
+        let reply = json!({"text": "a reply", "reply_to_id": post});
         let reply = ada.client.post("/v1/posts", reply).await.expect(201);
         let folder = json!({"folder_name": "a folder"});
         let folder = (ada.client.post("/v1/bookmark-folders", folder).await).expect(201);

@@ -40,8 +40,8 @@ use crate::{
     throttle::Try,
 };
 
-use shapes::{AccountBatch, OwnAccount, Pin, ProfileChange, Registered, Registration};
 pub use shapes::{Account, AccountPage};
+use shapes::{AccountBatch, OwnAccount, Pin, ProfileChange, Registered, Registration};
 
 pub struct AccountsApi;
 

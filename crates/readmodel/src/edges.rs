@@ -282,17 +282,19 @@ impl EdgeTable {
             Ends::From => ("{from}", "{to}"),
             Ends::To => ("{to}", "{from}"),
         };
-        let sql = accounts::select!(
-            ", page.at AS edge_at, page.id AS edge_end, ({condition}) IS TRUE AS is_shown,
-             EXISTS (
-                SELECT 1 FROM blocks AS b WHERE b.blocker_id = page.id AND b.blocked_id = $1
-             ) AS blocks_viewer
-             FROM (
+        let sql = concat!(
+            "SELECT page.at AS edge_at, page.id AS edge_end, shown.* FROM (
                 SELECT {end} AS id, {since} AS at FROM {name}
                 WHERE {other} = $2 AND ({since}, {end}) < ($3, $4)
                 ORDER BY {since} DESC, {end} DESC LIMIT $5
-             ) AS page LEFT JOIN accounts AS a ON a.id = page.id",
-            "ORDER BY page.at DESC, page.id DESC"
+             ) AS page LEFT JOIN LATERAL (",
+            accounts::select!(
+                ", EXISTS (
+                    SELECT 1 FROM blocks AS b WHERE b.blocker_id = a.id AND b.blocked_id = $1
+                 ) AS blocks_viewer FROM accounts AS a",
+                "WHERE a.id = page.id AND {condition} OFFSET 0"
+            ),
+            ") AS shown ON true ORDER BY page.at DESC, page.id DESC"
         );
         let sql = sql.replace("{condition}", condition);
         let sql = self.sql(&sql.replace("{end}", end).replace("{other}", other));
@@ -431,7 +433,7 @@ pub(crate) fn after(last: Option<EdgeKey>) -> EdgeKey {
 fn read_account(row: &PgRow) -> Result<(EdgeKey, Option<(i64, AccountRow)>), ReadError> {
     let at = row.try_get("edge_at")?;
     let key = (at, row.try_get("edge_end")?);
-    if !row.try_get::<bool, _>("is_shown")? {
+    if row.try_get::<Option<Uuid>, _>("id")?.is_none() {
         return Ok((key, None));
     }
     let mut account = AccountRow::read(row)?;
