@@ -47,7 +47,7 @@ const MARKS_MAX: u32 = 32_000;
 /// Blocks and mutes of one reader that are kept; of more, each answer asks.
 const HIDDEN_MAX: u32 = 2_000;
 /// Posts of a first page that is kept.
-const PAGE_POSTS_MAX: u32 = 40;
+const PAGE_POSTS_MAX: u32 = 30;
 /// Newest ids of one author that are kept.
 const AUTHORED_MAX: u32 = 200;
 
