@@ -2,12 +2,15 @@
 //! PostgreSQL reads for each GET of the contract are counted in a world, and again in the
 //! same world with ten times more of everything.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use readmodel::DatabaseConnection;
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
-use testkit::{App, Client, Person, Servers};
+use testkit::{App, Client, Person};
 
 /// What there is of each thing at first.
 const SOME: u32 = 4_000;
@@ -68,7 +71,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let app = App::on_one_connection(Servers::shared().await).await;
+        let app = App::with_connections(1).await;
         let ada = app.client().register("ada").await;
         let eve = app.client().register("eve").await;
         let private = json!({"private": true});
@@ -195,4 +198,51 @@ async fn no_read_costs_more_than_its_page() {
         most.is_some_and(|(_, blocks)| *blocks > 20),
         "nothing is counted: {most:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_without_an_account_keeps_nobody_else_from_the_database() {
+    let app = App::with_connections(8).await;
+    let ada = app.client().register("ada").await;
+    let post = ada.publish("a post").await;
+    app.settle().await;
+    app.services.forget_cached();
+    // Reads of posts wait as long as this is open.
+    let pool = app.database.get_postgres_connection_pool();
+    let mut held = pool.begin().await.unwrap();
+    sea_orm::sqlx::query("LOCK TABLE social.posts IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let path = format!("/v1/posts/{post}/replies");
+    let reads: Vec<_> = (0..20)
+        .map(|_| {
+            let (client, path) = (app.client(), path.clone());
+            tokio::spawn(async move { client.get(&path).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let began = Instant::now();
+    (ada.client.get("/v1/sessions").await).expect(200);
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    held.rollback().await.unwrap();
+    let mut refused = 0;
+    for read in reads {
+        let answer = read.await.unwrap();
+        match answer.status.as_u16() {
+            200 => {}
+            503 => {
+                assert_eq!(answer.text("/code"), "overloaded");
+                refused += 1;
+            }
+            other => panic!("{other}: {}", answer.body),
+        }
+    }
+    assert_eq!(refused, 18, "two places of eight connections");
+    app.client().get(&path).await.expect(200);
 }

@@ -2,7 +2,7 @@
 //! from extractors that a feature would otherwise name one by one, and carries their
 //! marks into the contract.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use edge::{
     answers::{Changed, Done},
@@ -18,6 +18,7 @@ use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, registry::Registry, types::Example,
 };
 use readmodel::PgPool;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     examples::ACCOUNT_ID,
@@ -122,6 +123,8 @@ pub(crate) struct Read<W> {
     pub who: W,
     pub min_position: MinPosition,
     pub here: Here,
+    /// A place among those who read without an account, until it is answered.
+    place: OnceLock<OwnedSemaphorePermit>,
 }
 
 impl<W: Copy + Into<Viewer>> Read<W> {
@@ -133,12 +136,17 @@ impl<W: Copy + Into<Viewer>> Read<W> {
         self.services.pool()
     }
 
-    /// Waits for what the reader may ask to see.
+    /// Waits for what the reader may ask to see, and whoever has no account for a place.
     pub async fn observe(&self) -> Result<Arc<Observed>, Problem> {
         let reader = self.viewer().account();
-        (self.services.freshness)
+        let observed = (self.services.freshness)
             .wait(View::SOCIAL, reader, &self.min_position.0)
-            .await
+            .await?;
+        if reader.is_none() {
+            let place = self.services.anonymous_place().await?;
+            let _ = self.place.set(place);
+        }
+        Ok(observed)
     }
 
     /// The same, for an answer about `aggregate`.
@@ -238,10 +246,12 @@ put_together!(Write<MustMatch> {
 put_together!(Read<Viewer> {
     who: Viewer,
     min_position: MinPosition,
-    here: Here
+    here: Here;
+    place: OnceLock::new()
 });
 put_together!(Read<Authenticated> {
     who: Authenticated,
     min_position: MinPosition,
-    here: Here
+    here: Here;
+    place: OnceLock::new()
 });

@@ -29,7 +29,10 @@ use readmodel::{
     hot::{Hot, Reading},
     timelines::Lists,
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use vault::{BreachedPasswords, PasswordHashes, Role, Scope, Vault};
 
 use crate::{
@@ -45,6 +48,10 @@ use crate::{
 const BACKGROUND_MAX: usize = 64;
 /// How long all of it has after the word to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Reads without an account that go on at once: one for so many connections of the pool.
+const ANONYMOUS_SHARE: usize = 4;
+/// How long another one waits.
+const ANONYMOUS_WAIT: Duration = Duration::from_secs(1);
 /// Posts whose authors are kept; about 60 bytes each.
 const AUTHORS_MAX: usize = 65_536;
 
@@ -59,6 +66,8 @@ pub struct Services {
     pub(crate) mailer: Mailer,
     /// What is done after the answer, at most so much at once.
     pub(crate) background: Arc<Semaphore>,
+    /// Places of those who read without an account.
+    anonymous: Arc<Semaphore>,
     /// Who we are to authenticators.
     pub(crate) issuer: String,
     pub(crate) freshness: Freshness,
@@ -110,6 +119,9 @@ impl Services {
         cursor_secret: &str,
     ) -> Result<Self, ServicesError> {
         let hot = Arc::new(Hot::default());
+        let pool = rooms.database.get_postgres_connection_pool();
+        let connections = pool.options().get_max_connections() as usize;
+        let anonymous = (connections / ANONYMOUS_SHARE).max(1);
         let issuer = tokens.issuer.clone();
         let edge = EdgeServices {
             metering: Some(rooms.limits.metering()),
@@ -136,6 +148,7 @@ impl Services {
             breached: rooms.breached,
             mailer: rooms.mailer,
             background: Arc::new(Semaphore::new(BACKGROUND_MAX)),
+            anonymous: Arc::new(Semaphore::new(anonymous)),
             issuer,
             limits: rooms.limits,
             authors: Cache::new(AUTHORS_MAX),
@@ -167,6 +180,17 @@ impl Services {
         session: Uuid,
     ) -> Result<String, Problem> {
         Ok(self.tokens.issue(account, session, now())?)
+    }
+
+    /// A place among those who read without an account: they have a share of the pool
+    /// together, so that they never keep accounts from it.
+    pub(crate) async fn anonymous_place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = timeout(ANONYMOUS_WAIT, self.anonymous.clone().acquire_owned()).await;
+        let place = place.ok().and_then(Result::ok);
+        place.ok_or_else(|| {
+            let detail = "Too many read without an account at the moment. Try again, or sign in.";
+            Problem::new(Code::Overloaded, detail)
+        })
     }
 
     /// Returns when reads see all that is folded and fanned out by now. Nobody

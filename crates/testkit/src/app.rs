@@ -54,9 +54,10 @@ impl App {
         Self::connected(servers, limits, DATABASE_CONNECTIONS).await
     }
 
-    /// All that PostgreSQL counts of it is of one connection.
-    pub async fn on_one_connection(servers: Servers) -> Self {
-        Self::connected(servers, LimitSettings::NONE, 1).await
+    /// With so many connections to the database; of one, PostgreSQL counts everything.
+    pub async fn with_connections(connections: u32) -> Self {
+        let servers = Servers::shared().await;
+        Self::connected(servers, LimitSettings::NONE, connections).await
     }
 
     async fn connected(servers: Servers, limits: LimitSettings, connections: u32) -> Self {
