@@ -129,7 +129,7 @@ async fn whatever_is_wrong_in_a_table_is_seen() {
             "post counters",
         ),
         (
-            "INSERT INTO social.post_counters VALUES (gen_random_uuid(), 0, 0, 0)",
+            "INSERT INTO social.post_counters (post_id) VALUES (gen_random_uuid())",
             "post counters",
         ),
         (

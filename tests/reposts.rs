@@ -71,10 +71,7 @@ async fn reposts_are_counted_once_each_under_races() {
     let path = format!("/v1/posts/{post}");
     let shown = bob.client.get(&path).await.expect(200);
     assert_eq!(shown.number("/reposts_count"), 2);
-    assert_eq!(
-        shown.body["viewer"],
-        json!({"liked": false, "bookmarked": false, "reposted": true})
-    );
+    assert_eq!(shown.body["viewer"]["reposted"], true);
     let reposters = app.client().all(&format!("{path}/reposts"), 1).await;
     assert_eq!(
         testkit::ids(&reposters),

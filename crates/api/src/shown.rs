@@ -45,9 +45,9 @@ impl Shown for ShownPost {
     }
 }
 
-/// What stands behind a post, at most: a comma or a bracket, and what the one who
-/// looks has done.
-const OTHER_BYTES: usize = 64;
+/// What stands behind a post, about: a comma or a bracket, and for each mark its name and
+/// whether the reader made it.
+const OTHER_BYTES: usize = 16 + 20 * marks::NAMES.len();
 
 /// The post as `viewer` sees it.
 pub(crate) fn written(seen: &Seen<ShownPost>, viewer: Viewer) -> Vec<u8> {

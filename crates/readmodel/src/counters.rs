@@ -90,16 +90,20 @@ counters! {
     }
 }
 
-/// The table, most of whose rows are updated in place.
+/// The table, most of whose rows are updated in place. A new counter becomes a column of
+/// the table that is there.
 pub(crate) fn table<C: Counts>() -> String {
-    let columns: Vec<_> = (C::COLUMNS.iter())
-        .map(|column| format!(", {column} bigint NOT NULL"))
-        .collect();
+    let (table, key) = (C::TABLE, C::KEY);
+    let column = |name| {
+        format!(
+            "ALTER TABLE {{schema}}.{table}
+                ADD COLUMN IF NOT EXISTS {name} bigint NOT NULL DEFAULT 0;"
+        )
+    };
+    let columns: String = C::COLUMNS.iter().map(column).collect();
     format!(
-        "CREATE TABLE IF NOT EXISTS {{schema}}.{} ({} uuid PRIMARY KEY{}) WITH (fillfactor = 70);",
-        C::TABLE,
-        C::KEY,
-        columns.concat()
+        "CREATE TABLE IF NOT EXISTS {{schema}}.{table} ({key} uuid PRIMARY KEY)
+            WITH (fillfactor = 70);{columns}"
     )
 }
 

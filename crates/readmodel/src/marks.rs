@@ -14,6 +14,15 @@ macro_rules! tables {
         /// The names of all marks, by their bits.
         pub const NAMES: &[&str] = &[$(stringify!($name)),+];
 
+        /// A mark has the bit of its place.
+        const _: () = {
+            let (bits, mut place): (&[u8], usize) = (&[$($bit),+], 0);
+            while place < bits.len() {
+                assert!(bits[place] == 1 << place);
+                place += 1;
+            }
+        };
+
         /// The marks of the viewer `$1` on `posts AS p`.
         macro_rules! marks {
             () => {

@@ -14,6 +14,13 @@ pub struct Setting {
     pub lists: Lists,
 }
 
+macro_rules! names {
+    ($($(#[$doc:meta])* $field:ident $variant:ident $name:ident,)+) => {
+        const POST_COUNTERS: &[&str] = &[$(stringify!($field)),+];
+    };
+}
+readmodel::for_each_post_counter!(names);
+
 impl Setting {
     pub async fn new() -> Self {
         let servers = Servers::shared().await;
@@ -102,36 +109,44 @@ impl Setting {
     /// Counters that are not what the edges and posts add up to, without those of
     /// deactivated accounts.
     pub async fn wrong_counters(&self, schema: &str) -> Vec<String> {
+        // A counter is of the edges in the table that has its name.
+        let of_edges = POST_COUNTERS.iter().filter(|name| **name != "replies");
+        let of_edges = of_edges.map(|name| {
+            format!(
+                "UNION ALL SELECT post_id, '{name}' FROM {{s}}.{name}
+                 WHERE account_id NOT IN (SELECT id FROM away)"
+            )
+        });
         let sql = "
             WITH away AS (
                 SELECT id FROM {s}.accounts WHERE deactivated
-            ), account AS (
-                SELECT id, sum(f)::bigint AS f, sum(g)::bigint AS g, sum(p)::bigint AS p FROM (
-                    SELECT followed_id AS id, 1 AS f, 0 AS g, 0 AS p FROM {s}.follows
-                    WHERE follower_id NOT IN (SELECT id FROM away)
-                    UNION ALL SELECT follower_id, 0, 1, 0 FROM {s}.follows
-                    WHERE followed_id NOT IN (SELECT id FROM away)
-                    UNION ALL SELECT author_id, 0, 0, 1 FROM {s}.posts WHERE deleted_at IS NULL
-                ) AS one GROUP BY id
-            ), post AS (
-                SELECT id, sum(l)::bigint AS l, sum(r)::bigint AS r, sum(b)::bigint AS b FROM (
-                    SELECT post_id AS id, 1 AS l, 0 AS r, 0 AS b FROM {s}.likes
-                    WHERE account_id NOT IN (SELECT id FROM away)
-                    UNION ALL SELECT post_id, 0, 0, 1 FROM {s}.reposts
-                    WHERE account_id NOT IN (SELECT id FROM away)
-                    UNION ALL SELECT parent_id, 0, 1, 0 FROM {s}.posts
-                    WHERE parent_id IS NOT NULL AND deleted_at IS NULL
-                      AND author_id NOT IN (SELECT id FROM away)
-                ) AS one GROUP BY id
+            ), one (id, counter) AS (
+                SELECT followed_id, 'followers' FROM {s}.follows
+                WHERE follower_id NOT IN (SELECT id FROM away)
+                UNION ALL SELECT follower_id, 'following' FROM {s}.follows
+                WHERE followed_id NOT IN (SELECT id FROM away)
+                UNION ALL SELECT author_id, 'posts' FROM {s}.posts WHERE deleted_at IS NULL
+                UNION ALL SELECT parent_id, 'replies' FROM {s}.posts
+                WHERE parent_id IS NOT NULL AND deleted_at IS NULL
+                  AND author_id NOT IN (SELECT id FROM away)
+                {of_edges}
+            ), added AS (
+                SELECT id, counter, count(*) AS total FROM one GROUP BY id, counter
+            ), kept (id, counters) AS (
+                SELECT account_id, to_jsonb(n) - 'account_id' FROM {s}.account_counters AS n
+                UNION ALL
+                SELECT post_id, to_jsonb(n) - 'post_id' FROM {s}.post_counters AS n
+            ), counted AS (
+                SELECT id, counter, total::bigint FROM kept, jsonb_each_text(counters)
+                    AS c (counter, total) WHERE total <> '0'
             )
-            SELECT concat_ws(' ', 'account', n::text, account::text)
-            FROM {s}.account_counters AS n FULL JOIN account ON account.id = n.account_id
-            WHERE (n.followers, n.following, n.posts)
-                  IS DISTINCT FROM (account.f, account.g, account.p)
+            SELECT concat_ws(' ', id, counter, 'kept', counted.total, 'added', added.total)
+            FROM counted FULL JOIN added USING (id, counter)
+            WHERE counted.total IS DISTINCT FROM added.total
             UNION ALL
-            SELECT concat_ws(' ', 'post', n::text, post::text)
-            FROM {s}.post_counters AS n FULL JOIN post ON post.id = n.post_id
-            WHERE (n.likes, n.replies, n.reposts) IS DISTINCT FROM (post.l, post.r, post.b)";
+            SELECT concat_ws(' ', id, 'has nothing but zeros') FROM kept
+            WHERE id NOT IN (SELECT id FROM counted)";
+        let sql = sql.replace("{of_edges}", &of_edges.collect::<String>());
         sqlx::query_scalar(AssertSqlSafe(sql.replace("{s}", schema)))
             .fetch_all(self.pool())
             .await
