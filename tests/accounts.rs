@@ -48,6 +48,7 @@ async fn a_handle_is_made_up_where_none_is_given() {
 async fn handle_and_email_are_unique_without_regard_to_case() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
+    app.verify_email(&ada).await;
     let register = |handle: String, email: String| {
         let body = json!({"handle": handle, "email": email, "password": password("anybody")});
         let client = app.client();
@@ -91,7 +92,7 @@ async fn of_many_who_race_for_a_handle_one_gets_it() {
 async fn a_retried_registration_gives_the_same_account() {
     let app = App::start().await;
     let body = json!({"handle": "once", "email": email("once"), "password": password("anybody")});
-    let key = [("Idempotency-Key", "register-once")];
+    let key = [("Idempotency-Key", "register-only-once")];
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..3 {
         let answer = app

@@ -244,7 +244,7 @@ async fn a_password_that_is_little_more_than_a_name_is_refused() {
 async fn an_authenticator_that_is_not_enabled_goes_with_the_password() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
-    app.mailed_code(&ada.email).await;
+    app.verify_email(&ada).await;
     let path = "/v1/accounts/me/second-factor";
     let current = json!({"current_password": ada.password});
     let added = ada.client.post(path, current).await.expect(200);
@@ -280,6 +280,7 @@ async fn an_authenticator_that_is_not_enabled_goes_with_the_password() {
 async fn a_second_factor_is_asked_for_and_no_code_counts_twice() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
+    app.verify_email(&ada).await;
     app.settle().await;
     let elsewhere = sign_in(&app.client(), &ada, &ada.password, None).await;
     let elsewhere = app
@@ -351,7 +352,7 @@ async fn a_registration_that_is_sent_again_is_asked_for_a_second_factor() {
     let body = json!({"handle": "again", "email": email, "password": password});
     let register = || {
         let (client, body) = (app.client(), body.clone());
-        let key = [("Idempotency-Key", "again")];
+        let key = [("Idempotency-Key", "register-it-again")];
         async move {
             client
                 .send(Method::POST, "/v1/accounts", Some(body), &key)
@@ -361,6 +362,9 @@ async fn a_registration_that_is_sent_again_is_asked_for_a_second_factor() {
     let token = register().await.expect(201).text("/session/access_token");
     app.settle().await;
     let ada = app.client().with_token(token);
+    let code = json!({"one_time_code": app.mailed_code(&email).await});
+    let verified = put(&ada, "/v1/accounts/me/email/verification", code);
+    verified.await.expect(204);
     let path = "/v1/accounts/me/second-factor";
     let added = ada.post(path, json!({"current_password": password})).await;
     let code = authenticator(&added.expect(200).text("/secret"), 0);

@@ -503,7 +503,7 @@ async fn whatever_ends_a_session_is_final_on_every_process() {
     .enumerate()
     {
         let ada = app.client().register(&format!("ada_{number}")).await;
-        app.mailed_code(&ada.email).await;
+        app.verify_email(&ada).await;
         app.settle().await;
         let elsewhere = sign_in(&app, &ada, "elsewhere").await;
         let there = client(&other, &elsewhere);

@@ -252,6 +252,7 @@ async fn guessing_codes_keeps_no_owner_from_their_second_factor() {
     };
     let app = App::limited(Servers::shared().await, limits).await;
     let ada = app.client().register("ada").await;
+    app.verify_email(&ada).await;
     let (home, thief) = ("198.51.100.7", "203.0.113.66");
     let path = "/v1/accounts/me/second-factor";
     let current = json!({"current_password": ada.password});
@@ -277,7 +278,6 @@ async fn guessing_codes_keeps_no_owner_from_their_second_factor() {
         vault::Device::new(None, None, Some(thief.into())),
     );
     let account = kernel::AccountId(ada.id.parse().unwrap());
-    app.mailed_code(&ada.email).await;
     let ask = json!({"email": ada.email});
     let asked = app.client().post("/v1/password-resets", ask).await;
     asked.expect(204);

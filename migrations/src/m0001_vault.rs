@@ -17,7 +17,10 @@ impl MigrationTrait for Migration {
             CREATE SCHEMA vault;
             CREATE TABLE vault.credentials (
                 account_id uuid PRIMARY KEY,
+                -- Whose registration keeps them: another body is another attempt.
+                attempt uuid,
                 email text,
+                -- Of one account, verified or not: no two can both verify it.
                 email_folded text UNIQUE,
                 password_hash text,
                 created_at timestamptz NOT NULL

@@ -14,8 +14,9 @@ use edge::{
     body::Input,
     caller::Caller,
     identity::{Authenticated, Viewer},
-    preconditions::{Idempotency, IfMatch, IfNoneMatch},
+    preconditions::{Idempotency, IfMatch, IfNoneMatch, UnauthenticatedIdempotency},
     request::RequestId,
+    trace_context::TraceContext,
 };
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
@@ -50,7 +51,8 @@ impl AccountsApi {
     /// Register
     ///
     /// Handle and e-mail address are unique without regard to case. The answer
-    /// holds a session: the new account is signed in. A code is sent to the address.
+    /// holds a session: the new account is signed in. A code is sent to the address. Until
+    /// it is verified, whoever registers with it next has it, and this account has none.
     /// Sent again with the same Idempotency-Key, it signs in, as anybody does: the
     /// password has to be the account's still.
     #[oai(path = "/accounts", method = "post", operation_id = "registerAccount")]
@@ -59,56 +61,15 @@ impl AccountsApi {
         services: Data<&Arc<Services>>,
         request_id: RequestId,
         caller: Caller,
-        idempotency: Idempotency,
+        idempotency: UnauthenticatedIdempotency,
         body: Input<Registration>,
     ) -> Result<Created<Registered>, Problem> {
-        let body = body.0;
-        let wanted = body.read()?;
-        let place = services.passwords.place()?;
-        let mut attempt = Try::to_register(&services, &caller).await?;
-        attempt.counts();
-        let login = Login::Email(wanted.email.clone());
-        let done =
-            registration::register(&services, wanted, place, &idempotency, request_id.0).await;
-        let ours = |problem: &Problem| problem.code().status().is_server_error();
-        if done
-            .as_ref()
-            .map_or_else(ours, |(_, receipt)| receipt.again)
-        {
-            attempt.give_back().await;
-        }
-        let (handle, receipt) = done?;
-        let account = AccountId(receipt.aggregate.id);
-        if services.mailer.is_on() && !receipt.again {
-            // Whoever does not get it asks for another one.
-            let sent = emails::send(&services, account, Purpose::VerifyEmail).await;
-            if let Err(problem) = sent {
-                tracing::warn!(%problem, "a code could not be sent to who registered");
-            }
-        }
-        let session = match receipt.again {
-            // What was registered may have another password by now, or a second factor:
-            // whoever sends it again signs in, as anybody does.
-            true => {
-                let shown = SignIn::with(&handle, body.password);
-                let place = services.passwords.place()?;
-                let who = (&login, Some(account));
-                sessions::try_to_sign_in(&services, who, shown, place, &caller, request_id.0)
-                    .await?
-            }
-            false => Session::begin(&services, account, &caller, None, false)
-                .await?
-                .ok_or_else(|| Problem::internal("a session needs no password"))?,
-        };
-        let registered = Registered {
-            id: account.0,
-            handle: handle.to_string(),
-            session,
-        };
-        let location = format!("/v1/accounts/{account}");
-        Ok(Created::new(&location, registered)
-            .at(receipt.position)
-            .version(receipt.version))
+        let services = Arc::clone(&services);
+        // A client that goes away does not choose where it stops.
+        let done = TraceContext::spawn(async move {
+            register(&services, &caller, request_id.0, &idempotency.0, body.0).await
+        });
+        done.await.map_err(Problem::internal)?
     }
 
     /// My account
@@ -261,6 +222,59 @@ impl AccountsApi {
             .as_of(observed.header(View::SOCIAL))
             .version(version, &known))
     }
+}
+
+async fn register(
+    services: &Services,
+    caller: &Caller,
+    request_id: Uuid,
+    idempotency: &Idempotency,
+    body: Registration,
+) -> Result<Created<Registered>, Problem> {
+    let wanted = body.read()?;
+    let place = services.passwords.place()?;
+    let mut attempt = Try::to_register(services, caller).await?;
+    attempt.counts();
+    let login = Login::Email(wanted.email.clone());
+    let done = registration::register(services, wanted, place, idempotency, request_id).await;
+    let ours = |problem: &Problem| problem.code().status().is_server_error();
+    if done
+        .as_ref()
+        .map_or_else(ours, |(_, receipt)| receipt.again)
+    {
+        attempt.give_back().await;
+    }
+    let (handle, receipt) = done?;
+    let account = AccountId(receipt.aggregate.id);
+    if services.mailer.is_on() && !receipt.again {
+        // Whoever does not get it asks for another one.
+        let sent = emails::send(services, account, Purpose::VerifyEmail).await;
+        if let Err(problem) = sent {
+            tracing::warn!(%problem, "a code could not be sent to who registered");
+        }
+    }
+    let session = match receipt.again {
+        // What was registered may have another password by now, or a second factor:
+        // whoever sends it again signs in, as anybody does.
+        true => {
+            let shown = SignIn::with(&handle, body.password);
+            let place = services.passwords.place()?;
+            let who = (&login, Some(account));
+            sessions::try_to_sign_in(services, who, shown, place, caller, request_id).await?
+        }
+        false => Session::begin(services, account, caller, None, false)
+            .await?
+            .ok_or_else(|| Problem::internal("a session needs no password"))?,
+    };
+    let registered = Registered {
+        id: account.0,
+        handle: handle.to_string(),
+        session,
+    };
+    let location = format!("/v1/accounts/{account}");
+    Ok(Created::new(&location, registered)
+        .at(receipt.position)
+        .version(receipt.version))
 }
 
 /// The account where the viewer finds it.

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use domain::accounts::DeactivateAccount;
-use edge::{answers::Done, body::Input, identity::Authenticated, request::RequestId};
+use edge::{
+    answers::Done, body::Input, identity::Authenticated, request::RequestId,
+    trace_context::TraceContext,
+};
 use kernel::Uuid;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
@@ -48,9 +51,9 @@ impl DeactivationApi {
         body: Input<Deactivation>,
     ) -> Result<Done, Problem> {
         passwords::show(&services, me, body.0.current_password).await?;
-        // Goes on though the client goes away.
         let services = Arc::clone(&services);
-        let done = tokio::spawn(async move { deactivate(&services, me, request_id.0).await });
+        let done =
+            TraceContext::spawn(async move { deactivate(&services, me, request_id.0).await });
         done.await.map_err(Problem::internal)?
     }
 }

@@ -163,7 +163,9 @@ impl PasswordsApi {
 
     /// Choose another password
     ///
-    /// With the code that was sent to the address. Signs out everywhere.
+    /// With the code that was sent to the address. Signs out everywhere. Where the address
+    /// was not verified before, it is now, and what was set up until then is gone: a second
+    /// factor and its recovery codes too.
     #[oai(
         path = "/password-resets/completion",
         method = "post",

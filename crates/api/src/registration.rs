@@ -1,13 +1,14 @@
 //! Registering: three writes in three places (the handle, the vault, the
 //! account), each of which may be the last one of a process that dies. Every
-//! step can be repeated by the same attempt; what a dead attempt holds is taken
-//! over after a time, once its account can no longer be registered.
+//! step can be repeated by the same attempt, which is the same key with the same body;
+//! what a dead attempt holds is taken over after a time, once its account can no longer be
+//! registered.
 
 use domain::{
     accounts::{
         AbandonRegistration, AccountError, Accounts, DisplayName, RegisterAccount, Standing,
     },
-    handles::{Handle, HandleError, Handles, ReleaseHandle, ReserveHandle},
+    handles::{Handle, HandleError, Handles, Holder, ReleaseHandle, ReserveHandle},
 };
 use edge::{
     identity::now,
@@ -36,7 +37,11 @@ pub(crate) struct Wanted {
 
 /// One try to register, by one client.
 struct Attempt {
+    /// Its first half is the key's, so that another body under the same key is told; the
+    /// second one is of key and body.
     id: Uuid,
+    /// Of its accounts: the key's alone, so that a key is used once whatever the body.
+    route: Route,
     key: Option<IdempotencyKey>,
     correlation: Uuid,
 }
@@ -48,17 +53,7 @@ pub(crate) async fn register(
     idempotency: &Idempotency,
     correlation: Uuid,
 ) -> Result<(Handle, Receipt), Problem> {
-    // Nobody is signed in: keys are scoped by nobody, and the key's hash routes
-    // the account, so that a retry meets its receipt.
-    let key = idempotency.of(AccountId(Uuid::nil()));
-    let attempt = Attempt {
-        id: match &key {
-            Some(key) => Uuid::from_u128(key.hash),
-            None => random_id()?,
-        },
-        key,
-        correlation,
-    };
+    let attempt = Attempt::begin(idempotency, correlation)?;
     if let Some(done) = attempt.done_before(services).await? {
         return Ok(done);
     }
@@ -78,6 +73,7 @@ pub(crate) async fn register(
     crash::point("register.reserved");
     let credentials = NewCredentials {
         account,
+        attempt: attempt.id,
         email: Some(wanted.email),
         password_hash: Some(password_hash),
     };
@@ -107,20 +103,40 @@ pub(crate) async fn register(
 }
 
 impl Attempt {
+    fn begin(idempotency: &Idempotency, correlation: Uuid) -> Result<Self, Problem> {
+        // Nobody is signed in: keys are scoped by nobody.
+        let key = idempotency.of(AccountId(Uuid::nil()));
+        let (id, route) = match &key {
+            Some(key) => {
+                let of_key = Uuid::from_u128(key.hash);
+                let of_body = Uuid::new_v5(&of_key, &key.fingerprint.to_be_bytes());
+                let (first, second) = (of_key.as_u64_pair().0, of_body.as_u64_pair().1);
+                (Uuid::from_u64_pair(first, second), Route::of(of_key))
+            }
+            None => {
+                let id = random_id()?;
+                (id, Route::of(id))
+            }
+        };
+        Ok(Self {
+            id,
+            route,
+            key,
+            correlation,
+        })
+    }
+
     /// What the same key answered before.
     async fn done_before(&self, services: &Services) -> Result<Option<(Handle, Receipt)>, Problem> {
         let Some(key) = &self.key else {
             return Ok(None);
         };
-        let receipt = match services.log.receipt(self.id, key).await? {
+        // A receipt is where the account is.
+        let of_key = Uuid::from_u128(key.hash);
+        let receipt = match services.log.receipt(of_key, key).await? {
             None => return Ok(None),
             Some(Ok(receipt)) => receipt,
-            Some(Err(_)) => {
-                return Err(Problem::new(
-                    Code::IdempotencyKeyReused,
-                    "Use a new Idempotency-Key for a new request, or send the first body again.",
-                ));
-            }
+            Some(Err(_)) => return Err(key_reused()),
         };
         let state = services.log.state::<Accounts>(receipt.aggregate).await?;
         let handle = state.state.handle;
@@ -128,7 +144,7 @@ impl Attempt {
         Ok(Some((handle, receipt)))
     }
 
-    /// The same attempt makes up the same handle.
+    /// The same key makes up the same handle, so that another body meets it.
     fn made_up_handle(&self) -> Result<Handle, Problem> {
         let made_up = format!("user_{:016x}", self.id.as_u64_pair().0);
         made_up.parse().map_err(Problem::internal)
@@ -141,7 +157,7 @@ impl Attempt {
         let state = services.log.state::<Handles>(handle.aggregate()).await?;
         let mut abandoned = None;
         if let Some(holder) = state.state.holder {
-            if holder.attempt == self.id {
+            if self.began(&holder)? {
                 return Ok(holder.account);
             }
             if !self
@@ -153,7 +169,7 @@ impl Attempt {
             abandoned = Some(holder.account);
         }
         let milliseconds = u64::try_from(now.0).unwrap_or_default();
-        let account = AccountId(compose_id(milliseconds, random()?, Route::of(self.id)));
+        let account = AccountId(compose_id(milliseconds, random()?, self.route));
         let command = ReserveHandle {
             handle: handle.clone(),
             account,
@@ -169,13 +185,25 @@ impl Attempt {
             // The same attempt may have been sent twice at once.
             Err(problem) if problem.code() == Code::HandleTaken => {
                 let state = services.log.state::<Handles>(handle.aggregate()).await?;
-                let holder = state
-                    .state
-                    .holder
-                    .filter(|holder| holder.attempt == self.id);
-                holder.map(|holder| holder.account).ok_or(problem)
+                match state.state.holder {
+                    Some(holder) if self.began(&holder)? => Ok(holder.account),
+                    _ => Err(problem),
+                }
             }
             Err(problem) => Err(problem),
+        }
+    }
+
+    /// Whether an earlier try of this attempt reserved the handle; refused where it was
+    /// the same key with another body.
+    fn began(&self, holder: &Holder) -> Result<bool, Problem> {
+        let of_key = |id: Uuid| id.as_u64_pair().0;
+        match holder.attempt == self.id {
+            true => Ok(true),
+            false if self.key.is_some() && of_key(holder.attempt) == of_key(self.id) => {
+                Err(key_reused())
+            }
+            false => Ok(false),
         }
     }
 
@@ -223,6 +251,13 @@ impl Attempt {
             }
         }
     }
+}
+
+fn key_reused() -> Problem {
+    Problem::new(
+        Code::IdempotencyKeyReused,
+        "Use a new Idempotency-Key for a new request, or send the first body again.",
+    )
 }
 
 impl From<HandleError> for Problem {

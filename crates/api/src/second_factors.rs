@@ -14,6 +14,7 @@ use kernel::Uuid;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
 use readmodel::accounts;
+use vault::Enabled;
 
 use crate::{
     emails::wrong_code,
@@ -188,7 +189,7 @@ impl SecondFactorsApi {
     /// Enable my authenticator
     ///
     /// With a code that it shows. From now on signing in asks for one. Signs out
-    /// everywhere else.
+    /// everywhere else. The account's e-mail address must be verified.
     #[oai(
         path = "/accounts/me/second-factor",
         method = "put",
@@ -207,9 +208,19 @@ impl SecondFactorsApi {
             .vault
             .enable_second_factor(me.account, code, seconds(), (me.session, &caller.device))
             .await?;
-        let Some((recovery_codes, ended)) = enabled else {
-            attempt.counts();
-            return Err(wrong_code());
+        let (recovery_codes, ended) = match enabled {
+            Enabled::Done {
+                recovery_codes,
+                ended,
+            } => (recovery_codes, ended),
+            Enabled::Wrong => {
+                attempt.counts();
+                return Err(wrong_code());
+            }
+            Enabled::Unverified => {
+                let detail = "Verify your e-mail address first: it is the way back to the account.";
+                return Err(Problem::new(Code::EmailUnverified, detail));
+            }
         };
         changed(&services, me, ended);
         attempt.give_back().await;

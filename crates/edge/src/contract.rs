@@ -17,7 +17,10 @@ use crate::{
     contract_rules::Rules,
     identity::BEARER,
     paging::CURSOR,
-    preconditions::{HEADER_MARK, IDEMPOTENCY_KEY, IF_MATCH, IF_MATCH_REQUIRED, IF_NONE_MATCH},
+    preconditions::{
+        HEADER_MARK, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_UNAUTHENTICATED, IF_MATCH, IF_MATCH_REQUIRED,
+        IF_NONE_MATCH,
+    },
 };
 
 const SCHEMAS: &str = "#/components/schemas/";
@@ -183,7 +186,8 @@ fn mend_operation(rules: &Rules, path: &str, method: &str, operation: &mut Value
     if has_body {
         statuses.extend([415, 422]);
     }
-    statuses.extend(marked(IDEMPOTENCY_KEY).then_some(422));
+    let keyed = marked(IDEMPOTENCY_KEY) || marked(IDEMPOTENCY_KEY_UNAUTHENTICATED);
+    statuses.extend(keyed.then_some(422));
     statuses.extend((marked(IF_MATCH) || marked(IF_MATCH_REQUIRED)).then_some(412));
     statuses.extend(marked(IF_MATCH_REQUIRED).then_some(428));
     let own = |(id, _): &&(&str, u16)| operation["operationId"] == *id;

@@ -33,6 +33,11 @@ const TEXTS: &[Text] = &[
     ("ETag", 128, Of(TAG)),
     ("Event-Position", 64, Of(POSITION)),
     ("Idempotency-Key", 255, Of("^[!-~]{1,255}$")),
+    (
+        "Idempotency-Key-Unauthenticated",
+        255,
+        Of("^[!-~]{16,255}$"),
+    ),
     ("If-Match", 4_096, Of(TAGS)),
     ("If-Match-Required", 4_096, Of(TAGS)),
     ("If-None-Match", 4_096, Of(TAGS)),

@@ -5,7 +5,10 @@ use poem::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    preconditions::{IDEMPOTENCY_KEY, IF_MATCH, IF_MATCH_REQUIRED, IF_NONE_MATCH, MIN_POSITION},
+    preconditions::{
+        IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_UNAUTHENTICATED, IF_MATCH, IF_MATCH_REQUIRED,
+        IF_NONE_MATCH, MIN_POSITION,
+    },
     problem::{Code, PAGES, PROBLEM_MEDIA_TYPE},
 };
 
@@ -93,6 +96,10 @@ const PARAMETERS: &[(&str, &str)] = &[
         "1 to 255 visible characters, such as a UUID. For a day the same key gives the same effect and answer, however often it is sent.",
     ),
     (
+        IDEMPOTENCY_KEY_UNAUTHENTICATED,
+        "16 to 255 visible characters that nobody can guess, such as a UUID. For a day the same key gives the same effect and answer, however often it is sent; with another body it is refused.",
+    ),
+    (
         MIN_POSITION,
         "Event-Positions that the answer must have seen, with commas between.",
     ),
@@ -113,7 +120,11 @@ pub(crate) fn add(components: &mut Value) {
 
     let parameters = PARAMETERS.iter().map(|(key, told)| {
         let required = *key == IF_MATCH_REQUIRED;
-        let name = if required { IF_MATCH } else { key };
+        let name = match *key {
+            IF_MATCH_REQUIRED => IF_MATCH,
+            IDEMPOTENCY_KEY_UNAUTHENTICATED => IDEMPOTENCY_KEY,
+            key => key,
+        };
         let parameter = json!({
             "name": name, "in": "header", "required": required, "description": told,
             "schema": { "type": "string" },

@@ -28,9 +28,13 @@ pub(crate) const IF_MATCH_REQUIRED: &str = "If-Match-Required";
 pub const IF_NONE_MATCH: &str = "If-None-Match";
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 pub const MIN_POSITION: &str = "Min-Position";
+/// A second parameter of this name, of operations that nobody signs in to.
+pub(crate) const IDEMPOTENCY_KEY_UNAUTHENTICATED: &str = "Idempotency-Key-Unauthenticated";
 const IDEMPOTENCY_KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const MIN_POSITION_HEADER: HeaderName = HeaderName::from_static("min-position");
 const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
+/// Where no account scopes the key: whoever guesses it would meet another's request.
+const UNAUTHENTICATED_KEY_CHARACTERS_MIN: usize = 16;
 /// An extractor can tell the document of a security scheme and of nothing
 /// else; `contract` turns names with this prefix into header parameters.
 pub(crate) const HEADER_MARK: &str = "header:";
@@ -223,14 +227,19 @@ impl Idempotency {
     }
 
     fn parse(request: &Request) -> Result<Self, Problem> {
+        Self::parse_from(1, request)
+    }
+
+    /// A key of at least `min` characters.
+    fn parse_from(min: usize, request: &Request) -> Result<Self, Problem> {
         let Some(key) = only(request, IDEMPOTENCY_KEY, &IDEMPOTENCY_KEY_HEADER)? else {
             return Ok(Self(None));
         };
-        let fits = (1..=IDEMPOTENCY_KEY_CHARACTERS_MAX).contains(&key.len())
-            && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let max = IDEMPOTENCY_KEY_CHARACTERS_MAX;
+        let fits =
+            (min..=max).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
         if !fits {
-            let max = IDEMPOTENCY_KEY_CHARACTERS_MAX;
-            let detail = format!("Use 1 to {max} visible ASCII characters, such as a UUID.");
+            let detail = format!("Use {min} to {max} visible ASCII characters, such as a UUID.");
             return Err(malformed(IDEMPOTENCY_KEY, detail));
         }
         let services = EdgeServices::of(request).ok_or_else(EdgeServices::missing)?;
@@ -243,6 +252,16 @@ impl Idempotency {
             path: canonical(uri.path()),
             body_digest: services.cursors.digest(&body.0),
         })))
+    }
+}
+
+/// As [`Idempotency`], of an operation that nobody signs in to.
+#[derive(Clone)]
+pub struct UnauthenticatedIdempotency(pub Idempotency);
+
+impl UnauthenticatedIdempotency {
+    fn parse(request: &Request) -> Result<Self, Problem> {
+        Idempotency::parse_from(UNAUTHENTICATED_KEY_CHARACTERS_MIN, request).map(Self)
     }
 }
 
@@ -332,6 +351,7 @@ header_extractors! {
     MustMatch = "header:If-Match-Required";
     IfNoneMatch = "header:If-None-Match";
     Idempotency = "header:Idempotency-Key";
+    UnauthenticatedIdempotency = "header:Idempotency-Key-Unauthenticated";
     MinPosition = "header:Min-Position";
 }
 

@@ -87,6 +87,8 @@ codes! {
         "Ask for the current password again.";
     InvalidCode = "invalid_code", FORBIDDEN, "The one-time code does not count",
         "Type the newest code, or ask for another one.";
+    EmailUnverified = "email_unverified", FORBIDDEN, "The e-mail address is not verified",
+        "Verify the address with the code that was sent to it, then try again.";
     /// Told to those alone who know its password.
     AccountSuspended = "account_suspended", FORBIDDEN, "The account is suspended",
         "An operator has suspended the account. Write to the operators.";

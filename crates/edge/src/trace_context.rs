@@ -5,6 +5,7 @@
 
 use kernel::{SpanContext, Spans};
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::header_text::HeaderText;
@@ -81,6 +82,18 @@ impl TraceContext {
         match self.sampled {
             true => CURRENT.scope(self, answer).await,
             false => answer.await,
+        }
+    }
+
+    /// Goes on though the client goes away, in the trace of the request.
+    pub fn spawn<T, F>(answer: F) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        match Self::recorded() {
+            Some(current) => tokio::spawn(current.around(answer)),
+            None => tokio::spawn(answer),
         }
     }
 

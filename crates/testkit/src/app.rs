@@ -11,13 +11,15 @@ use readmodel::{
     DatabaseConnection, Projections,
     timelines::{Lists, TimelineSettings},
 };
+use reqwest::Method;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use vault::{KeySealer, Limits, PasswordHashes, Vault};
 use worker::{Engine, WorkerContext};
 
 use crate::{
-    Client, Servers,
+    Client, Person, Servers,
     secrets::{self, TOKEN_SECRET},
 };
 
@@ -178,6 +180,14 @@ impl App {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("no letter to {email}");
+    }
+
+    /// Shows that the address of somebody who registered is theirs.
+    pub async fn verify_email(&self, person: &Person) {
+        let body = json!({"one_time_code": self.mailed_code(&person.email).await});
+        let path = "/v1/accounts/me/email/verification";
+        let verified = person.client.send(Method::PUT, path, Some(body), &[]);
+        verified.await.expect(204);
     }
 
     /// Folds and fans out all there is, so that every read sees it.

@@ -7,7 +7,12 @@ use kernel::AccountId;
 use sea_orm::sqlx::{self, Postgres, Row, Transaction};
 use sha2::{Digest, Sha256};
 
-use crate::{Device, Email, Vault, VaultError, households, second_factors, sessions::end_all};
+use crate::{
+    Device, Email, Vault, VaultError,
+    first_proof::{self, forget_codes},
+    households, second_factors,
+    sessions::end_all,
+};
 
 /// 50 bits: what five tries, ten minutes and some hundred resends cannot guess.
 const CODE_CHARACTERS: usize = 10;
@@ -126,20 +131,30 @@ impl Vault {
         })
     }
 
-    /// Whether `code` showed that the account's address is its own.
+    /// Whether `code` showed that the account's address is its own. Other codes of the
+    /// account count no more then.
     pub async fn verify_email(&self, account: AccountId, code: &str) -> Result<bool, VaultError> {
         let mut transaction = self.begin().await?;
+        // Before its codes, as everywhere; whoever registers with the address waits.
+        sqlx::query("SELECT 1 FROM vault.credentials WHERE account_id = $1 FOR UPDATE")
+            .bind(account.0)
+            .fetch_optional(&mut *transaction)
+            .await?;
         let email = redeem(&mut transaction, account, Purpose::VerifyEmail, code, None).await?;
         let verified = match email {
             Some(email) => mark_verified(&mut transaction, account, &email).await?,
             None => false,
         };
+        if verified {
+            forget_codes(&mut transaction, account).await?;
+        }
         transaction.commit().await?;
         Ok(verified)
     }
 
     /// Takes another password of whoever has the code, and ends all sessions of
-    /// the account. It takes as long where nobody has `email`. Without a hash the
+    /// the account. Where it is the first proof of the address, what was set before it
+    /// goes (`first_proof`). It takes as long where nobody has `email`. Without a hash the
     /// code counts on: the password is one that the account must not have, which
     /// nobody learns who has no code.
     pub async fn reset_password(
@@ -150,13 +165,21 @@ impl Vault {
         device: &Device,
     ) -> Result<Reset, VaultError> {
         let mut transaction = self.begin().await?;
-        let row = sqlx::query("SELECT account_id FROM vault.credentials WHERE email_folded = $1")
-            .bind(email.folded())
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let account = match row {
-            Some(row) => AccountId(row.try_get("account_id")?),
-            None => AccountId(kernel::Uuid::nil()),
+        // Sessions that begin now wait for this row, and so does whoever registers with
+        // the address.
+        let row = sqlx::query(
+            "SELECT account_id, email_verified_at IS NOT NULL AS verified
+             FROM vault.credentials WHERE email_folded = $1 FOR UPDATE",
+        )
+        .bind(email.folded())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let (account, verified) = match row {
+            Some(row) => (
+                AccountId(row.try_get("account_id")?),
+                row.try_get("verified")?,
+            ),
+            None => (AccountId(kernel::Uuid::nil()), false),
         };
         let (purpose, household) = (Purpose::ResetPassword, device.household.as_deref());
         let sent_to = redeem(&mut transaction, account, purpose, code, household).await?;
@@ -173,7 +196,6 @@ impl Vault {
             transaction.rollback().await?;
             return Ok(Reset::NotTaken);
         };
-        // Sessions that begin now wait for this row.
         let taken = sqlx::query(
             "UPDATE vault.credentials SET password_hash = $2
              WHERE account_id = $1 AND barred_at IS NULL",
@@ -188,8 +210,13 @@ impl Vault {
             return Ok(Reset::Wrong);
         }
         mark_verified(&mut transaction, account, &email.folded()).await?;
-        second_factors::forget_unfinished(&mut transaction, account).await?;
-        let ended = end_all(&mut transaction, account).await?;
+        let ended = match verified {
+            true => {
+                second_factors::forget_unfinished(&mut transaction, account).await?;
+                end_all(&mut transaction, account).await?
+            }
+            false => first_proof::wipe(&mut transaction, account).await?,
+        };
         // Whoever reads the mail is let in, though others guess.
         households::learn(&mut transaction, account, device, false).await?;
         transaction.commit().await?;

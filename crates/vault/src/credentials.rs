@@ -1,16 +1,19 @@
-//! Who signs in with what. An e-mail address is in no event and unique here.
+//! Who signs in with what. An e-mail address is in no event and unique here: one account
+//! has it. While it is not verified it reserves nothing, and goes to whoever registers
+//! with it next.
 
-use kernel::AccountId;
+use kernel::{AccountId, Uuid};
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, Statement,
-    TransactionTrait,
+    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter,
     entity::prelude::*,
-    sqlx::{self, PgPool, PgTransaction},
+    sqlx::{self, PgPool, PgTransaction, Row},
 };
 use time::OffsetDateTime;
 
-use crate::Email;
+use crate::{Email, first_proof::forget_codes};
+
+/// Any number: advisory locks of this class are of addresses.
+const ADDRESS_LOCKS: i32 = 0x6164_6472;
 
 mod row {
     use sea_orm::entity::prelude::*;
@@ -59,6 +62,8 @@ impl From<sqlx::Error> for VaultError {
 #[derive(Clone)]
 pub struct NewCredentials {
     pub account: AccountId,
+    /// Another address or another password is another attempt.
+    pub attempt: Uuid,
     pub email: Option<Email>,
     pub password_hash: Option<String>,
 }
@@ -82,6 +87,82 @@ impl From<row::Model> for Credentials {
             created_at: row.created_at,
             email_verified: row.email_verified_at.is_some(),
         }
+    }
+}
+
+/// Before any row. Whoever registers with the address at the same moment waits, so that
+/// no conflict becomes an error: PostgreSQL would write the address into its log.
+async fn lock_address(
+    transaction: &mut PgTransaction<'_>,
+    email_folded: &str,
+) -> Result<(), VaultError> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1, hashtext($2))")
+        .bind(ADDRESS_LOCKS)
+        .bind(email_folded)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// Whether the account's credentials are those that are asked for, or must not change:
+/// somebody signed in with them, showed the address to be theirs, or is barred.
+async fn is_kept(
+    transaction: &mut PgTransaction<'_>,
+    new: &NewCredentials,
+    email_folded: Option<&str>,
+) -> Result<bool, VaultError> {
+    // Whoever signs in meanwhile waits for this row.
+    let row = sqlx::query(
+        "SELECT attempt IS NOT DISTINCT FROM $2 AND email_folded IS NOT DISTINCT FROM $3
+             AS same, barred_at IS NOT NULL OR email_verified_at IS NOT NULL AS settled
+         FROM vault.credentials WHERE account_id = $1 FOR UPDATE",
+    )
+    .bind(new.account.0)
+    .bind(new.attempt)
+    .bind(email_folded)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    let Some(row) = row else {
+        return Ok(false);
+    };
+    if row.try_get("same")? || row.try_get("settled")? {
+        return Ok(true);
+    }
+    let sql = "SELECT 1 AS one FROM vault.sessions WHERE account_id = $1 LIMIT 1";
+    let session = sqlx::query(sql).bind(new.account.0);
+    Ok(session.fetch_optional(&mut **transaction).await?.is_some())
+}
+
+/// With its lock: from now on no other account has the address. Refused where one has verified it.
+async fn take_address(
+    transaction: &mut PgTransaction<'_>,
+    account: AccountId,
+    email_folded: &str,
+) -> Result<(), VaultError> {
+    let gave_way = sqlx::query(
+        "UPDATE vault.credentials SET email = NULL, email_folded = NULL
+         WHERE email_folded = $1 AND account_id <> $2 AND email_verified_at IS NULL
+         RETURNING account_id",
+    )
+    .bind(email_folded)
+    .bind(account.0)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    if let Some(row) = gave_way {
+        return forget_codes(transaction, AccountId(row.try_get("account_id")?)).await;
+    }
+    let holder = sqlx::query(
+        "SELECT account_id FROM vault.credentials WHERE email_folded = $1 AND account_id <> $2",
+    )
+    .bind(email_folded)
+    .bind(account.0)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    match holder {
+        Some(row) => Err(VaultError::EmailTaken(AccountId(
+            row.try_get("account_id")?,
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -125,44 +206,43 @@ impl Vault {
     }
 
     /// Keeps credentials, and a key for the account's personal fields, in one
-    /// transaction. The same account again changes nothing.
+    /// transaction. The same attempt again changes nothing; another one for the same
+    /// account replaces what was kept, while nobody signed in to the account.
     pub async fn admit(&self, new: NewCredentials, key: [u8; 32]) -> Result<(), VaultError> {
-        let now = OffsetDateTime::now_utc();
+        let mut transaction = self.begin().await?;
         let folded = new.email.as_ref().map(Email::folded);
-        let row = row::ActiveModel {
-            account_id: Set(new.account.0),
-            email: Set(new.email.map(|email| email.as_str().to_owned())),
-            email_folded: Set(folded.clone()),
-            password_hash: Set(new.password_hash),
-            created_at: Set(now),
-            email_verified_at: Set(None),
-        };
-        let database = self.database.clone();
-        let transaction = begun(async move { database.begin().await }).await??;
-        // No conflict is an error: PostgreSQL would write the address into its log.
-        let any = sea_orm::sea_query::OnConflict::new()
-            .do_nothing()
-            .to_owned();
-        let inserted = row::Entity::insert(row)
-            .on_conflict(any)
-            .exec_without_returning(&transaction)
-            .await?;
-        let own = row::Entity::find_by_id(new.account.0);
-        if inserted == 0 && own.one(&transaction).await?.is_none() {
-            transaction.rollback().await?;
-            let holder = self.by_folded_email(&folded.unwrap_or_default()).await?;
-            // Gone again meanwhile: whoever asks may simply ask again.
-            return Err(holder.map_or(VaultError::Busy, |holder| {
-                VaultError::EmailTaken(holder.account)
-            }));
+        if let Some(folded) = &folded {
+            lock_address(&mut transaction, folded).await?;
         }
-        let keep_key = Statement::from_sql_and_values(
-            sea_orm::DatabaseBackend::Postgres,
+        if !is_kept(&mut transaction, &new, folded.as_deref()).await? {
+            if let Some(folded) = &folded {
+                take_address(&mut transaction, new.account, folded).await?;
+            }
+            sqlx::query(
+                "INSERT INTO vault.credentials
+                     (account_id, attempt, email, email_folded, password_hash, created_at)
+                 VALUES ($1, $2, $3, $4, $5, now())
+                 ON CONFLICT (account_id) DO UPDATE SET
+                     attempt = excluded.attempt, email = excluded.email,
+                     email_folded = excluded.email_folded,
+                     password_hash = excluded.password_hash",
+            )
+            .bind(new.account.0)
+            .bind(new.attempt)
+            .bind(new.email.as_ref().map(Email::as_str))
+            .bind(folded)
+            .bind(new.password_hash)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        sqlx::query(
             "INSERT INTO vault.account_keys (account_id, key, created_at)
-             VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            [new.account.0.into(), key.to_vec().into(), now.into()],
-        );
-        transaction.execute_raw(keep_key).await?;
+             VALUES ($1, $2, now()) ON CONFLICT DO NOTHING",
+        )
+        .bind(new.account.0)
+        .bind(&key[..])
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(())
     }

@@ -5,6 +5,7 @@ mod breached;
 mod codes;
 mod credentials;
 mod emails;
+mod first_proof;
 mod households;
 mod limits;
 mod passwords;
@@ -18,6 +19,7 @@ pub use breached::{BreachedPasswords, UnusableList};
 pub use codes::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS, Reset};
 pub use credentials::{Credentials, NewCredentials, Vault, VaultError};
 pub use emails::{Email, InvalidEmail};
+pub use first_proof::{FIRST_PROOF, Fate};
 pub use limits::{Budget, InvalidBudget, Limits, Spend, Standing, Whose};
 pub use passwords::{
     InvalidPassword, PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, Password, PasswordHashes,
@@ -25,7 +27,7 @@ pub use passwords::{
 };
 pub use roles::Role;
 pub use sealer::KeySealer;
-pub use second_factors::{NewSecondFactor, RECOVERY_CODES, SecondFactorState};
+pub use second_factors::{Enabled, NewSecondFactor, RECOVERY_CODES, SecondFactorState};
 pub use service_tokens::{
     SERVICE_TOKEN_DAYS_MAX, Scope, ServiceToken, ServiceTokenInfo, UnknownScope,
 };

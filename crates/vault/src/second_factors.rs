@@ -37,6 +37,20 @@ pub struct SecondFactorState {
     pub recovery_codes_left: i64,
 }
 
+/// What enabling an authenticator gives.
+pub enum Enabled {
+    /// From now on it is asked for. These sessions were ended.
+    Done {
+        recovery_codes: Vec<String>,
+        ended: Vec<Uuid>,
+    },
+    /// The code is wrong.
+    Wrong,
+    /// The account's address is not verified: whoever reads its mail would be kept from
+    /// the account by a reset that asks for what they do not have.
+    Unverified,
+}
+
 impl Vault {
     pub async fn second_factor(&self, account: AccountId) -> Result<SecondFactorState, VaultError> {
         let row = sqlx::query(
@@ -90,20 +104,29 @@ impl Vault {
         }))
     }
 
-    /// From now on it is asked for, and all sessions but `kept` are ended; returns
-    /// recovery codes and those sessions, or none where the code is wrong.
+    /// Asks for the authenticator from now on, and ends all sessions but `kept`.
     pub async fn enable_second_factor(
         &self,
         account: AccountId,
         code: &str,
         now_seconds: u64,
         kept: (Uuid, &Device),
-    ) -> Result<Option<(Vec<String>, Vec<Uuid>)>, VaultError> {
+    ) -> Result<Enabled, VaultError> {
         let (kept, device) = kept;
         let mut transaction = self.begin().await?;
         lock(&mut transaction, account).await?;
+        let verified = sqlx::query(
+            "SELECT 1 AS one FROM vault.credentials
+             WHERE account_id = $1 AND email_verified_at IS NOT NULL",
+        )
+        .bind(account.0)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if verified.is_none() {
+            return Ok(Enabled::Unverified);
+        }
         if !take_code(&mut transaction, account, code, false, now_seconds).await? {
-            return Ok(None);
+            return Ok(Enabled::Wrong);
         }
         let codes: Vec<_> = (0..RECOVERY_CODES)
             .map(|_| draw(RECOVERY_CHARACTERS))
@@ -129,7 +152,10 @@ impl Vault {
         households::learn(&mut transaction, account, device, true).await?;
         transaction.commit().await?;
         let shown = codes.iter().map(|code| grouped(code, 6));
-        Ok(Some((shown.collect(), ended)))
+        Ok(Enabled::Done {
+            recovery_codes: shown.collect(),
+            ended,
+        })
     }
 
     /// Whether `code` is the authenticator's, or a recovery code, which is used

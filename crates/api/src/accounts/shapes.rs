@@ -182,6 +182,7 @@ impl From<AccountRow> for Account {
 pub struct OwnAccount {
     #[oai(flatten)]
     pub(super) account: Account,
+    /// Null where it was not verified, and somebody else registered with it since.
     pub(super) email: Option<String>,
     /// Whether a code that was sent to it came back.
     pub(super) email_verified: bool,

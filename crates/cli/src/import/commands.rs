@@ -99,6 +99,7 @@ async fn register(
     getrandom::fill(&mut key).map_err(refused)?;
     let credentials = NewCredentials {
         account,
+        attempt: account.0,
         email: None,
         password_hash: None,
     };
