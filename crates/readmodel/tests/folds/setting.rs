@@ -145,7 +145,9 @@ impl Setting {
             WHERE counted.total IS DISTINCT FROM added.total
             UNION ALL
             SELECT concat_ws(' ', id, 'has nothing but zeros') FROM kept
-            WHERE id NOT IN (SELECT id FROM counted)";
+            WHERE NOT EXISTS (
+                SELECT 1 FROM jsonb_each_text(counters) AS c (counter, total) WHERE total <> '0'
+            )";
         let sql = sql.replace("{of_edges}", &of_edges.collect::<String>());
         sqlx::query_scalar(AssertSqlSafe(sql.replace("{s}", schema)))
             .fetch_all(self.pool())
