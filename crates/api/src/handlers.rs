@@ -136,7 +136,8 @@ impl<W: Copy + Into<Viewer>> Read<W> {
         self.services.pool()
     }
 
-    /// Waits for what the reader may ask to see, and whoever has no account for a place.
+    /// Waits until the reader's own writes are visible; an anonymous reader also waits for
+    /// a place.
     pub async fn observe(&self) -> Result<Arc<Observed>, Problem> {
         let reader = self.viewer().account();
         let observed = (self.services.freshness)

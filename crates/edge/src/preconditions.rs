@@ -33,7 +33,7 @@ pub(crate) const IDEMPOTENCY_KEY_UNAUTHENTICATED: &str = "Idempotency-Key-Unauth
 const IDEMPOTENCY_KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const MIN_POSITION_HEADER: HeaderName = HeaderName::from_static("min-position");
 const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
-/// Where no account scopes the key: whoever guesses it would meet another's request.
+/// No account scopes such a key, so it must be hard to guess.
 const UNAUTHENTICATED_KEY_CHARACTERS_MIN: usize = 16;
 /// An extractor can tell the document of a security scheme and of nothing
 /// else; `contract` turns names with this prefix into header parameters.

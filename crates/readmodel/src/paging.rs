@@ -8,7 +8,7 @@ use crate::ReadError;
 
 /// Rows looked at beyond what a part needs, for those that are hidden.
 pub(crate) const SPARE_ROWS: u32 = 4;
-/// How often a part that is not full looks further, with four times as many rows each.
+/// Rounds of one part, at most. Each reads four times as many rows as the one before.
 pub(crate) const ROUNDS_MAX: u32 = 4;
 /// Rows looked at in one round, at most.
 const ROUND_ROWS_MAX: u32 = 800;

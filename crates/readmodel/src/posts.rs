@@ -200,8 +200,8 @@ pub async fn by_ids(
     read_all(&rows)
 }
 
-/// `SELECT` of the next ids of the 500 posts that are nearest below `$2`. A recursion stops
-/// where nobody asks for another row. `LATERAL` with a limit keeps what is looked up for a
+/// `SELECT` of the next ids of the 500 posts that are nearest below `$2`. The
+/// recursion stops as soon as the outer LIMIT has its rows. `LATERAL` with a limit keeps what is looked up for a
 /// post a look-up: as a join, the planner would read all posts.
 macro_rules! subtree {
     () => {
