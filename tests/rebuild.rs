@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reqwest::Method;
 use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use tempfile::tempdir;
@@ -148,11 +149,19 @@ impl Load {
                     let first = home.body["items"][0]["created_at"].as_str();
                     assert!(first.is_some(), "{}", home.body);
                     let like = format!("/v1/posts/{liked}/like");
-                    match count % 2 {
+                    let written = match count % 2 {
                         0 => client.put(&like).await.expect(204),
                         _ => client.delete(&like).await.expect(204),
                     };
-                    let shown = client.get(&format!("/v1/posts/{liked}")).await.expect(200);
+                    // A log that is slow to say what one wrote is not waited for; whoever
+                    // names the position waits in any case.
+                    let position = written.header("event-position");
+                    let told = [("Min-Position", position.as_str())];
+                    let read = format!("/v1/posts/{liked}");
+                    let shown = client
+                        .send(Method::GET, &read, None, &told)
+                        .await
+                        .expect(200);
                     let is_liked = shown.body["viewer"]["liked"].as_bool();
                     assert_eq!(is_liked, Some(count % 2 == 0), "{}", shown.body);
                     count += 1;

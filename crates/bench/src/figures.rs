@@ -56,6 +56,7 @@ macro_rules! figures {
 figures! {
     Post "post" "one post by id" reads::post;
     Known "known" "one post by id, 304 by its ETag" reads::known;
+    Heavy "heavy" "readers with 20,000 likes, and who follow 5,000" reads::heavy;
     Home "home" "home timeline of 20 posts, warm" homes::warm;
     Dropped "dropped" "home timeline that has to be filled anew" homes::dropped;
     Generated "generated" "home timeline without the views server" homes::generated;

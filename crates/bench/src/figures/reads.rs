@@ -106,3 +106,94 @@ pub async fn local(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
             .target(text, met),
     ])
 }
+
+/// Readers who marked and follow much beside those who did not: the rows are put into the
+/// read model as folds would, before anybody reads with these accounts.
+pub async fn heavy(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
+    const LIKES: usize = 20_000;
+    const FOLLOWS: usize = 5_000;
+    const FEW_FOLLOWS: usize = 100;
+    bench.with_worker().await?;
+    let accounts = bench.world.accounts.len();
+    let there_are = |wanted: usize, there: usize| wanted.min(there / 2);
+    let (likes_count, follows_count) = (
+        there_are(LIKES, bench.world.posts.len()),
+        there_are(FOLLOWS, accounts),
+    );
+    let [likes, none, many, few] = [1, 2, 3, 4].map(|back| accounts - back);
+    let id = |index: usize| bench.world.accounts[index];
+    let follow = |index: usize, count: usize| {
+        let id = id(index);
+        format!(
+            "DELETE FROM social.follows WHERE follower_id = '{id}';
+             INSERT INTO social.follows (follower_id, followed_id, followed_at)
+             SELECT '{id}', id, 1 FROM social.accounts WHERE id <> '{id}'
+             ORDER BY md5(id::text) LIMIT {count};"
+        )
+    };
+    let liked = format!(
+        "DELETE FROM social.likes WHERE account_id IN ('{}', '{}');
+         INSERT INTO social.likes (account_id, post_id, liked_at)
+         SELECT '{}', id, 1 FROM social.posts ORDER BY md5(id::text) LIMIT {likes_count};",
+        id(likes),
+        id(none),
+        id(likes),
+    );
+    for rows in [liked, follow(many, follows_count), follow(few, FEW_FOLLOWS)] {
+        bench.servers.execute(&rows).await?;
+    }
+    let by = |index: usize, home: bool| {
+        let world = bench.world.clone();
+        move |connection: usize| -> Maker {
+            let (world, mut random) = (world.clone(), Random::new(connection as u64 + 1));
+            Box::new(move |out| {
+                let path: &[&str] = match home {
+                    true => &["/v1/timelines/home"],
+                    false => &["/v1/posts/", world.any_post(&mut random)],
+                };
+                request(out, "GET", path, &world.tokens[index], "");
+            })
+        }
+    };
+    let mut lines = Vec::new();
+    for (key, name, index, home, beside, least) in [
+        (
+            "marked_none",
+            "one post, a reader without likes",
+            none,
+            false,
+            None,
+            0.0,
+        ),
+        (
+            "marked",
+            "one post, a reader with 20,000 likes",
+            likes,
+            false,
+            Some("without"),
+            0.8,
+        ),
+        ("follows_few", "home, follows 100", few, true, None, 0.0),
+        (
+            "follows_many",
+            "home, follows 5,000",
+            many,
+            true,
+            Some("of 100"),
+            0.7,
+        ),
+    ] {
+        let measured = bench.measure(&bench.load(), &by(index, home)).await?;
+        let line = bench.line(key, name, &measured);
+        let last: Option<&Line> = lines.last();
+        let line = match (beside, last.map(|last| last.value)) {
+            (Some(beside), Some(value)) => line
+                .ceiling(beside, value)
+                .ratio_at_least(least)
+                .note(format!("{likes_count} likes, {follows_count} follows")),
+            _ => line,
+        };
+        lines.push(line);
+    }
+    Ok(lines)
+}
