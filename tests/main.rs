@@ -49,3 +49,4 @@ mod text;
 mod throttle;
 mod timelines;
 mod up;
+mod withdrawals;

@@ -25,7 +25,10 @@ use poem_openapi::{
     param::{Path, Query},
     types::MaybeUndefined,
 };
-use readmodel::accounts::{self, AccountRow};
+use readmodel::{
+    accounts::{self, AccountRow},
+    visibility,
+};
 use vault::Purpose;
 
 use crate::{
@@ -171,7 +174,10 @@ impl AccountsApi {
     ) -> Result<Found<AccountBatch>, Problem> {
         let (observed, ids) = read.observe_batch(&ids.0, AccountId).await?;
         let rows = accounts::by_ids(read.pool(), read.who.account(), &ids).await?;
-        let items = rows.into_iter().map(Account::from).collect();
+        let rows = rows
+            .into_iter()
+            .filter_map(|row| without_withheld(&read, row));
+        let items = rows.map(Account::from).collect();
         Ok(Found::new(AccountBatch { items }).as_of(observed.header(View::SOCIAL)))
     }
 
@@ -215,7 +221,9 @@ impl AccountsApi {
         let missing = || Problem::not_found("account");
         let handle = Handle::written(&handle.0).map_err(|_| missing())?;
         let row = accounts::by_handle(read.pool(), read.who.account(), &handle).await?;
-        let row = row.ok_or_else(missing)?;
+        let row = row
+            .and_then(|row| without_withheld(&read, row))
+            .ok_or_else(missing)?;
         observed.refuse_parked(row.id.0)?;
         let version = row.version;
         Ok(Found::new(Account::from(row))
@@ -283,7 +291,35 @@ pub(crate) async fn find(
     account: AccountId,
 ) -> Result<AccountRow, Problem> {
     let row = accounts::by_id(read.pool(), read.viewer().account(), account).await?;
+    let row = row.and_then(|row| without_withheld(read, row));
     row.ok_or_else(|| Problem::not_found("account"))
+}
+
+/// The account as it is in the log, as far as that takes something away.
+fn without_withheld(
+    read: &Read<impl Copy + Into<Viewer>>,
+    mut row: AccountRow,
+) -> Option<AccountRow> {
+    let (withheld, viewer) = (read.withheld(), read.viewer().account());
+    if withheld.is_empty() {
+        return Some(row);
+    }
+    let is_own = viewer == Some(row.id);
+    row.private |= withheld.public(row.id);
+    let is_closed =
+        row.private && !is_own && (withheld.public(row.id) || withheld.follow(viewer, row.id));
+    let is_pinned = |post: &Uuid| !is_closed && !withheld.deleted(PostId(*post));
+    row.pinned_post_id = row.pinned_post_id.filter(is_pinned);
+    (!withheld.account(viewer, row.id)).then_some(row)
+}
+
+/// Whether the viewer sees what the account shares with followers.
+pub(crate) async fn is_close(read: &Read<Viewer>, account: AccountId) -> Result<bool, Problem> {
+    let viewer = read.viewer().account();
+    if read.withheld().follow(viewer, account) {
+        return Ok(false);
+    }
+    Ok(visibility::is_close(read.pool(), viewer, account).await?)
 }
 
 /// Null clears, which the domain writes as an empty text.

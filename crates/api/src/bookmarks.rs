@@ -28,7 +28,7 @@ use readmodel::{
 
 use crate::{
     bookmark_folders,
-    freshness::Observed,
+    freshness::Moment,
     handlers::{Read, Write},
     posts::Post,
     problem::Problem,
@@ -185,12 +185,13 @@ impl BookmarksApi {
 /// deleted.
 async fn available(
     read: &Read<Authenticated>,
-    observed: &Observed,
+    observed: &Moment,
     rows: &[BookmarkRow],
 ) -> Result<BTreeMap<PostId, PostRow>, Problem> {
     let ids: Vec<PostId> = rows.iter().map(|row| row.post).collect();
     let mut posts = posts::by_ids(read.pool(), Some(read.who.account), &ids).await?;
-    posts.retain(|row| !observed.is_parked(row.id.0));
+    let (withheld, reader) = (&observed.withheld, Some(read.who.account));
+    posts.retain(|row| !observed.is_parked(row.id.0) && !withheld.post(reader, row));
     Ok(posts.into_iter().map(|row| (row.id, row)).collect())
 }
 

@@ -9,10 +9,7 @@ use poem_openapi::{
     OpenApi,
     param::{Path, Query},
 };
-use readmodel::{
-    follows::{self, Side},
-    visibility,
-};
+use readmodel::follows::{self, Side};
 
 use crate::{
     accounts::{self, AccountPage},
@@ -187,7 +184,7 @@ async fn list(read: &Read<Viewer>, asked: Asked) -> Result<Found<AccountPage>, P
         .await?;
     let (pool, viewer) = (read.pool(), read.who.account());
     let account = accounts::find(read, asked.account).await?;
-    if account.private && !visibility::is_close(pool, viewer, account.id).await? {
+    if account.private && !accounts::is_close(read, account.id).await? {
         let detail = "Only its followers see this: ask to follow it.";
         return Err(Problem::new(Code::AccountPrivate, detail));
     }

@@ -6,18 +6,20 @@ mod follower;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Deref,
     sync::Arc,
     time::Duration,
 };
 
 use eventlog::Log;
 use kernel::{AccountId, Partition, Positions, Uuid};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use poem::http::HeaderValue;
 use readmodel::{
     DatabaseConnection,
     checkpoints::Reached,
     hot::{Hot, Shown},
+    withheld::Withheld,
 };
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -63,6 +65,26 @@ pub(crate) struct Observed {
     /// Why nobody could look, since then.
     failed: Option<Arc<str>>,
 }
+
+/// What a read is answered from: how far the views are, and what is left out of what they
+/// have.
+#[derive(Clone)]
+pub(crate) struct Moment {
+    observed: Arc<Observed>,
+    pub withheld: Arc<Withheld>,
+}
+
+impl Deref for Moment {
+    type Target = Observed;
+
+    fn deref(&self) -> &Observed {
+        &self.observed
+    }
+}
+
+/// What the follower of the log knows to be withheld; none while it has not read all that
+/// the log has.
+type Withholding = Arc<RwLock<Option<Arc<Withheld>>>>;
 
 #[derive(Clone, Default)]
 struct Seen {
@@ -140,6 +162,7 @@ impl Observed {
 pub(crate) struct Freshness {
     log: Log,
     observed: watch::Receiver<Arc<Observed>>,
+    withholding: Withholding,
     /// Somebody wants a newer look.
     asked: Arc<Notify>,
     log_away_until: Mutex<Option<Instant>>,
@@ -162,10 +185,17 @@ impl Freshness {
     ) -> Self {
         let asked = Arc::new(Notify::new());
         let (observer, observed) = watch::channel(Arc::new(Observed::nothing()));
-        let followed = follower::follow(log.clone(), database, hot, asked.clone(), observer);
+        let withholding = Withholding::default();
+        let followed = follower::follow(
+            (log.clone(), database, hot),
+            asked.clone(),
+            observer,
+            withholding.clone(),
+        );
         Self {
             log,
             observed,
+            withholding,
             asked,
             log_away_until: Mutex::default(),
             waiting: Semaphore::new(WAITING_MAX),
@@ -233,7 +263,7 @@ impl Freshness {
         view: View,
         reader: Option<AccountId>,
         asked_for: &Positions,
-    ) -> Result<Arc<Observed>, Problem> {
+    ) -> Result<Moment, Problem> {
         let wanted = self.wanted(reader, asked_for).await?;
         self.reach(view, &wanted).await
     }
@@ -250,7 +280,22 @@ impl Freshness {
         }
     }
 
-    pub async fn reach(&self, view: View, wanted: &Positions) -> Result<Arc<Observed>, Problem> {
+    /// The moment of these looks, where they show what is wanted and it is known what is
+    /// withheld.
+    fn moment(
+        &self,
+        observed: &Arc<Observed>,
+        view: View,
+        wanted: &Positions,
+        now: Instant,
+    ) -> Option<Moment> {
+        let shows = observed.shows(view, wanted, now);
+        let withheld = shows.then(|| self.withholding.read().clone()).flatten()?;
+        let observed = observed.clone();
+        Some(Moment { observed, withheld })
+    }
+
+    pub async fn reach(&self, view: View, wanted: &Positions) -> Result<Moment, Problem> {
         let patience = Duration::from_millis(match view {
             View::TIMELINES => WAIT_FOR_LISTS_MILLISECONDS_MAX,
             _ => WAIT_MILLISECONDS_MAX,
@@ -258,8 +303,8 @@ impl Freshness {
         let started = Instant::now();
         {
             let observed = self.observed.borrow();
-            if observed.shows(view, wanted, started) {
-                return Ok(observed.clone());
+            if let Some(moment) = self.moment(&observed, view, wanted, started) {
+                return Ok(moment);
             }
         }
         let mut looks = self.observed.clone();
@@ -272,8 +317,8 @@ impl Freshness {
                 let detail = "The read model does not answer. Try again shortly.";
                 return Err(Problem::new(Code::Unavailable, detail).caused_by(reason.to_string()));
             }
-            if observed.shows(view, wanted, Instant::now()) {
-                return Ok(observed);
+            if let Some(moment) = self.moment(&observed, view, wanted, Instant::now()) {
+                return Ok(moment);
             }
             let waited_for = |p: &&(Partition, String)| wanted.get(p.0).is_some();
             let reached = observed.reached(view);

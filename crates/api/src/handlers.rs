@@ -2,7 +2,7 @@
 //! from extractors that a feature would otherwise name one by one, and carries their
 //! marks into the contract.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use edge::{
     answers::{Changed, Done},
@@ -17,12 +17,12 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, registry::Registry, types::Example,
 };
-use readmodel::PgPool;
+use readmodel::{PgPool, withheld::Withheld};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     examples::ACCOUNT_ID,
-    freshness::{Observed, View},
+    freshness::{Moment, View},
     problem::Problem,
     services::Services,
 };
@@ -125,6 +125,7 @@ pub(crate) struct Read<W> {
     pub here: Here,
     /// A place among those who read without an account, until it is answered.
     place: OnceLock<OwnedSemaphorePermit>,
+    withheld: OnceLock<Arc<Withheld>>,
 }
 
 impl<W: Copy + Into<Viewer>> Read<W> {
@@ -136,13 +137,20 @@ impl<W: Copy + Into<Viewer>> Read<W> {
         self.services.pool()
     }
 
+    /// What is left out of what the views have, as of the moment that was observed.
+    pub fn withheld(&self) -> &Withheld {
+        static NOTHING: LazyLock<Withheld> = LazyLock::new(Withheld::default);
+        self.withheld.get().map_or(&NOTHING, |withheld| withheld)
+    }
+
     /// Waits until the reader's own writes are visible; an anonymous reader also waits for
     /// a place.
-    pub async fn observe(&self) -> Result<Arc<Observed>, Problem> {
+    pub async fn observe(&self) -> Result<Moment, Problem> {
         let reader = self.viewer().account();
         let observed = (self.services.freshness)
             .wait(View::SOCIAL, reader, &self.min_position.0)
             .await?;
+        let _ = self.withheld.set(observed.withheld.clone());
         if reader.is_none() {
             let place = self.services.anonymous_place().await?;
             let _ = self.place.set(place);
@@ -151,7 +159,7 @@ impl<W: Copy + Into<Viewer>> Read<W> {
     }
 
     /// The same, for an answer about `aggregate`.
-    pub async fn observe_of(&self, aggregate: Uuid) -> Result<Arc<Observed>, Problem> {
+    pub async fn observe_of(&self, aggregate: Uuid) -> Result<Moment, Problem> {
         let observed = self.observe().await?;
         observed.refuse_parked(aggregate)?;
         Ok(observed)
@@ -162,7 +170,7 @@ impl<W: Copy + Into<Viewer>> Read<W> {
         &self,
         ids: &str,
         id: fn(Uuid) -> I,
-    ) -> Result<(Arc<Observed>, Vec<I>), Problem> {
+    ) -> Result<(Moment, Vec<I>), Problem> {
         let ids = parse_ids(ids)?.into_iter().map(id).collect();
         Ok((self.observe().await?, ids))
     }
@@ -187,7 +195,7 @@ fn parse_ids(text: &str) -> Result<Vec<Uuid>, Problem> {
 
 /// Extractors put together, whose marks are those of the parts, in their order.
 macro_rules! put_together {
-    ($name:ty { $($field:ident: $part:ty),+ $(; $constant:ident: $value:expr)? }) => {
+    ($name:ty { $($field:ident: $part:ty),+ $(; $($constant:ident: $value:expr),+)? }) => {
         impl<'a> ApiExtractor<'a> for $name {
             const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
             type ParamType = ();
@@ -219,7 +227,7 @@ macro_rules! put_together {
                         let options = ExtractParamOptions::default();
                         <$part as ApiExtractor<'a>>::from_request(request, body, options).await?
                     },)+
-                    $($constant: $value)?
+                    $($($constant: $value),+)?
                 })
             }
         }
@@ -248,11 +256,13 @@ put_together!(Read<Viewer> {
     who: Viewer,
     min_position: MinPosition,
     here: Here;
-    place: OnceLock::new()
+    place: OnceLock::new(),
+    withheld: OnceLock::new()
 });
 put_together!(Read<Authenticated> {
     who: Authenticated,
     min_position: MinPosition,
     here: Here;
-    place: OnceLock::new()
+    place: OnceLock::new(),
+    withheld: OnceLock::new()
 });

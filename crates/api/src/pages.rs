@@ -1,7 +1,5 @@
 //! Pages of the features: which key a cursor holds, and how a part of a list is answered.
 
-use std::sync::Arc;
-
 use domain::posts::PostId;
 use edge::{
     answers::Found,
@@ -19,7 +17,7 @@ use readmodel::{
 
 use crate::{
     accounts::{Account, AccountPage},
-    freshness::{Observed, View},
+    freshness::{Moment, View},
     handlers::Read,
     posts::{Post, PostPage},
     problem::Problem,
@@ -28,7 +26,7 @@ use crate::{
 
 /// A page that is asked for, and what it is answered from.
 pub(crate) struct Page<'a, K> {
-    pub observed: Arc<Observed>,
+    pub observed: Moment,
     pub view: View,
     /// The key of the last row seen.
     pub last: Option<K>,
@@ -106,7 +104,7 @@ impl<W: Copy + Into<Viewer>> Read<W> {
         scope: String,
         limit: Limit,
         cursor: Option<&str>,
-        observed: impl Future<Output = Result<(Arc<Observed>, View), Problem>>,
+        observed: impl Future<Output = Result<(Moment, View), Problem>>,
     ) -> Result<Page<'_, K>, Problem> {
         let cursors = &*self.services.cursors;
         let key = cursor.map(|cursor| cursors.open(&scope, cursor));
@@ -151,10 +149,11 @@ impl Page<'_, PostId> {
         })
     }
 
-    /// Without posts that wait for an operator: what is known of them is old, and they may
-    /// be deleted.
+    /// Without posts that are withheld, and those that wait for an operator: what is known
+    /// of them is old, and they may be deleted.
     pub fn known(&self, mut rows: Vec<PostRow>) -> Vec<Post> {
-        rows.retain(|row| !self.observed.is_parked(row.id.0));
+        let (observed, viewer) = (&self.observed, self.viewer.account());
+        rows.retain(|row| !observed.is_parked(row.id.0) && !observed.withheld.post(viewer, row));
         Post::all(rows, self.viewer)
     }
 }
@@ -177,7 +176,10 @@ impl Page<'_, EntryId> {
 }
 
 impl Page<'_, EdgeKey> {
-    pub fn accounts(&self, part: Part<(i64, AccountRow), EdgeKey>) -> Found<AccountPage> {
+    pub fn accounts(&self, mut part: Part<(i64, AccountRow), EdgeKey>) -> Found<AccountPage> {
+        let (withheld, viewer) = (&self.observed.withheld, self.viewer.account());
+        part.rows
+            .retain(|(_, row)| !withheld.account(viewer, row.id));
         let account = |(_, row)| Account::from(row);
         self.answer(part, |rows, next_cursor| AccountPage {
             items: rows.into_iter().map(account).collect(),

@@ -243,6 +243,7 @@ impl PostsApi {
 /// The post where the viewer may see it.
 pub(crate) async fn find(read: &Read<Viewer>, post: PostId) -> Result<PostRow, Problem> {
     let row = posts::by_id(read.pool(), read.who.account(), post).await?;
+    let row = row.filter(|row| !read.withheld().post(read.who.account(), row));
     row.ok_or_else(|| Problem::not_found("post"))
 }
 

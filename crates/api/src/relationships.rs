@@ -92,7 +92,12 @@ impl RelationshipsApi {
         ids: Query<String>,
     ) -> Result<Found<RelationshipBatch>, Problem> {
         let (observed, ids) = read.observe_batch(&ids.0, AccountId).await?;
-        let rows = relationships::by_ids(read.pool(), read.who.account, &ids).await?;
+        let mut rows = relationships::by_ids(read.pool(), read.who.account, &ids).await?;
+        rows.retain(|row| {
+            !observed
+                .withheld
+                .account(Some(read.who.account), row.account)
+        });
         let items = rows.into_iter().map(Relationship::from).collect();
         Ok(Found::new(RelationshipBatch { items }).as_of(observed.header(View::SOCIAL)))
     }

@@ -37,7 +37,7 @@ use vault::{BreachedPasswords, PasswordHashes, Role, Scope, Vault};
 
 use crate::{
     appending::Appending,
-    freshness::{Freshness, Observed},
+    freshness::{Freshness, Moment},
     limits::Limiting,
     problem::{Code, Problem},
     shown::ShownPost,
@@ -233,8 +233,9 @@ impl Services {
     }
 
     /// What is kept of posts and readers, as far as what was observed allows.
-    pub(crate) fn reading(&self, observed: &Observed) -> Reading<'_, ShownPost> {
-        self.hot.reading(self.pool(), observed.told)
+    pub(crate) fn reading(&self, moment: &Moment) -> Reading<'_, ShownPost> {
+        let (told, withheld) = (moment.told, moment.withheld.clone());
+        self.hot.reading(self.pool(), told, withheld)
     }
 
     /// Who wrote `post`, which never changes, wherever that is known first. What is

@@ -1,7 +1,5 @@
 //! Timelines: home, local, and an account's own posts.
 
-use std::sync::Arc;
-
 use edge::{
     answers::Found,
     identity::{Authenticated, Viewer},
@@ -15,12 +13,11 @@ use poem_openapi::{
 use readmodel::{
     paging::Part,
     timelines::{self, Home, Local},
-    visibility,
 };
 
 use crate::{
     accounts,
-    freshness::{Observed, View},
+    freshness::{Moment, View},
     handlers::Read,
     posts::PostPage,
     problem::Problem,
@@ -111,7 +108,7 @@ impl TimelinesApi {
         let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
         let account = accounts::find(&read, author).await?;
         let (pool, viewer) = (read.pool(), read.who.account());
-        let is_close = visibility::is_close(pool, viewer, author).await?;
+        let is_close = accounts::is_close(&read, author).await?;
         let part = match account.private && !is_close {
             // Nothing of it may be seen, however much there is.
             true => Part::default(),
@@ -148,7 +145,7 @@ impl TimelinesApi {
 
 /// Waits for both views that home is made of. Lists that lag are not waited for long:
 /// the database has what they lack.
-async fn observe_home(read: &Read<Authenticated>) -> Result<(Arc<Observed>, View), Problem> {
+async fn observe_home(read: &Read<Authenticated>) -> Result<(Moment, View), Problem> {
     let (freshness, asked_for) = (&read.services.freshness, &read.min_position.0);
     let wanted = freshness.wanted(Some(read.who.account), asked_for).await?;
     let folded = freshness.reach(View::SOCIAL, &wanted).await?;

@@ -7,6 +7,7 @@ mod memory;
 #[cfg(any(test, feature = "strategies"))]
 pub mod strategies;
 pub mod text;
+pub mod withdrawals;
 
 #[cfg(test)]
 use strategies as any;

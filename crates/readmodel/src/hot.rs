@@ -28,6 +28,7 @@ use crate::{
     timelines::EntryId,
     touches::Touch,
     visibility::{Audience, Hidden},
+    withheld::Withheld,
 };
 
 /// Memory for posts, about.
@@ -191,11 +192,17 @@ impl<T: Shown> Hot<T> {
 
     /// To read with. Entries are taken where `is_current`: all that is folded was told
     /// with `touch`.
-    pub fn reading<'a>(&'a self, pool: &'a PgPool, is_current: bool) -> Reading<'a, T> {
+    pub fn reading<'a>(
+        &'a self,
+        pool: &'a PgPool,
+        is_current: bool,
+        withheld: Arc<Withheld>,
+    ) -> Reading<'a, T> {
         Reading {
             hot: self,
             pool,
             is_current,
+            withheld,
         }
     }
 }

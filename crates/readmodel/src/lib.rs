@@ -85,6 +85,7 @@ mod standing;
 pub mod timelines;
 pub mod touches;
 pub mod visibility;
+pub mod withheld;
 
 pub use counters::{AccountCounts, PostCounts};
 pub use database::{

@@ -35,7 +35,7 @@ pub async fn home(
     let pulled = pulled_authors(pool).await?;
     let hot = Hot::<Row>::default();
     let home = Home {
-        reading: hot.reading(pool, false),
+        reading: hot.reading(pool, false, Default::default()),
         lists: lists.map(|lists| (lists, &pulled)),
         reader,
     };
@@ -59,7 +59,7 @@ pub async fn local(
 ) -> Result<Vec<PostId>, ReadError> {
     let hot = Hot::<Row>::default();
     let local = Local {
-        reading: hot.reading(pool, false),
+        reading: hot.reading(pool, false, Default::default()),
         viewer,
     };
     let page = local.page(None, limit).await?;

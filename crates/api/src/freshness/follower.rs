@@ -3,7 +3,7 @@
 //! touch, the checkpoints say when they are folded; a touch is told between the
 //! two, so that no entry outlives the row that it was read from. It refuses to
 //! run ahead without bounds: a view that stands still leaves the hot posts
-//! unused, not growing.
+//! unused, not growing. What events withdraw from readers is withheld until it is folded.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{Event, posts::PostId};
+use domain::{Event, posts::PostId, withdrawals::Withdrawal};
 use eventlog::{History, Log, LogError};
 use kernel::{Partition, Position, Positions, Recorded};
 use parking_lot::Mutex;
@@ -23,13 +23,14 @@ use readmodel::{
     hot::{Hot, Shown},
     posts,
     touches::{Touch, touches},
+    withheld::Withheld,
 };
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{Observed, Seen, View};
+use super::{Observed, Seen, View, Withholding};
 
 /// How often one process looks while somebody waits.
 const LOOK_MILLISECONDS: u64 = 2;
@@ -63,6 +64,12 @@ struct Ahead {
     /// By view: until its event is folded, or fanned out.
     touches: BTreeMap<View, BTreeMap<Partition, VecDeque<(Position, Touch)>>>,
     waiting: usize,
+    /// Until its event is folded.
+    withdrawn: BTreeMap<Partition, VecDeque<(Position, Withdrawal)>>,
+    /// What is withdrawn is known up to here; beyond `read` after a restart.
+    known: BTreeMap<Partition, Position>,
+    /// Nothing that is in the log is unknown, as far as the log can tell.
+    is_at_head: bool,
     /// Goes up with every restart: what was read for an earlier one is void.
     run: u64,
     /// What comes next is not in the log any more: the reader waits for a restart.
@@ -75,17 +82,17 @@ struct Follower<S> {
     database: DatabaseConnection,
     hot: Arc<Hot<S>>,
     ahead: Mutex<Ahead>,
+    withholding: Withholding,
     /// The reader has read something, or may go on.
     moved: Notify,
 }
 
 /// Looks when `asked`, for as long as anybody observes.
 pub(super) async fn follow<S: Shown>(
-    log: Log,
-    database: DatabaseConnection,
-    hot: Arc<Hot<S>>,
+    (log, database, hot): (Log, DatabaseConnection, Arc<Hot<S>>),
     asked: Arc<Notify>,
     observer: watch::Sender<Arc<Observed>>,
+    withholding: Withholding,
 ) {
     let follower = Follower {
         partitions: log.partitions().collect(),
@@ -93,6 +100,7 @@ pub(super) async fn follow<S: Shown>(
         database,
         hot,
         ahead: Mutex::default(),
+        withholding,
         moved: Notify::new(),
     };
     tokio::join!(follower.look_when(&asked, &observer), follower.read());
@@ -191,8 +199,9 @@ impl<S: Shown> Follower<S> {
         // may differ.
         let other = known.generation(View::SOCIAL) != social.generation;
         let trimmed = self.ahead.lock().trimmed;
-        if life != known.life || other || trimmed || !folded.reach(&before.positions) {
-            self.restart(folded, fanned_out);
+        let is_back = life != known.life || !folded.reach(&before.positions);
+        if is_back || other || trimmed {
+            self.restart(folded, fanned_out, is_back);
             observed.told = true;
         } else {
             observed.told = self.tell(folded, fanned_out).await?;
@@ -235,7 +244,30 @@ impl<S: Shown> Follower<S> {
             }
         }
         self.hot.touch(touched);
+        self.release(folded);
         Ok(all)
+    }
+
+    /// What is folded need not be withheld any more.
+    fn release(&self, folded: &Positions) {
+        let mut ahead = self.ahead.lock();
+        let mut released = 0;
+        for at in folded.iter() {
+            if let Some(withdrawn) = ahead.withdrawn.get_mut(&at.partition) {
+                let count = withdrawn.partition_point(|(position, _)| position <= at);
+                released += withdrawn.drain(..count).len();
+            }
+        }
+        if released > 0 {
+            self.withhold(&ahead);
+        }
+    }
+
+    /// Tells reads what is withheld from now on.
+    fn withhold(&self, ahead: &Ahead) {
+        let withdrawn = || ahead.withdrawn.values().flatten();
+        let withheld = || -> Withheld { withdrawn().map(|(_, what)| *what).collect() };
+        *self.withholding.write() = ahead.is_at_head.then(withheld).map(Arc::new);
     }
 
     /// The posts that touches mean and do not name; none where they are too many.
@@ -282,8 +314,9 @@ impl<S: Shown> Follower<S> {
         taken
     }
 
-    /// Reads on from where both views are, with nothing known.
-    fn restart(&self, folded: &Positions, fanned_out: &Positions) {
+    /// Reads on from where both views are, with nothing known but what is withdrawn; not
+    /// even that where the database `is_back` at an earlier moment.
+    fn restart(&self, folded: &Positions, fanned_out: &Positions, is_back: bool) {
         let mut ahead = self.ahead.lock();
         let run = ahead.run + 1;
         let begin = self.partitions.iter().map(|&partition| {
@@ -291,12 +324,24 @@ impl<S: Shown> Follower<S> {
             let beginning = || Log::beginning(partition);
             (partition, reached.unwrap_or_else(beginning))
         });
+        let before = std::mem::take(&mut *ahead);
         *ahead = Ahead {
             read: begin.collect(),
             run,
-            ..Ahead::default()
+            ..match is_back {
+                true => Ahead::default(),
+                false => Ahead {
+                    touches: BTreeMap::new(),
+                    waiting: 0,
+                    trimmed: false,
+                    ..before
+                },
+            }
         };
         self.hot.forget();
+        self.withhold(&ahead);
+        drop(ahead);
+        self.release(folded);
         self.moved.notify_waiters();
     }
 
@@ -304,23 +349,30 @@ impl<S: Shown> Follower<S> {
     async fn read(&self) {
         loop {
             let moved = self.moved.notified();
-            let (from, run, rests) = {
-                let ahead = self.ahead.lock();
+            let (from, run, rests, is_at_head) = {
+                let mut ahead = self.ahead.lock();
                 let from: Vec<Position> = ahead.read.values().copied().collect();
-                let full = ahead.waiting >= TOUCHES_MAX;
-                (from, ahead.run, full || ahead.trimmed)
+                let rests = ahead.waiting >= TOUCHES_MAX || ahead.trimmed;
+                if rests && ahead.is_at_head {
+                    ahead.is_at_head = false;
+                    self.withhold(&ahead);
+                }
+                (from, ahead.run, rests, ahead.is_at_head)
             };
             if from.is_empty() || rests {
                 moved.await;
                 continue;
             }
-            let patience = Duration::from_millis(TAIL_MILLISECONDS);
+            let patience = Duration::from_millis(match is_at_head {
+                true => TAIL_MILLISECONDS,
+                false => GATHER_MILLISECONDS,
+            });
             match self.log.tail(&from, READ_EVENTS_MAX, patience).await {
-                Ok(events) if events.is_empty() => {}
                 Ok(events) => {
-                    self.ahead.lock().take_all(run, &events);
-                    self.moved.notify_waiters();
-                    sleep(Duration::from_millis(GATHER_MILLISECONDS)).await;
+                    if self.take(run, &events, is_all(&events)) {
+                        self.moved.notify_waiters();
+                        sleep(Duration::from_millis(GATHER_MILLISECONDS)).await;
+                    }
                 }
                 Err(error @ LogError::Gap(_)) => {
                     tracing::debug!(%error, "the hot posts begin anew where the views are");
@@ -330,6 +382,8 @@ impl<S: Shown> Follower<S> {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the hot posts are not told; reads go on without them");
+                    // A log that is away takes nothing, and reads do not need it.
+                    self.take(run, &[], true);
                     sleep(Duration::from_millis(PAUSE_MILLISECONDS)).await;
                 }
             }
@@ -337,25 +391,49 @@ impl<S: Shown> Follower<S> {
     }
 }
 
-impl Ahead {
-    fn take_all(&mut self, run: u64, events: &[Recorded]) {
-        if self.run == run {
-            events.iter().for_each(|recorded| self.take(recorded));
+impl<S: Shown> Follower<S> {
+    /// Takes in what was read, and whether that is all there is now; says whether it was
+    /// anything.
+    fn take(&self, run: u64, events: &[Recorded], is_all: bool) -> bool {
+        let mut ahead = self.ahead.lock();
+        if ahead.run != run {
+            return false;
         }
+        let mut withdraws = false;
+        for recorded in events {
+            withdraws |= ahead.take(recorded);
+        }
+        if withdraws || ahead.is_at_head != is_all {
+            ahead.is_at_head = is_all;
+            self.withhold(&ahead);
+        }
+        !events.is_empty()
     }
+}
 
+impl Ahead {
     /// Nothing more is read until a restart, which may have come already.
     fn give_up(&mut self, run: u64) {
         self.trimmed = self.run == run;
     }
 
-    /// An event that cannot be read stops the fold, and so touches nothing.
-    fn take(&mut self, recorded: &Recorded) {
+    /// An event that cannot be read stops the fold, and so touches nothing. Says whether
+    /// it withdraws something.
+    fn take(&mut self, recorded: &Recorded) -> bool {
         let (position, envelope) = (recorded.position, &recorded.envelope);
         self.read.insert(position.partition, position);
         let Ok(event) = Event::decode(envelope) else {
-            return;
+            return false;
         };
+        let is_new = (self.known.get(&position.partition)).is_none_or(|known| position > *known);
+        let withdrawal = Withdrawal::of(envelope.aggregate, &event).filter(|_| is_new);
+        if is_new {
+            self.known.insert(position.partition, position);
+        }
+        if let Some(withdrawal) = withdrawal {
+            let withdrawn = self.withdrawn.entry(position.partition).or_default();
+            withdrawn.push_back((position, withdrawal));
+        }
         for touch in touches(envelope.aggregate, &event) {
             let view = match touch {
                 Touch::FannedOut(_) => View::TIMELINES,
@@ -366,7 +444,17 @@ impl Ahead {
             waiting.push_back((position, touch));
             self.waiting += 1;
         }
+        withdrawal.is_some()
     }
+}
+
+/// Whether a read of at most `READ_EVENTS_MAX` events a partition left none unread.
+fn is_all(events: &[Recorded]) -> bool {
+    let mut counts: BTreeMap<Partition, usize> = BTreeMap::new();
+    for recorded in events {
+        *counts.entry(recorded.position.partition).or_default() += 1;
+    }
+    counts.values().all(|count| *count < READ_EVENTS_MAX)
 }
 
 fn failed(known: Observed, reason: &str) -> Observed {

@@ -25,6 +25,7 @@ use crate::{
     timelines::{self, EntryId},
     touches::Touch,
     visibility::{self, Audience, Hidden, Place, Viewer},
+    withheld::Withheld,
 };
 
 /// A page of home.
@@ -41,6 +42,7 @@ pub struct Reading<'a, T> {
     pub(super) hot: &'a Hot<T>,
     pub(crate) pool: &'a PgPool,
     pub(crate) is_current: bool,
+    pub(crate) withheld: Arc<Withheld>,
 }
 
 impl<T: Shown> Reading<'_, T> {
@@ -71,7 +73,8 @@ impl<T: Shown> Reading<'_, T> {
     ) -> Result<Vec<Seen<T>>, ReadError> {
         let mut posts = self.shared(ids).await?;
         let for_followers = |post: &Arc<Shared<T>>| post.audience == Audience::Followers;
-        let with_follows = place == Place::Direct && posts.iter().any(for_followers);
+        let with_follows =
+            !self.withheld.is_empty() || place == Place::Direct && posts.iter().any(for_followers);
         let authors = posts.iter().map(|post| post.author).collect();
         let viewer = self.viewer(reader, &authors, with_follows).await?;
         posts.retain(|post| viewer.sees(post.author, post.audience, place));
@@ -107,9 +110,22 @@ impl<T: Shown> Reading<'_, T> {
         accounts: &BTreeSet<AccountId>,
         with_follows: bool,
     ) -> Result<Viewer, ReadError> {
-        let Some(id) = reader else {
-            return Ok(Viewer::default());
+        let mut viewer = match reader {
+            None => Viewer::default(),
+            Some(reader) => self.known_of(reader, accounts, with_follows).await?,
         };
+        if !self.withheld.is_empty() {
+            self.withheld.narrow(&mut viewer, accounts);
+        }
+        Ok(viewer)
+    }
+
+    async fn known_of(
+        &self,
+        id: AccountId,
+        accounts: &BTreeSet<AccountId>,
+        with_follows: bool,
+    ) -> Result<Viewer, ReadError> {
         let follows = match with_follows {
             true => self.followed(id, accounts).await?,
             false => BTreeSet::new(),
@@ -122,7 +138,7 @@ impl<T: Shown> Reading<'_, T> {
             },
         };
         Ok(Viewer {
-            id: reader,
+            id: Some(id),
             follows,
             hidden,
         })
@@ -130,6 +146,9 @@ impl<T: Shown> Reading<'_, T> {
 
     /// The first page of home as it was put together before.
     pub(crate) fn first_page(&self, reader: AccountId, limit: u32) -> Option<HomePage<T>> {
+        if !self.withheld.is_empty() {
+            return None;
+        }
         let kept = self.hot.pages.get(&reader)?;
         let counts = kept.value.limit == limit
             && kept.is_young(Instant::now())
@@ -157,7 +176,7 @@ impl<T: Shown> Reading<'_, T> {
         let Some(followed) = follows.as_ref().and_then(|kept| kept.value.0.as_deref()) else {
             return;
         };
-        if limit > PAGE_POSTS_MAX {
+        if limit > PAGE_POSTS_MAX || !self.withheld.is_empty() {
             return;
         }
         let own = [
@@ -317,7 +336,10 @@ impl<T: Shown> Reading<'_, T> {
                 self.hot.posts.insert(id, kept);
             }
         }
-        Ok(found.into_iter().flatten().flatten().collect())
+        let found = found.into_iter().flatten().flatten();
+        Ok(found
+            .filter(|post| !self.withheld.deleted(post.id))
+            .collect())
     }
 
     /// What the reader did with each of `posts`; those with which it did nothing are left

@@ -69,7 +69,10 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
         tell(&setting, &hot, &batch).await;
         let ids: Vec<_> = world.posts.iter().map(|post| post.id).collect();
         for viewer in readers.iter().map(|reader| Some(*reader)).chain([None]) {
-            let kept = hot.reading(setting.pool(), true).posts(viewer, &ids).await;
+            let kept = hot
+                .reading(setting.pool(), true, Default::default())
+                .posts(viewer, &ids)
+                .await;
             let kept = kept.unwrap();
             let mut kept = kept.iter();
             for id in &ids {
@@ -87,7 +90,7 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
         let pulled = pulled.await.unwrap();
         for reader in &readers {
             let home = Home {
-                reading: hot.reading(setting.pool(), true),
+                reading: hot.reading(setting.pool(), true, Default::default()),
                 lists: Some((&setting.lists, &pulled)),
                 reader: *reader,
             };
@@ -105,7 +108,7 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
         }
         for viewer in readers.iter().map(|reader| Some(*reader)).chain([None]) {
             let local = Local {
-                reading: hot.reading(setting.pool(), true),
+                reading: hot.reading(setting.pool(), true, Default::default()),
                 viewer,
             };
             let (mut shown, mut before) = (Vec::new(), None);
@@ -144,7 +147,7 @@ async fn a_page_of_local_is_full_however_much_of_it_is_muted() {
     for is_current in [true, false] {
         let hot = Hot::<Row>::default();
         let local = Local {
-            reading: hot.reading(setting.pool(), is_current),
+            reading: hot.reading(setting.pool(), is_current, Default::default()),
             viewer: Some(reader),
         };
         let first = local.page(None, 4).await.unwrap();

@@ -67,7 +67,7 @@ async fn every_query_shows_a_viewer_exactly_what_is_theirs_to_see() {
             let hot = Hot::<Row>::default();
             for told in [false, true] {
                 let found = hot
-                    .reading(pool, told)
+                    .reading(pool, told, Default::default())
                     .posts(viewer, &[answer, post, root.id])
                     .await;
                 let expected = match seen {

@@ -73,7 +73,7 @@ async fn queries_the_cache_and_the_domain_agree_on_who_sees_what() {
         let posts: Vec<PostId> = of_kind(Posts::KIND).into_iter().map(PostId).collect();
         let hot = Hot::<Row>::default();
         for viewer in of_kind(Accounts::KIND).into_iter().map(AccountId) {
-            let reading = hot.reading(setting.pool(), true);
+            let reading = hot.reading(setting.pool(), true, Default::default());
             let kept = reading.posts(Some(viewer), &posts).await.unwrap();
             let kept: BTreeSet<_> = kept.iter().map(|seen| seen.post.id).collect();
             for post in &posts {
