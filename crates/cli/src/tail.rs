@@ -11,7 +11,7 @@ use base64::Engine as _;
 use clap::{Args, builder::PossibleValuesParser};
 use domain::Event;
 use eventlog::{EPOCH_STARTED, History, Log, LogError};
-use kernel::{Envelope, Position, Positions, Recorded, Sealer, Timestamp, Uuid};
+use kernel::{Envelope, Position, Positions, Recorded, SealedIn, Sealer, Timestamp, Uuid};
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
 use vault::KeySealer;
@@ -253,7 +253,14 @@ pub async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyh
         _ => match Event::decode(&envelope) {
             Ok(mut event) => {
                 if let Some(sealer) = sealer {
-                    sealer.open(event.personal()).await?;
+                    let sealed_in = SealedIn {
+                        account: envelope.actor,
+                        event_type: event.event_type().0,
+                        aggregate: envelope.aggregate,
+                        version: envelope.version,
+                    };
+                    let fields = sealed_in.fields(event.personal());
+                    sealer.open(fields.collect()).await?;
                 }
                 serde_json::to_value(event)?
             }

@@ -9,7 +9,9 @@ mod standing;
 
 use std::str::FromStr;
 
-use kernel::{AccountId, AggregateId, Decider, Facts, Kind, Personal, Read, Versioned};
+use kernel::{
+    AccountId, AggregateId, Decider, Facts, Kind, NamedPersonal, Personal, Read, Versioned,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -132,14 +134,20 @@ events!(AccountEvent {
 });
 
 impl PersonalFields for AccountRegistered {
-    fn personal(&mut self) -> Vec<&mut Personal> {
-        self.display_name.iter_mut().collect()
+    fn personal(&mut self) -> Vec<NamedPersonal<'_>> {
+        let name = self.display_name.iter_mut();
+        name.map(|name| ("display_name", name)).collect()
     }
 }
 impl PersonalFields for RegistrationAbandoned {}
 impl PersonalFields for ProfileUpdated {
-    fn personal(&mut self) -> Vec<&mut Personal> {
-        self.display_name.iter_mut().chain(&mut self.bio).collect()
+    fn personal(&mut self) -> Vec<NamedPersonal<'_>> {
+        let name = self
+            .display_name
+            .iter_mut()
+            .map(|name| ("display_name", name));
+        let bio = self.bio.iter_mut().map(|bio| ("bio", bio));
+        name.chain(bio).collect()
     }
 }
 impl PersonalFields for PostPinned {}

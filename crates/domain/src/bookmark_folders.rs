@@ -5,8 +5,8 @@
 use std::str::FromStr;
 
 use kernel::{
-    AccountId, AggregateId, Command, Decider, ExpectedVersion, Facts, Kind, Personal, Read,
-    Versioned, typed_id,
+    AccountId, AggregateId, Command, Decider, ExpectedVersion, Facts, Kind, NamedPersonal,
+    Personal, Read, Versioned, typed_id,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,13 +67,13 @@ pub struct FolderDeleted {}
 events!(FolderEvent { FolderMade = 1, FolderRenamed = 1, FolderDeleted = 1 });
 
 impl PersonalFields for FolderMade {
-    fn personal(&mut self) -> Vec<&mut Personal> {
-        vec![&mut self.name]
+    fn personal(&mut self) -> Vec<NamedPersonal<'_>> {
+        vec![("name", &mut self.name)]
     }
 }
 impl PersonalFields for FolderRenamed {
-    fn personal(&mut self) -> Vec<&mut Personal> {
-        vec![&mut self.name]
+    fn personal(&mut self) -> Vec<NamedPersonal<'_>> {
+        vec![("name", &mut self.name)]
     }
 }
 impl PersonalFields for FolderDeleted {}

@@ -1,7 +1,7 @@
 //! What the registry of features (in `lib.rs`) makes of its lines: modules, kinds of
 //! aggregates, and what any event and any state is.
 
-use kernel::Personal;
+use kernel::NamedPersonal;
 
 /// Declares the events of a feature: for each a struct of the same name and
 /// the version in which it is written today.
@@ -55,7 +55,7 @@ macro_rules! events {
                 }
             }
 
-            fn personal(&mut self) -> Vec<&mut kernel::Personal> {
+            fn personal(&mut self) -> Vec<kernel::NamedPersonal<'_>> {
                 match self {
                     $(Self::$event(event) => $crate::PersonalFields::personal(event)),+
                 }
@@ -65,9 +65,9 @@ macro_rules! events {
 }
 pub(crate) use events;
 
-/// The personal fields of one event.
+/// The personal fields of one event, by their names.
 pub trait PersonalFields {
-    fn personal(&mut self) -> Vec<&mut Personal> {
+    fn personal(&mut self) -> Vec<NamedPersonal<'_>> {
         Vec::new()
     }
 }
@@ -132,7 +132,7 @@ macro_rules! registry {
                 }
             }
 
-            pub fn personal(&mut self) -> Vec<&mut kernel::Personal> {
+            pub fn personal(&mut self) -> Vec<kernel::NamedPersonal<'_>> {
                 match self {
                     $(Self::$feature(event) => kernel::EventPayload::personal(event)),+
                 }
@@ -188,11 +188,10 @@ pub struct MixedEvents;
 
 #[cfg(test)]
 mod properties {
-    use kernel::{AccountId, AggregateId, CodecError, Envelope, Kind, Timestamp};
+    use kernel::{AccountId, AggregateId, CodecError, Envelope, Kind, Personal, Timestamp};
     use proptest::prelude::*;
     use uuid::Uuid;
 
-    use super::*;
     use crate::{Event, any};
 
     fn envelope(event: &Event, version: u16) -> Result<Envelope, CodecError> {
@@ -254,16 +253,17 @@ mod properties {
         fn every_personal_field_is_named_or_the_event_can_not_be_written(
             mut event in any::event(),
         ) {
-            let mut named = 0;
-            for field in event.personal() {
+            let mut names = std::collections::BTreeSet::new();
+            for (name, field) in event.personal() {
                 *field = Personal::plain("secret");
-                named += 1;
+                prop_assert!(names.insert(name), "two fields are called {}", name);
             }
+            let named = names.len();
             let written = envelope(&event, 1);
             prop_assert_eq!(written.is_err(), named > 0);
             let shown = serde_json::to_string(&event)?;
             prop_assert_eq!(shown.matches("secret").count(), named);
-            for field in event.personal() {
+            for (_, field) in event.personal() {
                 *field = Personal::Sealed(b"sealed".to_vec());
             }
             let written = envelope(&event, 1)?;

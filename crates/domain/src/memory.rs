@@ -116,7 +116,7 @@ fn stored<E: EventPayload + Clone + PartialEq + Debug>(
     aggregate: AggregateId,
 ) -> Result<(E, E, E), TestCaseError> {
     let mut sealed = event.clone();
-    for field in sealed.personal() {
+    for (_, field) in sealed.personal() {
         if let Personal::Plain(text) = field {
             *field = Personal::Sealed([b"sealed", text.as_bytes()].concat());
         }
@@ -143,12 +143,12 @@ fn stored<E: EventPayload + Clone + PartialEq + Debug>(
     let read = read?;
     prop_assert_eq!(&read, &sealed);
     let (mut opened, mut erased) = (read.clone(), read.clone());
-    for field in opened.personal() {
+    for (_, field) in opened.personal() {
         if let Personal::Sealed(bytes) = field {
             *field = Personal::plain(String::from_utf8_lossy(&bytes[b"sealed".len()..]));
         }
     }
-    for field in erased.personal() {
+    for (_, field) in erased.personal() {
         *field = Personal::Erased;
     }
     Ok((opened, read, erased))

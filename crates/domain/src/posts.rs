@@ -6,7 +6,7 @@ mod decider;
 #[cfg(test)]
 mod properties;
 
-use kernel::{AccountId, Personal, typed_id};
+use kernel::{AccountId, NamedPersonal, Personal, typed_id};
 use serde::{Deserialize, Serialize};
 
 pub use content::{
@@ -76,18 +76,22 @@ pub struct PostDeleted {
 events!(PostEvent { PostCreated = 1, PostEdited = 1, PostDeleted = 1 });
 
 impl PersonalFields for PostCreated {
-    fn personal(&mut self) -> Vec<&mut Personal> {
-        std::iter::once(&mut self.text)
-            .chain(&mut self.hashtags)
-            .chain(&mut self.metadata)
+    fn personal(&mut self) -> Vec<NamedPersonal<'_>> {
+        let hashtags = self.hashtags.iter_mut().map(|tags| ("hashtags", tags));
+        let metadata = self.metadata.iter_mut().map(|json| ("metadata", json));
+        std::iter::once(("text", &mut self.text))
+            .chain(hashtags)
+            .chain(metadata)
             .collect()
     }
 }
 impl PersonalFields for PostEdited {
-    fn personal(&mut self) -> Vec<&mut Personal> {
-        std::iter::once(&mut self.text)
-            .chain(&mut self.hashtags)
-            .chain(&mut self.metadata)
+    fn personal(&mut self) -> Vec<NamedPersonal<'_>> {
+        let hashtags = self.hashtags.iter_mut().map(|tags| ("hashtags", tags));
+        let metadata = self.metadata.iter_mut().map(|json| ("metadata", json));
+        std::iter::once(("text", &mut self.text))
+            .chain(hashtags)
+            .chain(metadata)
             .collect()
     }
 }

@@ -8,7 +8,8 @@ use std::{
 
 use kernel::{
     AccountId, AggregateId, CodecError, Command, Decider, Envelope, EventPayload, Facts, Position,
-    Positions, Read, SealError, Sealer, Snapshot, SpanContext, Timestamp, Uuid, Versioned,
+    Positions, Read, SealError, SealedIn, Sealer, Snapshot, SpanContext, Timestamp, Uuid,
+    Versioned,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -403,9 +404,18 @@ impl Log {
         sealer: &dyn Sealer,
     ) -> Result<(Append, Option<Position>), ExecuteError<C::Error>> {
         let partition = self.partition_of(&aggregate);
-        let personal: Vec<_> = events.iter_mut().flat_map(|e| e.personal()).collect();
+        let mut personal = Vec::new();
+        for (version, event) in (own.version + 1..).zip(&mut events) {
+            let sealed_in = SealedIn {
+                account: intent.actor,
+                event_type: event.event_type().0,
+                aggregate,
+                version,
+            };
+            personal.extend(sealed_in.fields(event.personal()));
+        }
         if !personal.is_empty() {
-            sealer.seal(intent.actor, personal).await?;
+            sealer.seal(personal).await?;
         }
         let mut state = own.state;
         let mut version = own.version;

@@ -5,7 +5,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{AggregateId, CodecError, Kind, Personal};
+use crate::{AggregateId, CodecError, Kind, NamedPersonal};
 
 /// One sort of aggregate.
 pub trait Decider: Send + Sync + 'static {
@@ -32,8 +32,9 @@ pub trait EventPayload: Sized + Send + Sync {
     /// `None` where the name is not of this feature.
     fn from_bytes(name: &str, version: u16, data: &[u8]) -> Option<Result<Self, CodecError>>;
 
-    /// Every personal field of this event.
-    fn personal(&mut self) -> Vec<&mut Personal> {
+    /// Every personal field of this event. Once released, a name is never changed:
+    /// fields are sealed with it.
+    fn personal(&mut self) -> Vec<NamedPersonal<'_>> {
         Vec::new()
     }
 }

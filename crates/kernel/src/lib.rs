@@ -18,7 +18,9 @@ pub use decider::{
 pub use envelope::{Envelope, Recorded};
 pub use file_url::{FileUrlError, file_url, folder_of};
 pub use id::{AccountId, AggregateId, Kind, ParseIdError, Route, compose_fine_id, compose_id};
-pub use personal::{Personal, SealError, Sealer, SealerFuture};
+pub use personal::{
+    NamedPersonal, Personal, PersonalField, SealError, SealedIn, Sealer, SealerFuture,
+};
 pub use position::{ParsePositionError, Partition, Position, Positions};
 pub use spans::{Span, SpanContext, SpanKind, SpanValue, Spans};
 pub use timestamp::Timestamp;

@@ -7,7 +7,7 @@ use std::{fmt, future::Future, pin::Pin};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::AccountId;
+use crate::{AccountId, AggregateId};
 
 /// One personal text in one of its three lives.
 #[derive(Clone, PartialEq, Eq)]
@@ -107,15 +107,52 @@ pub enum SealError {
     Unavailable(String),
 }
 
+/// The event that a personal field is a part of. A field is sealed for its event and
+/// its name there, and opens nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub struct SealedIn {
+    /// The event's actor, whose key seals it.
+    pub account: AccountId,
+    pub event_type: &'static str,
+    pub aggregate: AggregateId,
+    /// Of the aggregate after the event.
+    pub version: u64,
+}
+
+/// A personal field by its name in its event.
+pub type NamedPersonal<'a> = (&'static str, &'a mut Personal);
+
+/// A personal field where it stands.
+pub struct PersonalField<'a> {
+    pub of: SealedIn,
+    pub name: &'static str,
+    pub value: &'a mut Personal,
+}
+
+impl SealedIn {
+    pub fn fields<'a>(
+        self,
+        named: Vec<NamedPersonal<'a>>,
+    ) -> impl Iterator<Item = PersonalField<'a>> {
+        let field = move |(name, value)| PersonalField {
+            of: self,
+            name,
+            value,
+        };
+        named.into_iter().map(field)
+    }
+}
+
 pub type SealerFuture<'a> = Pin<Box<dyn Future<Output = Result<(), SealError>> + Send + 'a>>;
 
 /// Turns plain into sealed and back. Implemented by the vault.
 pub trait Sealer: Send + Sync {
-    /// Seals every plain field with `subject`'s key.
-    fn seal<'a>(&'a self, subject: AccountId, fields: Vec<&'a mut Personal>) -> SealerFuture<'a>;
+    /// Seals every plain field with the key of its event's actor.
+    fn seal<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a>;
 
-    /// Opens every sealed field; one whose key is destroyed becomes `Erased`.
-    fn open<'a>(&'a self, fields: Vec<&'a mut Personal>) -> SealerFuture<'a>;
+    /// Opens every sealed field; one whose key is destroyed becomes `Erased`. One that
+    /// was sealed elsewhere is `SealError::Damaged`.
+    fn open<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a>;
 }
 
 #[cfg(test)]

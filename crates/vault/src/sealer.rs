@@ -1,6 +1,9 @@
 //! Seals personal fields with XChaCha20-Poly1305 and the account's own key.
 //! A sealed field is: 1 (layout), the account (16 bytes), a random nonce (24),
-//! the ciphertext with its tag. The account is authenticated with it.
+//! the ciphertext with its tag. Authenticated with it, and so bound to it: layout and
+//! account, the aggregate (kind, 1 byte; id, 16; 1 and the member's 16, or 0), its version
+//! after the event (8, big-endian), the event type (its length in 1 byte, the name) and
+//! the field's name.
 
 use std::{
     collections::HashMap,
@@ -12,7 +15,7 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
-use kernel::{AccountId, Personal, SealError, Sealer, SealerFuture, Uuid};
+use kernel::{AccountId, Personal, PersonalField, SealError, SealedIn, Sealer, SealerFuture, Uuid};
 use parking_lot::Mutex;
 use sea_orm::{
     DatabaseConnection,
@@ -97,31 +100,36 @@ impl KeySealer {
 }
 
 impl Sealer for KeySealer {
-    fn seal<'a>(&'a self, subject: AccountId, fields: Vec<&'a mut Personal>) -> SealerFuture<'a> {
+    fn seal<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
         Box::pin(async move {
-            let mut ciphers = self.ciphers(std::iter::once(subject)).await?;
-            let cipher = ciphers.remove(&subject).flatten();
-            let cipher = cipher.ok_or(SealError::NoKey(subject))?;
-            for field in fields {
-                if let Personal::Plain(text) = field {
-                    *field = Personal::Sealed(seal(&cipher, subject, text)?);
+            let accounts = fields.iter().map(|field| field.of.account);
+            let ciphers = self.ciphers(accounts).await?;
+            for PersonalField { of, name, value } in fields {
+                if let Personal::Plain(text) = &*value {
+                    let cipher = ciphers.get(&of.account).and_then(Option::as_ref);
+                    let cipher = cipher.ok_or(SealError::NoKey(of.account))?;
+                    *value = Personal::Sealed(seal(cipher, &of, name, text)?);
                 }
             }
             Ok(())
         })
     }
 
-    fn open<'a>(&'a self, fields: Vec<&'a mut Personal>) -> SealerFuture<'a> {
+    fn open<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
         Box::pin(async move {
-            let subjects: Vec<_> = fields.iter().filter_map(|field| subject(field)).collect();
-            let ciphers = self.ciphers(subjects.into_iter()).await?;
-            for field in fields {
-                let Personal::Sealed(bytes) = &*field else {
+            let is_sealed = |field: &&PersonalField| matches!(field.value, Personal::Sealed(_));
+            let sealed = fields.iter().filter(is_sealed);
+            let ciphers = self.ciphers(sealed.map(|field| field.of.account)).await?;
+            for PersonalField { of, name, value } in fields {
+                let Personal::Sealed(bytes) = &*value else {
                     continue;
                 };
-                let subject = subject(field).ok_or(SealError::Damaged("it has no account"))?;
-                *field = match ciphers.get(&subject).cloned().flatten() {
-                    Some(cipher) => Personal::Plain(open(&cipher, bytes)?),
+                // Before the key is asked for: what is another's is not taken for erased.
+                if !bytes.starts_with(&header(of.account)) {
+                    return Err(SealError::Damaged("it is not of the event's account"));
+                }
+                *value = match ciphers.get(&of.account).and_then(Option::as_ref) {
+                    Some(cipher) => Personal::Plain(open(cipher, &of, name, bytes)?),
                     None => Personal::Erased,
                 };
             }
@@ -130,31 +138,40 @@ impl Sealer for KeySealer {
     }
 }
 
-fn seal(cipher: &XChaCha20Poly1305, subject: AccountId, text: &str) -> Result<Vec<u8>, SealError> {
+fn seal(
+    cipher: &XChaCha20Poly1305,
+    of: &SealedIn,
+    name: &str,
+    text: &str,
+) -> Result<Vec<u8>, SealError> {
     let mut nonce = [0; NONCE_BYTES];
     getrandom::fill(&mut nonce).map_err(|e| SealError::Unavailable(e.to_string()))?;
-    let mut sealed = vec![LAYOUT];
-    sealed.extend_from_slice(subject.0.as_bytes());
     let payload = Payload {
         msg: text.as_bytes(),
-        aad: &sealed,
+        aad: &bound_to(of, name),
     };
     let ciphertext = cipher
         .encrypt(&XNonce::from(nonce), payload)
         .map_err(|_| SealError::Damaged("it cannot be encrypted"))?;
+    let mut sealed = header(of.account).to_vec();
     sealed.extend_from_slice(&nonce);
     sealed.extend_from_slice(&ciphertext);
     Ok(sealed)
 }
 
-fn open(cipher: &XChaCha20Poly1305, sealed: &[u8]) -> Result<String, SealError> {
-    let damaged = || SealError::Damaged("it was changed or cut");
-    let (header, rest) = sealed.split_at_checked(HEADER_BYTES).ok_or_else(damaged)?;
+fn open(
+    cipher: &XChaCha20Poly1305,
+    of: &SealedIn,
+    name: &str,
+    sealed: &[u8],
+) -> Result<String, SealError> {
+    let damaged = || SealError::Damaged("it was changed, cut or moved");
+    let (_, rest) = sealed.split_at_checked(HEADER_BYTES).ok_or_else(damaged)?;
     let (nonce, ciphertext) = rest.split_first_chunk().ok_or_else(damaged)?;
     let nonce: [u8; NONCE_BYTES] = *nonce;
     let payload = Payload {
         msg: ciphertext,
-        aad: header,
+        aad: &bound_to(of, name),
     };
     let text = cipher
         .decrypt(&XNonce::from(nonce), payload)
@@ -162,38 +179,100 @@ fn open(cipher: &XChaCha20Poly1305, sealed: &[u8]) -> Result<String, SealError> 
     String::from_utf8(text).map_err(|_| damaged())
 }
 
-/// Whose key sealed the field; none where it is not sealed or is damaged.
-fn subject(field: &Personal) -> Option<AccountId> {
-    let Personal::Sealed(bytes) = field else {
-        return None;
-    };
-    if bytes.first() != Some(&LAYOUT) {
-        return None;
+fn header(account: AccountId) -> [u8; HEADER_BYTES] {
+    let mut header = [LAYOUT; HEADER_BYTES];
+    header[1..].copy_from_slice(account.0.as_bytes());
+    header
+}
+
+/// The associated data: no two places give the same bytes.
+fn bound_to(of: &SealedIn, name: &str) -> Vec<u8> {
+    let mut bound = header(of.account).to_vec();
+    bound.push(of.aggregate.kind.0);
+    bound.extend_from_slice(of.aggregate.id.as_bytes());
+    bound.push(u8::from(of.aggregate.member.is_some()));
+    if let Some(member) = of.aggregate.member {
+        bound.extend_from_slice(member.as_bytes());
     }
-    let id = bytes.get(1..HEADER_BYTES)?;
-    Uuid::from_slice(id).ok().map(AccountId)
+    bound.extend_from_slice(&of.version.to_be_bytes());
+    // Types are names of ours, far shorter than 255 bytes.
+    bound.push(of.event_type.len() as u8);
+    bound.extend_from_slice(of.event_type.as_bytes());
+    bound.extend_from_slice(name.as_bytes());
+    bound
 }
 
 #[cfg(test)]
 mod tests {
+    use kernel::{AggregateId, Kind};
+
     use super::*;
 
     #[test]
-    fn what_is_sealed_opens_with_its_own_key_only() -> Result<(), SealError> {
+    fn what_is_sealed_opens_where_it_was_sealed_only() -> Result<(), SealError> {
         let cipher = |byte| XChaCha20Poly1305::new(&[byte; 32].into());
-        let ada = AccountId(Uuid::from_u128(1));
-        let sealed = seal(&cipher(1), ada, "secret")?;
+        let id = Uuid::from_u128;
+        let place = SealedIn {
+            account: AccountId(id(1)),
+            event_type: "PostCreated",
+            aggregate: AggregateId::edge(Kind(2), id(3), id(4)),
+            version: 5,
+        };
+        let sealed = seal(&cipher(1), &place, "text", "secret")?;
         assert!(!sealed.windows(6).any(|window| window == b"secret"));
-        assert_eq!(open(&cipher(1), &sealed)?, "secret");
-        assert!(open(&cipher(2), &sealed).is_err());
-        assert_eq!(subject(&Personal::Sealed(sealed.clone())), Some(ada));
+        assert_eq!(open(&cipher(1), &place, "text", &sealed)?, "secret");
+        assert!(open(&cipher(2), &place, "text", &sealed).is_err());
 
-        let mut moved = sealed;
-        moved[16] ^= 1;
-        assert!(
-            open(&cipher(1), &moved).is_err(),
-            "the account is authenticated"
-        );
+        let aggregates = [
+            AggregateId::edge(Kind(9), id(3), id(4)),
+            AggregateId::edge(Kind(2), id(9), id(4)),
+            AggregateId::edge(Kind(2), id(3), id(9)),
+            AggregateId::single(Kind(2), id(3)),
+        ];
+        let others = aggregates.map(|aggregate| SealedIn { aggregate, ..place });
+        let account = AccountId(id(9));
+        let others = others.into_iter().chain([
+            SealedIn { account, ..place },
+            SealedIn {
+                event_type: "PostEdited",
+                ..place
+            },
+            SealedIn {
+                version: 6,
+                ..place
+            },
+        ]);
+        for other in others {
+            let opened = open(&cipher(1), &other, "text", &sealed);
+            assert!(opened.is_err(), "it opens in {other:?}");
+        }
+        assert!(open(&cipher(1), &place, "metadata", &sealed).is_err());
         Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_another_account_sealed_is_damaged_and_not_erased() {
+        let place = |account, event_type| SealedIn {
+            account: AccountId(Uuid::from_u128(account)),
+            event_type,
+            aggregate: AggregateId::single(Kind(1), Uuid::from_u128(7)),
+            version: 1,
+        };
+        let (ada, bob) = (place(1, "PostCreated"), place(2, "PostCreated"));
+        let cipher = XChaCha20Poly1305::new(&[1; 32].into());
+        let sealer = KeySealer::new(DatabaseConnection::default());
+        // Bob's key is destroyed.
+        let now = Instant::now();
+        let keys = [
+            (ada.account, (Some(Arc::new(cipher.clone())), now)),
+            (bob.account, (None, now)),
+        ];
+        sealer.ciphers.lock().extend(keys);
+        let mut field = Personal::Sealed(seal(&cipher, &ada, "text", "secret").unwrap());
+        let opened = sealer.open(bob.fields(vec![("text", &mut field)]).collect());
+        assert!(matches!(opened.await, Err(SealError::Damaged(_))));
+        let opened = sealer.open(ada.fields(vec![("text", &mut field)]).collect());
+        opened.await.unwrap();
+        assert_eq!(field.text(), Some("secret"));
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use domain::Event;
-use kernel::{CodecError, Position, Recorded, SealError, Sealer};
+use kernel::{CodecError, Position, Recorded, SealError, SealedIn, Sealer};
 use readmodel::Happened;
 
 use crate::{context::WorkerContext, error::WorkError};
@@ -240,8 +240,16 @@ fn decode(recorded: &Recorded) -> Result<Happened, CodecError> {
 }
 
 async fn open(sealer: &dyn Sealer, happened: &mut [Happened]) -> Result<(), SealError> {
-    let fields = happened.iter_mut().flat_map(|one| one.event.personal());
-    let fields: Vec<_> = fields.collect();
+    let mut fields = Vec::new();
+    for one in happened {
+        let sealed_in = SealedIn {
+            account: one.actor,
+            event_type: one.event.event_type().0,
+            aggregate: one.aggregate,
+            version: one.version,
+        };
+        fields.extend(sealed_in.fields(one.event.personal()));
+    }
     match fields.is_empty() {
         true => Ok(()),
         false => sealer.open(fields).await,

@@ -65,7 +65,7 @@ impl Log {
         for (version, mut event) in (before + 1..).zip(events) {
             if asked.erased {
                 let personal = event.personal().into_iter();
-                personal.for_each(|field| *field = Personal::Erased);
+                personal.for_each(|(_, field)| *field = Personal::Erased);
             }
             self.append(aggregate, version, asked, event.into());
         }

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::atomic::AtomicU64};
 
 use eventlog::{Intent, Log};
 use kernel::{
-    AccountId, AggregateId, CodecError, Command, Decider, EventPayload, Facts, Kind, Personal,
+    AccountId, AggregateId, CodecError, Command, Decider, EventPayload, Facts, Kind, PersonalField,
     Position, Recorded, Sealer, SealerFuture, Timestamp, Uuid, Versioned,
 };
 use serde::{Deserialize, Serialize};
@@ -174,12 +174,12 @@ impl Command for Like {
 pub struct NoSealer;
 
 impl Sealer for NoSealer {
-    fn seal<'a>(&'a self, _: AccountId, fields: Vec<&'a mut Personal>) -> SealerFuture<'a> {
+    fn seal<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
         assert!(fields.is_empty());
         Box::pin(async { Ok(()) })
     }
 
-    fn open<'a>(&'a self, _: Vec<&'a mut Personal>) -> SealerFuture<'a> {
+    fn open<'a>(&'a self, _: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
         Box::pin(async { Ok(()) })
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use kernel::{AccountId, Partition, Personal, Position, Sealer, SealerFuture};
+use kernel::{Partition, PersonalField, Position, Sealer, SealerFuture};
 use readmodel::{
     Generation, Projection, Projections, checkpoints, dead_letters,
     generations::{self, Role},
@@ -353,11 +353,11 @@ struct Counting {
 }
 
 impl Sealer for Counting {
-    fn seal<'a>(&'a self, subject: AccountId, fields: Vec<&'a mut Personal>) -> SealerFuture<'a> {
-        self.inner.seal(subject, fields)
+    fn seal<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
+        self.inner.seal(fields)
     }
 
-    fn open<'a>(&'a self, fields: Vec<&'a mut Personal>) -> SealerFuture<'a> {
+    fn open<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
         self.opened.fetch_add(fields.len(), Ordering::Relaxed);
         self.inner.open(fields)
     }

@@ -11,8 +11,8 @@ use domain::{
 };
 use eventlog::{History, Intent, Log, LogSettings, Receipt};
 use kernel::{
-    AccountId, Command, ExpectedVersion, Partition, Personal, Position, Positions, Route,
-    SealError, Sealer, SealerFuture, Timestamp, Uuid, compose_id,
+    AccountId, Command, ExpectedVersion, Partition, Personal, PersonalField, Position, Positions,
+    Route, SealError, Sealer, SealerFuture, Timestamp, Uuid, compose_id,
 };
 use readmodel::{
     DatabaseConnection, PgPool, Projection, Projections, checkpoints, leases,
@@ -269,26 +269,26 @@ fn id(number: u64, partition: u16) -> Uuid {
 pub struct PlainSealer;
 
 impl Sealer for PlainSealer {
-    fn seal<'a>(&'a self, _: AccountId, fields: Vec<&'a mut Personal>) -> SealerFuture<'a> {
+    fn seal<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
         Box::pin(async move {
             for field in fields {
-                if let Personal::Plain(text) = field {
-                    *field = Personal::Sealed(text.clone().into_bytes());
+                if let Personal::Plain(text) = &*field.value {
+                    *field.value = Personal::Sealed(text.clone().into_bytes());
                 }
             }
             Ok(())
         })
     }
 
-    fn open<'a>(&'a self, fields: Vec<&'a mut Personal>) -> SealerFuture<'a> {
+    fn open<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
         Box::pin(async move {
             for field in fields {
-                if let Personal::Sealed(bytes) = field {
+                if let Personal::Sealed(bytes) = &*field.value {
                     let text = String::from_utf8(bytes.clone()).unwrap();
                     if text == DAMAGED {
                         return Err(SealError::Damaged("it says so"));
                     }
-                    *field = Personal::Plain(text);
+                    *field.value = Personal::Plain(text);
                 }
             }
             Ok(())

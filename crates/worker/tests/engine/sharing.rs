@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::{AccountId, Partition, Personal, Sealer, SealerFuture, Uuid};
+use kernel::{Partition, PersonalField, Sealer, SealerFuture, Uuid};
 use readmodel::{Projection, ReadError, checkpoints};
 use testkit::until;
 use tokio::{
@@ -104,11 +104,11 @@ struct Gate {
 }
 
 impl Sealer for Gate {
-    fn seal<'a>(&'a self, subject: AccountId, fields: Vec<&'a mut Personal>) -> SealerFuture<'a> {
-        PlainSealer.seal(subject, fields)
+    fn seal<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
+        PlainSealer.seal(fields)
     }
 
-    fn open<'a>(&'a self, fields: Vec<&'a mut Personal>) -> SealerFuture<'a> {
+    fn open<'a>(&'a self, fields: Vec<PersonalField<'a>>) -> SealerFuture<'a> {
         Box::pin(async move {
             self.reached.add_permits(1);
             self.let_through.acquire().await.unwrap().forget();
