@@ -285,7 +285,11 @@ impl Node {
                 .context("mail cannot be sent; check MAIL_URL and MAIL_FROM")?,
             limits: Limiting::new(
                 settings.limits,
-                Limits::new(settings.redis_views.clone(), &settings.key_prefix)?,
+                Limits::new(
+                    settings.redis_views.clone(),
+                    &settings.key_prefix,
+                    settings.cursor_secret.as_bytes(),
+                )?,
             ),
             proxies: settings.trusted_proxies.clone(),
             origins: settings.cors_origins.clone(),

@@ -89,7 +89,12 @@ impl App {
             mailer: Mailer::open(&format!("file://{}", mail.path().display()), SENDER).unwrap(),
             limits: Limiting::new(
                 limits,
-                Limits::new(servers.redis_views.as_str(), &servers.prefix).unwrap(),
+                Limits::new(
+                    servers.redis_views.as_str(),
+                    &servers.prefix,
+                    TOKEN_SECRET.as_bytes(),
+                )
+                .unwrap(),
             ),
             proxies: "127.0.0.0/8".parse().unwrap(),
             origins: "https://pages.example.org".parse().unwrap(),

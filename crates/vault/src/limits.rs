@@ -9,7 +9,6 @@
 //! twenty of them may refuse somebody while another has points left.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     net::IpAddr,
     str::FromStr,
@@ -20,16 +19,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hmac::{Hmac, KeyInit, Mac};
 use kernel::AccountId;
 use parking_lot::Mutex;
 use redis::{
-    Client, RedisResult, Script,
+    Client, ErrorKind, RedisResult, Script,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use servers::Redis;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use tokio::{sync::Mutex as Turn, time::timeout};
 
+/// Tells this use of the secret from others.
+const PURPOSE: &[u8] = b"headwater: limits\0";
 const SPEND: &str = include_str!("limits.lua");
 /// Requests wait for this, so it is short.
 const RESPONSE_MILLISECONDS_MAX: u64 = 100;
@@ -149,6 +151,8 @@ struct Inner {
     /// silent, and a greeting that was refused.
     manager: Mutex<ConnectionManager>,
     prefix: String,
+    /// Makes keys of whose budgets they are.
+    names: Hmac<Sha256>,
     script: Script,
     /// Milliseconds after `began` until which the server is left alone.
     away_until: AtomicU64,
@@ -204,13 +208,23 @@ impl Lease {
 }
 
 impl Limits {
-    /// On the views server; connects when first used.
-    pub fn new(server: impl Into<Redis>, prefix: &str) -> RedisResult<Self> {
+    /// On the views server; connects when first used. All processes have one secret, or
+    /// each counts by itself.
+    pub fn new(server: impl Into<Redis>, prefix: &str, secret: &[u8]) -> RedisResult<Self> {
         let client = server.into().client()?;
+        let weak = |_| {
+            (
+                ErrorKind::InvalidClientConfig,
+                "a secret of no use as a key",
+            )
+        };
+        let mut names = Hmac::<Sha256>::new_from_slice(secret).map_err(weak)?;
+        names.update(PURPOSE);
         Ok(Self(Arc::new(Inner {
             manager: Mutex::new(connect(&client)?),
             client,
             prefix: prefix.to_owned(),
+            names,
             script: Script::new(SPEND),
             away_until: AtomicU64::new(0),
             began: Instant::now(),
@@ -307,7 +321,7 @@ impl Limits {
     async fn ask(&self, spends: &[Spend]) -> RedisResult<Vec<Standing>> {
         let mut call = self.0.script.prepare_invoke();
         for spend in spends {
-            let key = hex::encode(spend.key());
+            let key = hex::encode(spend.key(&self.0.names));
             call.key(format!("{}:limit:{key}", self.0.prefix));
             call.arg(spend.points)
                 .arg(spend.budget.each())
@@ -332,7 +346,7 @@ impl Limits {
         if local.len() + spends.len() > LOCAL_MAX {
             local.clear();
         }
-        count(&mut local, spends, now)
+        count(&mut local, &self.0.names, spends, now)
     }
 }
 
@@ -344,11 +358,16 @@ fn connect(client: &Client) -> RedisResult<ConnectionManager> {
     ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
-fn count(arrivals: &mut HashMap<[u8; 16], i64>, spends: &[Spend], now: i64) -> Vec<Standing> {
+fn count(
+    arrivals: &mut HashMap<[u8; 16], i64>,
+    names: &Hmac<Sha256>,
+    spends: &[Spend],
+    now: i64,
+) -> Vec<Standing> {
     let looked: Vec<_> = spends
         .iter()
         .map(|spend| {
-            let (key, budget) = (spend.key(), spend.budget);
+            let (key, budget) = (spend.key(names), spend.budget);
             let mut arrival = arrivals.get(&key).copied().unwrap_or(now).max(now);
             if arrival > now + budget.whole() {
                 arrival = now + budget.whole();
@@ -375,17 +394,18 @@ fn count(arrivals: &mut HashMap<[u8; 16], i64>, spends: &[Spend], now: i64) -> V
 }
 
 impl Spend {
-    /// 128 bits: short, and no address or login to be read.
-    fn key(&self) -> [u8; 16] {
-        let hash = Sha256::new()
-            .chain_update(self.purpose)
-            .chain_update([0])
-            .chain_update(match &self.whose {
-                Whose::Account(account) => Cow::from(account.0.as_bytes().as_slice()),
-                Whose::Address(address) => Cow::from(address.to_string().into_bytes()),
-                Whose::Named(name) => Cow::from(name.as_bytes()),
-            })
-            .finalize();
+    /// 128 bits: short, and nobody without the secret can try which address or login
+    /// it is of.
+    fn key(&self, names: &Hmac<Sha256>) -> [u8; 16] {
+        let mut name = names.clone();
+        name.update(self.purpose.as_bytes());
+        name.update(&[0]);
+        match &self.whose {
+            Whose::Account(account) => name.update(account.0.as_bytes()),
+            Whose::Address(address) => name.update(address.to_string().as_bytes()),
+            Whose::Named(text) => name.update(text.as_bytes()),
+        }
+        let hash = name.finalize().into_bytes();
         let mut key = [0; 16];
         key.copy_from_slice(&hash[..16]);
         key
@@ -426,7 +446,9 @@ mod tests {
     #[test]
     fn points_come_back_evenly_and_a_refusal_spends_none() {
         let mut local = HashMap::new();
-        let mut at = |seconds: i64, spends: &[Spend]| count(&mut local, spends, seconds * SECOND);
+        let names = Hmac::<Sha256>::new_from_slice(b"secret").unwrap();
+        let mut at =
+            |seconds: i64, spends: &[Spend]| count(&mut local, &names, spends, seconds * SECOND);
         for left in (0..5).rev() {
             let standing = at(0, &[spend("ada", 1)])[0];
             assert_eq!((standing.enough, standing.remaining), (true, left));
@@ -473,13 +495,48 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn who_asked_cannot_be_looked_up_without_the_secret() {
+        use sha2::Digest;
+
+        let programs = Programs::find().unwrap();
+        let options = RedisOptions::throwaway(&programs, RedisRole::Views).unwrap();
+        let server = RedisServer::start(options).await.unwrap();
+        let spend = Spend {
+            whose: Whose::Address("203.0.113.7".parse().unwrap()),
+            ..spend("", 1)
+        };
+        let mut connection = redis::Client::open(server.url())
+            .unwrap()
+            .get_multiplexed_async_connection()
+            .await
+            .unwrap();
+        let mut seen = Vec::new();
+        for (secret, count) in [(&b"secret"[..], 1), (&b"secret"[..], 1), (&b"other"[..], 2)] {
+            let limits = Limits::new(server.url(), "t", secret).unwrap();
+            limits.spend(std::slice::from_ref(&spend)).await;
+            seen = redis::cmd("KEYS")
+                .arg("t:limit:*")
+                .query_async::<Vec<String>>(&mut connection)
+                .await
+                .unwrap();
+            assert_eq!(seen.len(), count, "all with the secret count together");
+        }
+        // What anybody can make of an address.
+        let plain = Sha256::digest(b"test\x00203.0.113.7");
+        let unkeyed = <Hmac<Sha256> as KeyInit>::new(&Default::default());
+        for guess in [hex::encode(&plain[..16]), hex::encode(spend.key(&unkeyed))] {
+            assert!(!seen.contains(&format!("t:limit:{guess}")));
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn all_processes_count_together_and_alone_where_the_server_is_away() {
         let programs = Programs::find().unwrap();
         let options = RedisOptions::throwaway(&programs, RedisRole::Views).unwrap();
         let mut server = RedisServer::start(options).await.unwrap();
         let (one, other) = (
-            Limits::new(server.url(), "t").unwrap(),
-            Limits::new(server.url(), "t").unwrap(),
+            Limits::new(server.url(), "t", b"secret").unwrap(),
+            Limits::new(server.url(), "t", b"secret").unwrap(),
         );
         let racing = (0..40).map(|number| {
             let limits = [&one, &other][number % 2].clone();
