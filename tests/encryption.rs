@@ -371,6 +371,7 @@ async fn secrets_that_an_example_holds_are_refused_by_every_command() {
     for (name, secret) in [
         ("TOKEN_SECRET", example),
         ("CURSOR_SECRET", example),
+        ("LOG_SECRET", example),
         ("TOKEN_SECRET", "31 bytes are not enough, really"),
         ("TOKEN_SECRET", &repeated),
     ] {

@@ -18,6 +18,7 @@ mod first_proof;
 mod fitness;
 mod folders;
 mod follows;
+mod forged;
 mod front_ends;
 mod host;
 mod identity;

@@ -43,11 +43,12 @@ const SCHEMA: &str = "message event {
     optional int64 fingerprint;
     required binary data;
     optional fixed_len_byte_array(24) trace;
+    required fixed_len_byte_array(16) mac;
 }";
 /// What differs little from row to row, or grows.
 const DELTAS: [&str; 4] = ["epoch", "seq", "time", "version"];
 /// What is another one in every row.
-const RANDOM: [&str; 4] = ["correlation", "key_hash", "fingerprint", "trace"];
+const RANDOM: [&str; 5] = ["correlation", "key_hash", "fingerprint", "trace", "mac"];
 const ZSTD_LEVEL: i32 = 3;
 
 type Result<T> = std::result::Result<T, ParquetError>;
@@ -94,6 +95,8 @@ pub(crate) fn write(events: &[Recorded]) -> Result<Vec<u8>> {
     column::<ByteArrayType>(&mut rows, envelopes().map(data))?;
     let bytes = |at: SpanContext| ByteArray::from(at.to_bytes().to_vec()).into();
     column::<FixedLenByteArrayType>(&mut rows, envelopes().map(|e| e.trace.map(bytes)))?;
+    let mac = |e: &Recorded| Some(ByteArray::from(e.mac.to_vec()).into());
+    column::<FixedLenByteArrayType>(&mut rows, each().map(mac))?;
     rows.close()?;
     writer.into_inner()
 }
@@ -162,6 +165,7 @@ pub(crate) fn read(partition: Partition, bytes: Bytes) -> Result<Vec<Recorded>> 
         let fingerprint = columns.optional::<Int64Type>()?;
         let data = columns.required::<ByteArrayType>()?;
         let trace = columns.optional::<FixedLenByteArrayType>()?;
+        let mac = columns.required::<FixedLenByteArrayType>()?;
         if partitions.iter().any(|one| *one != i32::from(partition.0)) {
             return Err(wrong("it has events of another partition"));
         }
@@ -199,6 +203,7 @@ pub(crate) fn read(partition: Partition, bytes: Bytes) -> Result<Vec<Recorded>> 
                     data: data[row].data().to_vec(),
                     trace: trace[row].as_ref().and_then(context),
                 },
+                mac: mac[row].data().try_into().map_err(wrong)?,
             });
         }
     }
@@ -296,6 +301,7 @@ mod tests {
                 data: Vec::new(),
                 trace,
             },
+            mac: [seq as u8; kernel::MAC_BYTES],
         }
     }
 
@@ -315,14 +321,16 @@ mod tests {
                 let found = columns.find(|column| column.name() == name);
                 found.and_then(|column| column.logical_type_ref().cloned())
             };
-            assert_eq!(schema.num_columns(), 17);
+            assert_eq!(schema.num_columns(), 18);
             let time = LogicalType::timestamp(true, TimeUnit::MILLIS);
             assert_eq!(column("time"), Some(time));
             for id in ["aggregate", "member", "actor", "correlation"] {
                 assert_eq!(column(id), Some(LogicalType::Uuid), "{id}");
             }
             assert_eq!(column("partition"), Some(LogicalType::integer(16, false)));
-            for name in ["epoch", "seq", "version", "data", "key_hash", "trace"] {
+            for name in [
+                "epoch", "seq", "version", "data", "key_hash", "trace", "mac",
+            ] {
                 assert_eq!(column(name), None, "{name}");
             }
             // The first event's ids are nil, which is none.

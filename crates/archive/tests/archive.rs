@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use archive::{Archive, ArchiveError, SEGMENT_EVENTS_MAX};
 use devservices::{Programs, RedisOptions, RedisRole, RedisServer};
-use eventlog::{Beside, EPOCH_STARTED, Gap, History, Log, LogError, LogSettings};
+use eventlog::{Beside, EPOCH_STARTED, Gap, History, Log, LogError, LogKey, LogSettings};
 use kernel::{
     AccountId, AggregateId, Envelope, Kind, Partition, Position, SpanContext, Timestamp, Uuid,
 };
@@ -28,7 +28,7 @@ impl Setting {
         let programs = Programs::find().unwrap();
         let options = RedisOptions::throwaway(&programs, RedisRole::Log).unwrap();
         let server = RedisServer::start(options).await.unwrap();
-        let mut settings = LogSettings::new(server.url());
+        let mut settings = LogSettings::new(server.url(), key());
         settings.partitions = 1;
         settings.made_at = Timestamp(-1_000);
         let log = Log::create(&settings).await.unwrap();
@@ -50,7 +50,7 @@ impl Setting {
         for chunk in numbers.collect::<Vec<_>>().chunks(1_000) {
             let mut pipeline = redis::pipe();
             for number in chunk {
-                let bytes = event(*number).to_bytes().unwrap();
+                let bytes = key().entry(&event(*number)).unwrap();
                 let add = pipeline.cmd("XADD").arg("hw:{p00}:events");
                 add.arg("1-*").arg("e").arg(bytes).ignore();
             }
@@ -109,6 +109,10 @@ fn found_by_pattern(archive: &Path) -> Vec<u64> {
         }
     }
     found
+}
+
+fn key() -> LogKey {
+    LogKey::new(b"a secret of tests")
 }
 
 fn event(number: u128) -> Envelope {
@@ -323,7 +327,7 @@ async fn a_restored_log_goes_on_in_the_next_epoch_and_is_archived_on() {
         .arg("hw:{p00}:events")
         .arg("2-*")
         .arg("e")
-        .arg(event(7).to_bytes().unwrap())
+        .arg(key().entry(&event(7)).unwrap())
         .query_async::<String>(&mut setting.redis)
         .await
         .map(drop)

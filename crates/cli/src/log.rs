@@ -5,6 +5,7 @@ mod archive;
 mod restore;
 mod stats;
 mod verify;
+mod versions;
 
 use clap::{Args, Subcommand};
 
@@ -29,7 +30,7 @@ enum Command {
     Archive(archive::Archive),
     /// Forget in Redis what is archived and passed by every projection
     Trim(archive::Trim),
-    /// Check the archive: checksums, gaps, and what the log still has too
+    /// Check archive and log: checksums, gaps, signatures, and what both have
     Verify(verify::Verify),
     /// Make a lost log anew from the archive, in a new epoch
     Restore(restore::Restore),

@@ -7,7 +7,7 @@ use anyhow::Context;
 use api::{Limiting, Rooms, Services};
 use archive::Archive;
 use edge::tokens::{SigningKey, TokenSettings};
-use eventlog::{Gap, History, Log, LogError, LogSettings};
+use eventlog::{Gap, History, Log, LogError, LogKey, LogSettings};
 use kernel::{Partition, Sealer, Spans, Timestamp, Uuid};
 use mail::Mailer;
 use readmodel::{
@@ -124,6 +124,7 @@ async fn check_goes_on(log: &Log, archive: &Archive) -> anyhow::Result<()> {
 pub fn log_settings(settings: &Settings) -> LogSettings {
     LogSettings {
         server: settings.redis_log.clone(),
+        key: LogKey::new(settings.log_secret.as_bytes()),
         prefix: settings.key_prefix.clone(),
         partitions: settings.log_partitions,
         allow_unsafe: settings.log_allow_unsafe,

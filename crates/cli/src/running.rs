@@ -14,7 +14,7 @@ use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{
-    ARCHIVE_URL, CORS_ORIGINS, CURSOR_SECRET, DATABASE_URL, MAIL_URL, REDIS_LOG_URL,
+    ARCHIVE_URL, CORS_ORIGINS, CURSOR_SECRET, DATABASE_URL, LOG_SECRET, MAIL_URL, REDIS_LOG_URL,
     REDIS_VIEWS_URL, TOKEN_SECRET,
 };
 
@@ -41,11 +41,13 @@ pub struct Running {
     pub secrets: Secrets,
 }
 
-/// Made once for a folder, so that tokens and cursors outlive a restart.
+/// Made once for a folder, so that tokens, cursors and the log outlive a restart.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Secrets {
     pub token: String,
     pub cursor: String,
+    /// Without it the folder's log cannot be read.
+    pub log: String,
 }
 
 impl Running {
@@ -58,6 +60,7 @@ impl Running {
             MAIL_URL => self.mail.clone(),
             TOKEN_SECRET => self.secrets.token.clone(),
             CURSOR_SECRET => self.secrets.cursor.clone(),
+            LOG_SECRET => self.secrets.log.clone(),
             // Front-ends under development are served from here, on any port.
             CORS_ORIGINS => edge::cors::LOOPBACK.to_owned(),
             _ => return None,
@@ -130,7 +133,8 @@ impl Secrets {
         if let Ok(text) = fs::read_to_string(&path) {
             let broken = || {
                 format!(
-                    "{} is damaged; delete it to sign everybody out",
+                    "{} is damaged: put it back from a copy, since the log cannot be read \
+                     without it",
                     path.display()
                 )
             };
@@ -139,6 +143,7 @@ impl Secrets {
         let secrets = Self {
             token: random_hex()?,
             cursor: random_hex()?,
+            log: random_hex()?,
         };
         write_private(&path, &serde_json::to_vec_pretty(&secrets)?)?;
         Ok(secrets)

@@ -51,6 +51,7 @@ const TLS_CERTIFICATE_FILE: &str = "TLS_CERTIFICATE_FILE";
 const TLS_KEY_FILE: &str = "TLS_KEY_FILE";
 pub const TOKEN_SECRET: &str = "TOKEN_SECRET";
 pub const CURSOR_SECRET: &str = "CURSOR_SECRET";
+pub const LOG_SECRET: &str = "LOG_SECRET";
 pub const LISTEN_ADDRESS: &str = "LISTEN_ADDRESS";
 const METRICS_ADDRESS: &str = "METRICS_ADDRESS";
 const TOKEN_ALGORITHM: &str = "TOKEN_ALGORITHM";
@@ -139,6 +140,11 @@ pub fn all() -> Vec<Setting> {
             "signs access tokens (HS256), 32 bytes or more",
         ),
         secret(CURSOR_SECRET, "signs page cursors, 32 bytes or more"),
+        secret(
+            LOG_SECRET,
+            "signs the events of the log, 32 bytes or more; whatever reads or writes the log has it, \
+             the log server does not, and it never changes",
+        ),
         setting(TOKEN_ALGORITHM, "HS256, or EdDSA with a key file", "HS256"),
         setting(
             TOKEN_PRIVATE_KEY_FILE,
@@ -290,6 +296,7 @@ pub struct Settings {
     /// Verify, and do not sign.
     pub token_keys_accepted: Vec<TokenKey>,
     pub cursor_secret: String,
+    pub log_secret: String,
     pub token_issuer: String,
     pub token_audience: String,
     pub log_partitions: u16,
@@ -391,6 +398,7 @@ impl Values {
             token_key: self.token_key(&mut bad),
             token_keys_accepted: self.token_keys_accepted(&mut bad),
             cursor_secret: self.secret(CURSOR_SECRET, &mut bad),
+            log_secret: self.secret(LOG_SECRET, &mut bad),
             token_issuer: self.text(TOKEN_ISSUER, &mut bad),
             token_audience: match self.get(TOKEN_AUDIENCE).0 {
                 Some(audience) => audience.to_owned(),
@@ -646,6 +654,7 @@ mod tests {
             LISTEN_ADDRESS,
             TOKEN_SECRET,
             CURSOR_SECRET,
+            LOG_SECRET,
             LOG_PARTITIONS,
             OTEL_EXPORTER_OTLP_ENDPOINT,
             OTEL_TRACES_SAMPLER_ARG,

@@ -244,7 +244,9 @@ fn time(offset: &str) -> anyhow::Result<Option<Timestamp>> {
 /// the specification has no name for stands in extension attributes, of which
 /// `traceparent` is that of distributed tracing.
 pub async fn cloud_event(recorded: Recorded, sealer: Option<&KeySealer>) -> anyhow::Result<Value> {
-    let Recorded { position, envelope } = recorded;
+    let Recorded {
+        position, envelope, ..
+    } = recorded;
     let mut unreadable = None;
     let data = match envelope.event_type.as_str() {
         EPOCH_STARTED => {

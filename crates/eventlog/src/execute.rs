@@ -438,7 +438,7 @@ impl Log {
                 data: event.to_bytes()?,
                 trace: intent.trace,
             };
-            entries.push(envelope.to_bytes()?);
+            entries.push(self.inner.key.entry(&envelope)?);
         }
         let at_home = self.partition_of_account(intent.actor) == partition;
         let actors_last = match entries.is_empty() && !at_home {

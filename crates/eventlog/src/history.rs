@@ -243,6 +243,7 @@ impl History {
         };
         self.check_same_log(after.partition).await?;
         let events = archive.read(after, count).await?;
+        let events = self.checked(events)?;
         if !events.is_empty() {
             return match starts_after(after, &events) {
                 Ok(()) => Ok(up_to_a_gap(after, events)),
@@ -259,6 +260,18 @@ impl History {
                 .explained(gap, Some(archive.end(after.partition).await?))
                 .into()),
         }
+    }
+
+    /// The events before one of the archive that is not ours; an error where that is the
+    /// first.
+    fn checked(&self, mut events: Vec<Recorded>) -> Result<Vec<Recorded>, LogError> {
+        let wrong = |(place, recorded)| self.log.check(recorded).err().map(|why| (place, why));
+        match events.iter().enumerate().find_map(wrong) {
+            Some((0, why)) => return Err(why),
+            Some((place, _)) => events.truncate(place),
+            None => {}
+        }
+        Ok(events)
     }
 
     /// Why events are missing, and what may have them.

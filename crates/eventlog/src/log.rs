@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Position, Route, Timestamp, Uuid};
+use kernel::{
+    AccountId, AggregateId, Envelope, Kind, Partition, Position, Recorded, Route, Timestamp, Uuid,
+};
 use redis::ErrorKind;
 use servers::Redis;
 use tokio::task::AbortHandle;
@@ -14,6 +16,7 @@ use crate::{
     keys::{Keys, PARTITIONS_DEFAULT, PARTITIONS_MAX},
     load::{Get, Loader},
     read::{EPOCH_STARTED, Gap},
+    signing::LogKey,
     turns::Turns,
     waiting::Waiting,
 };
@@ -24,6 +27,8 @@ const FIRST_EPOCH: u64 = 1;
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     pub server: Redis,
+    /// Signs events; what was signed with another one is refused.
+    pub key: LogKey,
     /// Before every key.
     pub prefix: String,
     /// Of a log that is made anew; one that was made with others is refused.
@@ -38,9 +43,10 @@ pub struct LogSettings {
 }
 
 impl LogSettings {
-    pub fn new(server: impl Into<Redis>) -> Self {
+    pub fn new(server: impl Into<Redis>, key: LogKey) -> Self {
         Self {
             server: server.into(),
+            key,
             prefix: "hw".into(),
             partitions: PARTITIONS_DEFAULT,
             allow_unsafe: false,
@@ -184,6 +190,7 @@ pub struct Log {
 
 pub(crate) struct Inner {
     pub keys: Keys,
+    pub key: LogKey,
     pub id: Uuid,
     pub partitions: u16,
     pub connection: Connection,
@@ -287,6 +294,7 @@ impl Log {
             appender: Appender::start(appending, keys.clone(), id),
             loader: Loader::start(connection.clone()),
             keys,
+            key: settings.key.clone(),
             id,
             partitions,
             connection,
@@ -362,6 +370,48 @@ impl Log {
 
     pub fn partition_of_account(&self, account: AccountId) -> Partition {
         account.route().partition(self.inner.partitions)
+    }
+
+    /// Fails where an event that was kept elsewhere is not ours, or is not one of its
+    /// partition. What the log itself gives was checked.
+    pub fn check(&self, recorded: &Recorded) -> Result<(), LogError> {
+        self.check_home(recorded)?;
+        self.inner.key.check(recorded)
+    }
+
+    /// An event that was copied into another partition.
+    pub(crate) fn check_home(&self, recorded: &Recorded) -> Result<(), LogError> {
+        let (at, envelope) = (recorded.position, &recorded.envelope);
+        let home = self.partition_of(&envelope.aggregate);
+        if home == at.partition || envelope.event_type == EPOCH_STARTED {
+            return Ok(());
+        }
+        Err(damaged(format!(
+            "the event at {at} belongs to partition {home}: the log was written past us"
+        )))
+    }
+
+    /// The first entry of an epoch.
+    pub(crate) fn started(
+        &self,
+        previous_end: Option<Position>,
+        at: Timestamp,
+    ) -> Result<Vec<u8>, LogError> {
+        let nobody = AccountId(Uuid::nil());
+        let started = Envelope {
+            event_type: EPOCH_STARTED.into(),
+            event_version: 1,
+            aggregate: AggregateId::single(Kind(0), nobody.0),
+            version: 1,
+            recorded_at: at,
+            actor: nobody,
+            correlation: nobody.0,
+            causation: None,
+            receipt: None,
+            data: kernel::encode(&previous_end).map_err(damaged)?,
+            trace: None,
+        };
+        self.inner.key.entry(&started).map_err(damaged)
     }
 
     pub(crate) async fn append(&self, append: Append) -> Result<Outcome, LogError> {
@@ -452,7 +502,7 @@ pub(crate) fn found(replies: Vec<redis::Value>) -> Result<Option<Found>, LogErro
 }
 
 async fn create(log: &Log, at: Timestamp) -> Result<(), LogError> {
-    let (started, keys) = (started(None, at)?, &log.inner.keys);
+    let (started, keys) = (log.started(None, at)?, &log.inner.keys);
     let partitions = log.inner.partitions;
     for partition in log.partitions() {
         let mut command = redis::cmd("FCALL");
@@ -469,25 +519,6 @@ async fn create(log: &Log, at: Timestamp) -> Result<(), LogError> {
         }
     }
     Ok(())
-}
-
-/// The first entry of an epoch.
-pub(crate) fn started(previous_end: Option<Position>, at: Timestamp) -> Result<Vec<u8>, LogError> {
-    let nobody = AccountId(Uuid::nil());
-    let started = Envelope {
-        event_type: EPOCH_STARTED.into(),
-        event_version: 1,
-        aggregate: AggregateId::single(Kind(0), nobody.0),
-        version: 1,
-        recorded_at: at,
-        actor: nobody,
-        correlation: nobody.0,
-        causation: None,
-        receipt: None,
-        data: kernel::encode(&previous_end).map_err(damaged)?,
-        trace: None,
-    };
-    started.to_bytes().map_err(damaged)
 }
 
 pub(crate) fn damaged(error: impl std::fmt::Display) -> LogError {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kernel::{Envelope, Partition, Position, Recorded, Timestamp, Uuid};
+use kernel::{Partition, Position, Recorded, Timestamp, Uuid};
 
 use crate::{
     log::{Log, LogError, damaged},
@@ -109,7 +109,7 @@ impl Log {
         let (entries, id): (Vec<Entry>, Option<String>) =
             self.inner.connection.read(&pipeline).await?;
         self.check_which(id.as_deref())?;
-        parse(after.partition, entries)
+        self.parse(after.partition, entries)
     }
 
     /// Which log the answer is from: another one has other events at our positions.
@@ -138,7 +138,7 @@ impl Log {
             .arg(&id)
             .arg(&id);
         let (entries,): (Vec<Entry>,) = self.inner.connection.read(&pipeline).await?;
-        Ok(parse(position.partition, entries)?.pop())
+        Ok(self.parse(position.partition, entries)?.pop())
     }
 
     /// At most `count` events a partition after each position of `after`;
@@ -183,7 +183,7 @@ impl Log {
             let is_it = |p: &&Position| self.inner.keys.events(p.partition) == key;
             let position = after.iter().find(is_it);
             let position = position.ok_or_else(|| damaged("a stream nobody asked for"))?;
-            events.extend(parse(position.partition, entries)?);
+            events.extend(self.parse(position.partition, entries)?);
         }
         Ok(events)
     }
@@ -226,7 +226,7 @@ impl Log {
         }
         let next: Vec<Vec<Entry>> = self.inner.connection.read(&pipeline).await?;
         let events = after.iter().zip(next).map(|(position, entries)| {
-            let event = parse(position.partition, entries).ok()?.pop();
+            let event = self.parse(position.partition, entries).ok()?.pop();
             event.map(|event| event.envelope.recorded_at)
         });
         Ok(events.collect())
@@ -285,17 +285,19 @@ impl Log {
             reached = last;
         }
     }
-}
 
-fn parse(partition: Partition, entries: Vec<Entry>) -> Result<Vec<Recorded>, LogError> {
-    entries
-        .into_iter()
-        .map(|(id, mut fields)| {
-            let position = parse_entry_id(partition, &id).ok_or_else(|| damaged("an entry id"))?;
-            let bytes = fields.pop().unwrap_or_default();
-            let envelope = Envelope::from_bytes(&bytes)
-                .map_err(|error| damaged(format!("the entry at {position}: {error}")))?;
-            Ok(Recorded { position, envelope })
-        })
-        .collect()
+    /// Whatever is read here is an event that was signed with our key, in its partition.
+    fn parse(&self, partition: Partition, entries: Vec<Entry>) -> Result<Vec<Recorded>, LogError> {
+        entries
+            .into_iter()
+            .map(|(id, mut fields)| {
+                let position =
+                    parse_entry_id(partition, &id).ok_or_else(|| damaged("an entry id"))?;
+                let entry = fields.pop().unwrap_or_default();
+                let recorded = self.inner.key.read(position, &entry)?;
+                self.check_home(&recorded)?;
+                Ok(recorded)
+            })
+            .collect()
+    }
 }

@@ -7,7 +7,7 @@ use kernel::{AccountId, AggregateId, Partition, Position, Timestamp};
 
 use crate::{
     keys::state_field,
-    log::{Log, LogError, damaged, started},
+    log::{Log, LogError, damaged},
     receipt::{Payload, parse_entry_id},
 };
 
@@ -252,7 +252,7 @@ impl Log {
             .arg(self.inner.keys.events(partition))
             .arg(self.inner.keys.meta(partition));
         command.arg(self.inner.partitions);
-        command.arg(started(Some(previous_end), at)?);
+        command.arg(self.started(Some(previous_end), at)?);
         command.arg(epoch);
         command.arg(self.inner.id.to_string());
         let _: u16 = self.inner.connection.query(&command).await?;

@@ -114,11 +114,36 @@ impl Envelope {
     }
 }
 
+/// What shows that an event is ours: `eventlog` signs the bytes of its envelope.
+pub type Mac = [u8; MAC_BYTES];
+pub const MAC_BYTES: usize = 16;
+
 /// An event where it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     pub position: Position,
     pub envelope: Envelope,
+    pub mac: Mac,
+}
+
+impl Recorded {
+    /// Reads an entry of the log: the envelope's bytes, then its MAC, which is not looked
+    /// at here.
+    pub fn from_entry(position: Position, entry: &[u8]) -> Result<Self, CodecError> {
+        // Too short for a MAC: no envelope is read from it.
+        let (envelope, mac) = entry.split_last_chunk().unwrap_or((&[], &[0; MAC_BYTES]));
+        Ok(Self {
+            position,
+            envelope: Envelope::from_bytes(envelope)?,
+            mac: *mac,
+        })
+    }
+
+    pub fn to_entry(&self) -> Result<Vec<u8>, CodecError> {
+        let mut entry = self.envelope.to_bytes()?;
+        entry.extend_from_slice(&self.mac);
+        Ok(entry)
+    }
 }
 
 /// `Vec<u8>` as one byte string instead of a list of numbers.

@@ -15,7 +15,7 @@ pub use codec::{CodecError, decode, encode};
 pub use decider::{
     Command, Decider, EventPayload, ExpectedVersion, Facts, Read, Snapshot, Versioned,
 };
-pub use envelope::{Envelope, Recorded};
+pub use envelope::{Envelope, MAC_BYTES, Mac, Recorded};
 pub use file_url::{FileUrlError, file_url, folder_of};
 pub use id::{AccountId, AggregateId, Kind, ParseIdError, Route, compose_fine_id, compose_id};
 pub use personal::{

@@ -13,6 +13,8 @@ use crate::{
 const ENTRIES_AT_ONCE: &str = "5000";
 const FIELDS_MAX: usize = 11;
 const TRACE_BYTES: usize = 24;
+/// The MAC of the envelope, behind it.
+const MAC_BYTES: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -175,7 +177,8 @@ fn partitions(
 }
 
 fn event(position: Position, bytes: &[u8]) -> Result<Event, String> {
-    let envelope = Value::read(bytes)?;
+    let (envelope, _) = (bytes.split_last_chunk::<MAC_BYTES>()).ok_or("it has no MAC")?;
+    let envelope = Value::read(envelope)?;
     let fields = envelope.list().unwrap_or_default();
     let at = |index: usize| fields.get(index).unwrap_or(&Value::Nil);
     let wrong = |what: &str| format!("its {what} cannot be read");

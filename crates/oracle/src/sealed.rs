@@ -1,6 +1,6 @@
 //! Opens personal fields with the keys that the vault's table holds. A sealed
 //! field is: 1, the account (16 bytes), a nonce (24), the ciphertext with its
-//! tag; the first 17 bytes are authenticated.
+//! tag. The first 17 bytes and the field's place in the log are authenticated.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use chacha20poly1305::{
 };
 use uuid::Uuid;
 
-use crate::message_pack::Value;
+use crate::{entries::Event, message_pack::Value};
 
 const HEADER_BYTES: usize = 17;
 const NONCE_BYTES: usize = 24;
@@ -19,10 +19,11 @@ const NONCE_BYTES: usize = 24;
 pub struct Keys(pub BTreeMap<Uuid, Option<Vec<u8>>>);
 
 impl Keys {
-    /// The text of a field of `owner`; none where there is none, or nobody can
-    /// read it any more.
-    pub fn open(&self, owner: Uuid, field: &Value) -> Result<Option<String>, String> {
-        let sealed = match field {
+    /// The text of an event's field, which its actor's key opens; none where there is
+    /// none, or nobody can read it any more.
+    pub fn open(&self, event: &Event, name: &str) -> Result<Option<String>, String> {
+        let owner = event.actor;
+        let sealed = match event.data.field(name) {
             Value::Nil => return Ok(None),
             Value::Bytes(sealed) => sealed,
             _ => return Err("a personal field is not sealed".into()),
@@ -44,11 +45,32 @@ impl Keys {
         let cipher = cipher.map_err(|_| format!("the key of {owner} is none"))?;
         let payload = Payload {
             msg: ciphertext,
-            aad: header,
+            aad: &place(header, event, name),
         };
         let text = cipher.decrypt(&XNonce::from(*nonce), payload);
         let text = text.map_err(|_| format!("a sealed field does not open with {owner}'s key"))?;
         let text = String::from_utf8(text).map_err(|error| error.to_string())?;
         Ok(Some(text))
     }
+}
+
+/// What a field is bound to: the header, the aggregate, its version, the event's name
+/// and the field's.
+fn place(header: &[u8], event: &Event, name: &str) -> Vec<u8> {
+    let aggregate = &event.aggregate;
+    let mut place = header.to_vec();
+    place.push(aggregate.kind);
+    place.extend(aggregate.id.as_bytes());
+    match aggregate.member {
+        None => place.push(0),
+        Some(member) => {
+            place.push(1);
+            place.extend(member.as_bytes());
+        }
+    }
+    place.extend(event.version.to_be_bytes());
+    place.push(event.name.len() as u8);
+    place.extend(event.name.bytes());
+    place.extend(name.bytes());
+    place
 }

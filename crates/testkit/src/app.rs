@@ -66,7 +66,7 @@ impl App {
         let database = readmodel::connect(&servers.database, connections)
             .await
             .unwrap();
-        let mut settings = LogSettings::new(&servers.redis_log);
+        let mut settings = LogSettings::new(&servers.redis_log, secrets::log_key());
         settings.prefix = servers.prefix.clone();
         settings.made_at = edge::identity::now();
         let log = Log::create(&settings).await.unwrap();

@@ -12,6 +12,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use eventlog::LogKey;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use tracing_subscriber::{
@@ -27,6 +28,8 @@ pub const PASSWORD_MARK: &str = "markedpassphrase";
 pub const EMAIL_MARK: &str = "marked-mail.example";
 /// What signs tokens and cursors.
 pub const TOKEN_SECRET: &str = "a token secret of tests, which is long enough";
+/// What signs the log.
+pub const LOG_SECRET: &str = "a log secret of tests, which is as long as that";
 
 /// One process has no more: a stress test would be a place of its own.
 const REMEMBERED_MAX: usize = 200_000;
@@ -40,6 +43,11 @@ const SECRET_FIELDS: [&str; 3] = ["access_token", "refresh_token", "secret"];
 static REMEMBERED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 static SAID: LazyLock<File> = LazyLock::new(|| tempfile::tempfile().unwrap());
 static ARCHIVED: LazyLock<Mutex<HashSet<(PathBuf, usize)>>> = LazyLock::new(Mutex::default);
+
+/// Signs what a test writes into the log by itself.
+pub fn log_key() -> LogKey {
+    LogKey::new(LOG_SECRET.as_bytes())
+}
 
 pub fn password(of: &str) -> String {
     format!("{PASSWORD_MARK} of {of}")

@@ -154,6 +154,7 @@ impl Search {
             secrets::EMAIL_MARK,
             secrets::PASSWORD_MARK,
             secrets::TOKEN_SECRET,
+            secrets::LOG_SECRET,
         ];
         let mut all: Vec<Vec<u8>> = marks.map(|mark| mark.as_bytes().to_vec()).into();
         let mut names: Vec<_> = marks.map(str::to_owned).into();

@@ -155,7 +155,7 @@ pub async fn put_together(trial: &mut Trial<'_>) -> anyhow::Result<()> {
                 .cmd("XADD")
                 .arg(&key)
                 .arg(recorded.position.entry_id());
-            add.arg("e").arg(recorded.envelope.to_bytes()?).ignore();
+            add.arg("e").arg(recorded.to_entry()?).ignore();
         }
         pipeline.query_async::<()>(&mut log).await?;
     }

@@ -25,6 +25,7 @@ pub struct Addresses {
 }
 
 pub const TOKEN_SECRET: &str = "a token secret of trials, which is long enough";
+pub const LOG_SECRET: &str = "a log secret of trials, which is as long as the others";
 pub const CURSOR_SECRET: &str = "a cursor secret of trials, which is long enough";
 pub const ISSUER: &str = "headwater";
 pub const KEY_PREFIX: &str = "hw";
@@ -119,6 +120,7 @@ impl Setting {
             .env("LISTEN_ADDRESS", format!("127.0.0.1:{}", self.port))
             .env("TOKEN_SECRET", TOKEN_SECRET)
             .env("CURSOR_SECRET", CURSOR_SECRET)
+            .env("LOG_SECRET", LOG_SECRET)
             .env("TOKEN_ISSUER", ISSUER)
             .env("KEY_PREFIX", KEY_PREFIX)
             .env("LIMIT_ANONYMOUS", "off")

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use kernel::{Envelope, Partition, Position, Recorded};
+use kernel::{Partition, Position, Recorded};
 use sea_orm::sqlx::{self, Connection, Row};
 
 use crate::{
@@ -38,8 +38,7 @@ pub async fn events(log_url: &str) -> anyhow::Result<Vec<Vec<Recorded>>> {
         let events = entries.into_iter().map(|(id, mut fields)| {
             let position = format!("{partition}:{id}").parse()?;
             let bytes = fields.pop().context("an entry without a value")?;
-            let envelope = Envelope::from_bytes(&bytes)?;
-            Ok(Recorded { position, envelope })
+            Ok(Recorded::from_entry(position, &bytes)?)
         });
         all.push(events.collect::<anyhow::Result<_>>()?);
     }

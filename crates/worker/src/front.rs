@@ -87,6 +87,7 @@ mod tests {
                 data: Vec::new(),
                 trace: None,
             },
+            mac: Default::default(),
         }
     }
 

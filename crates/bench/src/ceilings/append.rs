@@ -13,7 +13,7 @@ use crate::{
 const CONNECTIONS: usize = 8;
 const ENTRIES_PER_PIPELINE: usize = 64;
 /// What the envelope of a `Liked` has.
-const ENTRY_BYTES: usize = 110;
+const ENTRY_BYTES: usize = 126;
 const STREAM: &str = "bench:append";
 
 pub async fn measure(servers: &Servers, lasting: Duration) -> anyhow::Result<Line> {

@@ -4,23 +4,26 @@
 use std::time::Instant;
 
 use archive::Archive;
-use eventlog::{Log, LogSettings};
+use eventlog::{Log, LogKey, LogSettings};
 use kernel::Partition;
 
 use crate::{
     bench::Bench,
     line::{Line, Unit},
-    roles::KEY_PREFIX,
+    roles::{KEY_PREFIX, LOG_SECRET},
     servers::PARTITIONS,
 };
 
 const SEALED_PER_SECOND_MIN: f64 = 200_000.0;
 const DECODED_PER_SECOND_MIN: f64 = 500_000.0;
-const LIKE_BYTES_MAX: f64 = 40.0;
+const LIKE_BYTES_MAX: f64 = 56.0;
 
 pub async fn archive(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     bench.without_worker().await?;
-    let mut settings = LogSettings::new(&bench.servers.urls().redis_log);
+    let mut settings = LogSettings::new(
+        &bench.servers.urls().redis_log,
+        LogKey::new(LOG_SECRET.as_bytes()),
+    );
     settings.prefix = KEY_PREFIX.into();
     settings.partitions = PARTITIONS;
     let log = Log::create(&settings).await?;

@@ -16,6 +16,7 @@ use readmodel::{Projection, dead_letters, generations, origin};
 use worker::rebuilding::{Report, Reports};
 
 use crate::{
+    log::versions::Versions,
     node::{self, Node, now},
     operator, reach,
     reporting::Shown,
@@ -218,6 +219,7 @@ async fn derive(
     let mut states: HashMap<AggregateId, (u64, State)> = HashMap::new();
     let mut lasts: HashMap<AccountId, Position> = HashMap::new();
     let mut receipts: HashMap<u128, Receipt> = HashMap::new();
+    let mut versions = Versions::default();
     let mut at = Log::beginning(partition);
     while at < end {
         let events = source.read(at).await?;
@@ -236,6 +238,8 @@ async fn derive(
                 log.partition_of(&envelope.aggregate) == partition,
                 "the event at {at} does not belong there: LOG_PARTITIONS is not what it was"
             );
+            log.check(recorded)?;
+            versions.check(recorded)?;
             match Event::decode(envelope) {
                 Ok(event) => {
                     let before = states.remove(&envelope.aggregate).map(|(_, state)| state);

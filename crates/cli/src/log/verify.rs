@@ -6,11 +6,11 @@ use std::io::{IsTerminal, Write};
 use anyhow::Context;
 use archive::Archive;
 use clap::Args;
-use eventlog::{Gap, Log};
-use kernel::{Partition, Position};
+use eventlog::{EPOCH_STARTED, Gap, Log};
+use kernel::{Partition, Position, Recorded};
 use serde_json::json;
 
-use super::archive::open;
+use super::{archive::open, versions::Versions};
 use crate::{
     outcome::Outcome,
     settings::Settings,
@@ -25,7 +25,8 @@ const READ_EVENTS: usize = 5_000;
   headwater log verify | jq 'select(.trouble)'
 
 Every segment is read: its checksum, that each event follows the one before from
-the first to the last, that the log goes on where the archive ends, and that what
+the first to the last and so do the versions of each post and account, that each was
+signed with LOG_SECRET, that the log goes on where the archive ends, and that what
 both have is the same. Exit status 3 where anything is wrong.")]
 pub struct Verify {}
 
@@ -97,6 +98,7 @@ async fn look(
 ) -> anyhow::Result<()> {
     let first = first(log, partition).await?;
     let mut at = Log::beginning(partition);
+    let mut versions = Versions::default();
     archive.forget();
     if let Some(found) = archive.log(partition).await? {
         let wanted = log.id();
@@ -108,6 +110,8 @@ async fn look(
         let events = &events[seen..];
         for recorded in events {
             eventlog::check_contiguous(at, recorded)?;
+            log.check(recorded)?;
+            check_version(&mut versions, recorded)?;
             at = recorded.position;
         }
         found.segments += 1;
@@ -143,16 +147,32 @@ async fn look(
             left = &left[there.len().min(left.len())..];
         }
     }
-    // The log goes on where the archive ends.
-    if let Some(next) = log.read(at, 1).await?.first()
-        && let Err(gap) = eventlog::check_contiguous(at, next)
-    {
-        // Unless a worker has archived more meanwhile, and trimmed it.
-        archive.forget();
-        let more = archive.end(partition).await?;
-        anyhow::ensure!(more > at, gap);
+    // The log goes on where the archive ends; it looks at the signature of what it gives.
+    let heads = log.heads().await?;
+    let head = heads.iter().find(|head| head.partition == partition);
+    while head.is_some_and(|head| at < *head) {
+        let events = log.read(at, READ_EVENTS).await?;
+        anyhow::ensure!(!events.is_empty(), "the log ends at {at}, before its end");
+        for recorded in &events {
+            if let Err(gap) = eventlog::check_contiguous(at, recorded) {
+                // Unless a worker has archived more meanwhile, and trimmed it.
+                archive.forget();
+                let more = archive.end(partition).await?;
+                anyhow::ensure!(more > at, gap);
+                return Ok(());
+            }
+            check_version(&mut versions, recorded)?;
+            at = recorded.position;
+        }
     }
     Ok(())
+}
+
+fn check_version(versions: &mut Versions, recorded: &Recorded) -> anyhow::Result<()> {
+    match recorded.envelope.event_type == EPOCH_STARTED {
+        true => Ok(()),
+        false => versions.check(recorded),
+    }
 }
 
 /// The first position that the log still has of a partition.

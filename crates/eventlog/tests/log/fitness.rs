@@ -9,7 +9,7 @@ use kernel::Partition;
 
 use super::{
     counter::{Increment, NoSealer, by, counter},
-    setting::{ask, eventually, log_of, own_server, raw},
+    setting::{ask, eventually, key, log_of, own_server, raw},
 };
 
 /// Why a write is refused; none where it was taken.
@@ -96,7 +96,7 @@ async fn a_server_that_comes_back_weaker_gets_no_write() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_becomes_a_replica_gets_no_write() {
     let server = own_server().await;
-    let mut allowed = LogSettings::new(server.url());
+    let mut allowed = LogSettings::new(server.url(), key());
     let log = Log::create(&allowed).await.unwrap();
     allowed.allow_unsafe = true;
     let unsafe_log = Log::open(&allowed).await.unwrap();
@@ -142,7 +142,7 @@ async fn positions_of_another_log_are_not_taken_for_ours() {
     // Given two logs of one length in two databases of a server.
     let server = own_server().await;
     let log = log_of(&server).await;
-    let mut other = LogSettings::new(format!("{}1", server.url()));
+    let mut other = LogSettings::new(format!("{}1", server.url()), key());
     other.prefix = "hw".into();
     let other = Log::create(&other).await.unwrap();
     for log in [&log, &other] {
@@ -194,7 +194,7 @@ async fn a_log_that_lost_one_partition_is_incomplete_and_not_made_up() {
             |error| matches!(error, LogError::Incomplete(p) if p == "3"),
         )
         .await;
-        let settings = LogSettings::new(server.url());
+        let settings = LogSettings::new(server.url(), key());
         let opened = Log::open(&settings).await.err();
         assert!(
             matches!(opened, Some(LogError::Incomplete(_))),
@@ -209,7 +209,7 @@ async fn a_log_that_lost_one_partition_is_incomplete_and_not_made_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn opening_and_looking_make_nothing() {
     let server = own_server().await;
-    let settings = LogSettings::new(server.url());
+    let settings = LogSettings::new(server.url(), key());
     for opened in [Log::open(&settings).await, Log::look(&settings).await] {
         let error = opened.err();
         assert!(matches!(error, Some(LogError::Missing)), "{error:?}");
@@ -236,7 +236,7 @@ async fn opening_and_looking_make_nothing() {
 async fn another_log_than_the_wanted_one_is_refused() {
     let server = own_server().await;
     let log = log_of(&server).await;
-    let mut settings = LogSettings::new(server.url());
+    let mut settings = LogSettings::new(server.url(), key());
     settings.id = Some(log.id());
     Log::open(&settings).await.unwrap();
     settings.id = Some(kernel::Uuid::now_v7());

@@ -7,12 +7,12 @@ use redis::aio::MultiplexedConnection;
 
 use super::{
     counter::{Edge, Like, NoSealer, by, id},
-    setting::{ask, own_server, raw},
+    setting::{ask, key, own_server, raw},
 };
 
 const EDGES: u64 = 10_000;
 const ACCOUNTS: u64 = 200;
-const ENTRY_BYTES_MAX: f64 = 140.0;
+const ENTRY_BYTES_MAX: f64 = 156.0;
 const STATE_BYTES_MAX: f64 = 40.0;
 const RECEIPT_BYTES_MAX: f64 = 180.0;
 
@@ -20,7 +20,9 @@ const RECEIPT_BYTES_MAX: f64 = 180.0;
 async fn an_edge_costs_little_memory() {
     // Given
     let server = own_server().await;
-    let log = Log::create(&LogSettings::new(server.url())).await.unwrap();
+    let log = Log::create(&LogSettings::new(server.url(), key()))
+        .await
+        .unwrap();
     let mut connection = raw(server.url()).await;
     let accounts: Vec<_> = (0..ACCOUNTS as u16).map(|r| AccountId(id(r))).collect();
 

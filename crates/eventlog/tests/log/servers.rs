@@ -5,19 +5,22 @@ use eventlog::{IdempotencyKey, Intent, Log, LogError, LogSettings};
 
 use super::{
     counter::{Increment, NoSealer, by, counter, events},
-    setting::{ask, eventually, options, own_server, raw},
+    setting::{ask, eventually, key, options, own_server, raw},
 };
 
 /// Why it is refused.
 async fn refusal(server: &RedisServer) -> String {
-    match Log::create(&LogSettings::new(server.url())).await.err() {
+    match Log::create(&LogSettings::new(server.url(), key()))
+        .await
+        .err()
+    {
         Some(LogError::Unsafe(why)) => why,
         other => panic!("{other:?}"),
     }
 }
 
 fn unsafe_allowed(server: &RedisServer) -> LogSettings {
-    let mut settings = LogSettings::new(server.url());
+    let mut settings = LogSettings::new(server.url(), key());
     settings.allow_unsafe = true;
     settings
 }
@@ -66,14 +69,19 @@ async fn a_replica_is_refused() {
     let why = refusal(&replica).await;
 
     assert!(why.contains("it is a replica"), "{why}");
-    works(&Log::create(&LogSettings::new(primary.url())).await.unwrap()).await;
+    works(
+        &Log::create(&LogSettings::new(primary.url(), key()))
+            .await
+            .unwrap(),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_no_server_are_different_errors() {
     let options = options().random_password().unwrap();
     let mut server = RedisServer::start(options).await.unwrap();
-    let connect = async |url: String| Log::create(&LogSettings::new(url)).await.err();
+    let connect = async |url: String| Log::create(&LogSettings::new(url, key())).await.err();
     let port = server.port();
 
     for url in [
@@ -107,14 +115,18 @@ async fn the_functions_pass_on_a_cluster_node() {
     .await;
 
     // When, then
-    let log = Log::create(&LogSettings::new(server.url())).await.unwrap();
+    let log = Log::create(&LogSettings::new(server.url(), key()))
+        .await
+        .unwrap();
     works(&log).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_says_so_and_works_again_with_more_memory() {
     let server = own_server().await;
-    let log = Log::create(&LogSettings::new(server.url())).await.unwrap();
+    let log = Log::create(&LogSettings::new(server.url(), key()))
+        .await
+        .unwrap();
     let mut connection = raw(server.url()).await;
     ask::<()>(&mut connection, "CONFIG SET maxmemory 1").await;
 

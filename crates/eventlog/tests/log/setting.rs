@@ -7,7 +7,7 @@ use std::{
 };
 
 use devservices::{Programs, RedisOptions, RedisRole, RedisServer};
-use eventlog::{Log, LogSettings};
+use eventlog::{Log, LogKey, LogSettings};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::OnceCell;
 
@@ -16,6 +16,10 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub fn options() -> RedisOptions {
     let programs = Programs::find().expect("Redis is needed for this test");
     RedisOptions::throwaway(&programs, RedisRole::Log).unwrap()
+}
+
+pub fn key() -> LogKey {
+    LogKey::new(b"a secret of tests")
 }
 
 /// A server that a test may kill or spoil.
@@ -31,7 +35,7 @@ pub async fn settings() -> LogSettings {
     LogSettings {
         prefix: format!("t{}", LOGS.fetch_add(1, Ordering::Relaxed)),
         partitions: 4,
-        ..LogSettings::new(server.url())
+        ..LogSettings::new(server.url(), key())
     }
 }
 
@@ -41,7 +45,9 @@ pub async fn log() -> Log {
 }
 
 pub async fn log_of(server: &RedisServer) -> Log {
-    Log::create(&LogSettings::new(server.url())).await.unwrap()
+    Log::create(&LogSettings::new(server.url(), key()))
+        .await
+        .unwrap()
 }
 
 pub async fn raw(server: impl Into<servers::Redis>) -> MultiplexedConnection {

@@ -47,7 +47,7 @@ pub struct Accounts {
 impl Accounts {
     fn registered(&mut self, event: &Event, keys: &Keys) -> Result<(), String> {
         let (id, data) = (event.aggregate.id, &event.data);
-        let name = keys.open(event.actor, data.field("display_name"))?;
+        let name = keys.open(event, "display_name")?;
         let account = Account {
             handle: data.field("handle").text().ok_or("no handle")?.to_owned(),
             display_name: name.filter(|name| !name.is_empty()),
@@ -62,7 +62,7 @@ impl Accounts {
     }
 
     fn changed(&mut self, event: &Event, keys: &Keys) -> Result<(), String> {
-        let text = |name: &str| keys.open(event.actor, event.data.field(name));
+        let text = |name: &str| keys.open(event, name);
         let account = self.all.get_mut(&event.aggregate.id);
         let account = account.ok_or("no such account")?;
         match event.name.as_str() {

@@ -57,7 +57,7 @@ impl Feature for BookmarkFolders {
 
     fn take(&mut self, event: &Event, keys: &Keys) -> Result<(), String> {
         let id = event.aggregate.id;
-        let name = || keys.open(event.actor, event.data.field("name"));
+        let name = || keys.open(event, "name");
         match event.name.as_str() {
             "FolderMade" => {
                 let folder = Folder {

@@ -60,7 +60,7 @@ impl Posts {
         if author != event.actor {
             return Err("the author is not who acted".into());
         }
-        let text = |name: &str| keys.open(author, data.field(name));
+        let text = |name: &str| keys.open(event, name);
         let reply = data.field("reply");
         let is_reply = *reply != Value::Nil;
         let of_reply = |name: &str| is_reply.then(|| reply.field(name).id()).transpose();
@@ -91,7 +91,7 @@ impl Posts {
 
     fn edited(&mut self, event: &Event, keys: &Keys) -> Result<(), String> {
         let (id, data) = (event.aggregate.id, &event.data);
-        let text = |name: &str| keys.open(event.actor, data.field(name));
+        let text = |name: &str| keys.open(event, name);
         let post = self.all.get_mut(&id).ok_or("no such post")?;
         let before = Revision {
             text: post.text.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use eventlog::Log;
 use kernel::{AccountId, AggregateId, Envelope, Kind, Partition, Timestamp, Uuid};
 use readmodel::{Projection, Projections, checkpoints, dead_letters};
-use testkit::until;
+use testkit::{secrets::log_key, until};
 use tokio::time::timeout;
 use worker::WorkError;
 
@@ -72,7 +72,7 @@ async fn a_gap_in_the_log_stops_its_partition_alone() {
 }
 
 fn unknown() -> Envelope {
-    let nobody = AccountId(Uuid::nil());
+    let nobody = AccountId(Uuid::from_u128(DAMAGED_PARTITION.into()));
     Envelope {
         event_type: "PollClosed".into(),
         event_version: 1,
@@ -101,7 +101,7 @@ async fn letters(setting: &Setting) -> Vec<(String, Option<String>)> {
 async fn an_event_of_an_unknown_type_parks_its_aggregate_alone() {
     let setting = Setting::new().await;
     setting.populate(1).await;
-    let unknown = unknown().to_bytes().unwrap();
+    let unknown = log_key().entry(&unknown()).unwrap();
     add(&setting, &unknown).await;
     let fine = setting.register(DAMAGED_PARTITION, 800).await;
     add(&setting, &unknown).await;
@@ -156,13 +156,13 @@ async fn a_personal_field_that_was_changed_parks_its_post_and_what_happens_to_it
 async fn where_too_many_wait_the_partition_stops() {
     let setting = Setting::new().await;
     setting.populate(1).await;
-    add(&setting, &unknown().to_bytes().unwrap()).await;
+    add(&setting, &log_key().entry(&unknown()).unwrap()).await;
     setting.drain().await;
     let before = end(&setting).await;
     setting
         .execute_sql("UPDATE projections.checkpoints SET parked = 10000 WHERE parked > 0")
         .await;
-    add(&setting, &unknown().to_bytes().unwrap()).await;
+    add(&setting, &log_key().entry(&unknown()).unwrap()).await;
     only_it_stops_at(&setting, before, "10000 events wait").await;
 }
 

@@ -19,7 +19,7 @@ use readmodel::{
     timelines::{Lists, TimelineSettings},
 };
 use sea_orm::sqlx::{self, AssertSqlSafe};
-use testkit::Servers;
+use testkit::{Servers, secrets::log_key};
 use tokio::{sync::watch, task::JoinHandle};
 use worker::{Engine, WorkerContext};
 
@@ -45,7 +45,7 @@ pub struct Working {
 impl Setting {
     pub async fn new() -> Self {
         let servers = Servers::shared().await;
-        let mut settings = LogSettings::new(&servers.redis_log);
+        let mut settings = LogSettings::new(&servers.redis_log, log_key());
         settings.prefix = servers.prefix.clone();
         settings.partitions = PARTITIONS;
         let log = Log::create(&settings).await.unwrap();
