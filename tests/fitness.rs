@@ -421,6 +421,67 @@ async fn sessions_that_began_read_only_do_not_outlive_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_leave_room_for_operators_in_the_memory_of_the_log() {
+    let story = Story::begin().await;
+    let findings = story.doctor().await;
+    let advised = findings.iter().find(|one| {
+        one["grade"] == "notice" && one["seen"].as_str().unwrap().contains("without a limit")
+    });
+    assert!(advised.is_some(), "{findings:#?}");
+    // So much that what connections take is little beside it.
+    story.redis("SETRANGE filler 20000000 x").await;
+    let info = ask(&story.servers.redis_log, "INFO memory").await;
+    let info: String = redis::from_redis_value(info).unwrap();
+    let used = info
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"));
+    let used: u64 = used.unwrap().trim().parse().unwrap();
+    // Nine tenths of it are used.
+    story
+        .redis(&format!("CONFIG SET maxmemory {}", used * 10 / 9))
+        .await;
+    until("writes are refused", PATIENCE_SECONDS, || async {
+        story
+            .write()
+            .await
+            .is_err_and(|why| why.contains("takes nothing more"))
+    })
+    .await;
+    let findings = story.doctor().await;
+    let mend = problem(&findings, "log server", "what clients write is refused");
+    assert!(mend.unwrap().contains("ARCHIVE_HOT_BYTES"), "{findings:#?}");
+    // An operator's act is an event too.
+    let suspend = ["accounts", "suspend", &story.ada.handle, "--reason", "x"];
+    let done = run(&suspend, &environment(&story.servers), story.folder.path()).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    let restore = ["accounts", "restore", &story.ada.handle];
+    let done = run(&restore, &environment(&story.servers), story.folder.path()).await;
+    assert_eq!(done.status, 0, "{}", done.err);
+    let path = format!("/v1/posts/{}", story.post);
+    Client::new(story.serve.api.clone())
+        .get(&path)
+        .await
+        .expect(200);
+    story.redis("CONFIG SET maxmemory 0").await;
+    let body = json!({"login": story.ada.handle, "password": story.ada.password});
+    let client = Client::new(story.serve.api.clone());
+    let token = client
+        .post("/v1/sessions", body)
+        .await
+        .expect(201)
+        .text("/access_token");
+    let client = client.with_token(token);
+    until("writes are taken", PATIENCE_SECONDS, || async {
+        client
+            .post("/v1/posts", json!({"text": "more"}))
+            .await
+            .status
+            == 201
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_allowed_is_a_notice_that_does_not_advise_to_allow_it() {
     let programs = Programs::find().unwrap();
     let stack = Stack::throwaway(&programs).await.unwrap();

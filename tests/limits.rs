@@ -179,3 +179,60 @@ async fn without_the_views_server_each_process_counts_by_itself() {
     }
     assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 429, 429]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_body_costs_more() {
+    let app = limited(Servers::shared().await).await;
+    let ada = app.client().register("ada").await;
+    let post = async |length: usize| {
+        let body = json!({"text": "x", "metadata": {"of": "y".repeat(length)}});
+        ada.client.post("/v1/posts", body).await
+    };
+    let left = |answer: &testkit::Answer| answer.header("ratelimit");
+    let short = post(900).await.expect(201);
+    assert!(left(&short).contains("r=15;"), "{}", left(&short));
+    // Five, and one for each of two further KiB.
+    let long = post(2_500).await.expect(201);
+    assert!(left(&long).contains("r=8;"), "{}", left(&long));
+    let longer = post(3_900).await.expect(201);
+    assert!(left(&longer).contains("r=0;"), "{}", left(&longer));
+    post(1).await.problem(429, "too_many_requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_writes_so_many_bytes_and_no_more() {
+    let limits = LimitSettings {
+        account_bytes: "10000/86400".parse().unwrap(),
+        ..LimitSettings::NONE
+    };
+    let app = App::limited(Servers::shared().await, limits).await;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    let long = || json!({"text": "x", "metadata": {"of": "y".repeat(3_700)}});
+    for _ in 0..2 {
+        ada.client.post("/v1/posts", long()).await.expect(201);
+    }
+    let before = app.log.heads().await.unwrap();
+    let refused = ada.client.post("/v1/posts", long()).await;
+    let refused = refused.problem(429, "too_many_requests");
+    let policy = "\"account_bytes\";q=10000;w=86400";
+    assert_eq!(refused.header("ratelimit-policy"), policy);
+    let seconds: u32 = refused.header("retry-after").parse().unwrap();
+    assert!((600..86_400).contains(&seconds), "{seconds}");
+    assert_eq!(app.log.heads().await.unwrap(), before);
+    // What is short goes on for a while, what is read does always, and others write.
+    let short = ada.publish("short").await;
+    let like = format!("/v1/posts/{short}/like");
+    let mut taken = 0;
+    while ada.client.put(&like).await.status != 429 {
+        taken += 1;
+        assert!(taken < 10, "each write counts, whatever becomes of it");
+    }
+    ada.client.get("/v1/accounts/me").await.expect(200);
+    bob.client.post("/v1/posts", long()).await.expect(201);
+    let listed = app.client().get("/v1/limits").await.expect(200);
+    assert_eq!(listed.text("/items/0/name"), "account_bytes");
+    assert_eq!(listed.number("/items/0/points"), 10_000);
+}

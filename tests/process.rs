@@ -30,6 +30,7 @@ pub fn environment(servers: &Servers) -> Vec<(&'static str, String)> {
         // A test does in a second what people do in hours.
         ("LIMIT_ANONYMOUS", "off".into()),
         ("LIMIT_ACCOUNT", "off".into()),
+        ("LIMIT_ACCOUNT_BYTES", "off".into()),
         ("LIMIT_REGISTRATION", "off".into()),
     ]
 }

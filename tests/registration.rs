@@ -285,3 +285,27 @@ async fn an_address_is_verified_or_taken_and_never_both() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_is_refused_writes_nothing() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    app.verify_email(&ada).await;
+    let before = app.log.heads().await.unwrap();
+    let taken = json!({"email": ada.email, "password": secrets::password("another")});
+    let mut named = taken.clone();
+    named["handle"] = "another".into();
+    for (number, body) in [&taken, &named].into_iter().enumerate() {
+        let refused = app.client().post("/v1/accounts", body.clone()).await;
+        refused.problem(409, "email_taken");
+        let refused = register(&app, body, &format!("a-key-of-its-own-{number}")).await;
+        refused.problem(409, "email_taken");
+    }
+    let handle = body("bob", Some(&ada.handle));
+    let refused = app.client().post("/v1/accounts", handle).await;
+    refused.problem(409, "handle_taken");
+    assert_eq!(app.log.heads().await.unwrap(), before);
+    // Neither was reserved.
+    let free = body("bob", Some("another"));
+    app.client().post("/v1/accounts", free).await.expect(201);
+}

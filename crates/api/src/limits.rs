@@ -42,7 +42,8 @@ impl Example for Policy {
 #[oai(example)]
 struct PolicyList {
     items: Vec<Policy>,
-    /// Points that a request spends which changes something; others spend one.
+    /// Points that a request spends which changes something, with a body of up to 1,024
+    /// bytes; each further 1,024 that are begun cost one more. Others spend one.
     write_points: i32,
 }
 

@@ -69,7 +69,7 @@ pub(crate) async fn register(
         Some(handle) => handle,
         None => attempt.made_up_handle()?,
     };
-    let account = attempt.reserve(services, &handle).await?;
+    let account = attempt.reserve(services, &handle, &wanted.email).await?;
     crash::point("register.reserved");
     let credentials = NewCredentials {
         account,
@@ -152,7 +152,13 @@ impl Attempt {
 
     /// Takes the handle, and returns the account that it is taken for: that of
     /// an earlier try of the same attempt, or a new one.
-    async fn reserve(&self, services: &Services, handle: &Handle) -> Result<AccountId, Problem> {
+    /// Where it is plain that the registration will be refused, nothing is written.
+    async fn reserve(
+        &self,
+        services: &Services,
+        handle: &Handle,
+        email: &Email,
+    ) -> Result<AccountId, Problem> {
         let now = now();
         let state = services.log.state::<Handles>(handle.aggregate()).await?;
         let mut abandoned = None;
@@ -160,6 +166,7 @@ impl Attempt {
             if self.began(&holder)? {
                 return Ok(holder.account);
             }
+            check_address(services, email).await?;
             if !self
                 .abandon(services, holder.account, holder.reserved_at)
                 .await?
@@ -167,6 +174,8 @@ impl Attempt {
                 return Err(HandleError::HandleTaken.into());
             }
             abandoned = Some(holder.account);
+        } else {
+            check_address(services, email).await?;
         }
         let milliseconds = u64::try_from(now.0).unwrap_or_default();
         let account = AccountId(compose_id(milliseconds, random()?, self.route));
@@ -250,6 +259,23 @@ impl Attempt {
                 }
             }
         }
+    }
+}
+
+/// Refused where an account that is registered has verified the address. One that comes
+/// to be verified later is found when it is admitted.
+async fn check_address(services: &Services, email: &Email) -> Result<(), Problem> {
+    let holder = services.vault.by_email(email).await?;
+    let Some(holder) = holder.filter(|holder| holder.email_verified) else {
+        return Ok(());
+    };
+    let id = Accounts::id(holder.account);
+    let state = services.log.state::<Accounts>(id).await?;
+    match state.state.standing {
+        Standing::Registered | Standing::Deactivated => {
+            Err(VaultError::EmailTaken(holder.account).into())
+        }
+        Standing::Abandoned | Standing::Unknown => Ok(()),
     }
 }
 

@@ -319,6 +319,7 @@ impl Services {
         C: Command,
         Problem: From<C::Error>,
     {
+        self.log.check_room()?;
         let request = TraceContext::recorded();
         let told = request.zip(self.edge.spans.as_ref());
         let told = told.map(|(request, spans)| (Appending::begin(request), spans));

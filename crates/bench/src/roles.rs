@@ -91,6 +91,7 @@ impl Launcher {
             // Counted as everywhere, and never enough of.
             .env("LIMIT_ANONYMOUS", "60000000/60")
             .env("LIMIT_ACCOUNT", "60000000/60")
+            .env("LIMIT_ACCOUNT_BYTES", "1000000000/1000")
             .env("LIMIT_SIGN_IN", "off")
             .env("LIMIT_REGISTRATION", "off")
             .env("LISTEN_ADDRESS", "127.0.0.1:0");

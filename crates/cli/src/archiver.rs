@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use archive::{Archive, ArchiveError, SEGMENT_EVENTS_MAX, Sealed};
-use eventlog::Log;
+use eventlog::{Log, PartitionSize};
 use kernel::{Partition, Position};
 use readmodel::{
     PgPool, Projections, ReadError,
@@ -29,6 +29,8 @@ pub struct Archiver {
     pub projections: Projections,
     /// Events that a partition keeps in Redis.
     pub hot_events: u64,
+    /// Memory that they may take there.
+    pub hot_bytes: u64,
     /// How long an event waits at most until it is archived.
     pub patience: Duration,
     /// The run of the log server in which it was seen to go on where the archive
@@ -90,8 +92,8 @@ impl Archiver {
 
     /// A partition that cannot be archived does not keep others from it.
     async fn look(&mut self, all: bool) {
-        let looked = tokio::try_join!(self.log.heads(), self.log.lengths(), self.log.run());
-        let (heads, lengths, run) = match looked {
+        let looked = tokio::try_join!(self.log.heads(), self.log.sizes(), self.log.run());
+        let (heads, sizes, run) = match looked {
             Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(%error, "cannot see what is to be archived; tries again");
@@ -106,8 +108,8 @@ impl Archiver {
             }
             self.checked = Some(run);
         }
-        for (head, length) in heads.into_iter().zip(lengths) {
-            if let Err(error) = self.look_at(head, length, all).await {
+        for (head, size) in heads.into_iter().zip(sizes) {
+            if let Err(error) = self.look_at(head, size, all).await {
                 let error = format!("{error:#}");
                 tracing::warn!(
                     partition = head.partition.0,
@@ -121,15 +123,16 @@ impl Archiver {
 
     /// A log that holds a twentieth more than it keeps is sealed at once, without
     /// patience, and trimmed from half of that on.
-    async fn look_at(&self, head: Position, length: u64, all: bool) -> anyhow::Result<()> {
+    async fn look_at(&self, head: Position, size: PartitionSize, all: bool) -> anyhow::Result<()> {
         let partition = head.partition;
         let end = self.archive.known_end(partition).await?;
         let waiting = match head.epoch == end.epoch {
             true => head.seq.saturating_sub(end.seq),
             false => head.seq + 1,
         };
-        let over = length.saturating_sub(self.hot_events);
-        let share = self.hot_events / OVERFLOW_SHARE;
+        let kept = self.kept(size);
+        let over = size.events.saturating_sub(kept);
+        let share = kept / OVERFLOW_SHARE;
         let open = self.archive.open_events(partition).await?;
         let all = all || (over > share && waiting > share.max(open / GROWTH_SHARE));
         // What would not fill a segment is not even read.
@@ -137,9 +140,21 @@ impl Archiver {
             self.archive.seal(&self.log, head, all).await?;
         }
         if over > share / 2 {
-            self.trim(partition, self.hot_events).await?;
+            self.trim(partition, kept).await?;
         }
         Ok(())
+    }
+
+    /// How many events a partition of that size may keep: where they take too much, as
+    /// many as would fit, were all of the same length. The next look knows better.
+    fn kept(&self, size: PartitionSize) -> u64 {
+        let fit = u128::from(size.events) * u128::from(self.hot_bytes)
+            / u128::from(size.event_bytes.max(1));
+        let fit = u64::try_from(fit).unwrap_or(u64::MAX);
+        match size.event_bytes > self.hot_bytes {
+            true => self.hot_events.min(fit.max(1)),
+            false => self.hot_events,
+        }
     }
 
     /// A log that was put back from an old copy has other events where the archive

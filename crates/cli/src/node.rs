@@ -206,6 +206,7 @@ impl Node {
             pool: self.database.get_postgres_connection_pool().clone(),
             projections: self.projections.clone(),
             hot_events: self.settings.archive_hot_events,
+            hot_bytes: self.settings.archive_hot_bytes,
             patience: Duration::from_secs(self.settings.archive_seconds),
             checked: None,
         })

@@ -69,11 +69,13 @@ const BREACHED_PASSWORDS: &str = "BREACHED_PASSWORDS";
 const TIMELINE_SECONDS: &str = "TIMELINE_SECONDS";
 pub const ARCHIVE_URL: &str = "ARCHIVE_URL";
 const ARCHIVE_HOT_EVENTS: &str = "ARCHIVE_HOT_EVENTS";
+const ARCHIVE_HOT_BYTES: &str = "ARCHIVE_HOT_BYTES";
 const ARCHIVE_SECONDS: &str = "ARCHIVE_SECONDS";
 const PUSH_FOLLOWERS_MAX: &str = "PUSH_FOLLOWERS_MAX";
 pub const CORS_ORIGINS: &str = "CORS_ORIGINS";
 const LIMIT_ANONYMOUS: &str = "LIMIT_ANONYMOUS";
 const LIMIT_ACCOUNT: &str = "LIMIT_ACCOUNT";
+const LIMIT_ACCOUNT_BYTES: &str = "LIMIT_ACCOUNT_BYTES";
 const LIMIT_SIGN_IN: &str = "LIMIT_SIGN_IN";
 const LIMIT_REGISTRATION: &str = "LIMIT_REGISTRATION";
 const LIMIT_CODES: &str = "LIMIT_CODES";
@@ -187,6 +189,11 @@ pub fn all() -> Vec<Setting> {
             "100000",
         ),
         setting(
+            ARCHIVE_HOT_BYTES,
+            "bytes of memory that those may take; where they take more, fewer are kept",
+            "134217728",
+        ),
+        setting(
             ARCHIVE_SECONDS,
             "how long an event waits at most until it is archived",
             "300",
@@ -232,8 +239,14 @@ pub fn all() -> Vec<Setting> {
         ),
         setting(
             LIMIT_ACCOUNT,
-            "points of an account: a read spends 1, a write 5; or off",
+            "points of an account: a read spends 1, a write 5 and 1 more for each further KiB; or \
+             off",
             "600/60",
+        ),
+        setting(
+            LIMIT_ACCOUNT_BYTES,
+            "bytes/seconds that an account writes: bodies, and 256 a write; or off",
+            "20000000/86400",
         ),
         setting(
             LIMIT_SIGN_IN,
@@ -304,6 +317,7 @@ pub struct Settings {
     /// Empty: nothing is archived.
     pub archive_url: String,
     pub archive_hot_events: u64,
+    pub archive_hot_bytes: u64,
     pub archive_seconds: u64,
     pub key_prefix: String,
     pub database_connections: u32,
@@ -408,6 +422,7 @@ impl Values {
             log_allow_unsafe: self.parsed(LOG_ALLOW_UNSAFE, &mut bad, false),
             archive_url: self.get(ARCHIVE_URL).0.unwrap_or_default().to_owned(),
             archive_hot_events: self.between(ARCHIVE_HOT_EVENTS, &mut bad, 1, u64::MAX),
+            archive_hot_bytes: self.between(ARCHIVE_HOT_BYTES, &mut bad, 1, u64::MAX),
             archive_seconds: self.between(ARCHIVE_SECONDS, &mut bad, 1, 24 * 60 * 60),
             key_prefix: self.text(KEY_PREFIX, &mut bad),
             database_connections: self.between(DATABASE_CONNECTIONS, &mut bad, 4, 1_000),
@@ -418,6 +433,7 @@ impl Values {
             limits: LimitSettings {
                 anonymous: self.parsed(LIMIT_ANONYMOUS, &mut bad, Budget::NONE),
                 account: self.parsed(LIMIT_ACCOUNT, &mut bad, Budget::NONE),
+                account_bytes: self.parsed(LIMIT_ACCOUNT_BYTES, &mut bad, Budget::NONE),
                 sign_in: self.parsed(LIMIT_SIGN_IN, &mut bad, Budget::NONE),
                 registration: self.parsed(LIMIT_REGISTRATION, &mut bad, Budget::NONE),
                 codes: self.parsed(LIMIT_CODES, &mut bad, Budget::NONE),

@@ -128,7 +128,7 @@ impl Asked {
     }
 
     /// What they ask for, if it is there, made as they want it, and not too much.
-    pub fn check(&self) -> Result<&Operation, Problem> {
+    pub fn check(&self) -> Result<Arc<Operation>, Problem> {
         self.metered.as_ref().map_or(Ok(()), Metered::check)?;
         if self.has_too_long_a_head {
             return Err(unread::too_long_a_head());
@@ -137,7 +137,7 @@ impl Asked {
             return Err(Problem::new(Code::MalformedRequest, detail));
         }
         // Routers take more paths for one of theirs, such as those with empty parts.
-        let operation = self.operation.as_deref().ok_or_else(|| self.nothing())?;
+        let operation = self.operation.clone().ok_or_else(|| self.nothing())?;
         let of_contract = operation.id.is_some() && !limits::always_answered(&operation.path);
         if of_contract && !self.takes_json {
             return Err(Problem::new(
@@ -149,6 +149,11 @@ impl Asked {
             true => Ok(operation),
             false => Err(query::problem(&self.wrong_query)),
         }
+    }
+
+    /// Spends what its body costs, which is read.
+    pub async fn charge_body(&mut self, request: &Request) -> Result<(), Problem> {
+        limits::charge_body(request, self.account, self.metered.as_mut()).await
     }
 
     fn nothing(&self) -> Problem {

@@ -61,12 +61,13 @@ impl<E: Endpoint> Edge<E> {
         // Whoever sends slowly takes no place meanwhile.
         if !operation.streams_body {
             body::read(&mut request).await?;
+            asked.charge_body(&request).await?;
         }
         let _place = match limits::always_answered(request.uri().path()) {
             true => None,
             false => Some(self.admission.enter().await?),
         };
-        self.handle(request, operation).await
+        self.handle(request, &operation).await
     }
 
     async fn handle(&self, request: Request, operation: &Operation) -> Result<Response, Problem> {

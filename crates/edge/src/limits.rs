@@ -12,6 +12,7 @@ use poem::{
 use vault::{Budget, Limits, Spend, Standing, Whose};
 
 use crate::{
+    body::RawBody,
     caller::{Caller, network},
     header_text::HeaderText,
     problem::{Code, Problem},
@@ -22,8 +23,14 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// The name of a policy and two numbers.
 const RATE_LIMIT_CHARACTERS: usize = 64;
-/// Points that a request spends which changes something.
+/// Points that a request spends which changes something, with a body of up to
+/// `BODY_BYTES_PER_POINT`.
 pub const WRITE_POINTS: i32 = 5;
+/// Each further so many bytes of its body that are begun cost a point more.
+pub const BODY_BYTES_PER_POINT: usize = 1_024;
+/// What a write leaves in the log beside what its body says, about: an envelope, a
+/// state, a receipt.
+pub const WRITE_BYTES: usize = 256;
 const READ_POINTS: i32 = 1;
 /// What only tells how the server is may always be asked.
 const UNLIMITED: [&str; 3] = ["/health/live", "/health/ready", "/version"];
@@ -33,6 +40,8 @@ pub struct Metering {
     counted: Limits,
     anonymous: Policed,
     account: Policed,
+    /// Bytes that an account writes.
+    account_bytes: Policed,
 }
 
 /// What requests are metered by, as answers tell it.
@@ -54,11 +63,13 @@ impl Policed {
 }
 
 impl Metering {
-    /// Points of an address, for requests of nobody, and of an account.
-    pub fn new(anonymous: Budget, account: Budget, counted: Limits) -> Self {
+    /// Points of an address, for requests of nobody, and of an account; bytes that an
+    /// account writes.
+    pub fn new(anonymous: Budget, account: Budget, account_bytes: Budget, counted: Limits) -> Self {
         Self {
             anonymous: Policed::new("anonymous", anonymous),
             account: Policed::new("account", account),
+            account_bytes: Policed::new("account_bytes", account_bytes),
             counted,
         }
     }
@@ -135,11 +146,10 @@ impl Metered {
         if budget.points == 0 {
             return None;
         }
-        let reads = matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS
-        );
-        let points = if reads { READ_POINTS } else { WRITE_POINTS };
+        let points = match reads(request.method()) {
+            true => READ_POINTS,
+            false => WRITE_POINTS,
+        };
         let spend = Spend {
             budget,
             purpose: policed.name,
@@ -181,6 +191,54 @@ impl Metered {
             }
         }
     }
+}
+
+/// What a write costs by the length of its body, once that is read and before anything is
+/// done: points of the policy that the request spent of, and bytes of its account.
+pub(crate) async fn charge_body(
+    request: &Request,
+    account: Option<AccountId>,
+    metered: Option<&mut Metered>,
+) -> Result<(), Problem> {
+    let metering = EdgeServices::of(request).and_then(|services| services.metering.as_ref());
+    let Some(metering) = metering.filter(|_| !reads(request.method())) else {
+        return Ok(());
+    };
+    let bytes = request.data::<RawBody>().map_or(0, |body| body.0.len());
+    let more = bytes.saturating_sub(1) / BODY_BYTES_PER_POINT;
+    if let Some(metered) = metered.filter(|_| more > 0) {
+        // Whatever is allowed at all can be done once.
+        let whole = i32::try_from(metered.spend.budget.points).unwrap_or(i32::MAX);
+        let most = whole.saturating_sub(WRITE_POINTS).max(0);
+        let spend = Spend {
+            points: i32::try_from(more).unwrap_or(i32::MAX).min(most),
+            ..metered.spend.clone()
+        };
+        metered.standing = metering.counted.meter(spend).await;
+        metered.check()?;
+    }
+    let Policed { name, budget, .. } = metering.account_bytes;
+    let Some(account) = account.filter(|_| budget.points > 0) else {
+        return Ok(());
+    };
+    let whole = i32::try_from(budget.points).unwrap_or(i32::MAX);
+    let spend = Spend {
+        budget,
+        purpose: name,
+        whose: Whose::Account(account),
+        points: i32::try_from(WRITE_BYTES + bytes)
+            .unwrap_or(i32::MAX)
+            .min(whole),
+    };
+    let standing = metering.counted.meter(spend).await;
+    match standing.enough {
+        true => Ok(()),
+        false => Err(too_many(name, budget, &standing)),
+    }
+}
+
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// A policy, as `RateLimit-Policy` has it.

@@ -32,11 +32,20 @@ pub(crate) struct Judge {
 pub(crate) struct Verdict {
     not_written: Option<LogError>,
     not_read: Option<LogError>,
+    /// It has so little memory left that clients may write no more.
+    is_crowded: bool,
 }
 
 impl Verdict {
     pub fn check_written(&self) -> Result<(), LogError> {
         self.not_written.clone().map_or(Ok(()), Err)
+    }
+
+    pub fn check_room(&self) -> Result<(), LogError> {
+        match self.is_crowded {
+            true => Err(LogError::Full),
+            false => Ok(()),
+        }
     }
 
     pub fn check_read(&self) -> Result<(), LogError> {
@@ -46,7 +55,7 @@ impl Verdict {
 
 impl Judge {
     pub async fn look(&self, connection: &mut impl ConnectionLike) -> RedisResult<Verdict> {
-        let findings = server::inspect(connection).await?;
+        let (findings, info) = server::look(connection).await?;
         let pipeline = find_pipeline(&self.prefix, self.partitions);
         let replies = pipeline.query_async(connection).await?;
         let there = self.check_log(found(replies));
@@ -60,6 +69,7 @@ impl Judge {
         Ok(Verdict {
             not_written,
             not_read,
+            is_crowded: info.is_crowded(),
         })
     }
 
@@ -96,7 +106,7 @@ pub(crate) async fn watch(connections: Vec<Connection>) {
         for connection in &connections {
             // A server that does not answer is told of by those who use it.
             if let Ok(verdict) = connection.judge().await
-                && let Err(why) = verdict.check_written()
+                && let Err(why) = verdict.check_written().and_then(|()| verdict.check_room())
             {
                 seen.insert(why.to_string());
             }

@@ -25,6 +25,6 @@ pub use keys::{PARTITIONS_DEFAULT, PARTITIONS_MAX};
 pub use log::{Found, Log, LogError, LogSettings};
 pub use read::{EPOCH_STARTED, Gap, PATIENCE_SECONDS_MAX, READ_EVENTS_MAX, check_contiguous};
 pub use receipt::{IdempotencyKey, RECEIPT_SECONDS};
-pub use server::{Info, ServerFinding, inspect};
+pub use server::{Info, MEMORY_SHARE_MAX, ServerFinding, inspect};
 pub use signing::LogKey;
 pub use upkeep::{Beside, PartitionSize};

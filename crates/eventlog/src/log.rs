@@ -61,7 +61,9 @@ pub enum LogError {
     /// Nothing is known about what was under way: it may have been done.
     #[error("the log server does not answer: {0}")]
     Unavailable(String),
-    #[error("the log server has no memory left: archive and trim the log, or raise its maxmemory")]
+    #[error(
+        "the log server has too little memory left: archive and trim the log, or raise its maxmemory"
+    )]
     Full,
     #[error("the log server refused: {0}")]
     Refused(String),
@@ -324,6 +326,12 @@ impl Log {
     pub(crate) fn check_known(&self) -> Result<(), LogError> {
         self.check_held()?;
         self.inner.connection.known().check_written()
+    }
+
+    /// Whether its server has room for what clients write, as it was a moment ago: above
+    /// `MEMORY_SHARE_MAX` the rest is for operators, and for what makes room.
+    pub fn check_room(&self) -> Result<(), LogError> {
+        self.inner.connection.known().check_room()
     }
 
     fn check_held(&self) -> Result<(), LogError> {

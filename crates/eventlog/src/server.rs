@@ -6,6 +6,9 @@ use std::{collections::HashMap, fmt};
 use redis::{RedisResult, aio::ConnectionLike};
 
 const VERSION_MIN: (u32, u32) = (7, 0);
+/// Of its maxmemory, what clients may fill: the rest is for operators, for what archives,
+/// and for what is restored.
+pub const MEMORY_SHARE_MAX: f64 = 0.8;
 
 /// One thing that could lose acknowledged writes, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +71,13 @@ const REFUSING: [&str; 3] = [
 
 /// All findings at once; none where the server is fit.
 pub async fn inspect(connection: &mut impl ConnectionLike) -> RedisResult<Vec<ServerFinding>> {
+    Ok(look(connection).await?.0)
+}
+
+/// The same, and what the server says of itself.
+pub(crate) async fn look(
+    connection: &mut impl ConnectionLike,
+) -> RedisResult<(Vec<ServerFinding>, Info)> {
     let mut looked = redis::pipe();
     looked.ignore_errors();
     let config = looked.cmd("CONFIG").arg("GET");
@@ -96,7 +106,7 @@ pub async fn inspect(connection: &mut impl ConnectionLike) -> RedisResult<Vec<Se
     if watched.is_ok_and(|(_, watching)| watching > 0) {
         findings.push(ServerFinding::FailsOver("Sentinel"));
     }
-    Ok(findings)
+    Ok((findings, info))
 }
 
 fn unfit_settings(settings: Option<&HashMap<String, String>>) -> Vec<ServerFinding> {
@@ -161,6 +171,14 @@ impl Info {
         self.0.get(name).map(String::as_str).unwrap_or_default()
     }
 
+    /// Whether so little memory is left that clients may write no more. Never without a
+    /// limit.
+    pub fn is_crowded(&self) -> bool {
+        let number = |name: &str| self.of(name).parse::<f64>().unwrap_or_default();
+        let most = number("maxmemory");
+        most > 0.0 && number("used_memory") > most * MEMORY_SHARE_MAX
+    }
+
     /// The server's own name, and its version.
     pub fn server(&self) -> (&'static str, &str) {
         let other = OTHERS.iter().find(|(field, _)| !self.of(field).is_empty());
@@ -208,6 +226,15 @@ mod tests {
         ] {
             assert_eq!(Info::parse(text).server(), named);
         }
+    }
+
+    #[test]
+    fn clients_fill_four_fifths_of_the_memory() {
+        let crowded = |used: u64, most: u64| {
+            Info::parse(&format!("used_memory:{used}\r\nmaxmemory:{most}\r\n")).is_crowded()
+        };
+        assert!(!crowded(80, 100) && crowded(81, 100));
+        assert!(!crowded(1 << 40, 0), "it has no limit");
     }
 
     #[test]

@@ -82,15 +82,6 @@ impl Log {
         Ok(run.unwrap_or_default().trim().to_owned())
     }
 
-    /// How many events each partition holds.
-    pub async fn lengths(&self) -> Result<Vec<u64>, LogError> {
-        let mut pipeline = redis::pipe();
-        for partition in self.partitions() {
-            pipeline.cmd("XLEN").arg(self.inner.keys.events(partition));
-        }
-        self.inner.connection.read(&pipeline).await
-    }
-
     /// The first position that each partition still has; none where it has no
     /// entry.
     pub async fn firsts(&self) -> Result<Vec<Option<Position>>, LogError> {

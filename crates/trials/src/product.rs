@@ -125,6 +125,7 @@ impl Setting {
             .env("KEY_PREFIX", KEY_PREFIX)
             .env("LIMIT_ANONYMOUS", "off")
             .env("LIMIT_ACCOUNT", "off")
+            .env("LIMIT_ACCOUNT_BYTES", "off")
             .env("LIMIT_SIGN_IN", "off")
             .env("LIMIT_REGISTRATION", "off")
             .env("DATABASE_CONNECTIONS", DATABASE_CONNECTIONS)

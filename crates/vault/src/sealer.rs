@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_another_account_sealed_is_damaged_and_not_erased() {
+    async fn what_another_account_sealed_is_damaged_and_not_erased() -> Result<(), SealError> {
         let place = |account, event_type| SealedIn {
             account: AccountId(Uuid::from_u128(account)),
             event_type,
@@ -268,11 +268,12 @@ mod tests {
             (bob.account, (None, now)),
         ];
         sealer.ciphers.lock().extend(keys);
-        let mut field = Personal::Sealed(seal(&cipher, &ada, "text", "secret").unwrap());
+        let mut field = Personal::Sealed(seal(&cipher, &ada, "text", "secret")?);
         let opened = sealer.open(bob.fields(vec![("text", &mut field)]).collect());
         assert!(matches!(opened.await, Err(SealError::Damaged(_))));
         let opened = sealer.open(ada.fields(vec![("text", &mut field)]).collect());
-        opened.await.unwrap();
+        opened.await?;
         assert_eq!(field.text(), Some("secret"));
+        Ok(())
     }
 }

@@ -10,6 +10,8 @@ pub struct LimitSettings {
     pub anonymous: Budget,
     /// Points of an account.
     pub account: Budget,
+    /// Bytes that an account writes.
+    pub account_bytes: Budget,
     /// Failed sign-ins to one account from one address.
     pub sign_in: Budget,
     /// Registrations from one address.
@@ -25,12 +27,13 @@ impl LimitSettings {
     pub const NONE: Self = Self {
         anonymous: Budget::NONE,
         account: Budget::NONE,
+        account_bytes: Budget::NONE,
         sign_in: Budget::NONE,
         registration: Budget::NONE,
         codes: Budget::NONE,
     };
 
-    pub(super) fn all(&self) -> [(&'static str, Budget, &'static str); 5] {
+    pub(super) fn all(&self) -> [(&'static str, Budget, &'static str); 6] {
         [
             (
                 "anonymous",
@@ -42,6 +45,12 @@ impl LimitSettings {
                 "account",
                 self.account,
                 "Requests with an access token, by account.",
+            ),
+            (
+                "account_bytes",
+                self.account_bytes,
+                "Bytes that an account writes: those of the bodies of requests that change \
+                 something, and 256 for each.",
             ),
             (
                 "sign_in",
@@ -80,8 +89,11 @@ impl Limiting {
     /// What counts requests.
     pub(crate) fn metering(&self) -> Metering {
         let LimitSettings {
-            anonymous, account, ..
+            anonymous,
+            account,
+            account_bytes,
+            ..
         } = self.settings;
-        Metering::new(anonymous, account, self.counted.clone())
+        Metering::new(anonymous, account, account_bytes, self.counted.clone())
     }
 }

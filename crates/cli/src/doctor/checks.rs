@@ -192,14 +192,28 @@ async fn look_at_redis(
     if limit > 0.0 && used > limit * FULL_SHARE && of("maxmemory_policy") == "noeviction" {
         findings.push(Finding::problem(
             part,
-            format!("{memory}: when it is full, writes are refused"),
+            match part {
+                LOG => format!(
+                    "{memory}: above {:.0} % what clients write is refused, and when it is full, \
+                     all writes are",
+                    eventlog::MEMORY_SHARE_MAX * 100.0
+                ),
+                _ => format!("{memory}: when it is full, writes are refused"),
+            },
             match part {
                 LOG => {
                     "with an archive: headwater log archive, then headwater log trim --keep 1000, \
-                     and lower ARCHIVE_HOT_EVENTS; or raise its maxmemory"
+                     and lower ARCHIVE_HOT_EVENTS or ARCHIVE_HOT_BYTES; or raise its maxmemory"
                 }
                 _ => "raise its maxmemory, or give it a bigger machine",
             },
+        ));
+    }
+    if part == LOG && limit == 0.0 {
+        findings.push(Finding::notice(
+            part,
+            format!("{memory}, without a limit: the log can take all memory of its machine"),
+            "redis-cli CONFIG SET maxmemory to three quarters of that memory, then CONFIG REWRITE",
         ));
     }
     let time: (u64, u64) = redis::cmd("TIME").query_async(connection).await?;

@@ -142,6 +142,7 @@ async fn run<C: Command>(
         trace: None,
     };
     let sealer = node.sealer.as_ref();
+    node.log.check_room()?;
     let receipt = node.log.execute(command, &intent, sealer).await?;
     Ok(receipt.appended)
 }
