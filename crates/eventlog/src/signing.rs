@@ -113,17 +113,17 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_signed_with_the_key_is_read() {
+    fn only_what_was_signed_with_the_key_is_read() -> Result<(), LogError> {
         let at = Position {
             partition: Partition(0),
             epoch: 1,
             seq: 2,
         };
         let key = LogKey::new(b"secret");
-        let entry = key.entry(&liked()).unwrap();
-        let recorded = key.read(at, &entry).unwrap();
+        let entry = key.entry(&liked()).map_err(damaged)?;
+        let recorded = key.read(at, &entry)?;
         assert_eq!(recorded.envelope, liked());
-        key.check(&recorded).unwrap();
+        key.check(&recorded)?;
         assert!(LogKey::new(b"another").read(at, &entry).is_err());
         for byte in 0..entry.len() {
             let mut changed = entry.clone();
@@ -133,7 +133,8 @@ mod tests {
         for length in 0..entry.len() {
             assert!(key.read(at, &entry[..length]).is_err(), "cut to {length}");
         }
-        assert!(key.read(at, &liked().to_bytes().unwrap()).is_err());
+        let unsigned = liked().to_bytes().map_err(damaged)?;
+        assert!(key.read(at, &unsigned).is_err());
         let elsewhere = Recorded {
             envelope: Envelope {
                 version: 4,
@@ -142,5 +143,6 @@ mod tests {
             ..recorded
         };
         assert!(key.check(&elsewhere).is_err());
+        Ok(())
     }
 }
