@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Answer, App, Client, Person, secrets};
-use vault::{Role, Vault};
+use vault::Role;
 
 /// What nobody but owners and followers may read.
 const SECRET: &str = "for followers alone";
@@ -168,7 +168,7 @@ impl World {
             let made = person(1).client.patch("/v1/accounts/me", private).await;
             made.expect(200);
         }
-        let vault = Vault::new(app.database.clone());
+        let vault = app.vault();
         for (place, role) in [
             (5, Role::Operator),
             (6, Role::Moderator),

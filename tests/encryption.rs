@@ -372,6 +372,7 @@ async fn secrets_that_an_example_holds_are_refused_by_every_command() {
         ("TOKEN_SECRET", example),
         ("CURSOR_SECRET", example),
         ("LOG_SECRET", example),
+        ("VAULT_SECRET", example),
         ("TOKEN_SECRET", "31 bytes are not enough, really"),
         ("TOKEN_SECRET", &repeated),
     ] {

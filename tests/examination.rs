@@ -16,6 +16,7 @@ pub fn target(servers: &Servers, api: String) -> Target {
         views_url: Some(servers.redis_views.clone()),
         api_url: Some(api),
         token_secret: Some(testkit::secrets::TOKEN_SECRET.into()),
+        vault_secrets: vec![testkit::secrets::VAULT_SECRET.into()],
         token_issuer: "headwater".into(),
         home_sample: 50,
         seed: 1,

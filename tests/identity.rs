@@ -25,7 +25,7 @@ async fn put(client: &Client, path: &str, body: Value) -> Answer {
 }
 
 fn vault(app: &App) -> Vault {
-    Vault::new(app.database.clone())
+    app.vault()
 }
 
 /// What an authenticator shows `steps` later.

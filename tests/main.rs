@@ -26,6 +26,7 @@ mod import;
 mod import_faults;
 mod likes;
 mod limits;
+mod master_key;
 mod nulls;
 mod pooler;
 mod posts;

@@ -26,6 +26,7 @@ pub fn environment(servers: &Servers) -> Vec<(&'static str, String)> {
         ("TOKEN_SECRET", TOKEN_SECRET.into()),
         ("CURSOR_SECRET", TOKEN_SECRET.into()),
         ("LOG_SECRET", secrets::LOG_SECRET.into()),
+        ("VAULT_SECRET", secrets::VAULT_SECRET.into()),
         ("LISTEN_ADDRESS", "127.0.0.1:0".into()),
         // A test does in a second what people do in hours.
         ("LIMIT_ANONYMOUS", "off".into()),

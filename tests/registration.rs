@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use testkit::{Answer, App, Client, secrets, until};
-use vault::{Device, NewCredentials, Vault, VaultError};
+use vault::{Device, NewCredentials, VaultError};
 
 use crate::process::{self, Running};
 
@@ -153,7 +153,7 @@ async fn a_key_that_could_be_guessed_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_replaced_until_somebody_signs_in_with_them() {
     let app = App::start().await;
-    let vault = Vault::new(app.database.clone());
+    let vault = app.vault();
     let account = AccountId(Uuid::from_u128(7));
     let admit = async |attempt: u128, of: &str| {
         let new = NewCredentials {
@@ -265,7 +265,7 @@ async fn of_many_who_race_for_an_address_one_has_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_verified_or_taken_and_never_both() {
     let app = App::start().await;
-    let vault = Vault::new(app.database.clone());
+    let vault = app.vault();
     for number in 0..10_u128 {
         let ada = app.client().register("ada").await;
         let code = app.mailed_code(&ada.email).await;

@@ -214,7 +214,7 @@ async fn a_retry_after_signing_out_gives_nothing() {
 async fn rotations_of_a_minute_are_noted_up_to_a_limit() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
-    let vault = vault::Vault::new(app.database.clone());
+    let vault = app.vault();
     let device = vault::Device::default();
     let next = async |token: &str| {
         let token = token.parse().unwrap();
@@ -318,7 +318,7 @@ async fn an_account_has_a_hundred_sessions_and_the_oldest_gives_way() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let account = ada.id.parse().unwrap();
-    let vault = vault::Vault::new(app.database.clone());
+    let vault = app.vault();
     let device = vault::Device::default();
     for _ in 0..vault::SESSIONS_MAX {
         let account = kernel::AccountId(account);
@@ -379,7 +379,7 @@ async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
     let ada = app.client().register("ada").await;
     let account = kernel::AccountId(ada.id.parse().unwrap());
     let (vault, device) = (
-        vault::Vault::new(app.database.clone()),
+        app.vault(),
         vault::Device::default(),
     );
     let credentials = vault.by_account(account).await.unwrap().unwrap();
@@ -420,7 +420,7 @@ async fn what_is_over_for_long_is_deleted_and_nothing_else() {
                 WHERE device = ''; UPDATE vault.sessions SET ended_at = now() - interval '2 hours'
                 WHERE device IS NULL";
     app.database.execute_unprepared(over).await.unwrap();
-    let vault = vault::Vault::new(app.database.clone());
+    let vault = app.vault();
     let left = sessions(&ada.client).await.len() as u64;
     let rows = async || {
         let sql = "SELECT count(*) AS n FROM vault.sessions";
@@ -446,7 +446,7 @@ async fn an_old_hash_is_made_new_by_whoever_signs_in_and_by_many_at_once() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let account = kernel::AccountId(ada.id.parse().unwrap());
-    let vault = vault::Vault::new(app.database.clone());
+    let vault = app.vault();
     let stored = async || {
         let credentials = vault.by_account(account).await.unwrap().unwrap();
         credentials.password_hash.unwrap()
@@ -569,7 +569,7 @@ async fn who_was_signed_out_a_moment_ago_is_not_told_that_others_are() {
         sign_in(&app, &ada, "two").await,
     );
     // As another process does: this one does not know it yet.
-    let vault = vault::Vault::new(app.database.clone());
+    let vault = app.vault();
     let account = kernel::AccountId(ada.id.parse().unwrap());
     let ended = one.text("/session_id").parse().unwrap();
     assert!(vault.end_session(account, ended).await.unwrap());
@@ -600,7 +600,7 @@ async fn whoever_deactivates_leaves_no_session_behind() {
         asking.send(Method::PUT, path, Some(body), &[]).await
     });
     until("it is held up", 10, || async { held_up(&app).await > 0 }).await;
-    let vault = vault::Vault::new(app.database.clone());
+    let vault = app.vault();
     let account = kernel::AccountId(ada.id.parse().unwrap());
     let ended = asks.text("/session_id").parse().unwrap();
     assert!(vault.end_session(account, ended).await.unwrap());

@@ -21,7 +21,7 @@ async fn operators_sign_accounts_out_on_every_process() {
         app.client().register("bob").await,
         app.client().register("eve").await,
     );
-    let vault = vault::Vault::new(app.database.clone());
+    let vault = app.vault();
     let operator = kernel::AccountId(eve.id.parse().unwrap());
     let granted = vault.grant(operator, vault::Role::Operator, "a test").await;
     assert!(granted.unwrap());
@@ -281,7 +281,7 @@ async fn a_session_that_begins_while_its_account_is_barred_does_not() {
     let ada = app.client().register("ada").await;
     let account = kernel::AccountId(ada.id.parse().unwrap());
     let (vault, device) = (
-        vault::Vault::new(app.database.clone()),
+        app.vault(),
         vault::Device::default(),
     );
     // The password was right a moment ago.

@@ -171,7 +171,7 @@ async fn a_home_is_known_after_its_sessions_are_gone() {
     moved.await.expect(200);
     let over = "UPDATE vault.sessions SET ended_at = now() - interval '2 hours'";
     app.database.execute_unprepared(over).await.unwrap();
-    let vault = vault::Vault::new(app.database.clone());
+    let vault = app.vault();
     vault.purge().await.unwrap();
     guess_until_strangers_are_kept_out(&app, &ada.handle).await;
     for known in [home, train] {
@@ -234,7 +234,7 @@ async fn so_many_homes_are_known_and_the_oldest_is_forgotten() {
     sign_in_from(&app, new, &ada.handle, &ada.password)
         .await
         .expect(201);
-    let vault = vault::Vault::new(app.database.clone());
+    let vault = app.vault();
     let account = kernel::AccountId(ada.id.parse().unwrap());
     // This one, where she registered, and the thirty that were seen last.
     for (home, known) in [(new, true), ("home 30", true), ("home 31", false)] {
@@ -274,7 +274,7 @@ async fn guessing_codes_keeps_no_owner_from_their_second_factor() {
     sign_in(home, &recovery(0)).await.expect(201);
     // Whoever reads the mail makes an address known, and gains no tries there.
     let (vault, device) = (
-        vault::Vault::new(app.database.clone()),
+        app.vault(),
         vault::Device::new(None, None, Some(thief.into())),
     );
     let account = kernel::AccountId(ada.id.parse().unwrap());

@@ -131,7 +131,7 @@ impl Services {
             ..EdgeServices::new(
                 Arc::new(Tokens::new(tokens)?),
                 // Not behind those who sign in.
-                EndedSessions::start(Vault::new(rooms.database.clone())),
+                EndedSessions::start(rooms.vault.of(rooms.database.clone())),
                 Arc::new(Cursors::new(cursor_secret.as_bytes())?),
             )
         };

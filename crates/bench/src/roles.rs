@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 use crate::wait::{self, until};
 
 pub const TOKEN_SECRET: &str = "the benchmark signs its tokens with this, for all to see";
+const VAULT_SECRET: &str = "the benchmark wraps its keys with this one, for all to see";
 pub const LOG_SECRET: &str = "the benchmark signs its log with this one, for all to see";
 const CURSOR_SECRET: &str = "the benchmark signs its cursors with this, for all to see";
 pub const KEY_PREFIX: &str = "hw";
@@ -87,6 +88,7 @@ impl Launcher {
             .env("TOKEN_SECRET", TOKEN_SECRET)
             .env("CURSOR_SECRET", CURSOR_SECRET)
             .env("LOG_SECRET", LOG_SECRET)
+            .env("VAULT_SECRET", VAULT_SECRET)
             .env("KEY_PREFIX", KEY_PREFIX)
             // Counted as everywhere, and never enough of.
             .env("LIMIT_ANONYMOUS", "60000000/60")

@@ -40,6 +40,7 @@ mod terminal;
 mod token;
 mod trace;
 mod up;
+mod vault_keys;
 mod verify;
 mod work;
 
@@ -99,6 +100,8 @@ enum Command {
     Man(manual::Man),
     /// Give accounts roles, take them back, sign accounts out, suspend them
     Accounts(accounts::Arguments),
+    /// What the vault keeps of keys: wrap it anew after VAULT_SECRET changed
+    Vault(vault_keys::Arguments),
     /// Tokens of programs that act for nobody: make, list, revoke
     ServiceTokens(service_tokens::Arguments),
     /// Print an access token for an account, which sees its session and can end it
@@ -199,6 +202,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Man(arguments) => manual::man(&arguments, Arguments::command()).map(done),
         Command::Accounts(arguments) => accounts::run(arguments, values.read()?).await.map(done),
+        Command::Vault(arguments) => vault_keys::run(arguments, values.read()?).await.map(done),
         Command::ServiceTokens(arguments) => service_tokens::run(arguments, values.read()?)
             .await
             .map(done),

@@ -16,7 +16,7 @@ use readmodel::{
 };
 use sea_orm::DatabaseConnection;
 use tokio::sync::watch;
-use vault::{BreachedPasswords, KeySealer, Limits, PasswordHashes, Vault};
+use vault::{BreachedPasswords, KeySealer, Limits, MasterKeys, PasswordHashes, Vault};
 use worker::{Engine, WorkerContext};
 
 use crate::{
@@ -133,12 +133,17 @@ pub fn log_settings(settings: &Settings) -> LogSettings {
     }
 }
 
+pub fn master_keys(settings: &Settings) -> MasterKeys {
+    let before = settings.vault_secrets_accepted.iter().map(String::as_str);
+    MasterKeys::new(&settings.vault_secret, before)
+}
+
 impl Node {
     /// For commands: the log must be there.
     pub async fn connect(settings: Settings) -> anyhow::Result<Self> {
         let kind = ProcessKind::Command;
         let (database, share) = connect_to_migrated(&settings, kind).await?;
-        let vault = Vault::new(database.clone());
+        let vault = Vault::new(database.clone(), master_keys(&settings));
         let pool = database.get_postgres_connection_pool();
         let log = origin::open(&settings, pool, &vault).await?;
         Self::new(settings, database, log, kind, share).await
@@ -148,9 +153,10 @@ impl Node {
     pub async fn begin(settings: Settings, kind: ProcessKind) -> anyhow::Result<Self> {
         let (database, share) = connect_to_migrated(&settings, kind).await?;
         make_archive(&settings)?;
-        let vault = Vault::new(database.clone());
+        let vault = Vault::new(database.clone(), master_keys(&settings));
         let pool = database.get_postgres_connection_pool();
         let log = origin::open_or_make(&settings, pool, &vault).await?;
+        vault.check_master_keys().await?;
         reach::look_at_views(&settings).await;
         Self::new(settings, database, log, kind, share).await
     }
@@ -173,8 +179,8 @@ impl Node {
         })
         .context("the views server's address cannot be used; check REDIS_VIEWS_URL")?;
         Ok(Self {
-            sealer: Arc::new(KeySealer::new(database.clone())),
-            vault: Vault::new(database.clone()),
+            sealer: Arc::new(KeySealer::new(database.clone(), master_keys(&settings))),
+            vault: Vault::new(database.clone(), master_keys(&settings)),
             settings,
             database,
             log,
@@ -279,7 +285,7 @@ impl Node {
             log: self.log.clone(),
             database: self.database.clone(),
             sealer: self.sealer.clone(),
-            vault: Vault::new(vault),
+            vault: self.vault.of(vault),
             lists: self.lists.clone(),
             passwords: PasswordHashes::new(settings.password_hashes_at_once)?,
             breached: breached_passwords(settings)?,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::{
     ARCHIVE_URL, CORS_ORIGINS, CURSOR_SECRET, DATABASE_URL, LOG_SECRET, MAIL_URL, REDIS_LOG_URL,
-    REDIS_VIEWS_URL, TOKEN_SECRET,
+    REDIS_VIEWS_URL, TOKEN_SECRET, VAULT_SECRET,
 };
 
 const FOLDER: &str = ".headwater";
@@ -48,6 +48,8 @@ pub struct Secrets {
     pub cursor: String,
     /// Without it the folder's log cannot be read.
     pub log: String,
+    /// Without it no personal text can be.
+    pub vault: String,
 }
 
 impl Running {
@@ -61,6 +63,7 @@ impl Running {
             TOKEN_SECRET => self.secrets.token.clone(),
             CURSOR_SECRET => self.secrets.cursor.clone(),
             LOG_SECRET => self.secrets.log.clone(),
+            VAULT_SECRET => self.secrets.vault.clone(),
             // Front-ends under development are served from here, on any port.
             CORS_ORIGINS => edge::cors::LOOPBACK.to_owned(),
             _ => return None,
@@ -144,6 +147,7 @@ impl Secrets {
             token: random_hex()?,
             cursor: random_hex()?,
             log: random_hex()?,
+            vault: random_hex()?,
         };
         write_private(&path, &serde_json::to_vec_pretty(&secrets)?)?;
         Ok(secrets)

@@ -52,6 +52,8 @@ const TLS_KEY_FILE: &str = "TLS_KEY_FILE";
 pub const TOKEN_SECRET: &str = "TOKEN_SECRET";
 pub const CURSOR_SECRET: &str = "CURSOR_SECRET";
 pub const LOG_SECRET: &str = "LOG_SECRET";
+pub const VAULT_SECRET: &str = "VAULT_SECRET";
+const VAULT_SECRETS_ACCEPTED: &str = "VAULT_SECRETS_ACCEPTED";
 pub const LISTEN_ADDRESS: &str = "LISTEN_ADDRESS";
 const METRICS_ADDRESS: &str = "METRICS_ADDRESS";
 const TOKEN_ALGORITHM: &str = "TOKEN_ALGORITHM";
@@ -146,6 +148,15 @@ pub fn all() -> Vec<Setting> {
             LOG_SECRET,
             "signs the events of the log, 32 bytes or more; whatever reads or writes the log has it, \
              the log server does not, and it never changes",
+        ),
+        secret(
+            VAULT_SECRET,
+            "wraps the database's keys of personal fields and secrets of authenticators, 32 bytes \
+             or more; no personal text can be read without it",
+        ),
+        secret(
+            VAULT_SECRETS_ACCEPTED,
+            "those before it, with commas between, until `headwater vault wrap` is done",
         ),
         setting(TOKEN_ALGORITHM, "HS256, or EdDSA with a key file", "HS256"),
         setting(
@@ -310,6 +321,8 @@ pub struct Settings {
     pub token_keys_accepted: Vec<TokenKey>,
     pub cursor_secret: String,
     pub log_secret: String,
+    pub vault_secret: String,
+    pub vault_secrets_accepted: Vec<String>,
     pub token_issuer: String,
     pub token_audience: String,
     pub log_partitions: u16,
@@ -413,6 +426,8 @@ impl Values {
             token_keys_accepted: self.token_keys_accepted(&mut bad),
             cursor_secret: self.secret(CURSOR_SECRET, &mut bad),
             log_secret: self.secret(LOG_SECRET, &mut bad),
+            vault_secret: self.secret(VAULT_SECRET, &mut bad),
+            vault_secrets_accepted: self.secrets(VAULT_SECRETS_ACCEPTED, &mut bad),
             token_issuer: self.text(TOKEN_ISSUER, &mut bad),
             token_audience: match self.get(TOKEN_AUDIENCE).0 {
                 Some(audience) => audience.to_owned(),
@@ -538,24 +553,26 @@ impl Values {
         }
     }
 
-    fn token_keys_accepted(&self, bad: &mut Vec<(&'static str, String)>) -> Vec<TokenKey> {
-        let list = |name| {
-            let all = self
-                .get(name)
-                .0
-                .unwrap_or_default()
-                .split(',')
-                .map(str::trim);
-            all.filter(|one| !one.is_empty())
-        };
-        let mut keys = Vec::new();
-        for secret in list(TOKEN_SECRETS_ACCEPTED) {
+    /// What stands between commas.
+    fn list(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        let all = self.get(name).0.unwrap_or_default().split(',');
+        all.map(str::trim).filter(|one| !one.is_empty())
+    }
+
+    fn secrets(&self, name: &'static str, bad: &mut Vec<(&'static str, String)>) -> Vec<String> {
+        let secrets = self.list(name).map(|secret| {
             if let Some(why) = self.weakness(secret) {
-                bad.push((TOKEN_SECRETS_ACCEPTED, format!("one of them {why}")));
+                bad.push((name, format!("one of them {why}")));
             }
-            keys.push(TokenKey::Secret(secret.to_owned()));
-        }
-        for path in list(TOKEN_PRIVATE_KEY_FILES_ACCEPTED) {
+            secret.to_owned()
+        });
+        secrets.collect()
+    }
+
+    fn token_keys_accepted(&self, bad: &mut Vec<(&'static str, String)>) -> Vec<TokenKey> {
+        let secrets = self.secrets(TOKEN_SECRETS_ACCEPTED, bad);
+        let mut keys: Vec<_> = secrets.into_iter().map(TokenKey::Secret).collect();
+        for path in self.list(TOKEN_PRIVATE_KEY_FILES_ACCEPTED) {
             keys.push(key_file(TOKEN_PRIVATE_KEY_FILES_ACCEPTED, path, bad));
         }
         keys
@@ -671,6 +688,7 @@ mod tests {
             TOKEN_SECRET,
             CURSOR_SECRET,
             LOG_SECRET,
+            VAULT_SECRET,
             LOG_PARTITIONS,
             OTEL_EXPORTER_OTLP_ENDPOINT,
             OTEL_TRACES_SAMPLER_ARG,

@@ -61,7 +61,10 @@ pub async fn run(tail: Tail, settings: &Settings) -> anyhow::Result<()> {
     let log = node::look_at_log(settings).await?;
     let history = node::history(&log, node::open_archive(settings)?);
     let sealer = match tail.personal {
-        true => Some(KeySealer::new(node::connect_database(settings).await?)),
+        true => {
+            let database = node::connect_database(settings).await?;
+            Some(KeySealer::new(database, node::master_keys(settings)))
+        }
         false => None,
     };
     let stopped = stop::on_signal()?;

@@ -46,6 +46,8 @@ pub struct Target {
     /// Of HS256; without it only what anonymous readers see is compared.
     pub token_secret: Option<String>,
     pub token_issuer: String,
+    /// Of the vault: the current one and those before it.
+    pub vault_secrets: Vec<String>,
     /// How many accounts' homes, lists and posts are read page by page.
     pub home_sample: usize,
     /// Of the sample.
@@ -99,7 +101,7 @@ fn examine_here(target: &Target) -> Result<Verdict, Unreachable> {
         true => tables::CATCH_UP_SECONDS_MAX,
         false => 0,
     });
-    let keys = tables::keys(&mut database)?;
+    let keys = tables::keys(&mut database, &target.vault_secrets)?;
     let world = World::of(&entries, &keys, &mut findings);
     log_checks::beside(&mut log, prefix, &entries, &world, &mut findings)?;
     if let Some(journal) = &target.journal {

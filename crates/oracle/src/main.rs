@@ -31,6 +31,14 @@ struct Arguments {
     token_secret: Option<String>,
     #[arg(long, default_value = "headwater")]
     token_issuer: String,
+    /// What the vault's keys are wrapped with
+    #[arg(
+        long,
+        env = "VAULT_SECRET",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    vault_secrets: Vec<String>,
     /// Accounts whose homes, lists and posts are read page by page
     #[arg(long, default_value_t = 50)]
     home_sample: usize,
@@ -55,6 +63,7 @@ fn main() -> ExitCode {
         api_url: arguments.api_url,
         token_secret: arguments.token_secret,
         token_issuer: arguments.token_issuer,
+        vault_secrets: arguments.vault_secrets,
         home_sample: arguments.home_sample,
         seed: arguments.seed,
         journal: arguments.journal,

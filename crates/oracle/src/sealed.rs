@@ -8,6 +8,7 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{entries::Event, message_pack::Value};
@@ -52,6 +53,26 @@ impl Keys {
         let text = String::from_utf8(text).map_err(|error| error.to_string())?;
         Ok(Some(text))
     }
+}
+
+/// An account's key from the vault's table: 1, the id of what wrapped it (8 bytes), a nonce
+/// (24), the ciphertext with its tag. Empty where none of the secrets opens it.
+pub fn unwrap(secrets: &[String], account: Uuid, wrapped: &[u8]) -> Vec<u8> {
+    let opened = secrets.iter().find_map(|secret| {
+        let hash = |purpose: &str| Sha256::digest([purpose.as_bytes(), secret.as_bytes()].concat());
+        let cipher = XChaCha20Poly1305::new_from_slice(&hash("headwater: master key\0")).ok()?;
+        let (head, rest) = wrapped.split_at_checked(1 + 8)?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        let id = &hash("headwater: id of a master key\0")[..8];
+        let aad = [&[1], id, b"account key\0", account.as_bytes()].concat();
+        let payload = Payload {
+            msg: ciphertext,
+            aad: &aad,
+        };
+        let is_ours = head == [&[1], id].concat();
+        is_ours.then(|| cipher.decrypt(&XNonce::from(*nonce), payload).ok())?
+    });
+    opened.unwrap_or_default()
 }
 
 /// What a field is bound to: the header, the aggregate, its version, the event's name

@@ -14,7 +14,7 @@ use crate::{
     entries::Position,
     features::World,
     findings::Findings,
-    sealed::Keys,
+    sealed::{Keys, unwrap},
 };
 
 /// Projections that are not at the head by then stand still.
@@ -22,10 +22,15 @@ pub const CATCH_UP_SECONDS_MAX: u64 = 30;
 const LOOK_MILLISECONDS: u64 = 50;
 const PROJECTIONS: [&str; 2] = ["social", "timelines"];
 
-pub fn keys(database: &mut Database) -> Result<Keys, Unreachable> {
+pub fn keys(database: &mut Database, vault_secrets: &[String]) -> Result<Keys, Unreachable> {
     let mut keys = BTreeMap::new();
     for row in database.rows("SELECT account_id, key FROM vault.account_keys")? {
-        keys.insert(row.try_get("account_id")?, row.try_get("key")?);
+        let account = row.try_get("account_id")?;
+        let wrapped: Option<&[u8]> = row.try_get("key")?;
+        keys.insert(
+            account,
+            wrapped.map(|wrapped| unwrap(vault_secrets, account, wrapped)),
+        );
     }
     Ok(Keys(keys))
 }

@@ -76,13 +76,13 @@ impl App {
             timeline_seconds: 3_600,
         })
         .unwrap();
-        let sealer: Arc<dyn Sealer> = Arc::new(KeySealer::new(database.clone()));
+        let sealer: Arc<dyn Sealer> = Arc::new(KeySealer::new(database.clone(), secrets::master_keys()));
         let mail = tempfile::tempdir().unwrap();
         let rooms = Rooms {
             log: log.clone(),
             database: database.clone(),
             sealer: sealer.clone(),
-            vault: Vault::new(database.clone()),
+            vault: Vault::new(database.clone(), secrets::master_keys()),
             lists: lists.clone(),
             passwords: PasswordHashes::new(2).unwrap(),
             breached: None,
@@ -162,6 +162,11 @@ impl App {
             projections: self.projections.clone(),
             push_followers_max: self.push_followers_max,
         }
+    }
+
+    /// As operators' commands have it.
+    pub fn vault(&self) -> Vault {
+        Vault::new(self.database.clone(), secrets::master_keys())
     }
 
     pub fn engine(&self) -> Engine {

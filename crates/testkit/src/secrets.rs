@@ -21,6 +21,7 @@ use tracing_subscriber::{
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
+use vault::MasterKeys;
 
 /// In every password.
 pub const PASSWORD_MARK: &str = "markedpassphrase";
@@ -30,6 +31,8 @@ pub const EMAIL_MARK: &str = "marked-mail.example";
 pub const TOKEN_SECRET: &str = "a token secret of tests, which is long enough";
 /// What signs the log.
 pub const LOG_SECRET: &str = "a log secret of tests, which is as long as that";
+/// What wraps the vault's keys.
+pub const VAULT_SECRET: &str = "a vault secret of tests, which is as long again";
 
 /// One process has no more: a stress test would be a place of its own.
 const REMEMBERED_MAX: usize = 200_000;
@@ -47,6 +50,10 @@ static ARCHIVED: LazyLock<Mutex<HashSet<(PathBuf, usize)>>> = LazyLock::new(Mute
 /// Signs what a test writes into the log by itself.
 pub fn log_key() -> LogKey {
     LogKey::new(LOG_SECRET.as_bytes())
+}
+
+pub fn master_keys() -> MasterKeys {
+    MasterKeys::new(VAULT_SECRET, [])
 }
 
 pub fn password(of: &str) -> String {

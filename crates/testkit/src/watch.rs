@@ -155,6 +155,7 @@ impl Search {
             secrets::PASSWORD_MARK,
             secrets::TOKEN_SECRET,
             secrets::LOG_SECRET,
+            secrets::VAULT_SECRET,
         ];
         let mut all: Vec<Vec<u8>> = marks.map(|mark| mark.as_bytes().to_vec()).into();
         let mut names: Vec<_> = marks.map(str::to_owned).into();

@@ -26,6 +26,7 @@ pub struct Addresses {
 
 pub const TOKEN_SECRET: &str = "a token secret of trials, which is long enough";
 pub const LOG_SECRET: &str = "a log secret of trials, which is as long as the others";
+pub const VAULT_SECRET: &str = "a vault secret of trials, and as long as all the others";
 pub const CURSOR_SECRET: &str = "a cursor secret of trials, which is long enough";
 pub const ISSUER: &str = "headwater";
 pub const KEY_PREFIX: &str = "hw";
@@ -121,6 +122,7 @@ impl Setting {
             .env("TOKEN_SECRET", TOKEN_SECRET)
             .env("CURSOR_SECRET", CURSOR_SECRET)
             .env("LOG_SECRET", LOG_SECRET)
+            .env("VAULT_SECRET", VAULT_SECRET)
             .env("TOKEN_ISSUER", ISSUER)
             .env("KEY_PREFIX", KEY_PREFIX)
             .env("LIMIT_ANONYMOUS", "off")

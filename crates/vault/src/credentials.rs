@@ -10,7 +10,11 @@ use sea_orm::{
 };
 use time::OffsetDateTime;
 
-use crate::{Email, first_proof::forget_codes};
+use crate::{
+    Email,
+    first_proof::forget_codes,
+    wrapping::{MasterKeys, Wrapped},
+};
 
 /// Any number: advisory locks of this class are of addresses.
 const ADDRESS_LOCKS: i32 = 0x6164_6472;
@@ -46,6 +50,13 @@ pub enum VaultError {
     Slow,
     #[error("a password could not be hashed")]
     Hashing,
+    #[error(
+        "what the vault's database keeps wrapped opens with none of the master keys here: give \
+         VAULT_SECRET, or VAULT_SECRETS_ACCEPTED, the secret that it was wrapped with"
+    )]
+    MasterKey,
+    #[error("what the vault's database keeps wrapped was changed or is another account's")]
+    Unwrapped,
     #[error("the list of breached passwords cannot be read: {0}")]
     Breached(#[source] std::io::Error),
     #[error("the vault's database does not answer as it should: {0}")]
@@ -180,11 +191,21 @@ async fn begun<T: Send + 'static>(
 #[derive(Clone)]
 pub struct Vault {
     database: DatabaseConnection,
+    pub(crate) keys: MasterKeys,
 }
 
 impl Vault {
-    pub fn new(database: DatabaseConnection) -> Self {
-        Self { database }
+    /// `keys`: what is kept here of other keys opens with these.
+    pub fn new(database: DatabaseConnection, keys: MasterKeys) -> Self {
+        Self { database, keys }
+    }
+
+    /// The same over other connections.
+    pub fn of(&self, database: DatabaseConnection) -> Self {
+        Self {
+            database,
+            keys: self.keys.clone(),
+        }
     }
 
     /// Whether any account was ever registered here.
@@ -209,6 +230,7 @@ impl Vault {
     /// transaction. The same attempt again changes nothing; another one for the same
     /// account replaces what was kept, while nobody signed in to the account.
     pub async fn admit(&self, new: NewCredentials, key: [u8; 32]) -> Result<(), VaultError> {
+        let key = self.keys.wrap(Wrapped::AccountKey, new.account, &key)?;
         let mut transaction = self.begin().await?;
         let folded = new.email.as_ref().map(Email::folded);
         if let Some(folded) = &folded {
@@ -240,7 +262,7 @@ impl Vault {
              VALUES ($1, $2, now()) ON CONFLICT DO NOTHING",
         )
         .bind(new.account.0)
-        .bind(&key[..])
+        .bind(key)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

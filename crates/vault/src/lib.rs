@@ -14,6 +14,7 @@ mod sealer;
 mod second_factors;
 mod service_tokens;
 mod sessions;
+mod wrapping;
 
 pub use breached::{BreachedPasswords, UnusableList};
 pub use codes::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS, Reset};
@@ -35,3 +36,4 @@ pub use sessions::{
     Device, InvalidRefreshToken, RETRY_SECONDS, ROTATIONS_NOTED_MAX, RefreshToken, Refreshed,
     SESSION_DAYS, SESSIONS_MAX, Session,
 };
+pub use wrapping::MasterKeys;

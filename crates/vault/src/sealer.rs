@@ -22,9 +22,15 @@ use sea_orm::{
     sqlx::{self, Row},
 };
 
+use crate::{
+    VaultError,
+    wrapping::{MasterKeys, Wrapped},
+};
+
 const LAYOUT: u8 = 1;
 const HEADER_BYTES: usize = 1 + 16;
 const NONCE_BYTES: usize = 24;
+const KEY_BYTES: usize = 32;
 /// Keys kept in memory, and for how long: a destroyed key stops opening
 /// fields after this time at the latest.
 const KEYS_CACHED_MAX: usize = 100_000;
@@ -35,13 +41,15 @@ type Cipher = Option<Arc<XChaCha20Poly1305>>;
 
 pub struct KeySealer {
     database: DatabaseConnection,
+    keys: MasterKeys,
     ciphers: Mutex<HashMap<AccountId, (Cipher, Instant)>>,
 }
 
 impl KeySealer {
-    pub fn new(database: DatabaseConnection) -> Self {
+    pub fn new(database: DatabaseConnection, keys: MasterKeys) -> Self {
         Self {
             database,
+            keys,
             ciphers: Mutex::default(),
         }
     }
@@ -78,9 +86,19 @@ impl KeySealer {
             .map_err(unavailable)?;
         let mut loaded: HashMap<Uuid, Cipher> = HashMap::new();
         for row in rows {
-            let key: Option<Vec<u8>> = row.try_get("key").map_err(unavailable)?;
-            let cipher = key.and_then(|key| XChaCha20Poly1305::new_from_slice(&key).ok());
             let account = row.try_get("account_id").map_err(unavailable)?;
+            let wrapped: Option<&[u8]> = row.try_get("key").map_err(unavailable)?;
+            let key = wrapped.map(|wrapped| {
+                match (self.keys).unwrap(Wrapped::AccountKey, AccountId(account), wrapped) {
+                    // It opens nothing, and so what it should open is told to be damaged.
+                    Err(VaultError::Unwrapped) => Ok(vec![0; KEY_BYTES]),
+                    unwrapped => {
+                        unwrapped.map_err(|error| SealError::Unavailable(error.to_string()))
+                    }
+                }
+            });
+            let key = key.transpose()?;
+            let cipher = key.and_then(|key| XChaCha20Poly1305::new_from_slice(&key).ok());
             loaded.insert(account, cipher.map(Arc::new));
         }
         let mut cached = self.ciphers.lock();
@@ -260,7 +278,8 @@ mod tests {
         };
         let (ada, bob) = (place(1, "PostCreated"), place(2, "PostCreated"));
         let cipher = XChaCha20Poly1305::new(&[1; 32].into());
-        let sealer = KeySealer::new(DatabaseConnection::default());
+        let keys = MasterKeys::new("a secret of tests", []);
+        let sealer = KeySealer::new(DatabaseConnection::default(), keys);
         // Bob's key is destroyed.
         let now = Instant::now();
         let keys = [

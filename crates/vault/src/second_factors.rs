@@ -11,6 +11,7 @@ use crate::{
     Device, Vault, VaultError,
     codes::{draw, grouped, plain, random},
     households,
+    wrapping::{MasterKeys, Wrapped},
 };
 
 /// 160 bits, as RFC 4226 recommends.
@@ -78,6 +79,7 @@ impl Vault {
         name: &str,
     ) -> Result<Option<NewSecondFactor>, VaultError> {
         let secret: [u8; SECRET_BYTES] = random()?;
+        let wrapped = self.keys.wrap(Wrapped::SecondFactor, account, &secret)?;
         let drawn = sqlx::query(
             "INSERT INTO vault.second_factors AS f (account_id, secret)
              SELECT account_id, $2 FROM vault.credentials
@@ -86,7 +88,7 @@ impl Vault {
              WHERE f.enabled_at IS NULL",
         )
         .bind(account.0)
-        .bind(&secret[..])
+        .bind(wrapped)
         .bind(shown)
         .execute(self.pool())
         .await?;
@@ -125,7 +127,16 @@ impl Vault {
         if verified.is_none() {
             return Ok(Enabled::Unverified);
         }
-        if !take_code(&mut transaction, account, code, false, now_seconds).await? {
+        if !take_code(
+            &self.keys,
+            &mut transaction,
+            account,
+            code,
+            false,
+            now_seconds,
+        )
+        .await?
+        {
             return Ok(Enabled::Wrong);
         }
         let codes: Vec<_> = (0..RECOVERY_CODES)
@@ -167,7 +178,7 @@ impl Vault {
         now_seconds: u64,
     ) -> Result<bool, VaultError> {
         let mut transaction = self.begin().await?;
-        let right = check(&mut transaction, account, code, now_seconds).await?;
+        let right = check(&self.keys, &mut transaction, account, code, now_seconds).await?;
         transaction.commit().await?;
         Ok(right)
     }
@@ -183,7 +194,7 @@ impl Vault {
     ) -> Result<Option<Vec<Uuid>>, VaultError> {
         let mut transaction = self.begin().await?;
         lock(&mut transaction, account).await?;
-        if !check(&mut transaction, account, code, now_seconds).await? {
+        if !check(&self.keys, &mut transaction, account, code, now_seconds).await? {
             return Ok(None);
         }
         for sql in [
@@ -242,12 +253,13 @@ async fn end_others(
 }
 
 async fn check(
+    keys: &MasterKeys,
     transaction: &mut Begun<'_>,
     account: AccountId,
     code: &str,
     now_seconds: u64,
 ) -> Result<bool, VaultError> {
-    if take_code(transaction, account, code, true, now_seconds).await? {
+    if take_code(keys, transaction, account, code, true, now_seconds).await? {
         return Ok(true);
     }
     let used = sqlx::query(
@@ -264,6 +276,7 @@ async fn check(
 
 /// Whether it is the authenticator's code, of a step after all that counted.
 async fn take_code(
+    keys: &MasterKeys,
     transaction: &mut Begun<'_>,
     account: AccountId,
     code: &str,
@@ -281,7 +294,7 @@ async fn take_code(
     let Some(row) = row else {
         return Ok(false);
     };
-    let secret: Vec<u8> = row.try_get("secret")?;
+    let secret = keys.unwrap(Wrapped::SecondFactor, account, row.try_get("secret")?)?;
     let typed: String = code.chars().filter(|c| !c.is_whitespace()).collect();
     let Some(step) = totp(&secret)?.check(&typed, now_seconds) else {
         return Ok(false);

@@ -21,7 +21,7 @@ use vault::Vault;
 
 use super::Finding;
 use crate::{
-    node::{connect_database, find_log, history, log_settings, open_archive},
+    node::{connect_database, find_log, history, log_settings, master_keys, open_archive},
     origin::{self, Loss, Seen},
     settings::Settings,
 };
@@ -44,6 +44,7 @@ const WORKERS: &str = "workers";
 const PROJECTIONS: &str = "projections";
 const DEAD_LETTERS: &str = "dead letters";
 const ARCHIVE: &str = "archive";
+const VAULT: &str = "vault";
 
 pub async fn all(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -406,7 +407,7 @@ async fn look_at_projections(
     settings: &Settings,
     database: &DatabaseConnection,
 ) -> anyhow::Result<Vec<Finding>> {
-    let vault = Vault::new(database.clone());
+    let vault = Vault::new(database.clone(), master_keys(settings));
     let pool = database.get_postgres_connection_pool();
     let seen = origin::look(settings, pool, &vault).await?;
     let none_yet = Finding::notice(
@@ -423,7 +424,7 @@ async fn look_at_projections(
         return Ok(vec![none_yet]);
     };
     let all = api::look(&log, database.get_postgres_connection_pool()).await?;
-    let mut findings = Vec::new();
+    let mut findings = vec![look_at_vault(&vault).await?];
     let owners: BTreeSet<_> = all
         .iter()
         .filter_map(|p| p.checkpoint.owner.as_deref())
@@ -496,6 +497,22 @@ fn not_begun(projection: Projection, all: &[Progress]) -> usize {
     let begun: BTreeSet<_> = begun.map(partition).collect();
     let known: BTreeSet<_> = all.iter().map(partition).collect();
     known.difference(&begun).count()
+}
+
+/// Whether what the vault keeps wrapped opens, and is wrapped by the secret of today.
+async fn look_at_vault(vault: &Vault) -> anyhow::Result<Finding> {
+    if let Err(error) = vault.check_master_keys().await {
+        let mend = "set VAULT_SECRET, or VAULT_SECRETS_ACCEPTED, to the secret before it";
+        return Ok(Finding::problem(VAULT, error.to_string(), mend));
+    }
+    Ok(match vault.wrapped_before().await? {
+        0 => Finding::well(VAULT, "all is wrapped with VAULT_SECRET".into()),
+        count => Finding::notice(
+            VAULT,
+            format!("{count} keys are wrapped with a secret before VAULT_SECRET"),
+            "headwater vault wrap",
+        ),
+    })
 }
 
 /// Whether what is not in Redis any more can be read, and how much is only there.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use vault::Vault;
 
 use crate::{
-    node::{connect_database, find_log},
+    node::{connect_database, find_log, master_keys},
     origin::{self, Seen},
     settings::Settings,
     stop,
@@ -37,7 +37,7 @@ pub struct List {
 pub async fn run(arguments: List, settings: &Settings) -> anyhow::Result<()> {
     let database = connect_database(settings).await?;
     let Some(log) = find_log(settings).await? else {
-        let vault = Vault::new(database.clone());
+        let vault = Vault::new(database.clone(), master_keys(settings));
         let pool = database.get_postgres_connection_pool();
         if let Seen::Lost(loss) = origin::look(settings, pool, &vault).await? {
             return Err(loss.into());
