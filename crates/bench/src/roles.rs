@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use crate::wait::{self, until};
 
 pub const TOKEN_SECRET: &str = "the benchmark signs its tokens with this, for all to see";
-const CURSOR_SECRET: &str = "the benchmark signs its cursors with this, for all to see";
+pub const CURSOR_SECRET: &str = "the benchmark signs its cursors with this, for all to see";
 pub const KEY_PREFIX: &str = "hw";
 const START_SECONDS_MAX: u64 = 30;
 const END_SECONDS_MAX: u64 = 30;

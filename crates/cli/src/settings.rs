@@ -138,7 +138,10 @@ pub fn all() -> Vec<Setting> {
             TOKEN_SECRET,
             "signs access tokens (HS256), 32 bytes or more",
         ),
-        secret(CURSOR_SECRET, "signs page cursors, 32 bytes or more"),
+        secret(
+            CURSOR_SECRET,
+            "seals page cursors and positions, binds sessions to accounts; 32 bytes or more",
+        ),
         setting(TOKEN_ALGORITHM, "HS256, or EdDSA with a key file", "HS256"),
         setting(
             TOKEN_PRIVATE_KEY_FILE,

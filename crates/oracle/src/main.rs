@@ -31,6 +31,9 @@ struct Arguments {
     token_secret: Option<String>,
     #[arg(long, default_value = "headwater")]
     token_issuer: String,
+    /// Ask for answers that have all that the log has
+    #[arg(long, env = "CURSOR_SECRET", hide_env_values = true)]
+    cursor_secret: Option<String>,
     /// Accounts whose homes, lists and posts are read page by page
     #[arg(long, default_value_t = 50)]
     home_sample: usize,
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         api_url: arguments.api_url,
         token_secret: arguments.token_secret,
         token_issuer: arguments.token_issuer,
+        cursor_secret: arguments.cursor_secret,
         home_sample: arguments.home_sample,
         seed: arguments.seed,
         journal: arguments.journal,
