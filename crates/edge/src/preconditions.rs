@@ -459,6 +459,7 @@ mod tests {
             audience: "headwater".into(),
             signing: SigningKey::Secret(vec![7; 32]),
             accepted: Vec::new(),
+            session_secret: vec![8; 32],
         });
         let services = EdgeServices::new(
             Arc::new(tokens.map_err(Problem::internal)?),

@@ -205,6 +205,7 @@ fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Er
         audience: "headwater".into(),
         signing: SigningKey::Secret(vec![7; 32]),
         accepted: Vec::new(),
+        session_secret: vec![8; 32],
     })?);
     let edge = assemble((Notes, MoreNotes), &RULES)?.with_deadline(DEADLINE);
     let secret = b"a secret of this test";

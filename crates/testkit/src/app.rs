@@ -100,6 +100,7 @@ impl App {
             audience: "headwater".into(),
             signing: SigningKey::Secret(TOKEN_SECRET.into()),
             accepted: Vec::new(),
+            session_secret: TOKEN_SECRET.into(),
         };
         let services = Services::new(rooms, tokens, TOKEN_SECRET);
         let services = Arc::new(services.unwrap());
