@@ -319,6 +319,7 @@ fn without_withheld(
         row.private && !is_own && (withheld.public(row.id) || withheld.follow(viewer, row.id));
     let is_pinned = |post: &Uuid| !is_closed && !withheld.deleted(PostId(*post));
     row.pinned_post_id = row.pinned_post_id.filter(is_pinned);
+    row.active_on = row.active_on.filter(|_| !is_closed);
     (!withheld.account(viewer, row.id)).then_some(row)
 }
 
