@@ -546,7 +546,7 @@ async fn a_log_that_was_put_back_is_not_archived_after_what_it_lost() {
     let app = &setting.app;
     let ada = app.client().register("ada").await;
     let made = ada.client.post("/v1/posts", json!({"text": "lost"})).await;
-    let position = made.expect(201).header("event-position");
+    let position = testkit::position(&made.expect(201).header("event-position"));
     app.settle().await;
     setting.done(&["log", "archive"]).await;
 

@@ -1,5 +1,8 @@
 //! Blocks and mutes: what they hide, from whom, and that they do so at once.
 
+use domain::{blocks::Blocks, edges::Connect};
+use eventlog::Intent;
+use kernel::{AccountId, Position, Uuid};
 use reqwest::Method;
 use serde_json::json;
 use testkit::{App, Person};
@@ -8,6 +11,11 @@ use crate::examination::all_of_the_app_is_as_the_log_says;
 
 fn on(person: &Person, what: &str) -> String {
     format!("/v1/accounts/{}/{what}", person.id)
+}
+
+fn partition_of(app: &App, person: &Person) -> u16 {
+    let id: Uuid = person.id.parse().unwrap();
+    app.log.partition_of_account(AccountId(id)).0
 }
 
 async fn relationship(of: &Person, to: &Person) -> serde_json::Value {
@@ -195,6 +203,78 @@ async fn follows_that_race_with_a_block_do_not_outlive_it() {
         assert_eq!(between["followed_by"], false, "{between}");
     }
     all_of_the_app_is_as_the_log_says(&app).await;
+}
+
+/// As if the block came between the follow and what looks for blocks after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follow_that_is_decided_before_a_block_ends_with_it() {
+    let app = App::start().await;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    let follow = async || {
+        let headers = [("Idempotency-Key", "cut-off-before-its-answer")];
+        let path = on(&ada, "follow");
+        bob.client.send(Method::PUT, &path, None, &headers).await
+    };
+    follow().await.expect(204);
+    let (by, target) = (ada.id.parse().unwrap(), bob.id.parse().unwrap());
+    let intent = Intent {
+        actor: AccountId(by),
+        now: edge::identity::now(),
+        correlation: by,
+        causation: None,
+        key: None,
+        trace: None,
+    };
+    let block = Connect::<Blocks>::new(AccountId(by), AccountId(target));
+    let sealer = app.sealer.as_ref();
+    app.log.execute(&block, &intent, sealer).await.unwrap();
+    app.settle().await;
+    assert_eq!(relationship(&ada, &bob).await["followed_by"], true);
+    follow().await.expect(204);
+    app.settle().await;
+    let between = relationship(&ada, &bob).await;
+    assert_eq!(between["followed_by"], false, "{between}");
+    all_of_the_app_is_as_the_log_says(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_of_a_stranger_moves_no_partition_but_ones_own() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    // In another partition than hers.
+    let bob = loop {
+        let bob = app.client().register("bob").await;
+        if partition_of(&app, &bob) != partition_of(&app, &ada) {
+            break bob;
+        }
+    };
+    let heads = async || app.log.heads().await.unwrap();
+    let moved = async |before: Vec<Position>| -> Vec<(u16, u64)> {
+        let after = heads().await;
+        let all = before.iter().zip(&after);
+        let all = all.map(|(before, after)| (after.partition.0, after.seq - before.seq));
+        all.filter(|(_, by)| *by > 0).collect()
+    };
+    let own = partition_of(&app, &ada);
+    let path = on(&bob, "block");
+    for _ in 0..2 {
+        let before = heads().await;
+        ada.client.put(&path).await.expect(204);
+        assert_eq!(moved(before).await, [(own, 1)], "the block alone");
+        let before = heads().await;
+        ada.client.delete(&path).await.expect(204);
+        assert_eq!(moved(before).await, [(own, 1)], "its end alone");
+    }
+    // Where one follows the other, that ends, in the partition of whoever followed.
+    bob.follow(&ada).await;
+    let before = heads().await;
+    ada.client.put(&path).await.expect(204);
+    let mut ended = moved(before).await;
+    ended.sort_by_key(|(partition, _)| *partition != own);
+    assert_eq!(ended, [(own, 1), (partition_of(&app, &bob), 1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -249,7 +249,8 @@ async fn an_event_of_a_newer_release_is_shown_and_stops_only_what_needs_it() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let made = ada.client.post("/v1/posts", json!({"text": "one"})).await;
-    let at = add_unreadable(&app, &ada, &made.header("event-position")).await;
+    let at = testkit::position(&made.header("event-position"));
+    let at = add_unreadable(&app, &ada, &at).await;
     ada.publish("two").await;
     app.settle().await;
     let waiting = letters(&app).await;

@@ -18,6 +18,7 @@ pub fn target(servers: &Servers, api: String) -> Target {
         token_secret: Some(testkit::secrets::TOKEN_SECRET.into()),
         vault_secrets: vec![testkit::secrets::VAULT_SECRET.into()],
         token_issuer: "headwater".into(),
+        cursor_secret: Some(testkit::secrets::TOKEN_SECRET.into()),
         home_sample: 50,
         seed: 1,
         journal: None,
@@ -212,7 +213,7 @@ async fn an_acknowledgement_that_the_log_does_not_know_is_seen() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let created = ada.client.post("/v1/posts", json!({"text": "kept"})).await;
-    let position = created.expect(201).header("event-position");
+    let position = testkit::position(&created.expect(201).header("event-position"));
     app.settle().await;
     let folder = tempdir().unwrap();
     let journal = folder.path().join("journal.jsonl");

@@ -137,8 +137,9 @@ async fn compare_homes(expected: &Expected, client: &Client, step: usize, limit:
     let tokens = Tokens::new(TokenSettings {
         issuer: "headwater".into(),
         audience: "headwater".into(),
-        signing: SigningKey::Secret(secret),
+        signing: SigningKey::Secret(secret.clone()),
         accepted: Vec::new(),
+        session_secret: secret,
     })
     .unwrap();
     for handle in expected.users.iter().step_by(step) {

@@ -20,6 +20,47 @@ async fn between(of: &Person, to: &Person, what: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn strangers_learn_nothing_of_what_a_private_account_does() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let fan = app.client().register("fan").await;
+    let stranger = app.client().register("stranger").await;
+    fan.follow(&ada).await;
+    make_private(&ada, true).await;
+    app.settle().await;
+    let path = format!("/v1/accounts/{}", ada.id);
+    for person in [&ada, &fan] {
+        let shown = person.client.get(&path).await.expect(200);
+        assert!(shown.body["last_active_on"].is_string(), "{}", shown.body);
+    }
+    let clients = [&stranger.client, &app.client()];
+    let looks = async || {
+        let mut looks = Vec::new();
+        for client in clients {
+            let shown = client.get(&path).await.expect(200);
+            assert_eq!(shown.body.get("last_active_on"), None, "{}", shown.body);
+            looks.push((shown.header("etag"), shown.body));
+        }
+        looks
+    };
+    let before = looks().await;
+    let own = ada.client.get(&path).await.expect(200).header("etag");
+    // What changes nothing that others see, but its version.
+    for bio in ["for a moment", ""] {
+        let change = json!({"bio": Some(bio).filter(|bio| !bio.is_empty())});
+        ada.client
+            .patch("/v1/accounts/me", change)
+            .await
+            .expect(200);
+    }
+    app.settle().await;
+    assert_eq!(looks().await, before);
+    let changed = ada.client.get(&path).await.expect(200).header("etag");
+    assert_ne!(changed, own, "the owner edits by versions");
+    all_of_the_app_is_as_the_log_says(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_private_account_publishes_is_for_those_it_lets_in() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;

@@ -1,8 +1,12 @@
 //! Bad input gets a clear problem and changes nothing.
 
+use edge::positions::SealedPositions;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Answer, App, Client, Person, secrets};
+use testkit::{
+    Answer, App, Client, Person,
+    secrets::{self, TOKEN_SECRET},
+};
 
 struct World {
     app: App,
@@ -325,18 +329,27 @@ async fn stale_versions_and_unreadable_conditions_are_refused() {
         .send(Method::DELETE, &path, None, &[("If-Match", "\"7\"")])
         .await;
     deleted.problem(412, "version_mismatch");
-    for (name, value) in [
-        ("Min-Position", "somewhere"),
-        ("Min-Position", "99:1-1"),
+    let positions = SealedPositions::new(TOKEN_SECRET.as_bytes()).unwrap();
+    let sealed = |plain: &str| positions.all(&plain.parse().unwrap(), 0).unwrap();
+    let mut told = std::collections::BTreeSet::new();
+    for value in [
+        "somewhere",
+        "0:1-0",
+        sealed("99:1-1").to_str().unwrap(),
         // The log does not have it.
-        ("Min-Position", "0:1-999999999"),
-        ("Min-Position", "0:9-0"),
+        sealed("0:1-999999999").to_str().unwrap(),
+        sealed("0:9-0").to_str().unwrap(),
     ] {
-        let refused = client
-            .send(Method::GET, &path, None, &[(name, value)])
-            .await;
-        refused.expect(400);
+        let headers = [("Min-Position", value)];
+        let refused = client.send(Method::GET, &path, None, &headers).await;
+        let refused = refused.problem(400, "unknown_position");
+        told.insert(refused.text("/errors/0/detail"));
     }
+    assert_eq!(
+        told.len(),
+        1,
+        "it does not say where the log ends: {told:?}"
+    );
     let body = Some(json!({"text": "x"}));
     let refused = client
         .send(
@@ -474,6 +487,17 @@ async fn answers_tell_browsers_what_they_must_not_do() {
         let answer = app.client().get(path).await;
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        let policy = answer.header("cross-origin-resource-policy");
+        assert_eq!(policy, "same-origin", "{path}");
+        if path != "/docs" {
+            let policy = answer.header("content-security-policy");
+            let nothing = "default-src 'none'; frame-ancestors 'none'";
+            assert_eq!(policy, nothing, "{path}");
+        }
+        // Told to ten milliseconds.
+        let timing = answer.header("server-timing");
+        let took = timing.strip_prefix("total;dur=").unwrap();
+        assert_eq!(took.parse::<u64>().unwrap() % 10, 0, "{timing}");
     }
     let page = app.client().get("/docs").await.expect(200);
     let policy = page.header("content-security-policy");

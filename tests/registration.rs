@@ -57,6 +57,35 @@ async fn die_at(app: &App, point: &str, body: &Value, key: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_registers_as_the_service_or_with_what_is_not_seen() {
+    let app = App::start().await;
+    let register = async |change: Value| {
+        let mut body = body(&crate::accounts::uuid(), None);
+        let fields = body.as_object_mut().unwrap();
+        fields.extend(change.as_object().unwrap().clone());
+        app.client().post("/v1/accounts", body).await
+    };
+    for handle in ["admin", "Support", "ROOT", "me", "headwater", "everyone"] {
+        let refused = register(json!({"handle": handle})).await;
+        refused.problem(409, "handle_taken");
+    }
+    let accented = json!({"display_name": "A\u{301}da 👩🏽‍💻"});
+    register(accented).await.expect(201);
+    let pile = format!("a{}", "\u{301}".repeat(20));
+    for change in [
+        json!({"display_name": pile}),
+        json!({"display_name": "Ada\u{200b}"}),
+        json!({"display_name": "A\u{2060}da"}),
+        json!({"display_name": "Ada\u{200d}"}),
+        json!({"email": format!("a@b@{}", secrets::EMAIL_MARK)}),
+        json!({"email": format!("a@\u{200b}{}", secrets::EMAIL_MARK)}),
+    ] {
+        let refused = register(change.clone()).await;
+        refused.problem(422, "invalid_field");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registration_that_died_goes_on_with_its_own_body_alone() {
     let app = App::start().await;
     for (number, point) in POINTS.into_iter().enumerate() {

@@ -81,7 +81,7 @@ async fn one_trace_goes_from_the_request_over_the_append_to_the_folds() {
         assert_eq!(status, StatusCode::Unset, "{}", span.name);
     }
     assert!(append.start_time_unix_nano < fold.start_time_unix_nano);
-    let position = published.header("event-position");
+    let position = testkit::position(&published.header("event-position"));
     let (partition, _) = position.split_once(':').unwrap();
     for span in [append, fold, fan_out] {
         let told = |name| attribute(&span.attributes, name);

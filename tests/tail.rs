@@ -111,7 +111,7 @@ async fn an_offset_after_the_end_is_an_error() {
     let made = ada
         .client
         .post("/v1/posts", serde_json::json!({"text": "one"}));
-    let end = made.await.expect(201).header("event-position");
+    let end = testkit::position(&made.await.expect(201).header("event-position"));
     let (settings, folder) = (environment(&app.servers), tempdir().unwrap());
     let (partition, last) = end.split_once(':').unwrap();
     let next = last.replace("1-", "").parse::<u64>().unwrap() + 1;

@@ -197,7 +197,7 @@ impl AccountsApi {
     ) -> Result<Found<Account>, Problem> {
         let observed = read.observe_of(account_id.0).await?;
         let row = find(&read, AccountId(account_id.0)).await?;
-        let version = row.version;
+        let version = version_for(read.viewer(), &row);
         Ok(Found::new(Account::from(row))
             .as_of(observed.header(View::SOCIAL))
             .version(version, &known))
@@ -225,10 +225,19 @@ impl AccountsApi {
             .and_then(|row| without_withheld(&read, row))
             .ok_or_else(missing)?;
         observed.refuse_parked(row.id.0)?;
-        let version = row.version;
+        let version = version_for(read.viewer(), &row);
         Ok(Found::new(Account::from(row))
             .as_of(observed.header(View::SOCIAL))
             .version(version, &known))
+    }
+}
+
+/// In its tag: others than the owner learn of what they see alone, which the rest of the
+/// tag stands for, and not that something hidden changed.
+fn version_for(viewer: Viewer, row: &AccountRow) -> u64 {
+    match viewer.account() == Some(row.id) {
+        true => row.version,
+        false => 0,
     }
 }
 
@@ -310,6 +319,7 @@ fn without_withheld(
         row.private && !is_own && (withheld.public(row.id) || withheld.follow(viewer, row.id));
     let is_pinned = |post: &Uuid| !is_closed && !withheld.deleted(PostId(*post));
     row.pinned_post_id = row.pinned_post_id.filter(is_pinned);
+    row.active_on = row.active_on.filter(|_| !is_closed);
     (!withheld.account(viewer, row.id)).then_some(row)
 }
 

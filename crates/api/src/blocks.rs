@@ -7,6 +7,7 @@ use domain::{
     edges::{Connect, Disconnect},
     follows::SeverFollow,
 };
+use edge::trace_context::TraceContext;
 use kernel::{AccountId, Uuid};
 use poem_openapi::{
     OpenApi,
@@ -39,12 +40,10 @@ impl BlocksApi {
         operation_id = "blockAccount"
     )]
     async fn block(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
-        let target = AccountId(account_id.0);
-        let command = Connect::<Blocks>::new(write.account(), target);
-        let receipt = write.execute(&command).await?;
-        let is_new = receipt.appended && !receipt.again;
-        sever(&write, target, is_new).await?;
-        Ok(Done::at(receipt.position))
+        let blocked = block(write, AccountId(account_id.0));
+        TraceContext::spawn(blocked)
+            .await
+            .map_err(Problem::internal)?
     }
 
     /// Unblock an account
@@ -58,7 +57,7 @@ impl BlocksApi {
     async fn unblock(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
         let target = AccountId(account_id.0);
         if write.services.blocks(write.account(), target).await? {
-            sever(&write, target, false).await?;
+            sever(&write, target).await?;
         }
         let command = Disconnect::<Blocks>::new(write.account(), target);
         write.send(&command).await
@@ -87,14 +86,18 @@ impl BlocksApi {
     }
 }
 
-/// Ends what either has of following the other.
-async fn sever(write: &Write, target: AccountId, fence: bool) -> Result<(), Problem> {
+/// To its end, whether or not whoever asked waits for it.
+async fn block(write: Write, target: AccountId) -> Result<Done, Problem> {
+    let command = Connect::<Blocks>::new(write.account(), target);
+    let receipt = write.execute(&command).await?;
+    sever(&write, target).await?;
+    Ok(Done::at(receipt.position))
+}
+
+/// Ends what either has of following the other, where one blocks the other.
+async fn sever(write: &Write, target: AccountId) -> Result<(), Problem> {
     let (account, services) = (write.account(), &write.services);
-    let edge = |follower, followed| SeverFollow {
-        follower,
-        followed,
-        fence,
-    };
+    let edge = |follower, followed| SeverFollow { follower, followed };
     let (mine, theirs) = (edge(account, target), edge(target, account));
     tokio::try_join!(
         services.execute_step(&mine, account, write.request.0),

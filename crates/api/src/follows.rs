@@ -2,8 +2,9 @@
 //! who is let in.
 
 use domain::follows::{
-    AcceptFollower, FollowAccount, FollowError, RemoveFollower, UnfollowAccount,
+    AcceptFollower, FollowAccount, FollowError, RemoveFollower, SeverFollow, UnfollowAccount,
 };
+use edge::trace_context::TraceContext;
 use kernel::{AccountId, Uuid};
 use poem_openapi::{
     OpenApi,
@@ -21,6 +22,22 @@ use crate::{
     tags::Tag,
 };
 
+/// To its end, whether or not whoever asked waits for it.
+async fn follow(write: Write, target: AccountId) -> Result<Done, Problem> {
+    let account = write.account();
+    let receipt = write.execute(&FollowAccount { account, target }).await?;
+    // A block may have been appended since this was decided.
+    if receipt.appended {
+        let sever = SeverFollow {
+            follower: account,
+            followed: target,
+        };
+        let (services, request) = (&write.services, write.request.0);
+        services.execute_step(&sever, account, request).await?;
+    }
+    Ok(Done::at(receipt.position))
+}
+
 pub struct FollowsApi;
 
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Follows")]
@@ -36,11 +53,10 @@ impl FollowsApi {
         operation_id = "followAccount"
     )]
     async fn follow(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
-        let command = FollowAccount {
-            account: write.account(),
-            target: AccountId(account_id.0),
-        };
-        write.send(&command).await
+        let followed = follow(write, AccountId(account_id.0));
+        TraceContext::spawn(followed)
+            .await
+            .map_err(Problem::internal)?
     }
 
     /// Unfollow an account

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use edge::positions::SealedPositions;
 use eventlog::Log;
 use kernel::{AccountId, Partition, Positions, Uuid};
 use parking_lot::{Mutex, RwLock};
@@ -89,7 +90,7 @@ type Withholding = Arc<RwLock<Option<Arc<Withheld>>>>;
 #[derive(Clone, Default)]
 struct Seen {
     reached: Reached,
-    /// The positions as a header.
+    /// The positions as a header, sealed.
     as_of: Option<HeaderValue>,
 }
 
@@ -182,12 +183,14 @@ impl Freshness {
         log: Log,
         database: DatabaseConnection,
         hot: Arc<Hot<S>>,
+        sealed: Arc<SealedPositions>,
     ) -> Self {
         let asked = Arc::new(Notify::new());
         let (observer, observed) = watch::channel(Arc::new(Observed::nothing()));
         let withholding = Withholding::default();
         let followed = follower::follow(
             (log.clone(), database, hot),
+            sealed,
             asked.clone(),
             observer,
             withholding.clone(),
@@ -214,14 +217,11 @@ impl Freshness {
             return Ok(Positions::default());
         }
         let known = self.log.partitions().count();
-        if let Some(position) = asked_for
+        if asked_for
             .iter()
-            .find(|p| usize::from(p.partition.0) >= known)
+            .any(|p| usize::from(p.partition.0) >= known)
         {
-            return Err(unknown_position(format!(
-                "There is no partition {}.",
-                position.partition
-            )));
+            return Err(Problem::unknown_position());
         }
         self.refuse_beyond(asked_for).await?;
         let mut wanted = asked_for.clone();
@@ -248,11 +248,9 @@ impl Freshness {
             let head = heads.get(position.partition);
             head.is_some_and(|head| *position <= head)
         };
-        match asked_for.iter().find(|position| !has(position)) {
-            None => Ok(()),
-            Some(position) => Err(unknown_position(format!(
-                "The log does not have {position}."
-            ))),
+        match asked_for.iter().all(has) {
+            true => Ok(()),
+            false => Err(Problem::unknown_position()),
         }
     }
 
@@ -374,11 +372,6 @@ impl Freshness {
             }
         }
     }
-}
-
-fn unknown_position(detail: String) -> Problem {
-    let what = "Send the Event-Position of a write to this server.";
-    Problem::new(Code::UnknownPosition, what).with_parameter("Min-Position", detail)
 }
 
 fn behind(detail: &'static str) -> Problem {

@@ -29,6 +29,10 @@ impl Problem {
         Self(problem::Problem::not_found(thing))
     }
 
+    pub fn unknown_position() -> Self {
+        Self(problem::Problem::unknown_position())
+    }
+
     /// A value that reads well and is not taken. `pointer` starts with `/`.
     pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self(problem::Problem::invalid_field(pointer, detail))

@@ -57,6 +57,9 @@ pub(crate) async fn register(
     if let Some(done) = attempt.done_before(services).await? {
         return Ok(done);
     }
+    if wanted.handle.as_ref().is_some_and(Handle::is_reserved) {
+        return Err(HandleError::HandleTaken.into());
+    }
     let context = Context {
         service: services.issuer.clone(),
         handle: wanted.handle.clone(),

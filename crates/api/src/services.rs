@@ -132,11 +132,16 @@ impl Services {
                 Arc::new(Tokens::new(tokens)?),
                 // Not behind those who sign in.
                 EndedSessions::start(rooms.vault.of(rooms.database.clone())),
-                Arc::new(Cursors::new(cursor_secret.as_bytes())?),
-            )
+                cursor_secret.as_bytes(),
+            )?
         };
         Ok(Self {
-            freshness: Freshness::start(rooms.log.clone(), rooms.database.clone(), hot.clone()),
+            freshness: Freshness::start(
+                rooms.log.clone(),
+                rooms.database.clone(),
+                hot.clone(),
+                edge.positions.clone(),
+            ),
             hot,
             _standing: Standing::start(rooms.log.clone(), rooms.database.clone()),
             log: rooms.log,

@@ -11,7 +11,7 @@ use sea_orm::sqlx::{PgPool, Row, query as sql};
 use crate::{
     load::{Maker, request},
     random::{Random, Zipf},
-    roles::TOKEN_SECRET,
+    roles::{CURSOR_SECRET, TOKEN_SECRET},
 };
 
 /// Tokens live 15 minutes: they are signed anew well before.
@@ -102,6 +102,7 @@ pub fn sign(accounts: &[Uuid]) -> anyhow::Result<Arc<[String]>> {
         audience: "headwater".into(),
         signing: SigningKey::Secret(TOKEN_SECRET.into()),
         accepted: Vec::new(),
+        session_secret: CURSOR_SECRET.into(),
     })?;
     let now = edge::identity::now();
     let sign = |account: &Uuid| Ok(tokens.issue(AccountId(*account), *account, now)?);

@@ -274,6 +274,7 @@ impl Node {
                 .iter()
                 .map(signing_key)
                 .collect(),
+            session_secret: settings.cursor_secret.clone().into_bytes(),
         }
     }
 

@@ -143,7 +143,10 @@ pub fn all() -> Vec<Setting> {
             TOKEN_SECRET,
             "signs access tokens (HS256), 32 bytes or more",
         ),
-        secret(CURSOR_SECRET, "signs page cursors, 32 bytes or more"),
+        secret(
+            CURSOR_SECRET,
+            "seals page cursors and positions, binds sessions to accounts; 32 bytes or more",
+        ),
         secret(
             LOG_SECRET,
             "signs the events of the log, 32 bytes or more; whatever reads or writes the log has it, \

@@ -21,7 +21,7 @@ use crate::{
     handles::Handle,
     kinds,
     posts::PostId,
-    text::{MARKS_MAX, is_blank, line, straight_lines},
+    text::{MARKS_MAX, is_blank, seen_line, straight_lines},
 };
 
 pub use profile::{PinPost, UnpinPost, UpdateProfile};
@@ -68,7 +68,8 @@ pub struct InvalidProfile(&'static str, usize);
 
 short_text!(
     /// Shown instead of the handle: one line, trimmed.
-    DisplayName, DISPLAY_NAME_CHARACTERS_MAX, "a display name is one line", line
+    DisplayName, DISPLAY_NAME_CHARACTERS_MAX,
+    "a display name is one line without hidden characters,", seen_line
 );
 short_text!(
     /// A few words about oneself: lines, trimmed.
@@ -322,6 +323,16 @@ mod tests {
             "Ada\u{202e}",
             "Ada\u{2067}\u{2069}",
             "Ada\u{7}",
+            // As another one looks.
+            "A\u{200b}da",
+            "Ada\u{200d}",
+            "Ad\u{200c}a",
+            "\u{feff}Ada",
+            "Ada\u{2060} L",
+            "Ada\u{ad}",
+            "Ada\u{3164}",
+            "Ada\u{e0041}",
+            "A\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}da",
         ] {
             assert!(bad.parse::<DisplayName>().is_err(), "{bad:?}");
         }

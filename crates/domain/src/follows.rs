@@ -36,8 +36,7 @@ pub struct FollowRequestRejected {}
 pub struct FollowerRemoved {}
 
 /// One of the two blocked the other: there is no follow and no request any
-/// more. Also where there was none, so that one that was decided before the
-/// block finds the edge changed.
+/// more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FollowSevered {}
 
@@ -310,14 +309,16 @@ impl Command for RemoveFollower {
     }
 }
 
-/// What a block does to one edge between the two. It is repeated before a block
-/// is lifted, for what a crash left; then there is nothing to fence.
+/// What a block does to one edge between the two; nothing where neither blocks the
+/// other, or where there is no follow and no request: then the log says nothing, which
+/// would tell of the block. A follow may be decided before the block and appended after
+/// this: so it is sent after the block, after each follow, and once more before the
+/// block is lifted. Whichever of block and follow is appended last, what is sent after
+/// it finds both.
 #[derive(Clone, Debug)]
 pub struct SeverFollow {
     pub follower: AccountId,
     pub followed: AccountId,
-    /// Whether one that is under way must find the edge changed.
-    pub fence: bool,
 }
 
 impl Command for SeverFollow {
@@ -328,17 +329,22 @@ impl Command for SeverFollow {
         Follows::id(self.follower, self.followed)
     }
 
+    fn reads(&self, _: &Facts) -> Vec<Read> {
+        Blocks::reads_between(self.follower, self.followed).into()
+    }
+
     fn decide(
         &self,
         current: &Versioned<FollowState>,
-        _: &Facts,
+        facts: &Facts,
     ) -> Result<Vec<FollowEvent>, FollowError> {
-        match current.state {
-            FollowState::None if !self.fence => Ok(Vec::new()),
-            FollowState::None | FollowState::Following | FollowState::Requested => {
-                Ok(vec![FollowSevered {}.into()])
+        let is_blocked = !Blocks::none_between(facts, self.follower, self.followed);
+        Ok(match current.state {
+            FollowState::Following | FollowState::Requested if is_blocked => {
+                vec![FollowSevered {}.into()]
             }
-        }
+            FollowState::None | FollowState::Following | FollowState::Requested => Vec::new(),
+        })
     }
 }
 
@@ -467,22 +473,31 @@ mod tests {
     }
 
     #[test]
-    fn severing_fences_what_is_under_way_even_where_nobody_follows() {
-        let sever = |fence| SeverFollow {
+    fn a_block_severs_what_is_there_and_says_nothing_where_nobody_follows() -> Result<(), CodecError>
+    {
+        let sever = SeverFollow {
             follower: ADA,
             followed: BOB,
-            fence,
         };
-        let facts = Facts::default();
-        let severed = Ok(vec![FollowSevered {}.into()]);
-        assert_eq!(sever(true).decide(&at(FollowState::None), &facts), severed);
-        assert_eq!(
-            sever(false).decide(&at(FollowState::None), &facts),
-            Ok(vec![])
-        );
-        for held in [FollowState::Following, FollowState::Requested] {
-            assert_eq!(sever(false).decide(&at(held), &facts), severed);
+        let between = |by_ada: bool, by_bob: bool| {
+            Facts::default()
+                .with::<Blocks>(Blocks::id(ADA, BOB), 1, &Held(by_ada))?
+                .with::<Blocks>(Blocks::id(BOB, ADA), 1, &Held(by_bob))
+        };
+        for (by_ada, by_bob) in [(false, false), (true, false), (false, true), (true, true)] {
+            let facts = between(by_ada, by_bob)?;
+            let expected = match by_ada || by_bob {
+                true => vec![FollowSevered {}.into()],
+                false => vec![],
+            };
+            for held in [FollowState::Following, FollowState::Requested] {
+                assert_eq!(sever.decide(&at(held), &facts), Ok(expected.clone()));
+            }
+            assert_eq!(sever.decide(&at(FollowState::None), &facts), Ok(vec![]));
         }
+        // It may be the follow's turn last.
+        assert_eq!(sever.reads(&Facts::default()).len(), 2);
+        Ok(())
     }
 
     #[test]

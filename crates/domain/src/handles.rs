@@ -13,6 +13,55 @@ use crate::{PersonalFields, event::events, kinds};
 pub const HANDLE_CHARACTERS_MIN: usize = 2;
 pub const HANDLE_CHARACTERS_MAX: usize = 30;
 
+/// What nobody may register: who speaks for a service (RFC 2142), and words that
+/// programs and people read as something else than a name.
+const RESERVED: [&str; 44] = [
+    "abuse",
+    "account",
+    "accounts",
+    "admin",
+    "administrator",
+    "all",
+    "anonymous",
+    "api",
+    "channel",
+    "contact",
+    "deleted",
+    "everyone",
+    "help",
+    "here",
+    "hostmaster",
+    "info",
+    "mail",
+    "me",
+    "mod",
+    "moderation",
+    "moderator",
+    "nobody",
+    "noreply",
+    "no_reply",
+    "null",
+    "official",
+    "operator",
+    "owner",
+    "postmaster",
+    "privacy",
+    "root",
+    "security",
+    "service",
+    "settings",
+    "staff",
+    "status",
+    "support",
+    "system",
+    "team",
+    "undefined",
+    "unknown",
+    "webmaster",
+    "www",
+    "headwater",
+];
+
 /// A handle, folded to lower case: ASCII letters, digits and underscores.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -34,6 +83,11 @@ impl Handle {
     pub fn written(text: &str) -> Result<Self, InvalidHandle> {
         let narrow: String = text.trim().nfkc().collect();
         narrow.strip_prefix('@').unwrap_or(&narrow).parse()
+    }
+
+    /// Whether it would be taken for the service itself, or for no account.
+    pub fn is_reserved(&self) -> bool {
+        RESERVED.contains(&self.as_str())
     }
 
     /// The aggregate of this handle: a UUIDv5 of the folded handle, whose last
@@ -412,6 +466,18 @@ mod properties {
             let (one, other): (Handle, Handle) = (one.parse()?, other.parse()?);
             prop_assert_eq!(one == other, one.aggregate() == other.aggregate());
         }
+    }
+
+    #[test]
+    fn nobody_is_the_service_in_any_spelling() -> Result<(), InvalidHandle> {
+        for reserved in RESERVED {
+            let shouted: Handle = reserved.to_ascii_uppercase().parse()?;
+            assert!(shouted.is_reserved(), "{shouted}");
+        }
+        for free in ["ada", "admin_ada", "meg", "supporters"] {
+            assert!(!free.parse::<Handle>()?.is_reserved(), "{free}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use addresses::{addresses, begins_with_domain};
 use characters::is_invisible;
-pub use characters::{MARKS_MAX, is_blank, line, lines, name, straight_lines};
+pub use characters::{MARKS_MAX, is_blank, line, lines, name, seen_line, straight_lines};
 use folding::fold;
 use pieces::{Kind, Piece, is_emoji, is_keycap, pieces};
 use unicode_segmentation::UnicodeSegmentation;

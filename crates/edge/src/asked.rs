@@ -12,19 +12,24 @@ use poem::{
     Request, Response,
     http::{
         HeaderName, HeaderValue, Method,
-        header::{CACHE_CONTROL, ETAG, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS},
+        header::{
+            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, REFERRER_POLICY, VARY,
+            X_CONTENT_TYPE_OPTIONS,
+        },
     },
 };
 use uuid::Uuid;
 
 use crate::{
     acceptance,
+    answers::EVENT_POSITION,
     caller::Caller,
     compression::{self, Wanted},
     cors,
     header_text::HeaderText,
     identity,
     limits::{self, Metered},
+    positions::SealedPositions,
     problem::{Code, Problem},
     query,
     request::{Head, RequestId, X_REQUEST_ID},
@@ -37,6 +42,10 @@ use crate::{
 };
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+const PADDING: HeaderName = HeaderName::from_static("padding");
+const PADDING_BYTES_MAX: usize = 64;
 
 pub(crate) struct Asked {
     pub id: RequestId,
@@ -60,6 +69,7 @@ pub(crate) struct Asked {
     /// What a browser asks by itself.
     pub preflight: Option<Response>,
     metered: Option<Metered>,
+    positions: Option<Arc<SealedPositions>>,
 }
 
 impl Asked {
@@ -108,6 +118,7 @@ impl Asked {
                 Some(_) => None,
                 None => Metered::spend(request, account).await,
             },
+            positions: services.map(|services| services.positions.clone()),
             preflight,
             method,
             operation: operation.clone(),
@@ -166,14 +177,30 @@ impl Asked {
         }
     }
 
+    /// Handlers say where a write stands, and clients have it sealed.
+    fn seal_position(&self, response: &mut Response) {
+        let Some(plain) = response.headers_mut().remove(EVENT_POSITION) else {
+            return;
+        };
+        let position = plain.to_str().ok().and_then(|text| text.parse().ok());
+        let sealed = position.and_then(|at| self.positions.as_ref()?.one(at));
+        if let Some(sealed) = sealed {
+            response.headers_mut().insert(EVENT_POSITION, sealed);
+        }
+    }
+
     /// Puts on what every answer wears, and tells the log and the trace of it.
     pub async fn dress(&mut self, answered: Result<Response, Problem>) -> Response {
         let (mut response, problem) = match answered {
             Ok(response) => (response, None),
             Err(problem) => (problem.respond(Some(self.id.0)), Some(problem)),
         };
+        self.seal_position(&mut response);
         if let Some(wanted) = self.wanted.take() {
             wanted.apply(&mut response).await;
+            if self.account.is_some() && response.headers().contains_key(CONTENT_ENCODING) {
+                pad(&mut response);
+            }
         }
         if self.method == Method::HEAD {
             compression::strip(&mut response).await;
@@ -209,6 +236,18 @@ impl Asked {
     }
 }
 
+/// What one reader sees has texts of several people, and how small they become together
+/// tells of what is common to them (BREACH): so its length is not told exactly.
+fn pad(response: &mut Response) {
+    // Each of these has 8 bits in HTTP/2, too (RFC 7541, Appendix B).
+    const PADS: &str = "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX";
+    let length = rand::random_range(0..=PADDING_BYTES_MAX);
+    let mut padding = HeaderValue::from_static(&PADS[..length]);
+    // Never indexed (RFC 7541, 7.1.3): a length that was sent before would have one byte.
+    padding.set_sensitive(true);
+    response.headers_mut().insert(PADDING, padding);
+}
+
 fn dress(response: &mut Response, method: &Method, id: RequestId, took: Duration) {
     let headers = response.headers_mut();
     let mut text = Uuid::encode_buffer();
@@ -218,6 +257,12 @@ fn dress(response: &mut Response, method: &Method, id: RequestId, took: Duration
     let set = HeaderValue::from_static;
     headers.insert(X_CONTENT_TYPE_OPTIONS, set("nosniff"));
     headers.insert(REFERRER_POLICY, set("no-referrer"));
+    // Pages of /docs have a policy of their own.
+    let policy = headers.entry(CONTENT_SECURITY_POLICY);
+    policy.or_insert(set("default-src 'none'; frame-ancestors 'none'"));
+    // Of loads without CORS alone, such as images and scripts: pages that CORS_ORIGINS
+    // names ask with CORS.
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, set("same-origin"));
     headers.insert(VARY, set("Authorization, Origin, Accept-Encoding"));
     if let Some(timing) = server_timing(took).value() {
         headers.insert(SERVER_TIMING, timing);
@@ -232,11 +277,11 @@ fn dress(response: &mut Response, method: &Method, id: RequestId, took: Duration
     headers.entry(CACHE_CONTROL).or_insert(set(caching));
 }
 
-/// Milliseconds, as <https://www.w3.org/TR/server-timing/> has it.
+/// Milliseconds, as <https://www.w3.org/TR/server-timing/> has it; the tens alone: more
+/// would tell strangers what was found in a cache, or was there at all.
 fn server_timing(took: Duration) -> HeaderText<36> {
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    let text = HeaderText::new("total;dur=").number(micros / 1_000);
-    text.text(".").digits(micros % 1_000, 3)
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    HeaderText::new("total;dur=").number(milliseconds / 10 * 10)
 }
 
 #[cfg(test)]
@@ -244,11 +289,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_is_told_in_milliseconds() {
+    fn the_time_is_told_in_tens_of_milliseconds() {
         for (micros, told) in [
-            (0, "total;dur=0.000"),
-            (1_042, "total;dur=1.042"),
-            (30_000_007, "total;dur=30000.007"),
+            (0, "total;dur=0"),
+            (9_999, "total;dur=0"),
+            (10_000, "total;dur=10"),
+            (30_019_007, "total;dur=30010"),
         ] {
             let timing = server_timing(Duration::from_micros(micros));
             assert_eq!(timing.as_str(), told);

@@ -9,9 +9,10 @@ use crate::{
     contract_rules::{
         List,
         Made::{Format, Of},
-        OPAQUE, POSITION, PRINTED, Rules, TEXT, Text, WORD,
+        OPAQUE, PRINTED, Rules, TEXT, Text, WORD,
     },
     paging::LIMIT_MAX,
+    positions::{LIST_CHARACTERS_MAX, POSITION_CHARACTERS, POSITIONS_CHARACTERS_MAX},
     problem::FIELD_ERRORS_MAX,
 };
 
@@ -20,8 +21,9 @@ const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Of lists whose length the page's limit bounds.
 const ITEMS_MAX: u64 = LIMIT_MAX as u64;
 
-const POSITIONS: &str = "^[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}\
-    (,[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}){0,63}$";
+/// Sealed: base64url.
+const POSITION: &str = "^[A-Za-z0-9_-]+$";
+const POSITIONS: &str = "^[A-Za-z0-9_-]+( *, *[A-Za-z0-9_-]+)*$";
 const TAG: &str = "^\"[!#-~]*\"$";
 const TAGS: &str = "^(\\*|[, ]*(W/)?\"[!#-~]*\"( *,[, ]*(W/)?\"[!#-~]*\")*[, ]*)$";
 
@@ -29,9 +31,9 @@ const TAGS: &str = "^(\\*|[, ]*(W/)?\"[!#-~]*\"( *,[, ]*(W/)?\"[!#-~]*\")*[, ]*)
 /// and what they are.
 const TEXTS: &[Text] = &[
     ("Access-Control-Allow-Origin", 255, Of(PRINTED)),
-    ("As-Of", 2_943, Of(POSITIONS)),
+    ("As-Of", POSITIONS_CHARACTERS_MAX as u64, Of(POSITION)),
     ("ETag", 128, Of(TAG)),
-    ("Event-Position", 64, Of(POSITION)),
+    ("Event-Position", POSITION_CHARACTERS as u64, Of(POSITION)),
     ("Idempotency-Key", 255, Of("^[!-~]{1,255}$")),
     (
         "Idempotency-Key-Unauthenticated",
@@ -43,7 +45,7 @@ const TEXTS: &[Text] = &[
     ("If-None-Match", 4_096, Of(TAGS)),
     ("Link", 8_192, Of(PRINTED)),
     ("Location", 256, Of(PRINTED)),
-    ("Min-Position", 2_943, Of(POSITIONS)),
+    ("Min-Position", LIST_CHARACTERS_MAX as u64, Of(POSITIONS)),
     ("RateLimit", 128, Of(PRINTED)),
     ("RateLimit-Policy", 128, Of(PRINTED)),
     ("Retry-After", 10, Of("^[0-9]+$")),

@@ -30,7 +30,7 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     ),
     (
         "As-Of",
-        "How far the read model was: a list of positions, one a partition.",
+        "How far the read model was, sealed: it means something to this server alone. As Min-Position it asks for an answer that is no older.",
     ),
     (
         "ETag",
@@ -38,7 +38,7 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     ),
     (
         "Event-Position",
-        "Where the effect stands in the log. Send it as Min-Position to read what was written.",
+        "Where the effect stands in the log, sealed. Send it as Min-Position to read what was written.",
     ),
     (
         "Link",
@@ -60,7 +60,7 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     ),
     (
         "Server-Timing",
-        "How long the answer took here, in milliseconds (W3C Server Timing).",
+        "How long the answer took here, in milliseconds (W3C Server Timing), to the tens below it.",
     ),
     (
         "Traceresponse",
@@ -101,7 +101,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ),
     (
         MIN_POSITION,
-        "Event-Positions that the answer must have seen, with commas between.",
+        "An Event-Position or As-Of that the answer must have seen, or several with commas between, in 8,192 characters.",
     ),
 ];
 

@@ -284,11 +284,9 @@ impl MinPosition {
         let Some(text) = only(request, MIN_POSITION, &MIN_POSITION_HEADER)? else {
             return Ok(Self::default());
         };
-        let detail = "Send the Event-Position of a write, or several with commas: 3:1-4711,0:1-9.";
-        let positions = text.parse();
-        Ok(Self(
-            positions.map_err(|_| malformed(MIN_POSITION, detail))?,
-        ))
+        let services = EdgeServices::of(request).ok_or_else(EdgeServices::missing)?;
+        let positions = services.positions.open(text);
+        positions.map(Self).ok_or_else(Problem::unknown_position)
     }
 }
 
@@ -360,10 +358,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{
-        paging::Cursors,
-        tokens::{SigningKey, TokenSettings, Tokens},
-    };
+    use crate::tokens::{SigningKey, TokenSettings, Tokens};
 
     fn request(name: &str, value: &str) -> Request {
         Request::builder().header(name, value).finish()
@@ -459,18 +454,19 @@ mod tests {
     #[test]
     fn a_key_is_visible_and_bounded() -> Result<(), Problem> {
         let ada = AccountId(uuid::Uuid::from_u128(1));
-        let cursors = Cursors::new(b"a secret of this test, long enough");
         let tokens = Tokens::new(TokenSettings {
             issuer: "headwater".into(),
             audience: "headwater".into(),
             signing: SigningKey::Secret(vec![7; 32]),
             accepted: Vec::new(),
+            session_secret: vec![8; 32],
         });
-        let services = Arc::new(EdgeServices::new(
+        let services = EdgeServices::new(
             Arc::new(tokens.map_err(Problem::internal)?),
             Arc::default(),
-            Arc::new(cursors.map_err(Problem::internal)?),
-        ));
+            b"a secret of this test, long enough",
+        );
+        let services = Arc::new(services.map_err(Problem::internal)?);
         let parse = |key: &str| {
             let mut request = request(IDEMPOTENCY_KEY, key);
             request.set_data(services.clone());
@@ -482,14 +478,6 @@ mod tests {
             let code = parse(bad).map(|_| ()).map_err(|p| p.code());
             assert_eq!(code, Err(Code::MalformedRequest), "{bad}");
         }
-        Ok(())
-    }
-
-    #[test]
-    fn positions_are_read_or_refused() -> Result<(), Problem> {
-        let parse = |value| MinPosition::parse(&request(MIN_POSITION, value));
-        assert_eq!(parse("3:1-42, 0:1-7")?.0.to_string(), "0:1-7,3:1-42");
-        assert!(parse("3").is_err());
         Ok(())
     }
 }

@@ -210,6 +210,14 @@ impl Problem {
         Self::new(Code::NotFound, format!("There is no such {thing}."))
     }
 
+    /// Of `Min-Position`. It does not say what is wrong with it, and so not where the log
+    /// ends.
+    pub fn unknown_position() -> Self {
+        let detail = "Send the Event-Position of a write to this server.";
+        let wrong = "Nobody can wait for it here.";
+        Self::new(Code::UnknownPosition, detail).with_parameter("Min-Position", wrong)
+    }
+
     /// A value that reads well and is not taken. `pointer` starts with `/`.
     pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(Code::InvalidField, "Correct the listed fields.").with_field(pointer, detail)

@@ -7,14 +7,21 @@ use kernel::Spans;
 use poem::Request;
 
 use crate::{
-    caller::Proxies, cors::Origins, ended::EndedSessions, limits::Metering, paging::Cursors,
-    problem::Problem, tokens::Tokens,
+    caller::Proxies,
+    cors::Origins,
+    ended::EndedSessions,
+    limits::Metering,
+    paging::{CursorSecretError, Cursors},
+    positions::SealedPositions,
+    problem::Problem,
+    tokens::Tokens,
 };
 
 pub struct EdgeServices {
     pub tokens: Arc<Tokens>,
     pub ended: Arc<EndedSessions>,
     pub cursors: Arc<Cursors>,
+    pub positions: Arc<SealedPositions>,
     /// What counts requests; none: nothing is limited.
     pub metering: Option<Metering>,
     /// Who may say for whom they ask.
@@ -27,16 +34,21 @@ pub struct EdgeServices {
 
 impl EdgeServices {
     /// Without limits, proxies, other origins and traces.
-    pub fn new(tokens: Arc<Tokens>, ended: Arc<EndedSessions>, cursors: Arc<Cursors>) -> Self {
-        Self {
+    pub fn new(
+        tokens: Arc<Tokens>,
+        ended: Arc<EndedSessions>,
+        cursor_secret: &[u8],
+    ) -> Result<Self, CursorSecretError> {
+        Ok(Self {
             tokens,
             ended,
-            cursors,
+            cursors: Arc::new(Cursors::new(cursor_secret)?),
+            positions: Arc::new(SealedPositions::new(cursor_secret)?),
             metering: None,
             proxies: Proxies::default(),
             origins: Origins::default(),
             spans: None,
-        }
+        })
     }
 
     /// None where whoever put the layers together left it out.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
     jwk::{AlgorithmParameters, Jwk},
@@ -16,8 +17,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::sealing::{CursorSecretError, keyed};
+
 pub const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
-/// Ours have about 350; a longer one is not read.
+/// How far another process's clock may be ahead of ours.
+const AHEAD_SECONDS_MAX: i64 = 60;
+/// RFC 9068, 2.1: what no other JWT of the same key is.
+const TYPE: &str = "at+jwt";
+/// Of the proof that the session is the account's.
+const PROOF_BYTES: usize = 16;
+/// Ours have about 400; a longer one is not read.
 const TOKEN_BYTES_MAX: usize = 1_024;
 /// RFC 7518 wants a key at least as long as the hash.
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -39,6 +48,9 @@ pub struct TokenSettings {
     pub signing: SigningKey,
     /// Keys that only verify: for a change of keys.
     pub accepted: Vec<SigningKey>,
+    /// Another secret, of any length, which binds sessions to their accounts: whoever has
+    /// the signing key alone can make up no session, which no sign-out would reach.
+    pub session_secret: Vec<u8>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +59,8 @@ pub enum TokenSettingsError {
         "the token secret has at least {SECRET_BYTES_MIN} bytes: make one with `openssl rand -base64 48`"
     )]
     ShortSecret,
+    #[error(transparent)]
+    Sessions(#[from] CursorSecretError),
     #[error(
         "the token key is not an Ed25519 private key in PKCS#8 PEM: make one with `openssl genpkey -algorithm ed25519`"
     )]
@@ -79,6 +93,7 @@ pub struct Tokens {
     audience: String,
     /// The first one signs.
     keys: Vec<Key>,
+    sessions: Hmac<Sha256>,
     verified: Mutex<HashMap<[u8; 32], Claims>>,
 }
 
@@ -136,8 +151,12 @@ struct Payload {
     aud: String,
     sub: Uuid,
     sid: Uuid,
+    /// HMAC-SHA256 of both with the session secret, its first half in base64url.
+    sub_sid: String,
     iat: i64,
     exp: i64,
+    #[serde(default, skip_serializing)]
+    nbf: Option<i64>,
 }
 
 impl Tokens {
@@ -149,6 +168,7 @@ impl Tokens {
             issuer: settings.issuer,
             audience: settings.audience,
             keys: all.map(Key::new).collect::<Result<_, _>>()?,
+            sessions: keyed(&settings.session_secret)?,
             verified: Mutex::default(),
         })
     }
@@ -165,8 +185,10 @@ impl Tokens {
             aud: self.audience.clone(),
             sub: account.0,
             sid: session,
+            sub_sid: URL_SAFE_NO_PAD.encode(&self.proof(account.0, session)[..PROOF_BYTES]),
             iat,
             exp: iat + ACCESS_TOKEN_SECONDS,
+            nbf: None,
         };
         let key = &self.keys[0];
         Ok(encode(&key.header, &payload, &key.encoding)?)
@@ -180,7 +202,7 @@ impl Tokens {
         let known = self.verified.lock().get(&hash).copied();
         let claims = match known {
             Some(claims) => claims,
-            None => self.check(token)?,
+            None => self.check(token, seconds(now))?,
         };
         if claims.expires_at_seconds <= seconds(now) {
             self.verified.lock().remove(&hash);
@@ -197,15 +219,37 @@ impl Tokens {
         self.keys.iter().filter_map(|key| key.public.clone())
     }
 
-    /// Everything but the time.
-    fn check(&self, token: &str) -> Result<Claims, TokenError> {
+    /// What says that the session is the account's.
+    fn proof(&self, account: Uuid, session: Uuid) -> [u8; 32] {
+        let mut keyed = self.sessions.clone();
+        keyed.update(b"session\0");
+        keyed.update(account.as_bytes());
+        keyed.update(session.as_bytes());
+        keyed.finalize().into_bytes().into()
+    }
+
+    /// Everything but whether it has expired.
+    fn check(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Invalid)?;
+        // We understand no extension, so that each one that is critical is too much
+        // (RFC 7515, 4.1.11).
+        if header.typ.as_deref() != Some(TYPE) || header.crit.is_some() {
+            return Err(TokenError::Invalid);
+        }
         let key = self.keys.iter().find(|key| key.header.kid == header.kid);
         let key = key.ok_or(TokenError::Invalid)?;
         let payload = decode::<Payload>(token, &key.decoding, &key.validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
-        if payload.iss != self.issuer || payload.aud != self.audience {
+        let lifetime = payload.exp.checked_sub(payload.iat);
+        let lives = lifetime.is_some_and(|lifetime| lifetime <= ACCESS_TOKEN_SECONDS);
+        let begins = payload.iat.max(payload.nbf.unwrap_or(i64::MIN));
+        let has_begun = begins <= now.saturating_add(AHEAD_SECONDS_MAX);
+        if payload.iss != self.issuer || payload.aud != self.audience || !lives || !has_begun {
+            return Err(TokenError::Invalid);
+        }
+        let proof = self.proof(payload.sub, payload.sid);
+        if payload.sub_sid != URL_SAFE_NO_PAD.encode(&proof[..PROOF_BYTES]) {
             return Err(TokenError::Invalid);
         }
         Ok(Claims {
@@ -267,6 +311,7 @@ impl Key {
         let name = Sha256::digest(Sha256::digest([b"kid:", identity.as_slice()].concat()));
         let kid = URL_SAFE_NO_PAD.encode(&name[..8]);
         let mut header = Header::new(algorithm);
+        header.typ = Some(TYPE.into());
         header.kid = Some(kid.clone());
         let mut validation = Validation::new(algorithm);
         // The time is checked against the caller's clock, in `verify`.
@@ -300,6 +345,7 @@ mod tests {
     const ED25519: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 -----END PRIVATE KEY-----";
+    const SESSION_SECRET: &[u8] = b"another secret of this test";
     const ADA: AccountId = AccountId(Uuid::from_u128(1));
     const SESSION: Uuid = Uuid::from_u128(2);
     const NOW: Timestamp = Timestamp(1_790_000_000_000);
@@ -317,6 +363,17 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
             audience: "headwater-api".into(),
             signing,
             accepted,
+            session_secret: SESSION_SECRET.into(),
+        })
+    }
+
+    /// What a token of ours has, as of `NOW`.
+    fn payload(tokens: &Tokens) -> Value {
+        let proof = tokens.proof(ADA.0, SESSION);
+        json!({
+            "iss": "headwater", "aud": "headwater-api", "sub": ADA, "sid": SESSION,
+            "sub_sid": URL_SAFE_NO_PAD.encode(&proof[..PROOF_BYTES]),
+            "iat": seconds(NOW), "exp": seconds(NOW) + ACCESS_TOKEN_SECONDS,
         })
     }
 
@@ -335,7 +392,7 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
             }
             let expired = tokens.verify(&token, later(ACCESS_TOKEN_SECONDS));
             assert_eq!(expired, Err(TokenError::Expired));
-            assert!(token.len() < 400, "{} bytes", token.len());
+            assert!(token.len() < 450, "{} bytes", token.len());
         }
         Ok(())
     }
@@ -366,10 +423,7 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
     #[test]
     fn a_token_of_another_issuer_or_for_another_audience_is_invalid() -> TestResult {
         let tokens = tokens(secret(7), vec![])?;
-        let payload = json!({
-            "iss": "headwater", "aud": "headwater-api", "sub": ADA, "sid": SESSION,
-            "iat": 0, "exp": i64::MAX,
-        });
+        let payload = payload(&tokens);
         let signed = |changes: &[(&str, Value)]| {
             let mut payload = payload.clone();
             for (name, value) in changes {
@@ -398,20 +452,72 @@ MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
     }
 
     #[test]
+    fn a_token_that_we_would_not_have_made_is_invalid_whoever_signed_it() -> TestResult {
+        let tokens = tokens(secret(7), vec![])?;
+        let key = &tokens.keys[0];
+        let verified = |header: &Header, payload: &Value| {
+            let token = encode(header, payload, &key.encoding)?;
+            Ok::<_, jsonwebtoken::errors::Error>(tokens.verify(&token, NOW).map(|_| ()))
+        };
+        let of_ours = payload(&tokens);
+        assert_eq!(verified(&key.header, &of_ours)?, Ok(()));
+        let (now, ahead) = (seconds(NOW), seconds(NOW) + AHEAD_SECONDS_MAX);
+        for (changes, counts) in [
+            // Longer than ours live, however it is said.
+            (json!({"exp": now + ACCESS_TOKEN_SECONDS + 1}), false),
+            (json!({"exp": 1_i64 << 62}), false),
+            (json!({"iat": i64::MIN, "exp": i64::MAX}), false),
+            // Not made yet.
+            (json!({"iat": ahead, "exp": ahead + 1}), true),
+            (json!({"iat": ahead + 1, "exp": ahead + 2}), false),
+            (json!({"nbf": ahead}), true),
+            (json!({"nbf": ahead + 1}), false),
+            // A session of nobody, or of somebody else.
+            (json!({"sid": Uuid::from_u128(3)}), false),
+            (json!({"sub": Uuid::from_u128(9)}), false),
+            (json!({"sub_sid": ""}), false),
+        ] {
+            let mut payload = of_ours.clone();
+            let (fields, changed) = (payload.as_object_mut(), changes.as_object());
+            let (fields, changed) = fields.zip(changed).ok_or("no objects")?;
+            fields.extend(changed.clone());
+            let expected = if counts {
+                Ok(())
+            } else {
+                Err(TokenError::Invalid)
+            };
+            assert_eq!(verified(&key.header, &payload)?, expected, "{changes}");
+        }
+        for typ in [None, Some("JWT".into()), Some("at+JWT".into())] {
+            let header = Header {
+                typ,
+                ..key.header.clone()
+            };
+            let refused = verified(&header, &of_ours)?;
+            assert_eq!(refused, Err(TokenError::Invalid), "{:?}", header.typ);
+        }
+        let critical = Header {
+            crit: Some(vec!["exp".into()]),
+            ..key.header.clone()
+        };
+        assert_eq!(verified(&critical, &of_ours)?, Err(TokenError::Invalid));
+        Ok(())
+    }
+
+    #[test]
     fn the_key_chooses_the_algorithm_and_not_the_token() -> TestResult {
         let tokens = tokens(SigningKey::Ed25519(ED25519.into()), vec![])?;
         let public = tokens.public_keys().next().ok_or("no public key")?;
         let x = URL_SAFE_NO_PAD.decode(&public.x)?;
         assert_eq!((x.len(), public.crv.as_str()), (32, "Ed25519"));
-        let payload = json!({
-            "iss": "headwater", "aud": "headwater-api", "sub": ADA, "sid": SESSION, "iat": 0,
-            "exp": i64::MAX,
-        });
+        let payload = payload(&tokens);
         let mut header = Header::new(Algorithm::HS256);
+        header.typ = Some(TYPE.into());
         header.kid = Some(public.kid.clone());
         let confused = encode(&header, &payload, &EncodingKey::from_secret(&x))?;
         let mut unsigned = tokens.issue(ADA, SESSION, NOW)?;
-        let none = URL_SAFE_NO_PAD.encode(json!({"alg": "none", "kid": public.kid}).to_string());
+        let none = URL_SAFE_NO_PAD
+            .encode(json!({"typ": TYPE, "alg": "none", "kid": public.kid}).to_string());
         let end = unsigned.find('.').unwrap_or_default();
         unsigned.replace_range(..end, &none);
         for forged in [confused, unsigned] {

@@ -10,7 +10,8 @@ use edge::{
     contract,
     contract_rules::{Made, Rules, TEXT},
     identity::{Authenticated, Viewer, now},
-    paging::{Cursors, Here, Limit},
+    paging::{Here, Limit},
+    positions::SealedPositions,
     preconditions::{Idempotency, IfNoneMatch, MinPosition},
     problem::Problem,
     request::RequestId,
@@ -136,9 +137,8 @@ impl Notes {
             .is_none()
             .then(|| here.next(&services.cursors.seal(&scope, b"after")));
         let version = viewer.account().map_or(7, |_| 8);
-        let positions = min_position.0.to_string();
         Ok(Found::new(NotePage { items })
-            .as_of(positions.parse().ok())
+            .as_of(services.positions.all(&min_position.0, 1))
             .version(version, &known)
             .next(next.as_deref()))
     }
@@ -196,6 +196,7 @@ const DEADLINE: Duration = Duration::from_millis(200);
 struct App<E> {
     endpoint: E,
     tokens: Arc<Tokens>,
+    positions: Arc<SealedPositions>,
 }
 
 fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Error>> {
@@ -204,12 +205,18 @@ fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Er
         audience: "headwater".into(),
         signing: SigningKey::Secret(vec![7; 32]),
         accepted: Vec::new(),
+        session_secret: vec![8; 32],
     })?);
-    let cursors = Arc::new(Cursors::new(b"a secret of this test")?);
     let edge = assemble((Notes, MoreNotes), &RULES)?.with_deadline(DEADLINE);
-    let services = EdgeServices::new(tokens.clone(), Arc::default(), cursors);
+    let secret = b"a secret of this test";
+    let services = EdgeServices::new(tokens.clone(), Arc::default(), secret)?;
+    let positions = services.positions.clone();
     let endpoint = edge.data(Arc::new(services));
-    Ok(App { endpoint, tokens })
+    Ok(App {
+        endpoint,
+        tokens,
+        positions,
+    })
 }
 
 struct Answer {
@@ -276,6 +283,33 @@ fn request(method: Method, path: &str) -> poem::RequestBuilder {
 }
 
 #[tokio::test]
+async fn how_small_an_answer_of_ones_own_became_is_not_told_exactly() -> TestResult {
+    let app = app()?;
+    let path = format!("{NOTES}?limit=100");
+    let token = app.token(now())?;
+    let mut lengths = std::collections::BTreeSet::new();
+    for _ in 0..64 {
+        let asked = request(Method::GET, &path)
+            .header("accept-encoding", "zstd")
+            .header("authorization", format!("Bearer {token}"));
+        let answer = app.send(asked.finish()).await;
+        assert_eq!(answer.header("content-encoding"), "zstd");
+        let padding = answer.headers.get("padding").ok_or("no padding")?;
+        assert!(padding.is_sensitive(), "HTTP/2 would send it as an index");
+        lengths.insert(padding.len());
+    }
+    assert!(lengths.len() > 10 && lengths.iter().all(|length| *length <= 64));
+    // What anybody sees has nothing of one reader, and what is sent as it is tells nothing.
+    let public = request(Method::GET, &path).header("accept-encoding", "zstd");
+    let public = app.send(public.finish()).await;
+    assert_eq!(public.header("content-encoding"), "zstd");
+    assert_eq!(public.headers.get("padding"), None);
+    let plain = request(Method::GET, &path).header("authorization", format!("Bearer {token}"));
+    assert_eq!(app.send(plain.finish()).await.headers.get("padding"), None);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_read_pages_and_is_conditional() -> TestResult {
     let app = app()?;
     let first = app.get(&format!("{NOTES}?limit=2")).await;
@@ -291,11 +325,24 @@ async fn a_read_pages_and_is_conditional() -> TestResult {
     let stolen = app.get(&stolen).await;
     assert_eq!((stolen.status, stolen.code()), (400, "invalid_cursor"));
     let path = format!("{NOTES}?limit=2");
+    let wanted = app.positions.one("3:1-42".parse()?).ok_or("no token")?;
     let known = request(Method::GET, &path)
         .header("if-none-match", first.header("etag"))
-        .header("min-position", "3:1-42");
+        .header("min-position", wanted.clone());
     let known = app.send(known.finish()).await;
-    assert_eq!((known.status, known.header("as-of")), (304, "3:1-42"));
+    let as_of = app.positions.open(known.header("as-of"));
+    let as_of = as_of.ok_or("no As-Of")?.to_string();
+    assert_eq!((known.status, as_of.as_str()), (304, "3:1-42"));
+    // What was not sealed here is refused in the same words, whatever it is.
+    let mut changed = wanted.as_bytes().to_vec();
+    changed[40] ^= 1;
+    for bad in [&b"3:1-42"[..], b"somewhere", b"", &changed] {
+        let bad = request(Method::GET, &path).header("min-position", bad);
+        let refused = app.send(bad.finish()).await;
+        assert_eq!((refused.status, refused.code()), (400, "unknown_position"));
+        let told = &refused.json["errors"][0];
+        assert_eq!(told["detail"], "Nobody can wait for it here.");
+    }
     assert_eq!(known.header("cache-control"), "private, no-cache");
     Ok(())
 }
@@ -356,10 +403,9 @@ async fn a_write_says_where_it_stands_and_its_key_is_scoped() -> TestResult {
             .content_type("application/json; charset=utf-8")
             .body(json!({ "text": text, "reply_to": null }).to_string());
         let made = app.send(request).await;
-        assert_eq!(
-            (made.status, made.header("event-position")),
-            (201, "3:1-4711")
-        );
+        assert_eq!(made.status, 201);
+        let position = app.positions.open(made.header("event-position"));
+        assert_eq!(position.map(|at| at.to_string()), Some("3:1-4711".into()));
         let id = made.json["id"].as_str().unwrap_or_default().to_owned();
         assert_eq!(made.header("location"), format!("/v1/notes/{id}"));
         ids.push(id);

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     Target, Unreachable, entries::Position, features::World, findings::Findings, http::Http,
-    looks::looks, reader::Reader, shown::Shown,
+    looks::looks, reader::Reader, sealed, shown::Shown,
 };
 
 const CONNECTIONS: usize = 3;
@@ -24,8 +24,10 @@ pub fn compare(
     let shown = Shown::new(world);
     let looks = Mutex::new(looks(target, world));
     // A process may answer with what it saw a moment ago, unless it is told.
-    let positions: Vec<String> = heads.values().map(Position::to_string).collect();
-    let not_older = format!("Min-Position: {}\r\n", positions.join(","));
+    let secret = target.cursor_secret.as_deref();
+    let not_older = secret.and_then(|secret| sealed::positions(secret, heads.values()));
+    let not_older = not_older.map(|token| format!("Min-Position: {token}\r\n"));
+    let not_older = not_older.unwrap_or_default();
     let take = || looks.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let ended: Vec<Result<Findings, Unreachable>> = thread::scope(|scope| {
         let work = || -> Result<Findings, Unreachable> {

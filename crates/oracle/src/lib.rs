@@ -43,11 +43,14 @@ pub struct Target {
     pub views_url: Option<String>,
     /// `http://host:port`; without it the API is not asked.
     pub api_url: Option<String>,
-    /// Of HS256; without it only what anonymous readers see is compared.
+    /// Of HS256; without it and the cursor secret only what anonymous readers see is
+    /// compared.
     pub token_secret: Option<String>,
     pub token_issuer: String,
     /// Of the vault: the current one and those before it.
     pub vault_secrets: Vec<String>,
+    /// Without it answers may be those of a moment ago, too.
+    pub cursor_secret: Option<String>,
     /// How many accounts' homes, lists and posts are read page by page.
     pub home_sample: usize,
     /// Of the sample.

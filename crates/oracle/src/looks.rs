@@ -81,7 +81,8 @@ impl Looks<'_> {
     /// None where nobody can sign in.
     fn signed(&self, account: Uuid) -> Option<Viewer> {
         let secret = self.target.token_secret.as_deref()?;
-        let token = token(secret, &self.target.token_issuer, account)?;
+        let session_secret = self.target.cursor_secret.as_deref()?;
+        let token = token(secret, session_secret, &self.target.token_issuer, account)?;
         Some(Viewer(Some((account, token))))
     }
 

@@ -39,6 +39,9 @@ struct Arguments {
         value_delimiter = ','
     )]
     vault_secrets: Vec<String>,
+    /// Ask for answers that have all that the log has
+    #[arg(long, env = "CURSOR_SECRET", hide_env_values = true)]
+    cursor_secret: Option<String>,
     /// Accounts whose homes, lists and posts are read page by page
     #[arg(long, default_value_t = 50)]
     home_sample: usize,
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         token_secret: arguments.token_secret,
         token_issuer: arguments.token_issuer,
         vault_secrets: arguments.vault_secrets,
+        cursor_secret: arguments.cursor_secret,
         home_sample: arguments.home_sample,
         seed: arguments.seed,
         journal: arguments.journal,

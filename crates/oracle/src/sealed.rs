@@ -1,20 +1,52 @@
 //! Opens personal fields with the keys that the vault's table holds. A sealed
 //! field is: 1, the account (16 bytes), a nonce (24), the ciphertext with its
-//! tag. The first 17 bytes and the field's place in the log are authenticated.
+//! tag. The first 17 bytes and the field's place in the log are authenticated. Seals
+//! positions as the API has them.
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
+use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{entries::Event, message_pack::Value};
+use crate::{
+    entries::{Event, Position},
+    message_pack::Value,
+};
 
 const HEADER_BYTES: usize = 17;
 const NONCE_BYTES: usize = 24;
+/// Of what is padded before it is sealed: 0x80, and zeros.
+const STEP_BYTES: usize = 32;
+
+/// A token for `Min-Position`, with a key that is made of the cursor secret: 8 bytes of
+/// any value, and for each position 2 of its partition, 8 of its epoch, 8 of its number.
+pub fn positions<'a>(
+    secret: &str,
+    positions: impl Iterator<Item = &'a Position>,
+) -> Option<String> {
+    let mut key = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+    key.update(b"positions\0key");
+    let cipher = XChaCha20Poly1305::new_from_slice(&key.finalize().into_bytes()).ok()?;
+    let mut plain = vec![0; 8];
+    for position in positions {
+        plain.extend(position.partition.to_be_bytes());
+        plain.extend(position.epoch.to_be_bytes());
+        plain.extend(position.seq.to_be_bytes());
+    }
+    plain.push(0x80);
+    plain.resize(plain.len().next_multiple_of(STEP_BYTES), 0);
+    // Nobody but us sees it.
+    let mut token = vec![0; NONCE_BYTES];
+    let nonce = XNonce::from([0; NONCE_BYTES]);
+    token.extend(cipher.encrypt(&nonce, plain.as_slice()).ok()?);
+    Some(URL_SAFE_NO_PAD.encode(token))
+}
 
 /// By account; none where the key was destroyed.
 pub struct Keys(pub BTreeMap<Uuid, Option<Vec<u8>>>);

@@ -243,13 +243,24 @@ pub struct AccountRow {
     pub bio: Option<String>,
     pub pinned_post_id: Option<Uuid>,
     pub registered_at: Timestamp,
-    /// Midnight of the day of the last activity.
-    pub active_on: Timestamp,
+    /// Midnight of the day of the last activity; none of a private account for who does
+    /// not follow it.
+    pub active_on: Option<Timestamp>,
     pub version: u64,
     /// Whether only followers see what it publishes.
     pub private: bool,
     pub counts: AccountCounts,
 }
+
+/// Whether the viewer, as `$1`, may see what the account `a` shares.
+macro_rules! shared {
+    () => {
+        "(NOT a.private OR a.id = $1 OR EXISTS (
+            SELECT 1 FROM follows AS near
+            WHERE near.follower_id = $1 AND near.followed_id = a.id)) "
+    };
+}
+pub(crate) use shared;
 
 /// `SELECT` of everything that `AccountRow` has, with accounts as `a` and the
 /// viewer as `$1`. A pinned post is shown while the viewer may see it.
@@ -257,16 +268,17 @@ macro_rules! select {
     ($from:expr, $rest:expr) => {
         concat!(
             "SELECT a.id, a.handle, a.display_name, a.bio, pinned.id AS pinned_post_id, a.registered_at,
-                    a.active_on, ",
+                    CASE WHEN ",
+            $crate::accounts::shared!(),
+            "THEN a.active_on END AS active_on, ",
             account_counts!(),
             "a.version, a.private ",
             $from,
             " LEFT JOIN account_counters AS n ON n.account_id = a.id
              LEFT JOIN posts AS pinned ON pinned.id = a.pinned_post_id
                  AND pinned.deleted_at IS NULL AND NOT pinned.followers_only
-                 AND (NOT a.private OR a.id = $1 OR EXISTS (
-                    SELECT 1 FROM follows AS near
-                    WHERE near.follower_id = $1 AND near.followed_id = a.id)) ",
+                 AND ",
+            $crate::accounts::shared!(),
             $rest
         )
     };
@@ -277,7 +289,7 @@ impl AccountRow {
     /// For whoever may not see it, and must name it: what it says and does is gone.
     pub(crate) fn keep_the_name(&mut self) {
         (self.display_name, self.bio, self.pinned_post_id) = (None, None, None);
-        self.active_on = self.registered_at;
+        self.active_on = self.active_on.map(|_| self.registered_at);
         self.version = 0;
         self.counts = AccountCounts::default();
     }
@@ -290,7 +302,9 @@ impl AccountRow {
             bio: row.try_get("bio")?,
             pinned_post_id: row.try_get("pinned_post_id")?,
             registered_at: Timestamp(row.try_get("registered_at")?),
-            active_on: activity::beginning_of(row.try_get("active_on")?),
+            active_on: row
+                .try_get::<Option<_>, _>("active_on")?
+                .map(activity::beginning_of),
             version: row.try_get::<i64, _>("version")? as u64,
             private: row.try_get("private")?,
             counts: AccountCounts::read(row)?,

@@ -76,7 +76,8 @@ impl App {
             timeline_seconds: 3_600,
         })
         .unwrap();
-        let sealer: Arc<dyn Sealer> = Arc::new(KeySealer::new(database.clone(), secrets::master_keys()));
+        let sealer: Arc<dyn Sealer> =
+            Arc::new(KeySealer::new(database.clone(), secrets::master_keys()));
         let mail = tempfile::tempdir().unwrap();
         let rooms = Rooms {
             log: log.clone(),
@@ -105,6 +106,7 @@ impl App {
             audience: "headwater".into(),
             signing: SigningKey::Secret(TOKEN_SECRET.into()),
             accepted: Vec::new(),
+            session_secret: TOKEN_SECRET.into(),
         };
         let services = Services::new(rooms, tokens, TOKEN_SECRET);
         let services = Arc::new(services.unwrap());

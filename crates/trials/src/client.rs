@@ -1,12 +1,16 @@
 //! One client's connection to the API: sends a request, and tells what came of
 //! it. It refuses to try again by itself.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::bail;
+use edge::positions::SealedPositions;
 use kernel::Uuid;
 
-use crate::product::Process;
+use crate::product::{CURSOR_SECRET, Process};
 
 /// An operator's promise: ready so soon after a restart.
 pub const READY_SECONDS_MAX: u64 = 10;
@@ -46,6 +50,7 @@ pub struct Answer {
 pub struct Client {
     http: reqwest::Client,
     url: String,
+    positions: Arc<SealedPositions>,
 }
 
 impl Client {
@@ -57,7 +62,12 @@ impl Client {
             .no_proxy()
             .build()?;
         let url = format!("http://127.0.0.1:{port}");
-        Ok(Self { http, url })
+        let positions = Arc::new(SealedPositions::new(CURSOR_SECRET.as_bytes())?);
+        Ok(Self {
+            http,
+            url,
+            positions,
+        })
     }
 
     pub async fn send(&self, request: &Request) -> Answer {
@@ -107,11 +117,13 @@ impl Client {
                 .and_then(|value| value.to_str().ok())
                 .map(str::to_owned)
         };
+        // As operators have them.
+        let opened = |name| Some(self.positions.open(&header(name)?)?.to_string());
         let problem = header("content-type").is_some_and(|t| t == "application/problem+json");
         let mut answer = Answer {
             status: response.status().as_u16(),
-            position: header("event-position"),
-            as_of: header("as-of"),
+            position: opened("event-position"),
+            as_of: opened("as-of"),
             retry_after: header("retry-after").is_some(),
             ..Answer::default()
         };

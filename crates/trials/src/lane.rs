@@ -13,7 +13,7 @@ use sea_orm::sqlx::{self, AssertSqlSafe, Connection, PgConnection};
 
 use crate::{
     client::{Client, Request},
-    product::{Addresses, Process, Setting, TOKEN_SECRET},
+    product::{Addresses, CURSOR_SECRET, Process, Setting, TOKEN_SECRET},
     state,
 };
 
@@ -156,6 +156,7 @@ pub fn token(account: Uuid) -> anyhow::Result<String> {
         audience: crate::product::ISSUER.into(),
         signing: SigningKey::Secret(TOKEN_SECRET.into()),
         accepted: Vec::new(),
+        session_secret: CURSOR_SECRET.into(),
     })?;
     Ok(tokens.issue(AccountId(account), Uuid::nil(), edge::identity::now())?)
 }

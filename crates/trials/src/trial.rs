@@ -22,7 +22,9 @@ use crate::{
     load::Load,
     operators,
     plan::{Fault, Plan, Target},
-    product::{Addresses, ISSUER, KEY_PREFIX, Process, Setting, TOKEN_SECRET, VAULT_SECRET},
+    product::{
+        Addresses, CURSOR_SECRET, ISSUER, KEY_PREFIX, Process, Setting, TOKEN_SECRET, VAULT_SECRET,
+    },
     proxy::Proxy,
     record::Record,
     state, unfit,
@@ -339,6 +341,7 @@ pub async fn examine(
         api_url: Some(format!("http://127.0.0.1:{}", setting.port)),
         token_secret: Some(TOKEN_SECRET.into()),
         vault_secrets: vec![VAULT_SECRET.into()],
+        cursor_secret: Some(CURSOR_SECRET.into()),
         token_issuer: ISSUER.into(),
         home_sample: HOME_SAMPLE,
         seed,

@@ -136,8 +136,9 @@ pub struct Account {
     /// Posts and replies that are not deleted, those for followers too: who may not see
     /// them finds fewer.
     posts_count: i64,
-    /// The day of the account's last activity.
-    last_active_on: String,
+    /// The day of the account's last activity; of a private account, for those alone who
+    /// see what it publishes.
+    last_active_on: Option<String>,
 }
 
 impl Example for Account {
@@ -153,7 +154,7 @@ impl Example for Account {
             followers_count: 3,
             following_count: 2,
             posts_count: 1,
-            last_active_on: "2026-11-20".into(),
+            last_active_on: Some("2026-11-20".into()),
         }
     }
 }
@@ -171,7 +172,8 @@ impl From<AccountRow> for Account {
             followers_count: row.counts.followers,
             following_count: row.counts.following,
             posts_count: row.counts.posts,
-            last_active_on: row.active_on.to_offset_date_time().date().to_string(),
+            last_active_on: (row.active_on)
+                .map(|active| active.to_offset_date_time().date().to_string()),
         }
     }
 }

@@ -7,15 +7,18 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use domain::{Event, posts::PostId, withdrawals::Withdrawal};
+use edge::positions::SealedPositions;
 use eventlog::{History, Log, LogError};
 use kernel::{Partition, Position, Positions, Recorded};
 use parking_lot::Mutex;
-use poem::http::HeaderValue;
 use readmodel::{
     DatabaseConnection, ReadError,
     checkpoints::{self, Look, Reached},
@@ -81,6 +84,9 @@ struct Follower<S> {
     partitions: Vec<Partition>,
     database: DatabaseConnection,
     hot: Arc<Hot<S>>,
+    sealed: Arc<SealedPositions>,
+    /// How often it looked.
+    looks: AtomicU64,
     ahead: Mutex<Ahead>,
     withholding: Withholding,
     /// The reader has read something, or may go on.
@@ -90,6 +96,7 @@ struct Follower<S> {
 /// Looks when `asked`, for as long as anybody observes.
 pub(super) async fn follow<S: Shown>(
     (log, database, hot): (Log, DatabaseConnection, Arc<Hot<S>>),
+    sealed: Arc<SealedPositions>,
     asked: Arc<Notify>,
     observer: watch::Sender<Arc<Observed>>,
     withholding: Withholding,
@@ -99,6 +106,8 @@ pub(super) async fn follow<S: Shown>(
         log: History::of(log),
         database,
         hot,
+        sealed,
+        looks: AtomicU64::new(0),
         ahead: Mutex::default(),
         withholding,
         moved: Notify::new(),
@@ -171,11 +180,12 @@ impl<S: Shown> Follower<S> {
         let mut observed = Observed::nothing();
         observed.pulled = Arc::new(pulled);
         observed.life = life;
+        let number = self.looks.fetch_add(1, Ordering::Relaxed);
         let seen = |reached: Reached| {
-            let positions = reached.positions.to_string();
-            let as_of = HeaderValue::from_str(&positions).ok();
+            let is_anywhere = !reached.positions.is_empty();
+            let as_of = is_anywhere.then(|| self.sealed.all(&reached.positions, number));
             Seen {
-                as_of: as_of.filter(|_| !positions.is_empty()),
+                as_of: as_of.flatten(),
                 reached,
             }
         };

@@ -9,12 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edge::positions::SealedPositions;
 use kernel::Position;
 
 use crate::{
     bench::Bench,
     line::{Line, Unit},
     load::{Latencies, Load, open},
+    roles::CURSOR_SECRET,
     servers::{Heads, SOCIAL, reached},
 };
 
@@ -44,15 +46,16 @@ pub async fn visible(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
             anyhow::Ok(looks)
         }
     });
-    let writes: Arc<Mutex<Vec<Write>>> = Arc::default();
+    // Opened when all is done.
+    let writes: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
     let load = Load {
         measured: bench.seconds(SECONDS),
         observer: Some({
             let writes = writes.clone();
             Arc::new(move |due, answer| {
-                let position = answer.header("event-position").and_then(|p| p.parse().ok());
-                if let (Some(position), Ok(mut writes)) = (position, writes.lock()) {
-                    writes.push((due, position));
+                let sealed = answer.header("event-position");
+                if let (Some(sealed), Ok(mut writes)) = (sealed, writes.lock()) {
+                    writes.push((due, sealed.to_owned()));
                 }
             })
         }),
@@ -64,9 +67,14 @@ pub async fn visible(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
     bench.servers.settle().await?;
     ends.store(true, Ordering::Relaxed);
     let looks = looking.await??;
-    let writes = writes
+    let positions = SealedPositions::new(CURSOR_SECRET.as_bytes())?;
+    let opened = |(due, sealed): &(Instant, String)| {
+        let opened = positions.open(sealed)?;
+        Some((*due, *opened.iter().next()?))
+    };
+    let writes: Vec<Write> = writes
         .lock()
-        .map(|writes| writes.clone())
+        .map(|writes| writes.iter().filter_map(opened).collect())
         .unwrap_or_default();
     anyhow::ensure!(!writes.is_empty(), "no answer had a position");
     let delays = delays(&looks, &writes);

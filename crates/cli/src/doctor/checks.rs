@@ -506,7 +506,7 @@ async fn look_at_vault(vault: &Vault) -> anyhow::Result<Finding> {
         return Ok(Finding::problem(VAULT, error.to_string(), mend));
     }
     Ok(match vault.wrapped_before().await? {
-        0 => Finding::well(VAULT, "all is wrapped with VAULT_SECRET".into()),
+        0 => Finding::well(VAULT, "all is wrapped with VAULT_SECRET"),
         count => Finding::notice(
             VAULT,
             format!("{count} keys are wrapped with a secret before VAULT_SECRET"),

@@ -21,7 +21,7 @@ enum Step {
     Unfollow(AccountId, AccountId),
     Accept(AccountId, AccountId),
     Remove(AccountId, AccountId),
-    Sever(AccountId, AccountId, bool),
+    Sever(AccountId, AccountId),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => edge().prop_map(|(from, to)| Step::Unfollow(from, to)),
         2 => edge().prop_map(|(from, to)| Step::Accept(from, to)),
         1 => edge().prop_map(|(from, to)| Step::Remove(from, to)),
-        1 => (edge(), any::<bool>()).prop_map(|((a, b), fence)| Step::Sever(a, b, fence)),
+        1 => edge().prop_map(|(from, to)| Step::Sever(from, to)),
     ]
 }
 
@@ -122,10 +122,13 @@ impl Known {
         Ok(vec![FollowRequestAccepted {}.into()])
     }
 
-    fn sever(&mut self, from: AccountId, to: AccountId, fence: bool) -> Decided {
+    fn sever(&mut self, from: AccountId, to: AccountId) -> Decided {
+        let blocks = |from, to| self.blocks.contains(&(from, to));
+        if !blocks(from, to) && !blocks(to, from) {
+            return Ok(vec![]);
+        }
         let ended = self.end((from, to), FollowSevered {}, FollowSevered {});
-        let severed = ended.or_else(|| fence.then(|| FollowSevered {}.into()));
-        Ok(severed.into_iter().collect())
+        Ok(ended.into_iter().collect())
     }
 }
 
@@ -174,9 +177,9 @@ proptest! {
                     let command = RemoveFollower { account, follower };
                     prop_assert_eq!(memory.execute(&command)?, expected);
                 }
-                Step::Sever(follower, followed, fence) => {
-                    let expected = known.sever(follower, followed, fence);
-                    let command = SeverFollow { follower, followed, fence };
+                Step::Sever(follower, followed) => {
+                    let expected = known.sever(follower, followed);
+                    let command = SeverFollow { follower, followed };
                     prop_assert_eq!(memory.execute(&command)?, expected);
                 }
             }

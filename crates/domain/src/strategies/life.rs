@@ -257,12 +257,7 @@ fn make(log: &mut Log, edge: &AnyEdge, asked: Asked, to: Uuid) -> Taken {
     if is_taken && edge.kind() == kinds::BLOCK {
         let (one, other) = (asked.actor, AccountId(to));
         for (follower, followed) in [(one, other), (other, one)] {
-            let sever = SeverFollow {
-                follower,
-                followed,
-                fence: true,
-            };
-            log.execute(asked, &sever)?;
+            log.execute(asked, &SeverFollow { follower, followed })?;
         }
     }
     Ok(is_taken)

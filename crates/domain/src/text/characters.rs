@@ -135,6 +135,11 @@ pub fn name(text: &str) -> Option<String> {
     line(&without_unseen(&seen)).map(str::to_owned)
 }
 
+/// The same as `line`, of what is all seen: nothing that `name` would leave out.
+pub fn seen_line(text: &str) -> Option<&str> {
+    line(text).filter(|line| name(line).as_deref() == Some(*line))
+}
+
 /// Blanks that are no spaces, and the signs around annotations.
 fn is_empty_cell(c: char) -> bool {
     BLANK.contains(&c) || matches!(c, '\u{fff9}'..='\u{fffb}')

@@ -190,6 +190,7 @@ impl Shown<'_> {
         let Some(account) = self.world.account(id) else {
             return serde_json::Value::Null;
         };
+        let is_shared = !account.private || self.world.is_near(viewer, id);
         let hidden = self.world.blocks(Some(id), viewer);
         let bare = Account {
             handle: account.handle.clone(),
@@ -203,7 +204,7 @@ impl Shown<'_> {
         let pinned = account.pinned.filter(|post| {
             let post = self.world.post(*post);
             let there = post.is_some_and(|post| post.deleted_at.is_none() && !post.followers_only);
-            there && (!account.private || self.world.is_near(viewer, id))
+            there && is_shared
         });
         let active = time::OffsetDateTime::from_unix_timestamp(account.active_on * DAY_SECONDS);
         let shown = json!({
@@ -214,7 +215,7 @@ impl Shown<'_> {
             "pinned_post_id": pinned,
             "private": account.private,
             "created_at": account.registered_at,
-            "last_active_on": active.ok().map(|at| at.date().to_string()),
+            "last_active_on": active.ok().filter(|_| is_shared).map(|at| at.date().to_string()),
         });
         let counted = Some(id).filter(|_| !hidden);
         self.counts.accounts.shown_in(shown, counted)
