@@ -463,20 +463,18 @@ async fn clients_leave_room_for_operators_in_the_memory_of_the_log() {
         .await
         .expect(200);
     story.redis("CONFIG SET maxmemory 0").await;
-    let body = json!({"login": story.ada.handle, "password": story.ada.password});
+    // Her sessions ended; a new one waits until it is seen that there is room.
+    let body = || json!({"login": story.ada.handle, "password": story.ada.password});
     let client = Client::new(story.serve.api.clone());
-    let token = client
-        .post("/v1/sessions", body)
-        .await
-        .expect(201)
-        .text("/access_token");
-    let client = client.with_token(token);
-    until("writes are taken", PATIENCE_SECONDS, || async {
-        client
-            .post("/v1/posts", json!({"text": "more"}))
-            .await
-            .status
-            == 201
+    until("she signs in and writes", PATIENCE_SECONDS, || async {
+        let signed_in = client.post("/v1/sessions", body()).await;
+        if signed_in.status != 201 {
+            return false;
+        }
+        let client = Client::new(story.serve.api.clone());
+        let client = client.with_token(signed_in.text("/access_token"));
+        let written = client.post("/v1/posts", json!({"text": "more"})).await;
+        written.status == 201
     })
     .await;
 }

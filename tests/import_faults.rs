@@ -492,7 +492,7 @@ async fn a_full_log_is_no_fault_of_the_lines() {
     let begun = || async { place.events("AccountRegistered").await > 10 };
     testkit::until("it has begun", 60, begun).await;
     limit("1mb").await;
-    let waits = || async { import.said().contains("no memory left") };
+    let waits = || async { import.said().contains("too little memory left") };
     testkit::until("it says that the log is full", 30, waits).await;
     limit("0").await;
     assert_eq!(import.stop_after_signal().await, 0);

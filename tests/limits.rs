@@ -230,6 +230,7 @@ async fn an_account_writes_so_many_bytes_and_no_more() {
         taken += 1;
         assert!(taken < 10, "each write counts, whatever becomes of it");
     }
+    app.settle().await;
     ada.client.get("/v1/accounts/me").await.expect(200);
     bob.client.post("/v1/posts", long()).await.expect(201);
     let listed = app.client().get("/v1/limits").await.expect(200);

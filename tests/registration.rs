@@ -142,7 +142,7 @@ async fn after_a_registration_that_died_another_is_wholly_its_own() {
 async fn is_held_up(app: &App) -> bool {
     let sql = "SELECT 1 FROM pg_stat_activity
          WHERE wait_event_type = 'Lock' AND datname = current_database()
-           AND query LIKE '%vault.credentials%'";
+           AND query LIKE '%vault%credentials%'";
     let statement = Statement::from_string(DbBackend::Postgres, sql);
     let waiting = app.database.query_all_raw(statement).await.unwrap();
     !waiting.is_empty()
