@@ -167,7 +167,7 @@ fn rows_are_the_same_for_any_commands_cuts_interleavings_and_redeliveries() {
 #[test]
 fn the_steps_make_every_event_that_is_folded() {
     let mut runner = TestRunner::deterministic();
-    let strategy = vec(vec(step(), STEPS_MAX), 600);
+    let strategy = vec(vec(step(), STEPS_MAX), 800);
     let logs = strategy.new_tree(&mut runner).unwrap().current();
     let events = logs.iter().flat_map(|steps| history(steps).unwrap());
     let names = events.map(|happened| happened.event.event_type().0);
