@@ -1,5 +1,7 @@
 //! The read model is a function of the log.
 
+use std::time::{Duration, Instant};
+
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use testkit::{App, Person};
@@ -137,12 +139,22 @@ async fn what_was_read_just_after_a_crash_of_the_database_does_not_stay() {
         let shown = app.client().get(&path).await.expect(200).body;
         shown["replies_count"].as_i64().unwrap()
     };
-    // What the crash lost, and what it always empties.
-    sql("UPDATE social.post_counters SET replies = 0").await;
-    sql("TRUNCATE projections.life").await;
-    assert_eq!(replies().await, 0);
-    // Folded again, the checkpoint stands where it stood.
-    sql("UPDATE social.post_counters SET replies = 1").await;
-    app.settle().await;
-    assert_eq!(replies().await, 1);
+    // What the crash lost, and what it always empties, is read before the API can know:
+    // what it observed counts for a tenth of a second. A slow machine tries again.
+    for _ in 0..50 {
+        app.settle().await;
+        let began = Instant::now();
+        sql("UPDATE social.post_counters SET replies = 0; TRUNCATE projections.life").await;
+        let read = replies().await;
+        let is_in_time = began.elapsed() < Duration::from_millis(90);
+        // Folded again, the checkpoint stands where it stood.
+        sql("UPDATE social.post_counters SET replies = 1").await;
+        app.settle().await;
+        if is_in_time {
+            assert_eq!((read, replies().await), (0, 1));
+            return;
+        }
+        app.services.forget_cached();
+    }
+    panic!("this machine is too slow for this story");
 }
