@@ -14,7 +14,7 @@ use crate::{
 };
 
 const TEXT: &str = "said before the secret changed";
-const NEXT: &str = "the vault secret that comes after it, in tests";
+const NEXT: &str = "the vault secret of tests that comes after it";
 
 /// The settings with another VAULT_SECRET, and those that count beside it.
 fn with(app: &App, secret: &str, before: &str) -> Vec<(&'static str, String)> {

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use crate::wait::{self, until};
 
 pub const TOKEN_SECRET: &str = "the benchmark signs its tokens with this, for all to see";
-const VAULT_SECRET: &str = "the benchmark wraps its keys with this one, for all to see";
+const VAULT_SECRET: &str = "the benchmark wraps its keys with this one for all to see";
 pub const LOG_SECRET: &str = "the benchmark signs its log with this one, for all to see";
 pub const CURSOR_SECRET: &str = "the benchmark signs its cursors with this, for all to see";
 pub const KEY_PREFIX: &str = "hw";

@@ -256,7 +256,7 @@ pub fn read_heads(
 mod tests {
     use super::*;
 
-    /// An entry with these bytes behind its ten fields.
+    /// An entry with these bytes behind its ten fields, and a MAC.
     fn entry(fields: u8, more: &[u8]) -> Result<Event, String> {
         let id = [&[0xc4, 16][..], &[7; 16]].concat();
         let aggregate = [&[0x93, 1][..], &id, &[0xc0]].concat();
@@ -267,7 +267,8 @@ mod tests {
             epoch: 1,
             seq: 1,
         };
-        event(at, &[first, aggregate, then, more.to_vec()].concat())
+        let mac = vec![7; MAC_BYTES];
+        event(at, &[first, aggregate, then, more.to_vec(), mac].concat())
     }
 
     #[test]

@@ -26,10 +26,10 @@ pub fn keys(database: &mut Database, vault_secrets: &[String]) -> Result<Keys, U
     let mut keys = BTreeMap::new();
     for row in database.rows("SELECT account_id, key FROM vault.account_keys")? {
         let account = row.try_get("account_id")?;
-        let wrapped: Option<&[u8]> = row.try_get("key")?;
+        let wrapped: Option<Vec<u8>> = row.try_get("key")?;
         keys.insert(
             account,
-            wrapped.map(|wrapped| unwrap(vault_secrets, account, wrapped)),
+            wrapped.map(|wrapped| unwrap(vault_secrets, account, &wrapped)),
         );
     }
     Ok(Keys(keys))

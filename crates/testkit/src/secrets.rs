@@ -32,7 +32,7 @@ pub const TOKEN_SECRET: &str = "a token secret of tests, which is long enough";
 /// What signs the log.
 pub const LOG_SECRET: &str = "a log secret of tests, which is as long as that";
 /// What wraps the vault's keys.
-pub const VAULT_SECRET: &str = "a vault secret of tests, which is as long again";
+pub const VAULT_SECRET: &str = "a vault secret of tests that is as long again";
 
 /// One process has no more: a stress test would be a place of its own.
 const REMEMBERED_MAX: usize = 200_000;

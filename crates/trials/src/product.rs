@@ -26,7 +26,7 @@ pub struct Addresses {
 
 pub const TOKEN_SECRET: &str = "a token secret of trials, which is long enough";
 pub const LOG_SECRET: &str = "a log secret of trials, which is as long as the others";
-pub const VAULT_SECRET: &str = "a vault secret of trials, and as long as all the others";
+pub const VAULT_SECRET: &str = "a vault secret of trials that is as long as the others";
 pub const CURSOR_SECRET: &str = "a cursor secret of trials, which is long enough";
 pub const ISSUER: &str = "headwater";
 pub const KEY_PREFIX: &str = "hw";
