@@ -85,6 +85,7 @@ async fn the_master_key_changes_and_the_one_before_it_counts_no_more() {
     assert!(read.status != 0 && !read.out.contains(TEXT), "{}", read.out);
     let folder = tempdir().unwrap();
     let serve = Running::start(&["serve"], &wrong, folder.path(), "documentation").await;
+    app.settle().await;
     let mut examined = target(&app.servers, serve.api.clone());
     examined.vault_secrets = vec![NEXT.into()];
     all_is_as_the_log_says(examined).await;

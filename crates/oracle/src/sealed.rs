@@ -75,7 +75,8 @@ impl Keys {
             return Ok(None);
         };
         let cipher = XChaCha20Poly1305::new_from_slice(key);
-        let cipher = cipher.map_err(|_| format!("the key of {owner} is none"))?;
+        let cipher = cipher
+            .map_err(|_| format!("a sealed field does not open with {owner}'s key: it is none"))?;
         let payload = Payload {
             msg: ciphertext,
             aad: &place(header, event, name),
