@@ -90,7 +90,7 @@ async fn the_master_key_changes_and_the_one_before_it_counts_no_more() {
     examined.vault_secrets = vec![NEXT.into()];
     all_is_as_the_log_says(examined).await;
     let sign_in = json!({
-        "email": ada.email,
+        "login": ada.email,
         "password": password,
         "one_time_code": authenticator(&secret, 1),
     });
