@@ -378,10 +378,7 @@ async fn a_sign_in_that_a_new_password_overtakes_is_refused() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let account = kernel::AccountId(ada.id.parse().unwrap());
-    let (vault, device) = (
-        app.vault(),
-        vault::Device::default(),
-    );
+    let (vault, device) = (app.vault(), vault::Device::default());
     let credentials = vault.by_account(account).await.unwrap().unwrap();
     let old = credentials.password_hash.unwrap();
     let body =

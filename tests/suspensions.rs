@@ -280,10 +280,7 @@ async fn a_session_that_begins_while_its_account_is_barred_does_not() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let account = kernel::AccountId(ada.id.parse().unwrap());
-    let (vault, device) = (
-        app.vault(),
-        vault::Device::default(),
-    );
+    let (vault, device) = (app.vault(), vault::Device::default());
     // The password was right a moment ago.
     let begin = || vault.begin_session(account, &device, None, false);
     let lifetime = time::Duration::MINUTE;
