@@ -11,10 +11,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Letters that are not sent yet, those that are tried again too.
-const LETTERS_MAX: usize = 1_024;
-/// Letters that are sent at once.
-const SENT_AT_ONCE_MAX: usize = 4;
+/// Letters of one purpose that are not sent yet, those that are tried again too.
+const LETTERS_MAX: usize = 256;
+/// Letters of one purpose that are sent at once.
+const SENT_AT_ONCE_MAX: usize = 2;
 const SEND_SECONDS_MAX: u64 = 30;
 /// Between tries: a code in a letter lives some minutes.
 const PAUSES_SECONDS: [u64; 3] = [1, 5, 30];
@@ -26,13 +26,41 @@ pub struct Letter {
     pub text: String,
 }
 
+/// What a letter is for. Each purpose has a queue of its own: a flood of one holds up no
+/// other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Shows that an address is somebody's.
+    Verification,
+    /// For another password.
+    Reset,
+    /// Tells an owner what was changed.
+    Notice,
+}
+
+impl Purpose {
+    const ALL: [Self; 3] = [Self::Verification, Self::Reset, Self::Notice];
+}
+
 /// Sends letters; cheap to clone.
 #[derive(Clone)]
 pub struct Mailer {
-    /// None where nothing can be sent.
-    queue: Option<mpsc::Sender<Queued>>,
+    /// By purpose; none where nothing can be sent.
+    queues: Option<Arc<[Queue; Purpose::ALL.len()]>>,
     from: Arc<Mailbox>,
+}
+
+struct Queue {
+    letters: mpsc::UnboundedSender<Queued>,
+    /// Bound it: whoever sends has one.
     places: Arc<Semaphore>,
+}
+
+/// A place in a queue: the letter that is put there is sent, or a log line says why not.
+pub struct Place {
+    letters: mpsc::UnboundedSender<Queued>,
+    place: OwnedSemaphorePermit,
+    from: Arc<Mailbox>,
 }
 
 /// A letter, and its place among all that are not sent yet.
@@ -65,27 +93,69 @@ impl Mailer {
             MailError::Settings("the sender looks like Name <name@example.org>".into())
         })?;
         let mut mailer = Self {
-            queue: None,
+            queues: None,
             from: Arc::new(from),
-            places: Arc::new(Semaphore::new(LETTERS_MAX)),
         };
         if !url.is_empty() {
-            let transport = Transport::open(url)?;
-            let (letters, queue) = mpsc::channel(LETTERS_MAX);
-            tokio::spawn(deliver(transport, queue));
-            mailer.queue = Some(letters);
+            let transport = Arc::new(Transport::open(url)?);
+            let queues = Purpose::ALL.map(|_| Queue::start(transport.clone()));
+            mailer.queues = Some(Arc::new(queues));
         }
         Ok(mailer)
     }
 
     /// Whether letters can be sent at all.
     pub fn is_on(&self) -> bool {
-        self.queue.is_some()
+        self.queues.is_some()
     }
 
-    /// Puts a letter into the queue; it is sent soon, or never.
-    pub fn send(&self, letter: Letter) -> Result<(), MailError> {
-        let queue = self.queue.as_ref().ok_or(MailError::Off)?;
+    /// A place for a letter, to be taken before what it says is made: where there is
+    /// none, nothing has changed.
+    pub fn place(&self, purpose: Purpose) -> Result<Place, MailError> {
+        let queues = self.queues.as_ref().ok_or(MailError::Off)?;
+        let queue = &queues[purpose as usize];
+        let place = queue.places.clone().try_acquire_owned();
+        Ok(Place {
+            letters: queue.letters.clone(),
+            place: place.map_err(|_| MailError::Full)?,
+            from: self.from.clone(),
+        })
+    }
+
+    /// Waits until all letters are sent or given up, and not longer than `patience`:
+    /// for a process that ends. Returns how many are left.
+    pub async fn drain(&self, patience: Duration) -> usize {
+        let Some(queues) = &self.queues else { return 0 };
+        let all = u32::try_from(LETTERS_MAX).unwrap_or(u32::MAX);
+        let drained = async {
+            for queue in queues.iter() {
+                drop(queue.places.acquire_many(all).await);
+            }
+        };
+        match timeout(patience, drained).await {
+            Ok(()) => 0,
+            Err(_) => {
+                let left = |queue: &Queue| LETTERS_MAX - queue.places.available_permits();
+                queues.iter().map(left).sum()
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn start(transport: Arc<Transport>) -> Self {
+        let (letters, queue) = mpsc::unbounded_channel();
+        tokio::spawn(deliver(transport, queue));
+        Self {
+            letters,
+            places: Arc::new(Semaphore::new(LETTERS_MAX)),
+        }
+    }
+}
+
+impl Place {
+    /// Puts a letter there.
+    pub fn send(self, letter: Letter) -> Result<(), MailError> {
         // An address alone: a name before one in brackets would hide another.
         let to: Address = letter.to.parse().map_err(|_| MailError::Address)?;
         let to = Mailbox::new(None, to);
@@ -96,21 +166,8 @@ impl Mailer {
             .header(ContentType::TEXT_PLAIN)
             .body(letter.text)
             .map_err(|_| MailError::Address)?;
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| MailError::Full)?;
-        queue
-            .try_send((message, place))
-            .map_err(|_| MailError::Full)
-    }
-
-    /// Waits until all letters are sent or given up, and not longer than `patience`:
-    /// for a process that ends. Returns how many are left.
-    pub async fn drain(&self, patience: Duration) -> usize {
-        let all = u32::try_from(LETTERS_MAX).unwrap_or(u32::MAX);
-        match timeout(patience, self.places.acquire_many(all)).await {
-            Ok(_) => 0,
-            Err(_) => LETTERS_MAX - self.places.available_permits(),
-        }
+        let sent = self.letters.send((message, self.place));
+        sent.map_err(|_| MailError::Full)
     }
 }
 
@@ -163,8 +220,7 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Until every `Mailer` is gone.
-async fn deliver(transport: Transport, mut queue: mpsc::Receiver<Queued>) {
-    let transport = Arc::new(transport);
+async fn deliver(transport: Arc<Transport>, mut queue: mpsc::UnboundedReceiver<Queued>) {
     let turns = Arc::new(Semaphore::new(SENT_AT_ONCE_MAX));
     while let Some((message, place)) = queue.recv().await {
         let (transport, turns) = (transport.clone(), turns.clone());
@@ -232,7 +288,27 @@ mod tests {
     #[tokio::test]
     async fn without_an_address_of_a_server_letters_are_refused() -> Result<(), Failure> {
         let mailer = Mailer::open("", "a@example.org")?;
-        assert!(matches!(mailer.send(letter()), Err(MailError::Off)));
+        assert!(matches!(mailer.place(Purpose::Reset), Err(MailError::Off)));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_one_purpose_leaves_places_for_the_others() -> Result<(), Failure> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let url = format!("smtp://127.0.0.1:{}", listener.local_addr()?.port());
+        let mailer = Mailer::open(&url, "a@example.org")?;
+        // The server takes connections and says nothing.
+        for _ in 0..LETTERS_MAX {
+            mailer.place(Purpose::Verification)?.send(letter())?;
+        }
+        let full = mailer.place(Purpose::Verification);
+        assert!(matches!(full, Err(MailError::Full)));
+        mailer.place(Purpose::Reset)?.send(letter())?;
+        mailer.place(Purpose::Notice)?.send(letter())?;
+        let left = mailer.drain(Duration::from_millis(10)).await;
+        assert_eq!(left, LETTERS_MAX + 2);
+        // A place that is not used comes back.
+        drop(mailer.place(Purpose::Reset)?);
         Ok(())
     }
 
@@ -241,7 +317,7 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("smtp://127.0.0.1:{}", listener.local_addr()?.port());
         let mailer = Mailer::open(&url, "Headwater <no-reply@example.org>")?;
-        mailer.send(letter())?;
+        mailer.place(Purpose::Reset)?.send(letter())?;
         let (stream, _) = listener.accept().await?;
         assert_eq!(mailer.drain(Duration::from_millis(10)).await, 1);
         let (reader, mut writer) = stream.into_split();
@@ -283,7 +359,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let inside = folder.path().join("mail");
         let mailer = Mailer::open(&format!("file://{}", inside.display()), "a@example.org")?;
-        mailer.send(letter())?;
+        mailer.place(Purpose::Reset)?.send(letter())?;
         let text = loop {
             let mut found = std::fs::read_dir(&inside)?;
             match found.next() {

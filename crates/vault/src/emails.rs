@@ -33,6 +33,14 @@ impl Email {
         self.0.to_ascii_lowercase()
     }
 
+    /// As letters are counted: what stands after a `+` leads to the same mailbox.
+    pub fn mailbox(&self) -> String {
+        let folded = self.folded();
+        let (name, domain) = folded.rsplit_once('@').unwrap_or_default();
+        let name = name.split('+').next().unwrap_or_default();
+        format!("{name}@{domain}")
+    }
+
     /// What is before the host.
     pub fn local_part(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(name, _)| name)
@@ -90,7 +98,7 @@ impl fmt::Debug for Email {
 
 #[cfg(test)]
 mod tests {
-    use mail::{Letter, Mailer};
+    use mail::{Letter, Mailer, Purpose};
 
     use super::*;
 
@@ -142,7 +150,7 @@ mod tests {
                 subject: "Your code".into(),
                 text: String::new(),
             };
-            mailer.send(letter)?;
+            mailer.place(Purpose::Reset)?.send(letter)?;
         }
         Ok(())
     }
@@ -238,6 +246,23 @@ mod tests {
         for text in bad {
             assert_eq!(text.parse::<Email>(), Err(InvalidEmail), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_mailbox_has_many_addresses() {
+        let mailbox = |text: &str| text.parse::<Email>().map(|email| email.mailbox());
+        for address in [
+            "Kim@example.org",
+            "kim+1@example.org",
+            "KIM+a+b@EXAMPLE.org",
+        ] {
+            assert_eq!(
+                mailbox(address).as_deref(),
+                Ok("kim@example.org"),
+                "{address}"
+            );
+        }
+        assert_ne!(mailbox("kim@example.org"), mailbox("kim@example.com"));
     }
 
     #[test]
