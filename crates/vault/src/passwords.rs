@@ -2,14 +2,13 @@
 //! and no more. It refuses to store anything.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     str::FromStr,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
-        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -22,7 +21,7 @@ use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{DefaultIgnorableCodePoint, GeneralCategory},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::VaultError;
@@ -38,6 +37,8 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// Hashes that wait for a turn or have it; more are refused at once.
 const WAITING_MAX: usize = 256;
+/// The same of households that have one already: the rest is for those that have none.
+const WAITING_AGAIN_MAX: usize = WAITING_MAX / 2;
 /// How long one may have to wait, by how long the last ones took; who would wait
 /// longer is refused at once, and those who wait are done in time.
 const WAITING_MILLISECONDS_MAX: u64 = 1_000;
@@ -182,15 +183,129 @@ impl fmt::Debug for Verdict {
 
 /// Among those who wait for a turn, until it is dropped.
 pub struct Place {
-    _permit: OwnedSemaphorePermit,
+    queue: Arc<Queue>,
+    household: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.queue.lock().leave(&self.household);
+    }
+}
+
+/// Whose turn it is: households take turns, however many hashes each waits for.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Places that are taken, by household.
+    places: HashMap<String, usize>,
+    /// What is to be computed, by household, and whose turn is next.
+    jobs: HashMap<String, VecDeque<Job>>,
+    turns: VecDeque<String>,
+    /// Nobody is left who could wait.
+    is_over: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, household: &str, job: Job) {
+        self.lock().add(household, job);
+        self.changed.notify_one();
+    }
+
+    /// Waits for a job; none at the end.
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(job) = waiting.next() {
+                return Some(job);
+            }
+            if waiting.is_over {
+                return None;
+            }
+            let woken = self.changed.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Waiting {
+    /// How many have their turn before another one of `household`: of each household as
+    /// many as that has with it.
+    fn before(&self, household: &str) -> usize {
+        let own = self.places.get(household).copied().unwrap_or_default();
+        let of_each = |(other, count): (&String, &usize)| match other == household {
+            true => *count,
+            false => (*count).min(own + 1),
+        };
+        self.places.iter().map(of_each).sum()
+    }
+
+    fn is_full_for(&self, household: &str) -> bool {
+        let most = match self.places.contains_key(household) {
+            true => WAITING_AGAIN_MAX,
+            false => WAITING_MAX,
+        };
+        self.places.values().sum::<usize>() >= most
+    }
+
+    fn enter(&mut self, household: &str) {
+        *self.places.entry(household.to_owned()).or_default() += 1;
+    }
+
+    fn leave(&mut self, household: &str) {
+        if let Some(count) = self.places.get_mut(household) {
+            *count -= 1;
+            if *count == 0 {
+                self.places.remove(household);
+            }
+        }
+    }
+
+    fn add(&mut self, household: &str, job: Job) {
+        let jobs = self.jobs.entry(household.to_owned()).or_default();
+        if jobs.is_empty() {
+            self.turns.push_back(household.to_owned());
+        }
+        jobs.push_back(job);
+    }
+
+    fn next(&mut self) -> Option<Job> {
+        let household = self.turns.pop_front()?;
+        let jobs = self.jobs.get_mut(&household)?;
+        let job = jobs.pop_front();
+        if jobs.is_empty() {
+            self.jobs.remove(&household);
+        } else {
+            self.turns.push_back(household);
+        }
+        job
+    }
+}
+
+/// Ends the threads with the last of those who could ask them.
+struct Threads(Arc<Queue>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.changed.notify_all();
+    }
 }
 
 /// Hashes and checks; cheap to clone.
 #[derive(Clone)]
 pub struct PasswordHashes {
-    jobs: mpsc::Sender<Job>,
+    threads: Arc<Threads>,
     turns: usize,
-    waiting: Arc<Semaphore>,
     /// How long a hash takes, about.
     expected_micros: Arc<AtomicU64>,
     computed: Arc<AtomicU64>,
@@ -205,28 +320,31 @@ impl PasswordHashes {
         let started = Instant::now();
         let decoy = hash("a decoy, never a password")?.into();
         Ok(Self {
-            jobs: start(turns)?,
+            threads: Arc::new(start(turns)?),
             turns,
-            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             expected_micros: Arc::new(AtomicU64::new(micros(started.elapsed()))),
             computed: Arc::default(),
             decoy,
         })
     }
 
-    /// A place among those who wait, where their turn comes soon: to be taken before
-    /// anything else is done for whoever needs one, so that a rush is refused before
-    /// it has looked anything up.
-    pub fn place(&self) -> Result<Place, VaultError> {
-        let before = WAITING_MAX - self.waiting.available_permits();
-        let rounds = (before / self.turns) as u64;
+    /// A place for `household` among those who wait, where their turn comes soon: to be
+    /// taken before anything else is done for whoever needs one, so that a rush is refused
+    /// before it has looked anything up. Households take turns: one that asks for many
+    /// waits for itself, and not the others for it.
+    pub fn place(&self, household: &str) -> Result<Place, VaultError> {
+        let queue = &self.threads.0;
+        let mut waiting = queue.lock();
+        let rounds = (waiting.before(household) / self.turns) as u64;
         let expected = rounds * self.expected_micros.load(Ordering::Relaxed);
-        if expected > WAITING_MILLISECONDS_MAX * 1_000 {
+        if expected > WAITING_MILLISECONDS_MAX * 1_000 || waiting.is_full_for(household) {
             return Err(VaultError::Busy);
         }
-        let permit = self.waiting.clone().try_acquire_owned();
-        let _permit = permit.map_err(|_| VaultError::Busy)?;
-        Ok(Place { _permit })
+        waiting.enter(household);
+        Ok(Place {
+            queue: queue.clone(),
+            household: household.to_owned(),
+        })
     }
 
     /// Hashes and checks that were begun, each of which takes as long.
@@ -273,6 +391,7 @@ impl PasswordHashes {
     ) -> Result<T, VaultError> {
         let (reply, answer) = oneshot::channel();
         let (expected, computed) = (self.expected_micros.clone(), self.computed.clone());
+        let household = place.household.clone();
         let job = move || {
             // Whoever gave up meanwhile needs no answer; their place was taken
             // until here, as the queue is as long as it is.
@@ -288,32 +407,28 @@ impl PasswordHashes {
             let before = expected.load(Ordering::Relaxed);
             expected.store(before - before / MEMORY + took / MEMORY, Ordering::Relaxed);
         };
-        let sent = self.jobs.send(Box::new(job));
-        sent.map_err(|_| VaultError::Hashing)?;
+        self.threads.0.add(&household, Box::new(job));
         answer.await.map_err(|_| VaultError::Hashing)?
     }
 }
 
 /// Threads of our own: an allocator keeps what a thread gave back, so that
 /// each thread of tokio's blocking pool that ever hashed would hold 19 MiB.
-fn start(turns: usize) -> Result<mpsc::Sender<Job>, VaultError> {
-    let (jobs, queue) = mpsc::channel::<Job>();
-    let queue = Arc::new(Mutex::new(queue));
+fn start(turns: usize) -> Result<Threads, VaultError> {
+    let threads = Threads(Arc::default());
     for _ in 0..turns {
-        let queue = queue.clone();
+        let queue = threads.0.clone();
         let thread = thread::Builder::new().name("password-hash".into());
         let started = thread.spawn(move || {
             give_way();
-            loop {
-                let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok(job) = job else { return };
+            while let Some(job) = queue.next() {
                 // The thread outlives a panic; whoever waits is told.
                 let _ = catch_unwind(AssertUnwindSafe(job));
             }
         });
         started.map_err(|_| VaultError::Hashing)?;
     }
-    Ok(jobs)
+    Ok(threads)
 }
 
 /// Of the calling thread alone, on Linux (`setpriority(2)`, "C library/kernel
@@ -407,16 +522,18 @@ mod tests {
         ];
         for set in same {
             let parsed = set.parse().map_err(|_| VaultError::Hashing)?;
-            let stored = hashes.hash(parsed, hashes.place()?).await?;
+            let stored = hashes.hash(parsed, hashes.place("home")?).await?;
             for typed in same {
-                let place = hashes.place()?;
+                let place = hashes.place("home")?;
                 let verdict = hashes
                     .verify(typed.into(), Some(stored.clone()), place)
                     .await?;
                 assert_eq!(verdict, Verdict::Right, "{set} {typed}");
             }
             let other = "PÄSSWORT für álle".into();
-            let verdict = hashes.verify(other, Some(stored), hashes.place()?).await?;
+            let verdict = hashes
+                .verify(other, Some(stored), hashes.place("home")?)
+                .await?;
             assert_eq!(verdict, Verdict::Wrong);
         }
         Ok(())
@@ -430,7 +547,7 @@ mod tests {
         for _ in 0..5 {
             for (took, stored) in took.iter_mut().zip([None, Some(stored.clone())]) {
                 let started = Instant::now();
-                let place = hashes.place()?;
+                let place = hashes.place("home")?;
                 let verdict = hashes.verify("a guess".into(), stored, place).await?;
                 assert_eq!(verdict, Verdict::Wrong);
                 *took = started.elapsed().min(*took);
@@ -447,7 +564,9 @@ mod tests {
         let nice = || rustix::process::getpriority_process(None);
         let before = nice();
         let hashes = PasswordHashes::new(1)?;
-        let there = hashes.compute(hashes.place()?, move || Ok(nice())).await?;
+        let there = hashes
+            .compute(hashes.place("home")?, move || Ok(nice()))
+            .await?;
         assert_eq!(there, Ok(NICE));
         assert_eq!(nice(), before);
         Ok(())
@@ -495,7 +614,7 @@ mod tests {
         };
         hashes.expected_micros.store(300_000, Ordering::Relaxed);
         let started = Instant::now();
-        let ask = async || hashes.compute(hashes.place()?, slow).await;
+        let ask = async || hashes.compute(hashes.place("home")?, slow).await;
         let all = tokio::join!(ask(), ask(), ask(), ask(), ask());
         // The fourth waits for 900 ms, and the fifth would for 1.2 s.
         assert!(matches!(
@@ -506,15 +625,59 @@ mod tests {
         Ok(())
     }
 
+    /// Of what is to be computed, each by the household that asks.
+    #[test]
+    fn households_take_turns_however_much_one_asks_for() {
+        let (mut waiting, (told, order)) = (Waiting::default(), std::sync::mpsc::channel());
+        for household in ["flood", "flood", "flood", "home", "flood", "cafe", "home"] {
+            let told = told.clone();
+            let job = move || {
+                let _ = told.send(household);
+            };
+            waiting.enter(household);
+            waiting.add(household, Box::new(job));
+        }
+        // One more of the flood waits for all of it, and for as many of the others.
+        assert_eq!(waiting.before("flood"), 4 + 2 + 1);
+        assert_eq!(waiting.before("stranger"), 3);
+        while let Some(job) = waiting.next() {
+            job();
+        }
+        let order: Vec<_> = order.try_iter().collect();
+        let fair = ["flood", "home", "cafe", "flood", "home", "flood", "flood"];
+        assert_eq!(order, fair);
+        for household in order {
+            waiting.leave(household);
+        }
+        assert!(waiting.places.is_empty() && waiting.jobs.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_one_household_leaves_places_for_the_others() -> Result<(), VaultError> {
+        let hashes = PasswordHashes::new(1)?;
+        hashes.expected_micros.store(100_000, Ordering::Relaxed);
+        let mut taken = Vec::new();
+        while let Ok(place) = hashes.place("flood") {
+            taken.push(place);
+        }
+        assert_eq!(taken.len(), 11);
+        taken.push(hashes.place("home")?);
+        assert!(matches!(hashes.place("flood"), Err(VaultError::Busy)));
+        drop(taken);
+        // A job of who went away gives its place back, too.
+        hashes.place("flood")?;
+        Ok(())
+    }
+
     #[tokio::test]
     async fn a_password_is_checked_and_an_old_hash_made_new() -> Result<(), VaultError> {
         let hashes = PasswordHashes::new(2)?;
         let password = "correct horse";
         let parsed = password.parse().map_err(|_| VaultError::Hashing)?;
-        let stored = hashes.hash(parsed, hashes.place()?).await?;
+        let stored = hashes.hash(parsed, hashes.place("home")?).await?;
         assert!(stored.starts_with("$argon2id$"), "{stored}");
         let check = async |password: &str, stored| {
-            let place = hashes.place()?;
+            let place = hashes.place("home")?;
             hashes.verify(password.to_owned(), stored, place).await
         };
         assert_eq!(check(password, Some(stored.clone())).await?, Verdict::Right);
