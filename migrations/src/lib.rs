@@ -10,8 +10,7 @@ mod m0007_identity;
 mod m0008_marks;
 mod m0009_bars;
 mod m0010_private;
-mod m0011_households;
-mod m0012_households_with_second_factor;
+mod m0011_devices;
 mod m0013_sessions_of_tools;
 
 use std::collections::BTreeSet;
@@ -49,8 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_marks::Migration),
             Box::new(m0009_bars::Migration),
             Box::new(m0010_private::Migration),
-            Box::new(m0011_households::Migration),
-            Box::new(m0012_households_with_second_factor::Migration),
+            Box::new(m0011_devices::Migration),
             Box::new(m0013_sessions_of_tools::Migration),
         ]
     }

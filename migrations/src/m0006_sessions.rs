@@ -19,8 +19,8 @@ impl MigrationTrait for Migration {
                 account_id uuid NOT NULL,
                 device text,
                 address text,
-                -- Where it began, as limits count addresses.
-                household text,
+                -- Where it began.
+                device_id uuid,
                 -- What the next token is made with, and the current one's hash.
                 salt bytea NOT NULL,
                 token_hash bytea NOT NULL,

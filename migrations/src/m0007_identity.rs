@@ -20,8 +20,8 @@ impl MigrationTrait for Migration {
             CREATE TABLE vault.codes (
                 account_id uuid NOT NULL,
                 purpose text NOT NULL,
-                -- What the code was sent to.
-                email_folded text NOT NULL,
+                -- Where the code was sent to: the account's address, or one that it wants.
+                email text NOT NULL,
                 salt bytea NOT NULL,
                 code_hash bytea NOT NULL,
                 -- Wrong ones since tries_since: another code does not begin anew.

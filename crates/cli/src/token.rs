@@ -19,7 +19,7 @@ pub async fn run(handle: &str, settings: Settings) -> anyhow::Result<()> {
     let node = Node::connect(settings).await?;
     let account = holder(&node, handle).await?;
     operator::record(&node, "token", &account.to_string(), None).await?;
-    let device = Device::new(Some("headwater token"), None, None);
+    let device = Device::new(Some("headwater token"), None);
     let lifetime = Duration::seconds(ACCESS_TOKEN_SECONDS + LONGER_SECONDS);
     let session = node.vault.begin_tool_session(account, &device, lifetime);
     let Some(session) = session.await? else {

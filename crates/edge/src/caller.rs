@@ -22,6 +22,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOPS_MAX: usize = 16;
 
 /// Whoever asks.
+#[derive(Clone)]
 pub struct Caller {
     /// What limits count as one: an address, or of IPv6 a household.
     pub household: String,
@@ -53,8 +54,8 @@ impl<'a> FromRequest<'a> for Caller {
         let shown = address.map(|address| address.to_string());
         let household = address.map(|address| network(address).to_string());
         Ok(Self {
-            household: household.clone().unwrap_or_default(),
-            device: Device::new(name.as_deref(), shown, household),
+            household: household.unwrap_or_default(),
+            device: Device::new(name.as_deref(), shown),
         })
     }
 }

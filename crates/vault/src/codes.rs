@@ -4,13 +4,15 @@
 //! another password strangers' tries end it for strangers.
 
 use kernel::AccountId;
-use sea_orm::sqlx::{self, Postgres, Row, Transaction};
+use sea_orm::sqlx::{self, Postgres, Row, Transaction, postgres::PgRow};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Device, Email, Vault, VaultError,
+    Device, DeviceToken, Email, Vault, VaultError,
+    credentials::{lock_address, take_address},
+    devices,
     first_proof::{self, forget_codes},
-    households, second_factors,
+    second_factors,
     sessions::end_all,
 };
 
@@ -38,8 +40,8 @@ impl Purpose {
     }
 
     /// Wrong codes in [`CODE_MINUTES`]. Anybody may try to reset a password: few
-    /// tries would let them keep its owner from it, and 50 bits need no more. At a
-    /// household that the account knows its owner is not kept from it at all.
+    /// tries would let them keep its owner from it, and 50 bits need no more. With a
+    /// device that the account knows its owner is not kept from it at all.
     fn tries_max(self) -> i32 {
         match self {
             Self::VerifyEmail => 5,
@@ -47,30 +49,44 @@ impl Purpose {
         }
     }
 
-    /// Until the next code, which ends the one before. Anybody may ask for a reset:
-    /// the owner must have time to use theirs.
+    /// Until the next code, which ends the one before. Anybody may ask for a reset: the
+    /// owner's code counts as long as it was told to.
     fn resend_seconds(self) -> i64 {
         match self {
             Self::VerifyEmail => RESEND_SECONDS,
-            Self::ResetPassword => 5 * 60,
+            Self::ResetPassword => CODE_MINUTES * 60,
         }
     }
 }
 
 /// What asking for a code gives. Never printed.
 pub enum Drawn {
-    /// For the one who reads mail at this address.
-    Code { code: String, email: String },
-    /// The last one was sent a moment ago.
+    /// For the one who reads mail at the address.
+    Code(String),
+    /// The last one was sent a moment ago, and counts on.
     TooSoon,
-    /// There is no address, it was verified before, or the account is barred.
-    NotNeeded,
+}
+
+/// What a code that shows an address gives.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// The address is the account's own now. `before`: another one, which it had verified
+    /// until then.
+    Done { before: Option<Email> },
+    /// Another account has verified the address meanwhile.
+    Taken,
+    /// The code is wrong.
+    Wrong,
 }
 
 /// What a code for another password gives.
 pub enum Reset {
-    /// These sessions were ended.
-    Done(Vec<kernel::Uuid>),
+    /// These sessions were ended, and the device is known by this token from now on.
+    Done {
+        account: AccountId,
+        ended: Vec<kernel::Uuid>,
+        device: DeviceToken,
+    },
     /// The code is right, and the password is not taken.
     NotTaken,
     /// The code is wrong.
@@ -78,14 +94,15 @@ pub enum Reset {
 }
 
 impl Vault {
-    /// A new code for the account's address; the one before counts no more.
-    pub async fn draw_code(
+    /// Where a code of this purpose goes; none where there is no address, it was verified
+    /// before, or the account is barred.
+    pub async fn code_address(
         &self,
         account: AccountId,
         purpose: Purpose,
-    ) -> Result<Drawn, VaultError> {
+    ) -> Result<Option<Email>, VaultError> {
         let row = sqlx::query(
-            "SELECT email, email_folded FROM vault.credentials
+            "SELECT email FROM vault.credentials
              WHERE account_id = $1 AND email IS NOT NULL AND barred_at IS NULL
                AND ($2 OR email_verified_at IS NULL)",
         )
@@ -93,18 +110,23 @@ impl Vault {
         .bind(purpose == Purpose::ResetPassword)
         .fetch_optional(self.pool())
         .await?;
-        let Some(row) = row else {
-            return Ok(Drawn::NotNeeded);
-        };
-        let (email, folded): (String, String) =
-            (row.try_get("email")?, row.try_get("email_folded")?);
+        row.as_ref().map_or(Ok(None), address)
+    }
+
+    /// A new code for who reads mail at `to`; the one before counts no more.
+    pub async fn draw_code(
+        &self,
+        account: AccountId,
+        purpose: Purpose,
+        to: &Email,
+    ) -> Result<Drawn, VaultError> {
         let (code, salt) = (draw(CODE_CHARACTERS)?, random::<16>()?);
         let drawn = sqlx::query(
             "INSERT INTO vault.codes AS c
-                 (account_id, purpose, email_folded, salt, code_hash, expires_at)
+                 (account_id, purpose, email, salt, code_hash, expires_at)
              VALUES ($1, $2, $3, $4, $5, now() + make_interval(mins => $6))
              ON CONFLICT (account_id, purpose) DO UPDATE SET
-                 email_folded = excluded.email_folded, salt = excluded.salt,
+                 email = excluded.email, salt = excluded.salt,
                  code_hash = excluded.code_hash, sent_at = now(),
                  expires_at = excluded.expires_at,
                  tries = CASE WHEN c.tries_since < now() - make_interval(mins => $6)
@@ -115,7 +137,7 @@ impl Vault {
         )
         .bind(account.0)
         .bind(purpose.name())
-        .bind(folded)
+        .bind(to.as_str())
         .bind(&salt[..])
         .bind(hash(&salt, &code))
         .bind(i32::try_from(CODE_MINUTES).unwrap_or(i32::MAX))
@@ -124,32 +146,67 @@ impl Vault {
         .await?;
         Ok(match drawn.rows_affected() {
             0 => Drawn::TooSoon,
-            _ => Drawn::Code {
-                code: grouped(&code, CODE_CHARACTERS / 2),
-                email,
-            },
+            _ => Drawn::Code(grouped(&code, CODE_CHARACTERS / 2)),
         })
     }
 
-    /// Whether `code` showed that the account's address is its own. Other codes of the
+    /// Makes the address that `code` was sent to the account's own. Other codes of the
     /// account count no more then.
-    pub async fn verify_email(&self, account: AccountId, code: &str) -> Result<bool, VaultError> {
-        let mut transaction = self.begin().await?;
-        // Before its codes, as everywhere; whoever registers with the address waits.
-        sqlx::query("SELECT 1 FROM vault.credentials WHERE account_id = $1 FOR UPDATE")
-            .bind(account.0)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let email = redeem(&mut transaction, account, Purpose::VerifyEmail, code, None).await?;
-        let verified = match email {
-            Some(email) => mark_verified(&mut transaction, account, &email).await?,
-            None => false,
+    pub async fn verify_email(
+        &self,
+        account: AccountId,
+        code: &str,
+    ) -> Result<Verified, VaultError> {
+        let purpose = Purpose::VerifyEmail;
+        let row =
+            sqlx::query("SELECT email FROM vault.codes WHERE account_id = $1 AND purpose = $2")
+                .bind(account.0)
+                .bind(purpose.name())
+                .fetch_optional(self.pool())
+                .await?;
+        let Some(sent_to) = row.as_ref().map_or(Ok(None), address)? else {
+            return Ok(Verified::Wrong);
         };
-        if verified {
-            forget_codes(&mut transaction, account).await?;
+        let folded = sent_to.folded();
+        let mut transaction = self.begin().await?;
+        lock_address(&mut transaction, &folded).await?;
+        // Before its codes, as everywhere.
+        let row = sqlx::query(
+            "SELECT email, email_verified_at IS NOT NULL AS verified
+             FROM vault.credentials WHERE account_id = $1 FOR UPDATE",
+        )
+        .bind(account.0)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let shown = redeem(&mut transaction, account, purpose, code, None).await?;
+        let row = match row {
+            // Another code may have been sent elsewhere meanwhile.
+            Some(row) if shown.as_ref() == Some(&sent_to) => row,
+            _ => {
+                transaction.commit().await?;
+                return Ok(Verified::Wrong);
+            }
+        };
+        match take_address(&mut transaction, account, &folded).await {
+            Err(VaultError::EmailTaken(_)) => return Ok(Verified::Taken),
+            taken => taken?,
         }
+        sqlx::query(
+            "UPDATE vault.credentials SET email = $2, email_folded = $3, email_verified_at = now()
+             WHERE account_id = $1",
+        )
+        .bind(account.0)
+        .bind(sent_to.as_str())
+        .bind(&folded)
+        .execute(&mut *transaction)
+        .await?;
+        forget_codes(&mut transaction, account).await?;
         transaction.commit().await?;
-        Ok(verified)
+        let before = match row.try_get("verified")? {
+            true => address(&row)?.filter(|before| before.folded() != folded),
+            false => None,
+        };
+        Ok(Verified::Done { before })
     }
 
     /// Takes another password of whoever has the code, and ends all sessions of
@@ -181,9 +238,9 @@ impl Vault {
             ),
             None => (AccountId(kernel::Uuid::nil()), false),
         };
-        let (purpose, household) = (Purpose::ResetPassword, device.household.as_deref());
-        let sent_to = redeem(&mut transaction, account, purpose, code, household).await?;
-        if sent_to.as_deref() != Some(&email.folded()) {
+        let (purpose, shown) = (Purpose::ResetPassword, device.shown.as_ref());
+        let sent_to = redeem(&mut transaction, account, purpose, code, shown).await?;
+        if sent_to.map(|sent_to| sent_to.folded()) != Some(email.folded()) {
             // The try counts. Nobody waits for the disk, or addresses that nobody has,
             // which write nothing, would be told by the time.
             sqlx::query("SET LOCAL synchronous_commit TO OFF")
@@ -218,34 +275,38 @@ impl Vault {
             false => first_proof::wipe(&mut transaction, account).await?,
         };
         // Whoever reads the mail is let in, though others guess.
-        households::learn(&mut transaction, account, device, false).await?;
+        let known = devices::learn(&mut transaction, account, device, false).await?;
         transaction.commit().await?;
-        Ok(Reset::Done(ended))
+        Ok(Reset::Done {
+            account,
+            ended,
+            device: known.token,
+        })
     }
 }
 
 /// The address that a right code was sent to; none where it is wrong, which is
-/// counted. A code counts once. However many guess, whoever shows it at `household` is
-/// heard, where the account knows that.
+/// counted. A code counts once. However many guess, whoever shows it with a device that the
+/// account knows is heard.
 async fn redeem(
     transaction: &mut Transaction<'_, Postgres>,
     account: AccountId,
     purpose: Purpose,
     code: &str,
-    household: Option<&str>,
-) -> Result<Option<String>, VaultError> {
+    device: Option<&DeviceToken>,
+) -> Result<Option<Email>, VaultError> {
     // Whoever tries at the same moment waits for this row.
     let tried = sqlx::query(
         "UPDATE vault.codes SET tries = least(tries, $3) + 1
          WHERE account_id = $1 AND purpose = $2 AND expires_at > now()
-           AND (tries < $3 OR EXISTS (SELECT FROM vault.households
-               WHERE account_id = $1 AND household = $4))
-         RETURNING salt, code_hash, email_folded",
+           AND (tries < $3 OR EXISTS (SELECT FROM vault.devices
+               WHERE account_id = $1 AND token_hash = $4))
+         RETURNING salt, code_hash, email",
     )
     .bind(account.0)
     .bind(purpose.name())
     .bind(purpose.tries_max())
-    .bind(household)
+    .bind(device.map(DeviceToken::hash))
     .fetch_optional(&mut **transaction)
     .await?;
     let Some(row) = tried else {
@@ -261,15 +322,21 @@ async fn redeem(
         .bind(purpose.name())
         .execute(&mut **transaction)
         .await?;
-    Ok(Some(row.try_get("email_folded")?))
+    address(&row)
+}
+
+/// None where there is none.
+fn address(row: &PgRow) -> Result<Option<Email>, VaultError> {
+    let email: Option<String> = row.try_get("email")?;
+    Ok(email.and_then(|email| email.parse().ok()))
 }
 
 async fn mark_verified(
     transaction: &mut Transaction<'_, Postgres>,
     account: AccountId,
     email_folded: &str,
-) -> Result<bool, VaultError> {
-    let marked = sqlx::query(
+) -> Result<(), VaultError> {
+    sqlx::query(
         "UPDATE vault.credentials SET email_verified_at = coalesce(email_verified_at, now())
          WHERE account_id = $1 AND email_folded = $2",
     )
@@ -277,7 +344,7 @@ async fn mark_verified(
     .bind(email_folded)
     .execute(&mut **transaction)
     .await?;
-    Ok(marked.rows_affected() > 0)
+    Ok(())
 }
 
 fn hash(salt: &[u8], code: &str) -> Vec<u8> {

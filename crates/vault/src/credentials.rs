@@ -16,6 +16,10 @@ use crate::{
     wrapping::{MasterKeys, Wrapped},
 };
 
+/// How long an address stays an account's that nobody verified.
+const UNVERIFIED_DAYS: i32 = 7;
+/// That one purge takes back.
+const PURGED_AT_ONCE: i64 = 1_000;
 /// Any number: advisory locks of this class are of addresses.
 const ADDRESS_LOCKS: i32 = 0x6164_6472;
 
@@ -103,7 +107,7 @@ impl From<row::Model> for Credentials {
 
 /// Before any row. Whoever registers with the address at the same moment waits, so that
 /// no conflict becomes an error: PostgreSQL would write the address into its log.
-async fn lock_address(
+pub(crate) async fn lock_address(
     transaction: &mut PgTransaction<'_>,
     email_folded: &str,
 ) -> Result<(), VaultError> {
@@ -145,7 +149,7 @@ async fn is_kept(
 }
 
 /// With its lock: from now on no other account has the address. Refused where one has verified it.
-async fn take_address(
+pub(crate) async fn take_address(
     transaction: &mut PgTransaction<'_>,
     account: AccountId,
     email_folded: &str,
@@ -275,6 +279,24 @@ impl Vault {
             .exec(&self.database)
             .await?;
         Ok(())
+    }
+
+    /// Takes some addresses that nobody verified in time from their accounts. Returns how
+    /// many.
+    pub(crate) async fn purge_addresses(&self) -> Result<u64, VaultError> {
+        let gone = sqlx::query(
+            "UPDATE vault.credentials SET email = NULL, email_folded = NULL
+             WHERE account_id IN (
+                 SELECT account_id FROM vault.credentials
+                 WHERE email IS NOT NULL AND email_verified_at IS NULL
+                   AND created_at < now() - make_interval(days => $1)
+                 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        )
+        .bind(UNVERIFIED_DAYS)
+        .bind(PURGED_AT_ONCE)
+        .execute(self.pool())
+        .await?;
+        Ok(gone.rows_affected())
     }
 
     pub async fn by_email(&self, email: &Email) -> Result<Option<Credentials>, VaultError> {

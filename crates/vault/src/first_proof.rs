@@ -31,8 +31,8 @@ pub const FIRST_PROOF: [(&str, Fate); 9] = [
     ("codes", Fate::Deleted(CODES)),
     ("credentials", Fate::Replaced),
     (
-        "households",
-        Fate::Deleted("DELETE FROM vault.households WHERE account_id = $1"),
+        "devices",
+        Fate::Deleted("DELETE FROM vault.devices WHERE account_id = $1"),
     ),
     (
         "recovery_codes",

@@ -4,9 +4,9 @@ mod bars;
 mod breached;
 mod codes;
 mod credentials;
+mod devices;
 mod emails;
 mod first_proof;
-mod households;
 mod limits;
 mod passwords;
 mod roles;
@@ -17,8 +17,9 @@ mod sessions;
 mod wrapping;
 
 pub use breached::{BreachedPasswords, UnusableList};
-pub use codes::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS, Reset};
+pub use codes::{CODE_MINUTES, Drawn, Purpose, RESEND_SECONDS, Reset, Verified};
 pub use credentials::{Credentials, NewCredentials, Vault, VaultError};
+pub use devices::{DEVICES_MAX, DeviceToken, InvalidDeviceToken, KnownDevice};
 pub use emails::{Email, InvalidEmail};
 pub use first_proof::{FIRST_PROOF, Fate};
 pub use limits::{Budget, InvalidBudget, Limits, Spend, Standing, Whose};
@@ -33,7 +34,7 @@ pub use service_tokens::{
     SERVICE_TOKEN_DAYS_MAX, Scope, ServiceToken, ServiceTokenInfo, UnknownScope,
 };
 pub use sessions::{
-    Device, InvalidRefreshToken, RETRY_SECONDS, ROTATIONS_NOTED_MAX, RefreshToken, Refreshed,
-    SESSION_DAYS, SESSIONS_MAX, Session,
+    Begun, Device, InvalidRefreshToken, RETRY_SECONDS, ROTATIONS_NOTED_MAX, RefreshToken,
+    Refreshed, SESSION_DAYS, SESSIONS_MAX, Session,
 };
 pub use wrapping::MasterKeys;

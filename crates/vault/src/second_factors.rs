@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 use totp_rs::{Builder, Secret, Totp};
 
 use crate::{
-    Device, Vault, VaultError,
+    Vault, VaultError,
     codes::{draw, grouped, plain, random},
-    households,
+    devices,
+    sessions::end_all,
     wrapping::{MasterKeys, Wrapped},
 };
 
@@ -112,9 +113,8 @@ impl Vault {
         account: AccountId,
         code: &str,
         now_seconds: u64,
-        kept: (Uuid, &Device),
+        kept: Uuid,
     ) -> Result<Enabled, VaultError> {
-        let (kept, device) = kept;
         let mut transaction = self.begin().await?;
         lock(&mut transaction, account).await?;
         let verified = sqlx::query(
@@ -160,7 +160,13 @@ impl Vault {
         .execute(&mut *transaction)
         .await?;
         let ended = end_others(&mut transaction, account, kept).await?;
-        households::learn(&mut transaction, account, device, true).await?;
+        sqlx::query(
+            "UPDATE vault.devices SET second_factor_shown = true
+             WHERE id = (SELECT device_id FROM vault.sessions WHERE id = $1)",
+        )
+        .bind(kept)
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         let shown = codes.iter().map(|code| grouped(code, 6));
         Ok(Enabled::Done {
@@ -197,16 +203,24 @@ impl Vault {
         if !check(&self.keys, &mut transaction, account, code, now_seconds).await? {
             return Ok(None);
         }
-        for sql in [
-            "DELETE FROM vault.second_factors WHERE account_id = $1",
-            "DELETE FROM vault.recovery_codes WHERE account_id = $1",
-        ] {
-            sqlx::query(sql)
-                .bind(account.0)
-                .execute(&mut *transaction)
-                .await?;
-        }
+        forget(&mut transaction, account).await?;
         let ended = end_others(&mut transaction, account, kept).await?;
+        transaction.commit().await?;
+        Ok(Some(ended))
+    }
+
+    /// The same without a code, for whoever lost all of them: ends all sessions. None where
+    /// there is no second factor.
+    pub async fn reset_second_factor(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<Vec<Uuid>>, VaultError> {
+        let mut transaction = self.begin().await?;
+        lock(&mut transaction, account).await?;
+        if forget(&mut transaction, account).await? == 0 {
+            return Ok(None);
+        }
+        let ended = end_all(&mut transaction, account).await?;
         transaction.commit().await?;
         Ok(Some(ended))
     }
@@ -224,6 +238,19 @@ pub(crate) async fn forget_unfinished(
     let forgotten = sqlx::query(sql).bind(account.0);
     forgotten.execute(&mut **transaction).await?;
     Ok(())
+}
+
+/// Returns how much there was.
+async fn forget(transaction: &mut Begun<'_>, account: AccountId) -> Result<u64, VaultError> {
+    let mut gone = 0;
+    for sql in [
+        "DELETE FROM vault.second_factors WHERE account_id = $1",
+        "DELETE FROM vault.recovery_codes WHERE account_id = $1",
+    ] {
+        let deleted = sqlx::query(sql).bind(account.0);
+        gone += deleted.execute(&mut **transaction).await?.rows_affected();
+    }
+    Ok(gone)
 }
 
 /// Whoever signs in meanwhile waits, and looks again.
@@ -248,6 +275,7 @@ async fn end_others(
     .bind(kept)
     .fetch_all(&mut **transaction)
     .await?;
+    devices::forget_others(transaction, account, Some(kept)).await?;
     let ids = rows.iter().map(|row| row.try_get("id"));
     Ok(ids.collect::<sqlx::Result<_>>()?)
 }

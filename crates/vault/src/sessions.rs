@@ -11,7 +11,9 @@ use sea_orm::sqlx::{self, Postgres, Row, Transaction, postgres::PgRow};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Vault, VaultError, codes::random, emails::is_invisible, households, second_factors};
+use crate::{
+    DeviceToken, Vault, VaultError, codes::random, devices, emails::is_invisible, second_factors,
+};
 
 /// How long a session lives after the last use of its refresh token.
 pub const SESSION_DAYS: i64 = 30;
@@ -68,12 +70,13 @@ impl RefreshToken {
         transaction: &mut Transaction<'_, Postgres>,
         account: AccountId,
         device: &Device,
+        known_as: Option<Uuid>,
     ) -> Result<(), VaultError> {
         let salt: Secret = random()?;
         sqlx::query(
             "INSERT INTO vault.sessions
-                 (id, account_id, device, address, salt, token_hash, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7))",
+                 (id, account_id, device, address, salt, token_hash, expires_at, device_id)
+             VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7), $8)",
         )
         .bind(self.session)
         .bind(account.0)
@@ -82,6 +85,7 @@ impl RefreshToken {
         .bind(salt.as_slice())
         .bind(self.hash())
         .bind(SESSION_DAYS as i32)
+        .bind(known_as)
         .execute(&mut **transaction)
         .await?;
         Ok(())
@@ -153,13 +157,13 @@ impl fmt::Debug for RefreshToken {
 pub struct Device {
     name: Option<String>,
     address: Option<String>,
-    pub(crate) household: Option<String>,
+    /// What it says it is known by.
+    pub(crate) shown: Option<DeviceToken>,
 }
 
 impl Device {
-    /// `name` is cut where it is too long. `household` is what limits count as
-    /// one address.
-    pub fn new(name: Option<&str>, address: Option<String>, household: Option<String>) -> Self {
+    /// `name` is cut where it is too long.
+    pub fn new(name: Option<&str>, address: Option<String>) -> Self {
         let printable = |name: &str| -> String {
             let characters = name.chars().filter(|c| !is_invisible(*c));
             characters.take(DEVICE_CHARACTERS_MAX).collect()
@@ -168,9 +172,31 @@ impl Device {
         Self {
             name,
             address,
-            household,
+            shown: None,
         }
     }
+
+    /// The same that shows what it is known by.
+    #[must_use]
+    pub fn showing(mut self, token: Option<DeviceToken>) -> Self {
+        self.shown = token;
+        self
+    }
+
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+/// What signing in gives.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    pub session: Uuid,
+    pub token: RefreshToken,
+    /// What the device is known by from now on.
+    pub device: DeviceToken,
+    /// Whether it was not known before.
+    pub is_new_device: bool,
 }
 
 /// A session that lives, as its owner sees it.
@@ -211,7 +237,7 @@ impl Vault {
         device: &Device,
         verified: Option<&str>,
         factor_shown: bool,
-    ) -> Result<Option<(Uuid, RefreshToken)>, VaultError> {
+    ) -> Result<Option<Begun>, VaultError> {
         let token = RefreshToken::draw()?;
         let mut transaction = self.begin().await?;
         // Whoever begins or changes the password waits for this to end.
@@ -253,10 +279,17 @@ impl Vault {
         .bind(SESSIONS_MAX - 1)
         .execute(&mut *transaction)
         .await?;
-        token.insert(&mut transaction, account, device).await?;
-        households::learn(&mut transaction, account, device, factor_shown).await?;
+        let known = devices::learn(&mut transaction, account, device, factor_shown).await?;
+        token
+            .insert(&mut transaction, account, device, Some(known.id))
+            .await?;
         transaction.commit().await?;
-        Ok(Some((token.session, token)))
+        Ok(Some(Begun {
+            session: token.session,
+            token,
+            device: known.token,
+            is_new_device: known.is_new,
+        }))
     }
 
     /// The session of tools that act as an account, which lives for `lifetime` from now:
@@ -299,7 +332,9 @@ impl Vault {
             Some(row) => row.try_get("id")?,
             None => {
                 let token = RefreshToken::draw()?;
-                token.insert(&mut transaction, account, device).await?;
+                token
+                    .insert(&mut transaction, account, device, None)
+                    .await?;
                 token.session
             }
         };
@@ -316,11 +351,12 @@ impl Vault {
         Ok(Some(session))
     }
 
-    /// Deletes sessions that are over for long, and households that were not seen for
-    /// long: addresses and devices are not kept for ever.
+    /// Deletes sessions that are over for long, devices that were not seen for long, and
+    /// addresses that nobody verified in time.
     pub async fn purge(&self) -> Result<(), VaultError> {
         for _ in 0..PURGES_MAX {
-            if self.purge_sessions().await? + self.purge_households().await? == 0 {
+            let (sessions, devices) = (self.purge_sessions().await?, self.purge_devices().await?);
+            if sessions + devices + self.purge_addresses().await? == 0 {
                 break;
             }
         }
@@ -441,7 +477,13 @@ impl Vault {
         if moved.rows_affected() == 0 {
             return Ok(None);
         }
-        households::learn(&mut transaction, account, device, false).await?;
+        sqlx::query(
+            "UPDATE vault.devices SET seen_at = now()
+             WHERE id = (SELECT device_id FROM vault.sessions WHERE id = $1)",
+        )
+        .bind(session)
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(Some(refreshed(next)))
     }
@@ -474,6 +516,32 @@ impl Vault {
         Ok(ended.rows_affected() == 1)
     }
 
+    /// Ends a session elsewhere, and knows its device no more, unless that is the one of
+    /// `kept`. Whether it was one of this account's that lived.
+    pub async fn end_session_elsewhere(
+        &self,
+        account: AccountId,
+        session: Uuid,
+        kept: Uuid,
+    ) -> Result<bool, VaultError> {
+        let ended = sqlx::query(
+            "WITH ended AS (
+                 UPDATE vault.sessions SET ended_at = now()
+                 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL AND expires_at > now()
+                 RETURNING device_id),
+             forgotten AS (
+                 DELETE FROM vault.devices WHERE id IN (SELECT device_id FROM ended)
+                   AND id IS DISTINCT FROM (SELECT device_id FROM vault.sessions WHERE id = $3))
+             SELECT 1 AS one FROM ended",
+        )
+        .bind(session)
+        .bind(account.0)
+        .bind(kept)
+        .fetch_optional(self.pool())
+        .await?;
+        Ok(ended.is_some())
+    }
+
     /// Ends all sessions of an account but `kept`; returns which, or none where that one
     /// was ended before: then it is not its holder's to end others.
     pub async fn end_other_sessions(
@@ -481,6 +549,7 @@ impl Vault {
         account: AccountId,
         kept: Uuid,
     ) -> Result<Option<Vec<Uuid>>, VaultError> {
+        let mut transaction = self.begin().await?;
         let rows = sqlx::query(
             "UPDATE vault.sessions SET ended_at = now()
              WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL
@@ -490,18 +559,14 @@ impl Vault {
         )
         .bind(account.0)
         .bind(kept)
-        .fetch_all(self.pool())
+        .fetch_all(&mut *transaction)
         .await?;
-        if rows.is_empty() && self.is_ended(kept).await? {
+        if rows.is_empty() && is_ended(&mut transaction, kept).await? {
             return Ok(None);
         }
+        devices::forget_others(&mut transaction, account, Some(kept)).await?;
+        transaction.commit().await?;
         ids(&rows).map(Some)
-    }
-
-    async fn is_ended(&self, session: Uuid) -> Result<bool, VaultError> {
-        let sql = "SELECT 1 AS one FROM vault.sessions WHERE id = $1 AND ended_at IS NOT NULL";
-        let ended = sqlx::query(sql).bind(session).fetch_optional(self.pool());
-        Ok(ended.await?.is_some())
     }
 
     /// Ends all sessions of an account; returns which.
@@ -548,6 +613,7 @@ impl Vault {
         .bind(kept)
         .fetch_all(&mut *transaction)
         .await?;
+        devices::forget_others(&mut transaction, account, Some(kept)).await?;
         second_factors::forget_unfinished(&mut transaction, account).await?;
         transaction.commit().await?;
         ids(&rows).map(Some)
@@ -566,7 +632,17 @@ impl Vault {
     }
 }
 
-/// Within the transaction of whoever holds the account's credentials.
+async fn is_ended(
+    transaction: &mut Transaction<'_, Postgres>,
+    session: Uuid,
+) -> Result<bool, VaultError> {
+    let sql = "SELECT 1 AS one FROM vault.sessions WHERE id = $1 AND ended_at IS NOT NULL";
+    let ended = sqlx::query(sql).bind(session);
+    Ok(ended.fetch_optional(&mut **transaction).await?.is_some())
+}
+
+/// Within the transaction of whoever holds the account's credentials. No device is known
+/// any more.
 pub(crate) async fn end_all(
     transaction: &mut Transaction<'_, Postgres>,
     account: AccountId,
@@ -578,6 +654,7 @@ pub(crate) async fn end_all(
     .bind(account.0)
     .fetch_all(&mut **transaction)
     .await?;
+    devices::forget_others(transaction, account, None).await?;
     ids(&rows)
 }
 
