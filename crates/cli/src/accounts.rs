@@ -16,6 +16,7 @@ use crate::{node::Node, operator, settings::Settings};
 #[command(after_help = "Examples:
   headwater accounts grant ada operator
   headwater accounts sign-out ada
+  headwater accounts reset-second-factor ada --reason 'a lost telephone'
   headwater accounts suspend ada --reason 'sends advertisements'")]
 pub struct Arguments {
     #[command(subcommand)]
@@ -30,6 +31,8 @@ enum Command {
     Revoke(Change),
     /// End all sessions of an account, on every process within seconds
     SignOut(SignOut),
+    /// Let somebody sign in without the second factor that they lost
+    ResetSecondFactor(ResetSecondFactor),
     /// Let nobody sign in to an account, and end its sessions
     Suspend(Suspend),
     /// Let people sign in to a suspended account again
@@ -61,6 +64,20 @@ struct SignOut {
     /// Kept in the log, with your name
     #[arg(long, value_parser = operator::reason)]
     reason: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  headwater accounts reset-second-factor ada --reason 'a lost telephone'
+
+Make sure first that it is they who ask: whoever knows the password signs in with it
+alone. All sessions of the account end.")]
+struct ResetSecondFactor {
+    /// The account's handle
+    handle: String,
+    /// Kept in the log, with your name
+    #[arg(long, value_parser = operator::reason)]
+    reason: String,
 }
 
 #[derive(Args)]
@@ -112,6 +129,7 @@ pub async fn run(arguments: Arguments, settings: Settings) -> anyhow::Result<()>
         Command::Grant(change) => grant(&node, &change).await,
         Command::Revoke(change) => revoke(&node, &change).await,
         Command::SignOut(wanted) => sign_out(&node, &wanted).await,
+        Command::ResetSecondFactor(wanted) => reset_second_factor(&node, &wanted).await,
         Command::Suspend(wanted) => suspend(&node, &wanted).await,
         Command::Restore(wanted) => restore(&node, &wanted).await,
     }
@@ -147,6 +165,21 @@ async fn sign_out(node: &Node, wanted: &SignOut) -> anyhow::Result<()> {
     operator::record(node, "accounts sign-out", &target, reason).await?;
     let ended = node.vault.end_all_sessions(account).await?.len();
     eprintln!("{} is signed out of {ended} sessions", wanted.handle);
+    Ok(())
+}
+
+async fn reset_second_factor(node: &Node, wanted: &ResetSecondFactor) -> anyhow::Result<()> {
+    let account = holder(node, &wanted.handle).await?;
+    let (handle, reason) = (&wanted.handle, wanted.reason.as_str());
+    let target = account.to_string();
+    operator::record(node, "accounts reset-second-factor", &target, Some(reason)).await?;
+    match node.vault.reset_second_factor(account).await? {
+        Some(ended) => eprintln!(
+            "{handle} signs in without a second factor, and is signed out of {} sessions",
+            ended.len()
+        ),
+        None => eprintln!("{handle} has no second factor"),
+    }
     Ok(())
 }
 
