@@ -66,6 +66,34 @@ async fn each_answer_tells_what_is_left_and_a_write_spends_more() {
     }
 }
 
+/// What has no use for a token is paid for by the address: nobody hashes with the points of
+/// many accounts.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_signs_in_pays_as_a_stranger_whatever_token_they_send() {
+    let app = limited(Servers::shared().await).await;
+    let ada = app.client().register("ada").await;
+    let nothing = json!({"login": ada.handle, "password": "guess it"});
+    let elsewhere = [("X-Forwarded-For", "198.51.100.9")];
+    for (path, body) in [
+        ("/v1/sessions", nothing),
+        ("/v1/sessions/refresh", json!({"refresh_token": "none"})),
+    ] {
+        let elsewhere = [("X-Forwarded-For", format!("198.51.100.{}", path.len()))];
+        let elsewhere = elsewhere
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        let answer = ada
+            .client
+            .send(Method::POST, path, Some(body), &elsewhere)
+            .await;
+        let answer = answer.expect(401);
+        let policy = answer.header("ratelimit-policy");
+        assert_eq!(policy, "\"anonymous\";q=6;w=60", "{path}");
+    }
+    let read = ada.client.send(Method::GET, LOCAL, None, &elsewhere).await;
+    assert_eq!(read.header("ratelimit"), "\"account\";r=19;t=3");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_signed_out_spends_nothing_of_the_account() {
     let app = limited(Servers::shared().await).await;

@@ -24,6 +24,7 @@ mod host;
 mod identity;
 mod import;
 mod import_faults;
+mod letters;
 mod likes;
 mod limits;
 mod master_key;

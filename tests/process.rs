@@ -33,6 +33,7 @@ pub fn environment(servers: &Servers) -> Vec<(&'static str, String)> {
         ("LIMIT_ACCOUNT", "off".into()),
         ("LIMIT_ACCOUNT_BYTES", "off".into()),
         ("LIMIT_REGISTRATION", "off".into()),
+        ("LIMIT_PASSWORD_HASHES", "off".into()),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::tempdir;
 use testkit::{App, Client, Servers, secrets, until};
 
@@ -192,6 +192,9 @@ async fn what_is_answered_is_counted_and_no_path_that_was_made_up() {
     let account = format!("/v1/accounts/{}/follow", ada.id);
     ada.client.put(&account).await.problem(409, "conflict");
     client.get("/v1/made-up").await.problem(404, "not_found");
+    let guess = json!({"login": ada.handle, "password": "guess it"});
+    let refused = client.post("/v1/sessions", guess).await;
+    refused.problem(401, "invalid_credentials");
     let scraped = reqwest::get(serve.metrics.clone()).await.unwrap();
     let text = scraped.text().await.unwrap();
     secrets::heard("metrics", text.as_bytes());
@@ -200,6 +203,7 @@ async fn what_is_answered_is_counted_and_no_path_that_was_made_up() {
         "headwater_http_requests_total{code=\"conflict\",method=\"PUT\",route=\"/v1/accounts/{account_id}/follow\",status=\"409\"} 1",
         "headwater_http_requests_total{code=\"not_found\",method=\"GET\",route=\"(no such path)\",status=\"404\"} 1",
         "headwater_http_request_duration_seconds_count{route=\"/v1/accounts\"} 1",
+        "headwater_sign_in_refused_total{reason=\"invalid_credentials\"} 1",
     ] {
         assert!(text.lines().any(|one| one == line), "no {line}:\n{text}");
     }

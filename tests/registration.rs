@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use testkit::{Answer, App, Client, secrets, until};
-use vault::{Device, NewCredentials, VaultError};
+use vault::{Device, NewCredentials, VaultError, Verified};
 
 use crate::process::{self, Running};
 
@@ -308,9 +308,11 @@ async fn an_address_is_verified_or_taken_and_never_both() {
         let (verified, admitted) =
             tokio::join!(vault.verify_email(holder, &code), vault.admit(new, [7; 32]));
         match (verified.unwrap(), admitted) {
-            (true, Err(VaultError::EmailTaken(account))) => assert_eq!(account, holder),
-            (false, Ok(())) => {}
-            (verified, admitted) => panic!("{verified} and {admitted:?}"),
+            (Verified::Done { .. }, Err(VaultError::EmailTaken(account))) => {
+                assert_eq!(account, holder);
+            }
+            (Verified::Wrong, Ok(())) => {}
+            (verified, admitted) => panic!("{verified:?} and {admitted:?}"),
         }
     }
 }

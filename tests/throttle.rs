@@ -8,8 +8,8 @@ use sea_orm::{
     ConnectionTrait, TransactionTrait,
     sqlx::{self, Row},
 };
-use serde_json::json;
-use testkit::{Answer, App, Servers, secrets, until};
+use serde_json::{Value, json};
+use testkit::{Answer, App, Person, Servers, secrets, until};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 use crate::identity::authenticator;
@@ -27,6 +27,16 @@ async fn limited() -> App {
 /// As a trusted proxy asks for somebody at `address`.
 async fn sign_in_from(app: &App, address: &str, login: &str, password: &str) -> Answer {
     let body = json!({"login": login, "password": password});
+    send_from(app, address, body).await
+}
+
+/// The same, from a device that shows what it is known by.
+async fn sign_in_with(app: &App, (address, device): (&str, &str), ada: &Person) -> Answer {
+    let body = json!({"login": ada.handle, "password": ada.password, "device_token": device});
+    send_from(app, address, body).await
+}
+
+async fn send_from(app: &App, address: &str, body: Value) -> Answer {
     let headers = [("X-Forwarded-For", address)];
     let client = app.client();
     let signed_in = client.send(Method::POST, "/v1/sessions", Some(body), &headers);
@@ -104,13 +114,106 @@ async fn many_who_guess_together_keep_out_strangers_only() {
     let app = limited().await;
     let ada = app.client().register("ada").await;
     let home = "2001:db8:7::1";
-    sign_in_from(&app, home, &ada.handle, &ada.password)
+    let device = sign_in_from(&app, home, &ada.handle, &ada.password).await;
+    let device = device.expect(201).text("/device_token");
+    guess_until_strangers_are_kept_out(&app, &ada.handle).await;
+    // Wherever she is, and as often as she likes.
+    for address in [home, "198.51.100.99", home] {
+        let signed_in = sign_in_with(&app, (address, &device), &ada).await;
+        assert_eq!(signed_in.expect(201).text("/device_token"), device);
+    }
+    // Of another account, or of none, it is none.
+    let bob = app.client().register("bob").await;
+    let theirs = sign_in_from(&app, home, &bob.handle, &bob.password).await;
+    for stranger in [&theirs.expect(201).text("/device_token"), "nonsense"] {
+        let refused = sign_in_with(&app, (home, stranger), &ada).await;
+        refused.problem(429, "too_many_requests");
+    }
+    // Whoever has the device guesses no more than others.
+    let mut statuses = Vec::new();
+    for number in 0..5 {
+        let body = json!({
+            "login": ada.email, "password": format!("guess {number}"), "device_token": device,
+        });
+        statuses.push(send_from(&app, home, body).await.status.as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 401, 429, 429]);
+}
+
+/// Who shares an address with somebody learns nothing of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_somebody_signed_in_from_is_as_any_other() {
+    let app = limited().await;
+    let ada = app.client().register("ada").await;
+    let office = "198.51.100.7";
+    sign_in_from(&app, office, &ada.email, &ada.password)
         .await
         .expect(201);
-    // Another address of the same household tomorrow.
-    let home = "2001:db8:7::abcd";
+    let nobody = secrets::email("nobody");
+    for login in [&ada.email, &nobody] {
+        guess_until_strangers_are_kept_out(&app, login).await;
+        let guess = sign_in_from(&app, office, login, "guess it").await;
+        guess.problem(429, "too_many_requests");
+    }
+}
+
+/// Handle and address have so many tries together, and whose they are does not show.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_logins_of_one_account_share_their_tries_and_do_not_say_so() {
+    let app = limited().await;
+    let ada = app.client().register("ada").await;
     guess_until_strangers_are_kept_out(&app, &ada.handle).await;
-    sign_in_from(&app, home, &ada.handle, &ada.password)
+    let elsewhere = "198.51.100.7";
+    let hashed = app.services.passwords.computed();
+    let nobody = secrets::email("nobody");
+    let guesses = [
+        sign_in_from(&app, elsewhere, &nobody, "guess it").await,
+        // Even the right one: it is not looked at.
+        sign_in_from(&app, elsewhere, &ada.email, &ada.password).await,
+    ];
+    let told = guesses.map(|guess| {
+        let mut told = guess.problem(401, "invalid_credentials").body;
+        told["request_id"] = Value::Null;
+        told
+    });
+    assert_eq!(told[0], told[1]);
+    assert_eq!(app.services.passwords.computed() - hashed, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn right_passwords_are_paid_for_too() {
+    let limits = LimitSettings {
+        password_hashes: "4/300".parse().unwrap(),
+        ..LimitSettings::NONE
+    };
+    let app = App::limited(Servers::shared().await, limits).await;
+    let ada = app.client().register("ada").await;
+    let (one, other) = ("198.51.100.7", "198.51.100.8");
+    let sign_in = |address: &'static str| sign_in_from(&app, address, &ada.handle, &ada.password);
+    let refused = |answer: Answer| {
+        let refused = answer.problem(429, "too_many_requests");
+        let policy = refused.header("ratelimit-policy");
+        assert_eq!(policy, "\"password_hashes\";q=4;w=300");
+    };
+    // Wrong ones by the address alone: nobody uses up an account's.
+    for number in 0..4 {
+        let address = format!("203.0.113.{number}");
+        for _ in 0..2 {
+            sign_in_from(&app, &address, &ada.handle, "guess it")
+                .await
+                .problem(401, "invalid_credentials");
+        }
+    }
+    for _ in 0..4 {
+        sign_in(one).await.expect(201);
+    }
+    refused(sign_in(one).await);
+    // By the account, wherever it is.
+    refused(sign_in(other).await);
+    // By the address, whoever it is.
+    let bob = app.client().register("bob").await;
+    refused(sign_in_from(&app, one, &bob.handle, &bob.password).await);
+    sign_in_from(&app, other, &bob.handle, &bob.password)
         .await
         .expect(201);
 }
@@ -157,39 +260,72 @@ async fn a_thief_with_a_token_cannot_guess_the_password_by_changing_it() {
 
 /// Who got in once gets in from there again, though the session is long forgotten.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_home_is_known_after_its_sessions_are_gone() {
+async fn a_device_is_known_after_its_sessions_are_gone() {
     let app = limited().await;
     let ada = app.client().register("ada").await;
     let home = "198.51.100.7";
-    let session = sign_in_from(&app, home, &ada.handle, &ada.password).await;
-    // Another network, where it was only refreshed.
-    let train = "198.51.100.8";
-    let body = json!({"refresh_token": session.expect(201).text("/refresh_token")});
-    let headers = [("X-Forwarded-For", train)];
-    let client = app.client();
-    let moved = client.send(Method::POST, "/v1/sessions/refresh", Some(body), &headers);
-    moved.await.expect(200);
+    let device = sign_in_from(&app, home, &ada.handle, &ada.password).await;
+    let device = device.expect(201).text("/device_token");
     let over = "UPDATE vault.sessions SET ended_at = now() - interval '2 hours'";
     app.database.execute_unprepared(over).await.unwrap();
     let vault = app.vault();
     vault.purge().await.unwrap();
     guess_until_strangers_are_kept_out(&app, &ada.handle).await;
-    for known in [home, train] {
-        sign_in_from(&app, known, &ada.handle, &ada.password)
-            .await
-            .expect(201);
-    }
+    sign_in_with(&app, (home, &device), &ada).await.expect(201);
     // Not for ever.
-    let over = "UPDATE vault.households SET seen_at = now() - interval '181 days'";
+    let over = "UPDATE vault.devices SET seen_at = now() - interval '181 days'";
     app.database.execute_unprepared(over).await.unwrap();
     vault.purge().await.unwrap();
     // What came back meanwhile.
     for stranger in ["203.0.113.50", "203.0.113.51"] {
         sign_in_from(&app, stranger, &ada.handle, "guess it").await;
     }
-    sign_in_from(&app, home, &ada.handle, &ada.password)
+    sign_in_with(&app, (home, &device), &ada)
         .await
         .problem(429, "too_many_requests");
+}
+
+/// A device is known no more where its session is ended from elsewhere, or the password
+/// is another one; signing out leaves it known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_goes_with_the_session_that_its_owner_ends() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    let vault = app.vault();
+    let account = kernel::AccountId(ada.id.parse().unwrap());
+    let knows = async |device: &str| {
+        let token = device.parse().unwrap();
+        let known = vault.known_device(account, Some(&token)).await.unwrap();
+        known.is_some()
+    };
+    let sign_in = async || {
+        let session = sign_in_from(&app, "198.51.100.7", &ada.handle, &ada.password).await;
+        session.expect(201)
+    };
+    let out = sign_in().await;
+    let client = app.client().with_token(out.text("/access_token"));
+    client.delete("/v1/sessions/current").await.expect(204);
+    assert!(knows(&out.text("/device_token")).await);
+    let ended = sign_in().await;
+    let path = format!("/v1/sessions/{}", ended.text("/session_id"));
+    ada.client.delete(&path).await.expect(204);
+    assert!(!knows(&ended.text("/device_token")).await);
+    let kept = sign_in().await;
+    // The same device twice: what it is known by stays with the one that is left.
+    let again = sign_in_with(&app, ("198.51.100.7", &kept.text("/device_token")), &ada).await;
+    let me = app
+        .client()
+        .with_token(again.expect(201).text("/access_token"));
+    let path = format!("/v1/sessions/{}", kept.text("/session_id"));
+    me.delete(&path).await.expect(204);
+    assert!(knows(&kept.text("/device_token")).await);
+    let new = secrets::password("another one");
+    let body = json!({"current_password": ada.password, "new_password": new});
+    let path = "/v1/accounts/me/password";
+    let changed = me.send(Method::PUT, path, Some(body), &[]).await;
+    changed.expect(204);
+    assert!(knows(&kept.text("/device_token")).await);
+    assert!(!knows(&out.text("/device_token")).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,34 +349,35 @@ async fn whoever_reads_the_mail_is_let_in_though_others_guess() {
     let (client, headers) = (app.client(), [("X-Forwarded-For", hotel)]);
     let path = "/v1/password-resets/completion";
     let reset = client.send(Method::POST, path, Some(body), &headers).await;
-    reset.expect(204);
+    let device = reset.expect(200).text("/device_token");
     sign_in_from(&app, hotel, &ada.handle, &new)
         .await
-        .expect(201);
+        .problem(429, "too_many_requests");
+    let body = json!({"login": ada.handle, "password": new, "device_token": device});
+    send_from(&app, hotel, body).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_many_homes_are_known_and_the_oldest_is_forgotten() {
+async fn so_many_devices_are_known_and_the_oldest_is_forgotten() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let many = format!(
-        "INSERT INTO vault.households (account_id, household, seen_at)
-         SELECT '{}', 'home ' || n, now() - make_interval(days => n)
+        "INSERT INTO vault.devices (id, account_id, token_hash, seen_at)
+         SELECT gen_random_uuid(), '{}', '\\x00', now() - make_interval(days => n)
          FROM generate_series(1, 40) AS n",
         ada.id
     );
     app.database.execute_unprepared(&many).await.unwrap();
-    let new = "198.51.100.7";
-    sign_in_from(&app, new, &ada.handle, &ada.password)
+    sign_in_from(&app, "198.51.100.7", &ada.handle, &ada.password)
         .await
         .expect(201);
-    let vault = app.vault();
-    let account = kernel::AccountId(ada.id.parse().unwrap());
     // This one, where she registered, and the thirty that were seen last.
-    for (home, known) in [(new, true), ("home 30", true), ("home 31", false)] {
-        let knows = vault.knows_household(account, home).await.unwrap();
-        assert_eq!(knows, known, "{home}");
-    }
+    let sql = "SELECT count(*) AS n, max(extract(day FROM now() - seen_at))::bigint AS oldest
+               FROM vault.devices";
+    let row = sqlx::query(sql).fetch_one(app.database.get_postgres_connection_pool());
+    let row = row.await.unwrap();
+    let (count, oldest): (i64, i64) = (row.get("n"), row.get("oldest"));
+    assert_eq!((count, oldest), (vault::DEVICES_MAX, 30));
 }
 
 /// A thief with a token, and one with the password, each spends points of their own.
@@ -253,7 +390,6 @@ async fn guessing_codes_keeps_no_owner_from_their_second_factor() {
     let app = App::limited(Servers::shared().await, limits).await;
     let ada = app.client().register("ada").await;
     app.verify_email(&ada).await;
-    let (home, thief) = ("198.51.100.7", "203.0.113.66");
     let path = "/v1/accounts/me/second-factor";
     let current = json!({"current_password": ada.password});
     let added = ada.client.post(path, current).await.expect(200);
@@ -264,37 +400,45 @@ async fn guessing_codes_keeps_no_owner_from_their_second_factor() {
     };
     let enabled = put(&ada.client, &code).await.expect(200);
     let recovery = |number: usize| enabled.text(&format!("/recovery_codes/{number}"));
-    let sign_in = async |address: &str, code: &str| {
-        let body = json!({"login": ada.handle, "password": ada.password, "one_time_code": code});
-        let headers = [("X-Forwarded-For", address)];
-        let client = app.client();
-        let sent = client.send(Method::POST, "/v1/sessions", Some(body), &headers);
-        sent.await
+    let sign_in = async |device: Option<&str>, code: &str| {
+        let mut body =
+            json!({"login": ada.handle, "password": ada.password, "one_time_code": code});
+        if let Some(device) = device {
+            body["device_token"] = device.into();
+        }
+        send_from(&app, "198.51.100.7", body).await
     };
-    sign_in(home, &recovery(0)).await.expect(201);
-    // Whoever reads the mail makes an address known, and gains no tries there.
-    let (vault, device) = (
-        app.vault(),
-        vault::Device::new(None, None, Some(thief.into())),
-    );
+    let home = sign_in(None, &recovery(0)).await.expect(201);
+    let home = home.text("/device_token");
+    // Whoever reads the mail makes a device known, and gains no tries with it.
+    let vault = app.vault();
     let account = kernel::AccountId(ada.id.parse().unwrap());
-    let ask = json!({"email": ada.email});
-    let asked = app.client().post("/v1/password-resets", ask).await;
-    asked.expect(204);
-    let code = app.mailed_code(&ada.email).await;
-    let stored = vault.by_account(account).await.unwrap().unwrap();
-    let (hash, email) = (stored.password_hash.unwrap(), ada.email.parse().unwrap());
-    let reset = vault.reset_password(&email, &code, Some(&hash), &device);
-    assert!(matches!(reset.await.unwrap(), vault::Reset::Done(_)));
-    assert!(vault.knows_household(account, thief).await.unwrap());
-    assert!(!vault.has_seen_second_factor(account, thief).await.unwrap());
-    assert!(vault.has_seen_second_factor(account, home).await.unwrap());
+    let thief = {
+        let stored = vault.by_account(account).await.unwrap().unwrap();
+        let ask = json!({"email": ada.email});
+        let asked = app.client().post("/v1/password-resets", ask).await;
+        asked.expect(204);
+        let code = app.mailed_code(&ada.email).await;
+        let (hash, email) = (stored.password_hash.unwrap(), ada.email.parse().unwrap());
+        let device = vault::Device::default();
+        let reset = vault.reset_password(&email, &code, Some(&hash), &device);
+        match reset.await.unwrap() {
+            vault::Reset::Done { device, .. } => device.reveal(),
+            _ => panic!("the code is right"),
+        }
+    };
+    // A reset leaves no other device known: the owner's is known again.
+    let gone = sign_in(Some(&home), &recovery(1)).await.expect(201);
+    let home = gone.text("/device_token");
 
     let mut statuses = Vec::new();
     for _ in 0..5 {
-        statuses.push(sign_in(thief, "000000").await.status.as_u16());
+        let guess = sign_in(Some(&thief), "000000").await;
+        statuses.push(guess.status.as_u16());
     }
     assert_eq!(statuses, [403, 403, 403, 429, 429]);
+    let stranger = sign_in(None, &recovery(2)).await;
+    stranger.problem(429, "too_many_requests");
     let stolen = app.client_of(account);
     let mut statuses = Vec::new();
     for _ in 0..5 {
@@ -302,9 +446,9 @@ async fn guessing_codes_keeps_no_owner_from_their_second_factor() {
     }
     assert_eq!(statuses, [403, 403, 403, 429, 429]);
 
-    let signed_in = sign_in(home, &recovery(1)).await.expect(201);
+    let signed_in = sign_in(Some(&home), &recovery(2)).await.expect(201);
     let me = app.client().with_token(signed_in.text("/access_token"));
-    let removal = json!({"current_password": ada.password, "one_time_code": recovery(2)});
+    let removal = json!({"current_password": ada.password, "one_time_code": recovery(3)});
     let removed = me.post(&format!("{path}/removal"), removal).await;
     removed.expect(204);
 }
@@ -361,13 +505,12 @@ async fn whoever_goes_away_before_the_answer_has_guessed_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_many_guess_the_code_of_a_reset_its_owner_is_heard_at_home() {
+async fn however_many_guess_the_code_of_a_reset_its_owner_is_heard_with_a_known_device() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let home = "198.51.100.7";
-    sign_in_from(&app, home, &ada.handle, &ada.password)
-        .await
-        .expect(201);
+    let device = sign_in_from(&app, home, &ada.handle, &ada.password).await;
+    let device = device.expect(201).text("/device_token");
     app.mailed_code(&ada.email).await;
     let ask = json!({"email": ada.email});
     let asked = app.client().post("/v1/password-resets", ask).await;
@@ -376,15 +519,17 @@ async fn however_many_guess_the_code_of_a_reset_its_owner_is_heard_at_home() {
     let many = "UPDATE vault.codes SET tries = 1000 WHERE purpose = 'reset_password'";
     app.database.execute_unprepared(many).await.unwrap();
     let new = secrets::password("another one");
-    let reset_from = async |address: &str| {
-        let body = json!({"email": ada.email, "one_time_code": code, "new_password": new});
-        let (client, headers) = (app.client(), [("X-Forwarded-For", address)]);
+    let reset = async |device: Option<&str>| {
+        let mut body = json!({"email": ada.email, "one_time_code": code, "new_password": new});
+        if let Some(device) = device {
+            body["device_token"] = device.into();
+        }
+        let (client, headers) = (app.client(), [("X-Forwarded-For", home)]);
         let path = "/v1/password-resets/completion";
         client.send(Method::POST, path, Some(body), &headers).await
     };
-    let elsewhere = reset_from("203.0.113.66").await;
-    elsewhere.problem(403, "invalid_code");
-    reset_from(home).await.expect(204);
+    reset(None).await.problem(403, "invalid_code");
+    reset(Some(&device)).await.expect(200);
     sign_in_from(&app, home, &ada.handle, &new)
         .await
         .expect(201);

@@ -36,6 +36,7 @@ use crate::{
     freshness::View,
     handlers::{Read, Version, Write},
     logins::Login,
+    passwords,
     problem::{Fields, Problem},
     registration,
     services::Services,
@@ -242,14 +243,14 @@ fn version_for(viewer: Viewer, row: &AccountRow) -> u64 {
 }
 
 async fn register(
-    services: &Services,
+    services: &Arc<Services>,
     caller: &Caller,
     request_id: Uuid,
     idempotency: &Idempotency,
     body: Registration,
 ) -> Result<Created<Registered>, Problem> {
     let wanted = body.read()?;
-    let place = services.passwords.place()?;
+    let place = passwords::place(services, caller).await?;
     let mut attempt = Try::to_register(services, caller).await?;
     attempt.counts();
     let login = Login::Email(wanted.email.clone());
@@ -275,7 +276,7 @@ async fn register(
         // whoever sends it again signs in, as anybody does.
         true => {
             let shown = SignIn::with(&handle, body.password);
-            let place = services.passwords.place()?;
+            let place = passwords::place(services, caller).await?;
             let who = (&login, Some(account));
             sessions::try_to_sign_in(services, who, shown, place, caller, request_id).await?
         }

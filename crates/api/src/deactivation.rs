@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::accounts::DeactivateAccount;
 use edge::{
-    answers::Done, body::Input, identity::Authenticated, request::RequestId,
+    answers::Done, body::Input, caller::Caller, identity::Authenticated, request::RequestId,
     trace_context::TraceContext,
 };
 use kernel::Uuid;
@@ -48,9 +48,10 @@ impl DeactivationApi {
         services: Data<&Arc<Services>>,
         me: Authenticated,
         request_id: RequestId,
+        caller: Caller,
         body: Input<Deactivation>,
     ) -> Result<Done, Problem> {
-        passwords::show(&services, me, body.0.current_password).await?;
+        passwords::show(&services, me, &caller, body.0.current_password).await?;
         let services = Arc::clone(&services);
         let done =
             TraceContext::spawn(async move { deactivate(&services, me, request_id.0).await });

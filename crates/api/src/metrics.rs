@@ -12,7 +12,10 @@ use readmodel::{
 };
 use tokio::time::timeout;
 
-use crate::operations::{ANSWER_MILLISECONDS_MAX, LookError, look};
+use crate::{
+    operations::{ANSWER_MILLISECONDS_MAX, LookError, look},
+    refusals,
+};
 
 /// What metrics are told of.
 #[derive(Clone)]
@@ -114,6 +117,7 @@ fn told(parts: &[(&str, bool)], all: &[Progress]) -> Exposition {
         labels.push(("state", progress.state.name()));
         text.sample(&labels, 1.0);
     }
+    refusals::measure(&mut text);
     text
 }
 

@@ -5,7 +5,14 @@
 use std::sync::Arc;
 
 use domain::{accounts::Accounts, handles::Handle};
-use edge::{answers::Done, body::Input, caller::Caller, identity::Authenticated};
+use edge::{
+    answers::{Changed, Done},
+    body::Input,
+    caller::Caller,
+    identity::Authenticated,
+    request::RequestId,
+    trace_context::TraceContext,
+};
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, types::Example};
@@ -13,8 +20,12 @@ use vault::{Email, InvalidEmail, InvalidPassword, Password, Place, Purpose, Rese
 
 use crate::{
     emails::{self, wrong_code},
+    letters::{self, Change},
+    logins::Login,
     problem::{Code, Fields, Problem},
+    refusals,
     services::Services,
+    sessions::DEVICE_TOKEN,
     tags::Tag,
     throttle::Try,
 };
@@ -62,7 +73,7 @@ impl Example for ForgottenPassword {
 
 /// The code that was sent to the address, and another password.
 #[derive(Object)]
-#[oai(deny_unknown_fields, example)]
+#[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub struct PasswordReset {
     #[oai(validator(max_length = 254))]
     email: String,
@@ -74,6 +85,26 @@ pub struct PasswordReset {
     /// handle or the e-mail address.
     #[oai(validator(min_length = 8, max_length = 512))]
     new_password: String,
+    /// What the device is known by, if it was signed in from before: then it is heard
+    /// however many guess the code. One that is not known counts as none.
+    #[oai(validator(min_length = 1, max_length = 128))]
+    device_token: Option<String>,
+}
+
+/// The password is another one.
+#[derive(Object)]
+#[oai(example)]
+pub struct PasswordReplaced {
+    /// What the device is known by from now on: send it when you sign in.
+    device_token: String,
+}
+
+impl Example for PasswordReplaced {
+    fn example() -> Self {
+        Self {
+            device_token: DEVICE_TOKEN.into(),
+        }
+    }
 }
 
 impl Example for PasswordReset {
@@ -82,6 +113,7 @@ impl Example for PasswordReset {
             email: "ada@example.org".into(),
             one_time_code: "K7QF2-9XMPD".into(),
             new_password: "staple correct horse".into(),
+            device_token: None,
         }
     }
 }
@@ -92,7 +124,8 @@ pub struct PasswordsApi;
 impl PasswordsApi {
     /// Change my password
     ///
-    /// Signs out everywhere else.
+    /// Signs out everywhere else, and no other device is known any more. The owner gets a
+    /// letter.
     #[oai(
         path = "/accounts/me/password",
         method = "put",
@@ -102,34 +135,42 @@ impl PasswordsApi {
         &self,
         services: Data<&Arc<Services>>,
         me: Authenticated,
+        caller: Caller,
         body: Input<PasswordChange>,
     ) -> Result<Done, Problem> {
         let new = new_password(&body.0.new_password)?;
         // For the new one: who shows the old one takes another.
-        let place = services.passwords.place()?;
-        let old = show(&services, me, body.0.current_password).await?;
+        let place = place(&services, &caller).await?;
+        let old = show(&services, me, &caller, body.0.current_password).await?;
         let context = Context::of_account(&services, me.account).await?;
         context.check(&services, &new).await?;
         let hash = services.passwords.hash(new, place).await?;
-        let changed = services
-            .vault
-            .change_password(me.account, &old, &hash, me.session)
-            .await?;
-        let ended = changed.ok_or_else(|| {
-            Problem::new(
-                Code::Conflict,
-                "The password was changed at the same moment. Sign in with it.",
-            )
-        })?;
-        services.ended.add(ended);
-        tracing::info!(account = %me.account, "the password was changed");
-        Ok(Done::at(None))
+        let services = Arc::clone(&services);
+        // Though the client goes away: the owner is told.
+        let changed = TraceContext::spawn(async move {
+            let changed = services
+                .vault
+                .change_password(me.account, &old, &hash, me.session)
+                .await?;
+            let ended = changed.ok_or_else(|| {
+                Problem::new(
+                    Code::Conflict,
+                    "The password was changed at the same moment. Sign in with it.",
+                )
+            })?;
+            services.ended.add(ended);
+            tracing::info!(account = %me.account, "the password was changed");
+            letters::tell(&services, me.account, Change::Password, &caller).await;
+            Ok::<_, Problem>(Done::at(None))
+        });
+        changed.await.map_err(Problem::internal)?
     }
 
     /// Ask for another password
     ///
     /// Sends a code to the address, if it is an account's. The answer is the same
-    /// whether it is or not, and so is its time.
+    /// whether it is or not, and so is its time. While a code counts, which is ten minutes,
+    /// no other one is sent.
     #[oai(
         path = "/password-resets",
         method = "post",
@@ -138,12 +179,16 @@ impl PasswordsApi {
     async fn request_reset(
         &self,
         services: Data<&Arc<Services>>,
+        request_id: RequestId,
         caller: Caller,
         body: Input<ForgottenPassword>,
     ) -> Result<Done, Problem> {
         emails::refuse_without_mail(&services)?;
         let email = address(&body.0.email)?;
-        Try::to_use_codes(&services, &caller).await?.counts();
+        let tried = Try::to_use_codes(&services, &caller).await;
+        let login = Login::Email(email.clone()).to_string();
+        let tried = refusals::told(&services, &caller, Some(&login), request_id.0, tried);
+        tried?.counts();
         let place = services.background.clone().try_acquire_owned();
         let place = place.map_err(|_| {
             let detail = "Too many ask for a code at once. Try again shortly.";
@@ -174,46 +219,75 @@ impl PasswordsApi {
     async fn reset(
         &self,
         services: Data<&Arc<Services>>,
+        request_id: RequestId,
         caller: Caller,
         body: Input<PasswordReset>,
-    ) -> Result<Done, Problem> {
-        let place = services.passwords.place()?;
-        let mut fields = Fields::default();
-        let email = fields.take(address(&body.0.email));
-        let new = fields.take(new_password(&body.0.new_password));
-        let (Some(email), Some(new)) = (email, new) else {
-            return Err(fields.problem());
-        };
-        let mut attempt = Try::to_use_codes(&services, &caller).await?;
-        // Whose the address is, only the code's reader may learn: it is all done
-        // whether there is an account or not.
-        let holder = services.vault.by_email(&email).await?;
-        let holder = holder.map_or(AccountId(Uuid::nil()), |holder| holder.account);
-        let mut context = Context::of_account(&services, holder).await?;
-        context.email = Some(email.clone());
-        let fits = context.check(&services, &new).await;
-        let hash = services.passwords.hash(new, place).await?;
-        let code = &body.0.one_time_code;
-        let hash = fits.is_ok().then_some(hash.as_str());
+    ) -> Result<Changed<PasswordReplaced>, Problem> {
+        let login = body
+            .0
+            .email
+            .parse()
+            .ok()
+            .map(|email| Login::Email(email).to_string());
+        let replaced = replace(&services, &caller, body.0).await;
+        let login = login.as_deref();
+        refusals::told(&services, &caller, login, request_id.0, replaced).map(Changed::new)
+    }
+}
+
+async fn replace(
+    services: &Arc<Services>,
+    caller: &Caller,
+    body: PasswordReset,
+) -> Result<PasswordReplaced, Problem> {
+    let place = place(services, caller).await?;
+    let mut fields = Fields::default();
+    let email = fields.take(address(&body.email));
+    let new = fields.take(new_password(&body.new_password));
+    let (Some(email), Some(new)) = (email, new) else {
+        return Err(fields.problem());
+    };
+    let mut attempt = Try::to_use_codes(services, caller).await?;
+    // Whose the address is, only the code's reader may learn: it is all done
+    // whether there is an account or not.
+    let holder = services.vault.by_email(&email).await?;
+    let holder = holder.map_or(AccountId(Uuid::nil()), |holder| holder.account);
+    let mut context = Context::of_account(services, holder).await?;
+    context.email = Some(email.clone());
+    let fits = context.check(services, &new).await;
+    let hash = services.passwords.hash(new, place).await?;
+    let shown = body.device_token.and_then(|token| token.parse().ok());
+    let device = caller.device.clone().showing(shown);
+    let (services, caller, fitting) = (services.clone(), caller.clone(), fits.is_ok());
+    // Though the client goes away: the owner is told.
+    let reset = TraceContext::spawn(async move {
+        let hash = fitting.then_some(hash.as_str());
         let reset = services
             .vault
-            .reset_password(&email, code, hash, &caller.device)
+            .reset_password(&email, &body.one_time_code, hash, &device)
             .await?;
-        let ended = match reset {
-            Reset::Done(ended) => ended,
-            Reset::NotTaken => {
-                attempt.give_back().await;
-                return Err(fits.err().unwrap_or_else(wrong_code));
-            }
-            Reset::Wrong => {
-                attempt.counts();
-                return Err(wrong_code());
-            }
-        };
-        services.ended.add(ended);
-        attempt.give_back().await;
-        tracing::info!("a password was replaced by a mailed code");
-        Ok(Done::at(None))
+        if let Reset::Done { account, ended, .. } = &reset {
+            services.ended.add(ended.iter().copied());
+            tracing::info!(%account, "a password was replaced by a mailed code");
+            letters::tell(&services, *account, Change::Reset, &caller).await;
+        }
+        Ok::<_, Problem>(reset)
+    });
+    match reset.await.map_err(Problem::internal)?? {
+        Reset::Done { device, .. } => {
+            attempt.give_back().await;
+            Ok(PasswordReplaced {
+                device_token: device.reveal(),
+            })
+        }
+        Reset::NotTaken => {
+            attempt.give_back().await;
+            Err(fits.err().unwrap_or_else(wrong_code))
+        }
+        Reset::Wrong => {
+            attempt.counts();
+            Err(wrong_code())
+        }
     }
 }
 
@@ -283,13 +357,22 @@ fn address(text: &str) -> Result<Email, Problem> {
     text.parse().map_err(wrong)
 }
 
+/// A place among those whose passwords are hashed, which the address pays for whatever
+/// comes of it.
+pub(crate) async fn place(services: &Services, caller: &Caller) -> Result<Place, Problem> {
+    let place = services.passwords.place(&caller.household)?;
+    Try::to_hash(services, caller).await?;
+    Ok(place)
+}
+
 /// The stored hash of who knows the password; wrong ones are counted.
 pub(crate) async fn show(
     services: &Services,
     me: Authenticated,
+    caller: &Caller,
     password: String,
 ) -> Result<String, Problem> {
-    let place = services.passwords.place()?;
+    let place = place(services, caller).await?;
     let mut attempt = Try::to_show_password(services, me.session).await?;
     let Some((stored, _)) = look_at(services, me.account, password, place).await? else {
         attempt.counts();
@@ -304,6 +387,7 @@ pub(crate) async fn show(
 pub(crate) async fn verified(
     services: &Services,
     account: AccountId,
+    caller: &Caller,
     password: String,
     place: Place,
 ) -> Result<Option<String>, Problem> {
@@ -316,7 +400,7 @@ pub(crate) async fn verified(
         return Ok(Some(new));
     }
     // Somebody else did so first, or changed the password: which is to be seen.
-    let place = services.passwords.place()?;
+    let place = services.passwords.place(&caller.household)?;
     let again = look_at(services, account, password, place).await?;
     Ok(again.map(|(stored, _)| stored))
 }

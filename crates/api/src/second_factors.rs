@@ -9,6 +9,7 @@ use edge::{
     body::Input,
     caller::Caller,
     identity::{Authenticated, now},
+    trace_context::TraceContext,
 };
 use kernel::Uuid;
 use poem::web::Data;
@@ -18,6 +19,7 @@ use vault::Enabled;
 
 use crate::{
     emails::wrong_code,
+    letters::{self, Change},
     passwords,
     problem::{Code, Problem},
     services::Services,
@@ -166,9 +168,10 @@ impl SecondFactorsApi {
         &self,
         services: Data<&Arc<Services>>,
         me: Authenticated,
+        caller: Caller,
         body: Input<NewAuthenticator>,
     ) -> Result<Changed<AuthenticatorSecret>, Problem> {
-        let shown = passwords::show(&services, me, body.0.current_password).await?;
+        let shown = passwords::show(&services, me, &caller, body.0.current_password).await?;
         let row = accounts::by_id(services.pool(), Some(me.account), me.account).await?;
         let name = row.map_or_else(|| me.account.to_string(), |row| row.handle);
         let drawn = services
@@ -189,7 +192,7 @@ impl SecondFactorsApi {
     /// Enable my authenticator
     ///
     /// With a code that it shows. From now on signing in asks for one. Signs out
-    /// everywhere else. The account's e-mail address must be verified.
+    /// everywhere else, and the owner gets a letter. The account's e-mail address must be verified.
     #[oai(
         path = "/accounts/me/second-factor",
         method = "put",
@@ -203,16 +206,21 @@ impl SecondFactorsApi {
         body: Input<AuthenticatorCode>,
     ) -> Result<Changed<RecoveryCodes>, Problem> {
         let mut attempt = Try::to_show_second_factor(&services, me.session).await?;
-        let code = &body.0.one_time_code;
-        let enabled = services
-            .vault
-            .enable_second_factor(me.account, code, seconds(), (me.session, &caller.device))
-            .await?;
-        let (recovery_codes, ended) = match enabled {
-            Enabled::Done {
-                recovery_codes,
-                ended,
-            } => (recovery_codes, ended),
+        let services = Arc::clone(&services);
+        // Though the client goes away: the owner is told.
+        let enabled = TraceContext::spawn(async move {
+            let code = &body.0.one_time_code;
+            let enabled = services
+                .vault
+                .enable_second_factor(me.account, code, seconds(), me.session)
+                .await?;
+            if let Enabled::Done { ended, .. } = &enabled {
+                changed(&services, me, ended, Change::SecondFactorEnabled, &caller).await;
+            }
+            Ok::<_, Problem>(enabled)
+        });
+        let recovery_codes = match enabled.await.map_err(Problem::internal)?? {
+            Enabled::Done { recovery_codes, .. } => recovery_codes,
             Enabled::Wrong => {
                 attempt.counts();
                 return Err(wrong_code());
@@ -222,7 +230,6 @@ impl SecondFactorsApi {
                 return Err(Problem::new(Code::EmailUnverified, detail));
             }
         };
-        changed(&services, me, ended);
         attempt.give_back().await;
         Ok(Changed::new(RecoveryCodes { recovery_codes }))
     }
@@ -230,7 +237,7 @@ impl SecondFactorsApi {
     /// Remove my second factor
     ///
     /// With the password, and a code of the authenticator or a recovery code. Signs out
-    /// everywhere else.
+    /// everywhere else, and the owner gets a letter.
     #[oai(
         path = "/accounts/me/second-factor/removal",
         method = "post",
@@ -240,20 +247,28 @@ impl SecondFactorsApi {
         &self,
         services: Data<&Arc<Services>>,
         me: Authenticated,
+        caller: Caller,
         body: Input<SecondFactorRemoval>,
     ) -> Result<Done, Problem> {
-        passwords::show(&services, me, body.0.current_password).await?;
+        let password = body.0.current_password;
+        passwords::show(&services, me, &caller, password).await?;
         let mut attempt = Try::to_show_second_factor(&services, me.session).await?;
-        let code = &body.0.one_time_code;
-        let removed = services
-            .vault
-            .remove_second_factor(me.account, code, seconds(), me.session)
-            .await?;
-        let Some(ended) = removed else {
+        let (services, code) = (Arc::clone(&services), body.0.one_time_code);
+        // Though the client goes away: the owner is told.
+        let removed = TraceContext::spawn(async move {
+            let removed = services
+                .vault
+                .remove_second_factor(me.account, &code, seconds(), me.session)
+                .await?;
+            if let Some(ended) = &removed {
+                changed(&services, me, ended, Change::SecondFactorRemoved, &caller).await;
+            }
+            Ok::<_, Problem>(removed.is_some())
+        });
+        if !removed.await.map_err(Problem::internal)?? {
             attempt.counts();
             return Err(wrong_code());
-        };
-        changed(&services, me, ended);
+        }
         attempt.give_back().await;
         Ok(Done::at(None))
     }
@@ -265,7 +280,42 @@ pub(crate) fn seconds() -> u64 {
 }
 
 /// Whoever signed in with less than is asked for now signs in again.
-fn changed(services: &Services, me: Authenticated, ended: Vec<Uuid>) {
-    services.ended.add(ended);
+async fn changed(
+    services: &Services,
+    me: Authenticated,
+    ended: &[Uuid],
+    change: Change,
+    caller: &Caller,
+) {
+    services.ended.add(ended.iter().copied());
     tracing::info!(account = %me.account, "the second factor was changed");
+    letters::tell(services, me.account, change, caller).await;
+}
+
+/// Refuses whoever is signed in and does not show the second factor, where there is one.
+pub(crate) async fn show_if_enabled(
+    services: &Services,
+    me: Authenticated,
+    code: Option<&str>,
+) -> Result<(), Problem> {
+    if !services.vault.second_factor(me.account).await?.enabled {
+        return Ok(());
+    }
+    let code = code.ok_or_else(required)?;
+    let mut attempt = Try::to_show_second_factor(services, me.session).await?;
+    if !(services
+        .vault
+        .check_second_factor(me.account, code, seconds()))
+    .await?
+    {
+        attempt.counts();
+        return Err(wrong_code());
+    }
+    attempt.give_back().await;
+    Ok(())
+}
+
+pub(crate) fn required() -> Problem {
+    let detail = "Send what your authenticator shows, or a recovery code, as one_time_code.";
+    Problem::new(Code::SecondFactorRequired, detail)
 }

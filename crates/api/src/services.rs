@@ -16,6 +16,7 @@ use edge::{
     identity::{Privileged, now},
     paging::{CursorSecretError, Cursors},
     preconditions::Idempotency,
+    pseudonyms::Pseudonyms,
     services::EdgeServices,
     tokens::{TokenSettings, TokenSettingsError, Tokens},
     trace_context::TraceContext,
@@ -81,6 +82,7 @@ pub struct Services {
     /// Of posts that somebody liked here lately.
     authors: Cache<PostId, AccountId>,
     pub(crate) cursors: Arc<Cursors>,
+    pub(crate) pseudonyms: Pseudonyms,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +162,7 @@ impl Services {
             tokens: edge.tokens.clone(),
             ended: edge.ended.clone(),
             cursors: edge.cursors.clone(),
+            pseudonyms: Pseudonyms::new(cursor_secret.as_bytes()),
             edge: Arc::new(edge),
         })
     }

@@ -14,23 +14,26 @@ use edge::{
     limits::OfAddress,
     request::RequestId,
     tokens::ACCESS_TOKEN_SECONDS,
+    trace_context::TraceContext,
 };
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{OpenApi, param::Path};
-use vault::{Place, RefreshToken, Refreshed, SESSION_DAYS};
+use vault::{Begun, KnownDevice, Place, RefreshToken, Refreshed, SESSION_DAYS};
 
 use crate::{
     emails,
+    letters::{self, Change},
     logins::Login,
     passwords,
     problem::{Code, Problem},
-    second_factors,
+    refusals, second_factors,
     services::Services,
     tags::Tag,
     throttle::Try,
 };
 
+pub(crate) use shapes::DEVICE_TOKEN;
 use shapes::{Refresh, SessionDevice, SessionList};
 pub use shapes::{Session, SignIn};
 
@@ -48,8 +51,16 @@ impl Session {
             .vault
             .begin_session(account, &caller.device, verified, factor_shown)
             .await?;
-        let session = begun.map(|(session, token)| Self::of(services, account, session, &token));
+        let session = begun.map(|begun| Self::begun(services, account, &begun));
         session.transpose()
+    }
+
+    fn begun(services: &Services, account: AccountId, begun: &Begun) -> Result<Self, Problem> {
+        let session = Self::of(services, account, begun.session, &begun.token)?;
+        Ok(Self {
+            device_token: Some(begun.device.reveal()),
+            ..session
+        })
     }
 
     fn of(
@@ -66,6 +77,7 @@ impl Session {
             expires_in: ACCESS_TOKEN_SECONDS,
             refresh_token: token.reveal(),
             refresh_expires_in: SESSION_DAYS * 24 * 60 * 60,
+            device_token: None,
         })
     }
 }
@@ -78,7 +90,8 @@ impl SessionsApi {
     ///
     /// With a handle or an e-mail address. Nobody learns whether an account
     /// exists: an unknown one and a wrong password give the same answer. After some
-    /// wrong ones from the same address, 429 says when to try again. Where the account
+    /// wrong ones from the same address, 429 says when to try again, unless the device shows
+    /// what it is known by. Where the account
     /// has a second factor, the right password alone gives `second_factor_required`, and
     /// with a code that is wrong or was used, `invalid_code`;
     /// where it is suspended, the right password gives `account_suspended`. One that
@@ -91,10 +104,15 @@ impl SessionsApi {
         caller: Caller,
         body: Input<SignIn>,
     ) -> Result<Created<Session>, Problem> {
-        let place = services.passwords.place()?;
         let login = Login::from(body.0.login.as_str());
-        let who = (&login, login.find(&services).await?);
-        let session = try_to_sign_in(&services, who, body.0, place, &caller, request_id.0).await?;
+        let session = async {
+            let place = passwords::place(&services, &caller).await?;
+            let who = (&login, login.find(&services).await?);
+            try_to_sign_in(&services, who, body.0, place, &caller, request_id.0).await
+        };
+        let name = login.to_string();
+        let session = session.await;
+        let session = refusals::told(&services, &caller, Some(&name), request_id.0, session)?;
         let location = format!("/v1/sessions/{}", session.session_id);
         Ok(Created::new(&location, session))
     }
@@ -115,41 +133,13 @@ impl SessionsApi {
     async fn refresh(
         &self,
         services: Data<&Arc<Services>>,
+        request_id: RequestId,
         caller: Caller,
         of_address: OfAddress,
         body: Input<Refresh>,
     ) -> Result<Changed<Session>, Problem> {
-        let unknown = || Problem::new(Code::InvalidRefreshToken, "Sign in again.");
-        let token: RefreshToken = body.0.refresh_token.parse().map_err(|_| unknown())?;
-        match services
-            .vault
-            .refresh_session(&token, &caller.device)
-            .await?
-        {
-            Refreshed::Next {
-                account,
-                session,
-                token,
-            } => {
-                let left = of_address.charge_account(&services.edge, account).await?;
-                let session = Session::of(&services, account, session, &token)?;
-                Ok(Changed::new(session).with(left))
-            }
-            Refreshed::Unknown => Err(unknown()),
-            Refreshed::Ended => Err(Problem::new(Code::SessionEnded, "Sign in again.")),
-            Refreshed::Reused { session } => {
-                services.ended.add([session]);
-                tracing::warn!(
-                    %session,
-                    "a refresh token was used again after a minute: its session is ended"
-                );
-                Err(Problem::new(
-                    Code::SessionEnded,
-                    "This refresh token was used before, by you or by a thief: the session is \
-                     ended. Sign in again.",
-                ))
-            }
-        }
+        let refreshed = refresh(&services, &caller, of_address, body.0).await;
+        refusals::told(&services, &caller, None, request_id.0, refreshed)
     }
 
     /// Where I am signed in
@@ -212,7 +202,8 @@ impl SessionsApi {
 
     /// Sign out everywhere else
     ///
-    /// All sessions but the one that asks are ended: their tokens stop counting.
+    /// All sessions but the one that asks are ended: their tokens stop counting, and no
+    /// other device is known any more.
     #[oai(
         path = "/sessions",
         method = "delete",
@@ -236,7 +227,7 @@ impl SessionsApi {
     /// Sign out somewhere else
     ///
     /// Its tokens stop counting: at once here, and within seconds wherever else the API
-    /// is served.
+    /// is served. The device that it began on is known no more.
     #[oai(
         path = "/sessions/:session_id",
         method = "delete",
@@ -248,49 +239,135 @@ impl SessionsApi {
         me: Authenticated,
         session_id: Path<Uuid>,
     ) -> Result<Done, Problem> {
-        let ended = services.vault.end_session(me.account, session_id.0).await?;
+        let session = session_id.0;
+        let ended = match session == me.session {
+            true => services.vault.end_session(me.account, session).await?,
+            false => {
+                let (account, kept) = (me.account, me.session);
+                services
+                    .vault
+                    .end_session_elsewhere(account, session, kept)
+                    .await?
+            }
+        };
         if !ended {
             return Err(Problem::not_found("session"));
         }
-        services.ended.add([session_id.0]);
+        services.ended.add([session]);
         Ok(Done::at(None))
+    }
+}
+
+/// Gives what comes next, or says why not.
+async fn refresh(
+    services: &Services,
+    caller: &Caller,
+    of_address: OfAddress,
+    body: Refresh,
+) -> Result<Changed<Session>, Problem> {
+    let unknown = || Problem::new(Code::InvalidRefreshToken, "Sign in again.");
+    let token: RefreshToken = body.refresh_token.parse().map_err(|_| unknown())?;
+    match services
+        .vault
+        .refresh_session(&token, &caller.device)
+        .await?
+    {
+        Refreshed::Next {
+            account,
+            session,
+            token,
+        } => {
+            let left = of_address.charge_account(&services.edge, account).await?;
+            let session = Session::of(services, account, session, &token)?;
+            Ok(Changed::new(session).with(left))
+        }
+        Refreshed::Unknown => Err(unknown()),
+        Refreshed::Ended => Err(Problem::new(Code::SessionEnded, "Sign in again.")),
+        Refreshed::Reused { session } => {
+            services.ended.add([session]);
+            tracing::warn!(
+                %session,
+                "a refresh token was used again after a minute: its session is ended"
+            );
+            Err(Problem::new(
+                Code::SessionEnded,
+                "This refresh token was used before, by you or by a thief: the session is \
+                 ended. Sign in again.",
+            ))
+        }
     }
 }
 
 /// Signs the account of a login in, as often as that may be tried.
 pub(crate) async fn try_to_sign_in(
-    services: &Services,
+    services: &Arc<Services>,
     (login, account): (&Login, Option<AccountId>),
     shown: SignIn,
     place: Place,
     caller: &Caller,
     request_id: Uuid,
 ) -> Result<Session, Problem> {
-    let mut attempt = Try::to_sign_in(services, login, account, caller).await?;
-    let signed_in = sign_in(services, account, shown, place, caller, request_id).await;
-    let guessed =
-        |problem: &Problem| matches!(problem.code(), Code::InvalidCredentials | Code::InvalidCode);
-    match signed_in.as_ref().is_err_and(guessed) {
-        true => attempt.counts(),
-        false => attempt.give_back().await,
+    let token = shown.device_token.as_deref();
+    let token = token.and_then(|token| token.parse().ok());
+    // Asked for whether there is an account or not: it takes as long.
+    let id = account.unwrap_or(AccountId(Uuid::nil()));
+    let known = services.vault.known_device(id, token.as_ref()).await?;
+    let mut attempt = Try::to_sign_in(services, login, known, caller).await?;
+    let mut of_account = match known {
+        Some(_) => None,
+        None => Some(Try::to_sign_in_to_account(services, login, account).await),
+    };
+    let mut hash = Try::to_hash_right(services, login, account).await?;
+    let who = Who {
+        // Nobody, where so many tried that nothing is looked at.
+        account: account.filter(|_| !matches!(of_account, Some(None))),
+        known,
+        caller: Caller {
+            device: caller.device.clone().showing(token),
+            ..caller.clone()
+        },
+    };
+    let signed_in = sign_in(services, who, shown, place, request_id).await;
+    let code = signed_in.as_ref().err().map(|problem| problem.code());
+    let is_wrong = code == Some(Code::InvalidCredentials);
+    if is_wrong || code == Some(Code::InvalidCode) {
+        attempt.counts();
+        if let Some(Some(of_account)) = &mut of_account {
+            of_account.counts();
+        }
+    } else {
+        attempt.give_back().await;
+        if let Some(Some(of_account)) = of_account {
+            of_account.give_back().await;
+        }
+    }
+    let is_ours = code.is_some_and(|code| code.status().is_server_error());
+    if !is_wrong && !is_ours {
+        hash.counts();
     }
     signed_in
 }
 
-async fn sign_in(
-    services: &Services,
+/// Who wants to sign in.
+struct Who {
     account: Option<AccountId>,
+    known: Option<KnownDevice>,
+    caller: Caller,
+}
+
+async fn sign_in(
+    services: &Arc<Services>,
+    who: Who,
     shown: SignIn,
     place: Place,
-    caller: &Caller,
     request_id: Uuid,
 ) -> Result<Session, Problem> {
     let wrong = || {
         let detail = "Check the login, the password, and the code if there is one.";
         Problem::new(Code::InvalidCredentials, detail)
     };
-    let id = account.unwrap_or(AccountId(Uuid::nil()));
-    let verified = passwords::verified(services, id, shown.password, place).await?;
+    let id = who.account.unwrap_or(AccountId(Uuid::nil()));
+    let verified = passwords::verified(services, id, &who.caller, shown.password, place).await?;
     let verified = verified.ok_or_else(wrong)?;
     let state = services.log.state::<Accounts>(Accounts::id(id)).await?;
     match state.state.standing {
@@ -303,12 +380,8 @@ async fn sign_in(
     }
     let asked = services.vault.second_factor(id).await?.enabled;
     if asked {
-        let code = shown.one_time_code.ok_or_else(|| {
-            let detail =
-                "Send what your authenticator shows, or a recovery code, as one_time_code.";
-            Problem::new(Code::SecondFactorRequired, detail)
-        })?;
-        let mut attempt = Try::to_sign_in_with_second_factor(services, id, caller).await?;
+        let code = shown.one_time_code.ok_or_else(second_factors::required)?;
+        let mut attempt = Try::to_sign_in_with_second_factor(services, id, who.known).await?;
         let now = second_factors::seconds();
         if !services.vault.check_second_factor(id, &code, now).await? {
             attempt.counts();
@@ -317,14 +390,26 @@ async fn sign_in(
         }
         attempt.give_back().await;
     }
-    // It may have been changed while it was looked at.
-    let session = Session::begin(services, id, caller, Some(&verified), asked).await?;
-    let session = session.ok_or_else(wrong)?;
-    // Asked of all, and after the session has begun: whoever deactivates meanwhile
-    // ends it, or is back.
-    let back = ReactivateAccount { account: id };
-    services.execute_step(&back, id, request_id).await?;
-    let (account, session_id) = (session.account_id, session.session_id);
-    tracing::info!(%account, session = %session_id, "signed in");
-    Ok(session)
+    let (services, caller) = (Arc::clone(services), who.caller);
+    // Though the client goes away: what has begun is told, and the account is back.
+    let begun = TraceContext::spawn(async move {
+        let device = &caller.device;
+        // It may have been changed while it was looked at.
+        let begun = services
+            .vault
+            .begin_session(id, device, Some(&verified), asked)
+            .await?;
+        let Some(begun) = begun else { return Ok(None) };
+        // Asked of all, and after the session has begun: whoever deactivates meanwhile
+        // ends it, or is back.
+        let back = ReactivateAccount { account: id };
+        services.execute_step(&back, id, request_id).await?;
+        tracing::info!(account = %id, session = %begun.session, "signed in");
+        if begun.is_new_device {
+            letters::tell(&services, id, Change::NewDevice, &caller).await;
+        }
+        Session::begun(&services, id, &begun).map(Some)
+    });
+    let session = begun.await.map_err(Problem::internal)??;
+    session.ok_or_else(wrong)
 }

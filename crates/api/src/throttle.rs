@@ -1,17 +1,18 @@
-//! How often one may try to sign in, or register. It refuses to lock a victim
-//! out: whoever guesses at an account spends their own points, and those who
-//! signed in from an address before are not asked for the account's.
+//! How often one may try to sign in, or register, and how many hashes that may cost. It
+//! refuses to lock a victim out: whoever guesses at an account spends points of strangers,
+//! and devices that were signed in from before have points of their own.
 
 use edge::{caller::Caller, limits::too_many};
 use kernel::{AccountId, Uuid};
 use tokio::{runtime::Handle, task::JoinHandle};
-use vault::{Budget, Limits, Spend, Whose};
+use vault::{Budget, KnownDevice, Limits, Spend, Whose};
 
 use crate::{logins::Login, problem::Problem, services::Services};
 
 /// Sign-ins from one address, in points that it has for one login.
 const LOGINS_PER_ADDRESS: u32 = 5;
-/// Sign-ins with one login from addresses that its account does not know, likewise.
+/// Sign-ins with one login from devices that its account does not know, likewise; and with
+/// all logins of one account.
 const ADDRESSES_PER_LOGIN: u32 = 10;
 
 /// Points of a try that is under way. They come back where it is right, and where it
@@ -27,40 +28,72 @@ pub struct Try {
 const SIGN_IN: &str = "sign_in";
 const REGISTRATION: &str = "registration";
 const CODES: &str = "codes";
+const HASHES: &str = "password_hashes";
 
 impl Try {
     /// Spends before the password is looked at, so that many tries at once are
-    /// counted one by one. By the login, not by the account: whether there is one,
-    /// and which other login it has, must not show.
+    /// counted one by one. A device that the account knows has points of its own. All
+    /// others are refused by the login, not by the account: whether there is one, and which
+    /// other login it has, must not show.
     pub async fn to_sign_in(
         services: &Services,
         login: &Login,
-        account: Option<AccountId>,
+        known: Option<KnownDevice>,
         caller: &Caller,
     ) -> Result<Self, Problem> {
         let budget = services.limits.settings.sign_in;
         let household = &caller.household;
-        let times = |times| Budget {
-            points: budget.points.saturating_mul(times),
-            ..budget
+        let spends = match known {
+            Some(device) => vec![named("sign-in with", device.id.to_string(), budget)],
+            None => vec![
+                named("sign-in", format!("{login} {household}"), budget),
+                named(
+                    "sign-in from",
+                    household.clone(),
+                    times(budget, LOGINS_PER_ADDRESS),
+                ),
+                named(
+                    "sign-in to",
+                    login.to_string(),
+                    times(budget, ADDRESSES_PER_LOGIN),
+                ),
+            ],
         };
-        let spend = |purpose, whose, budget| Spend {
-            budget,
-            purpose,
-            whose: Whose::Named(whose),
-            points: 1,
-        };
-        let whom = login.to_string();
-        let mut spends = vec![
-            spend("sign-in", format!("{whom} {household}"), budget),
-            spend("sign-in from", household.clone(), times(LOGINS_PER_ADDRESS)),
-        ];
-        // Asked for whether there is an account or not: it takes as long.
-        let id = account.unwrap_or(AccountId(Uuid::nil()));
-        if !services.vault.knows_household(id, household).await? {
-            spends.push(spend("sign-in to", whom, times(ADDRESSES_PER_LOGIN)));
-        }
         Self::spend(services, SIGN_IN, spends).await
+    }
+
+    /// Of strangers who try all logins of one account: together they have as many points
+    /// as one login has. Who finds none left here is told that the password is wrong,
+    /// which is not looked at: 429 would say that both logins are one account's.
+    /// Where there is no account the login stands for it, and runs out by itself first.
+    pub async fn to_sign_in_to_account(
+        services: &Services,
+        login: &Login,
+        account: Option<AccountId>,
+    ) -> Option<Self> {
+        let budget = times(services.limits.settings.sign_in, ADDRESSES_PER_LOGIN);
+        let spend = named("sign-in to account", whom(login, account), budget);
+        Self::spend(services, SIGN_IN, vec![spend]).await.ok()
+    }
+
+    /// A hash for somebody at an address, whatever comes of it.
+    pub async fn to_hash(services: &Services, caller: &Caller) -> Result<(), Problem> {
+        let budget = services.limits.settings.password_hashes;
+        let spend = named("hash from", caller.household.clone(), budget);
+        Self::spend(services, HASHES, vec![spend]).await?.counts();
+        Ok(())
+    }
+
+    /// A hash of an account's password by who knows it: wrong ones are counted as tries, so
+    /// that nobody else uses these points up.
+    pub async fn to_hash_right(
+        services: &Services,
+        login: &Login,
+        account: Option<AccountId>,
+    ) -> Result<Self, Problem> {
+        let budget = services.limits.settings.password_hashes;
+        let spend = named("hash of", whom(login, account), budget);
+        Self::spend(services, HASHES, vec![spend]).await
     }
 
     /// By the session: a thief who has one of an account's leaves the others theirs.
@@ -70,19 +103,17 @@ impl Try {
         Self::spend_one(services, (SIGN_IN, budget), "show password", whose).await
     }
 
-    /// Of whoever signs in and knows the password already: where the owner showed the
-    /// second factor before, there are points that no thief elsewhere spends.
+    /// Of whoever signs in and knows the password already: a device on which the owner
+    /// showed the second factor before has points that no thief elsewhere spends.
     pub async fn to_sign_in_with_second_factor(
         services: &Services,
         account: AccountId,
-        caller: &Caller,
+        known: Option<KnownDevice>,
     ) -> Result<Self, Problem> {
         let budget = services.limits.settings.codes;
-        let household = &caller.household;
-        let seen = services.vault.has_seen_second_factor(account, household);
-        let whose = match seen.await? {
-            true => Whose::Named(format!("{account} {household}")),
-            false => Whose::Account(account),
+        let whose = match known.filter(|known| known.second_factor_shown) {
+            Some(device) => Whose::Named(device.id.to_string()),
+            None => Whose::Account(account),
         };
         Self::spend_one(services, (CODES, budget), "second factor", whose).await
     }
@@ -180,6 +211,27 @@ impl Try {
         let limits = self.limits.clone();
         Some(runtime.spawn(async move { drop(limits.spend(&back).await) }))
     }
+}
+
+fn named(purpose: &'static str, whose: String, budget: Budget) -> Spend {
+    Spend {
+        budget,
+        purpose,
+        whose: Whose::Named(whose),
+        points: 1,
+    }
+}
+
+fn times(budget: Budget, times: u32) -> Budget {
+    Budget {
+        points: budget.points.saturating_mul(times),
+        ..budget
+    }
+}
+
+/// The account of a login, or the login itself.
+fn whom(login: &Login, account: Option<AccountId>) -> String {
+    account.map_or_else(|| login.to_string(), |account| account.to_string())
 }
 
 impl Drop for Try {

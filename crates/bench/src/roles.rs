@@ -96,6 +96,7 @@ impl Launcher {
             .env("LIMIT_ACCOUNT_BYTES", "1000000000/1000")
             .env("LIMIT_SIGN_IN", "off")
             .env("LIMIT_REGISTRATION", "off")
+            .env("LIMIT_PASSWORD_HASHES", "off")
             .env("LISTEN_ADDRESS", "127.0.0.1:0");
         command
     }

@@ -81,6 +81,7 @@ const LIMIT_ACCOUNT_BYTES: &str = "LIMIT_ACCOUNT_BYTES";
 const LIMIT_SIGN_IN: &str = "LIMIT_SIGN_IN";
 const LIMIT_REGISTRATION: &str = "LIMIT_REGISTRATION";
 const LIMIT_CODES: &str = "LIMIT_CODES";
+const LIMIT_PASSWORD_HASHES: &str = "LIMIT_PASSWORD_HASHES";
 pub const MAIL_URL: &str = "MAIL_URL";
 const MAIL_FROM: &str = "MAIL_FROM";
 const TRUSTED_PROXIES: &str = "TRUSTED_PROXIES";
@@ -277,6 +278,12 @@ pub fn all() -> Vec<Setting> {
             "codes sent or tried from one address, and the seconds they count; or off",
             "20/3600",
         ),
+        setting(
+            LIMIT_PASSWORD_HASHES,
+            "passwords that are looked at or set, right or wrong, from one address or of one account; \
+             or off",
+            "30/60",
+        ),
         secret(
             MAIL_URL,
             "smtps://user:password@host:465, smtp://host:587?tls=required or file:///folder; \
@@ -455,6 +462,7 @@ impl Values {
                 sign_in: self.parsed(LIMIT_SIGN_IN, &mut bad, Budget::NONE),
                 registration: self.parsed(LIMIT_REGISTRATION, &mut bad, Budget::NONE),
                 codes: self.parsed(LIMIT_CODES, &mut bad, Budget::NONE),
+                password_hashes: self.parsed(LIMIT_PASSWORD_HASHES, &mut bad, Budget::NONE),
             },
             mail_url: self.get(MAIL_URL).0.unwrap_or_default().to_owned(),
             mail_from: self.text(MAIL_FROM, &mut bad),

@@ -99,6 +99,9 @@ impl Asked {
             }
             _ => None,
         };
+        let takes_token = operation
+            .as_ref()
+            .is_none_or(|operation| operation.takes_token);
         let asked = Self {
             id,
             started,
@@ -116,7 +119,8 @@ impl Asked {
             metered: match preflight {
                 // Nothing is done, and nothing is spent.
                 Some(_) => None,
-                None => Metered::spend(request, account).await,
+                // Whoever signs in, or registers, pays as a stranger whatever they send.
+                None => Metered::spend(request, account.filter(|_| takes_token)).await,
             },
             positions: services.map(|services| services.positions.clone()),
             preflight,

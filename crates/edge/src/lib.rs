@@ -30,6 +30,7 @@ pub mod paging;
 pub mod positions;
 pub mod preconditions;
 pub mod problem;
+pub mod pseudonyms;
 mod query;
 mod repeated;
 pub mod request;

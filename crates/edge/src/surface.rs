@@ -46,6 +46,8 @@ pub struct Operation {
     pub(crate) body: Option<Value>,
     /// Whether the body is something else than JSON, and the handler's own.
     pub(crate) streams_body: bool,
+    /// Whether it has any use for a token: what has none is metered by address.
+    pub(crate) takes_token: bool,
     pub(crate) document: Arc<Value>,
     pub(crate) meaning: Meaning,
 }
@@ -87,6 +89,7 @@ impl Surface {
                     query: query(operation),
                     body: json.map(|json| json["schema"].clone()),
                     streams_body: content.is_some() && json.is_none(),
+                    takes_token: takes_token(operation),
                     document: document.clone(),
                     meaning,
                 });
@@ -105,6 +108,7 @@ impl Surface {
             query: Vec::new(),
             body: None,
             streams_body: false,
+            takes_token: true,
             document: Arc::default(),
             meaning: Rules::NONE.meaning,
         });
@@ -168,6 +172,11 @@ fn query(operation: &Value) -> Vec<String> {
     let of_query = parameters.filter(|parameter| parameter["in"] == "query");
     let names = of_query.filter_map(|parameter| parameter["name"].as_str());
     names.map(str::to_owned).collect()
+}
+
+fn takes_token(operation: &Value) -> bool {
+    let security = operation["security"].as_array();
+    security.is_some_and(|ways| !ways.is_empty())
 }
 
 /// The next operation's number.

@@ -1,6 +1,6 @@
 //! A whole application in the test's own process.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use api::{LimitSettings, Limiting, Rooms, Services};
 use edge::tokens::{SigningKey, TokenSettings};
@@ -177,21 +177,39 @@ impl App {
 
     /// The code in the next letter to this address that nobody has read yet.
     pub async fn mailed_code(&self, email: &str) -> String {
+        let letter = self.mailed(email, |letter| code_of(letter).is_some()).await;
+        code_of(&letter).unwrap_or_default().to_owned()
+    }
+
+    /// The next letter to this address with `words` that nobody has read yet.
+    pub async fn mailed_words(&self, email: &str, words: &str) -> String {
+        self.mailed(email, |letter| letter.contains(words)).await
+    }
+
+    async fn mailed(&self, email: &str, wanted: impl Fn(&str) -> bool) -> String {
         for _ in 0..1_000 {
-            for entry in std::fs::read_dir(self.mail.path()).unwrap() {
-                let path = entry.unwrap().path();
-                let letter = std::fs::read_to_string(&path).unwrap();
-                let (head, text) = letter.split_once("\r\n\r\n").unwrap_or_default();
-                if head.contains(&format!("To: {email}")) {
+            for (path, letter) in self.letters(email) {
+                if wanted(&letter) {
                     std::fs::remove_file(path).unwrap();
-                    let code = text.lines().next().unwrap();
-                    secrets::remember(code);
-                    return code.to_owned();
+                    code_of(&letter).into_iter().for_each(secrets::remember);
+                    return letter;
                 }
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("no letter to {email}");
+        panic!("no such letter to {email}");
+    }
+
+    /// All letters to this address that nobody has read yet.
+    pub fn letters(&self, email: &str) -> Vec<(PathBuf, String)> {
+        let entries = std::fs::read_dir(self.mail.path()).unwrap();
+        let read = entries.map(|entry| {
+            let path = entry.unwrap().path();
+            let letter = std::fs::read_to_string(&path).unwrap();
+            (path, letter)
+        });
+        let to = format!("To: {email}\r\n");
+        read.filter(|(_, letter)| letter.contains(&to)).collect()
     }
 
     /// Shows that the address of somebody who registered is theirs.
@@ -215,8 +233,15 @@ impl Drop for App {
         for entry in std::fs::read_dir(self.mail.path()).into_iter().flatten() {
             let letter = entry.and_then(|entry| std::fs::read_to_string(entry.path()));
             let letter = letter.unwrap_or_default();
-            let (_, text) = letter.split_once("\r\n\r\n").unwrap_or_default();
-            text.lines().take(1).for_each(secrets::remember);
+            code_of(&letter).into_iter().for_each(secrets::remember);
         }
     }
+}
+
+/// Of a letter with one: its first line.
+fn code_of(letter: &str) -> Option<&str> {
+    let (_, text) = letter.split_once("\r\n\r\n")?;
+    let line = text.lines().next()?;
+    let is_code = line.len() == 11 && line.as_bytes()[5] == b'-' && !line.contains(' ');
+    is_code.then_some(line)
 }

@@ -41,7 +41,7 @@ const REMEMBERED_MAX: usize = 200_000;
 const ID_CHARACTERS: usize = 22;
 const SERVICE_PREFIX: &str = "hws_";
 /// Fields of answers that nobody else may see.
-const SECRET_FIELDS: [&str; 3] = ["access_token", "refresh_token", "secret"];
+const SECRET_FIELDS: [&str; 4] = ["access_token", "refresh_token", "device_token", "secret"];
 
 static REMEMBERED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 static SAID: LazyLock<File> = LazyLock::new(|| tempfile::tempfile().unwrap());

@@ -130,6 +130,7 @@ impl Setting {
             .env("LIMIT_ACCOUNT_BYTES", "off")
             .env("LIMIT_SIGN_IN", "off")
             .env("LIMIT_REGISTRATION", "off")
+            .env("LIMIT_PASSWORD_HASHES", "off")
             .env("DATABASE_CONNECTIONS", DATABASE_CONNECTIONS)
             .env("PUSH_FOLLOWERS_MAX", self.push_followers_max.to_string())
             .envs(self.beside.iter().map(|(name, value)| (name, value)))

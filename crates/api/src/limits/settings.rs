@@ -17,9 +17,12 @@ pub struct LimitSettings {
     /// Registrations from one address.
     pub registration: Budget,
     /// Codes that are sent to e-mail addresses or tried, from one address, and codes of
-    /// second factors that are tried with one account from addresses that it does not
+    /// second factors that are tried with one account from devices that it does not
     /// know, from one that it knows, or by one session.
     pub codes: Budget,
+    /// Hashes of passwords for one address, right or wrong, and of right ones of one
+    /// account.
+    pub password_hashes: Budget,
 }
 
 impl LimitSettings {
@@ -31,6 +34,7 @@ impl LimitSettings {
         sign_in: Budget::NONE,
         registration: Budget::NONE,
         codes: Budget::NONE,
+        password_hashes: Budget::NONE,
     };
 
     pub(super) fn all(&self) -> [(&'static str, Budget, &'static str); 6] {
@@ -38,8 +42,8 @@ impl LimitSettings {
             (
                 "anonymous",
                 self.anonymous,
-                "Requests without an access token, by address; a refresh with a good token \
-                 counts for its account.",
+                "Requests without an access token, and those that have no use for one, by \
+                 address; a refresh with a good token counts for its account.",
             ),
             (
                 "account",
@@ -56,8 +60,8 @@ impl LimitSettings {
                 "sign_in",
                 self.sign_in,
                 "Failed sign-ins with one login from one address; five times as many with all logins \
-                 from one address, ten times as many with one login from addresses it does not know. Wrong \
-                 current passwords, by session.",
+                 from one address, ten times as many with one login from devices it does not know, and \
+                 as many with one device that it knows. Wrong current passwords, by session.",
             ),
             (
                 "registration",
@@ -68,8 +72,14 @@ impl LimitSettings {
                 "codes",
                 self.codes,
                 "Codes sent by e-mail, and wrong ones tried, from one address; wrong codes of a \
-                 second factor, by account from addresses that it does not know, by address from \
+                 second factor, by account from devices that it does not know, by device from \
                  those that it knows, and by session.",
+            ),
+            (
+                "password_hashes",
+                self.password_hashes,
+                "Passwords that are looked at or set from one address, right or wrong; right ones of \
+                 one account.",
             ),
         ]
     }

@@ -26,7 +26,14 @@ pub struct SignIn {
     /// shows, or a recovery code.
     #[oai(validator(min_length = 6, max_length = 32))]
     pub(super) one_time_code: Option<String>,
+    /// What the device is known by: what the last sign-in from it, or a reset of the
+    /// password, gave. However many guess from elsewhere, who sends it has tries of their
+    /// own. One that is not known counts as none.
+    #[oai(validator(min_length = 1, max_length = 128))]
+    pub(super) device_token: Option<String>,
 }
+
+pub(crate) const DEVICE_TOKEN: &str = "b1o0mW5n0Xl6Y0q3T9vUu2cJ8s4Rk7GdAeZhQxPyN_w";
 
 impl SignIn {
     pub(crate) fn with(login: &Handle, password: String) -> Self {
@@ -34,6 +41,7 @@ impl SignIn {
             login: login.to_string(),
             password,
             one_time_code: None,
+            device_token: None,
         }
     }
 }
@@ -44,6 +52,7 @@ impl Example for SignIn {
             login: "ada".into(),
             password: "correct horse battery".into(),
             one_time_code: None,
+            device_token: None,
         }
     }
 }
@@ -66,7 +75,7 @@ impl Example for Refresh {
 
 /// What signing in gives.
 #[derive(Object)]
-#[oai(example)]
+#[oai(example, skip_serializing_if_is_none)]
 pub struct Session {
     pub account_id: Uuid,
     pub session_id: Uuid,
@@ -81,6 +90,10 @@ pub struct Session {
     pub refresh_token: String,
     /// Seconds that the refresh token lives.
     pub refresh_expires_in: i64,
+    /// What the device is known by: keep it, after signing out too, and send it with the
+    /// next sign-in. It signs nobody in. The owner gets a letter of sign-ins without one
+    /// that is known. Refreshes leave it out.
+    pub device_token: Option<String>,
 }
 
 impl Example for Session {
@@ -93,6 +106,7 @@ impl Example for Session {
             expires_in: ACCESS_TOKEN_SECONDS,
             refresh_token: "AZi1opwRegKNPisc".repeat(4),
             refresh_expires_in: SESSION_DAYS * 24 * 60 * 60,
+            device_token: Some(DEVICE_TOKEN.into()),
         }
     }
 }
