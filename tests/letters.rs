@@ -59,8 +59,9 @@ async fn an_owner_is_told_of_each_change_of_what_they_sign_in_with() {
         ] {
             assert!(letter.contains(&words), "{words}:\n{letter}");
         }
+        let (_, text) = letter.split_once("\r\n\r\n").unwrap();
         assert!(
-            !letter.contains("://") && !letter.contains(&ada.handle),
+            !text.contains("://") && !text.contains(&ada.handle),
             "{letter}"
         );
     };
