@@ -412,6 +412,7 @@ async fn an_owner_signs_in_under_the_limits_that_are_set_by_default() {
         registration: "20/3600".parse().unwrap(),
         codes: "20/3600".parse().unwrap(),
         password_hashes: "30/60".parse().unwrap(),
+        ..LimitSettings::NONE
     };
     let app = App::limited(Servers::shared().await, limits).await;
     let ada = verified(&app, "ada").await;

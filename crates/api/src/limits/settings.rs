@@ -37,7 +37,7 @@ impl LimitSettings {
         password_hashes: Budget::NONE,
     };
 
-    pub(super) fn all(&self) -> [(&'static str, Budget, &'static str); 6] {
+    pub(super) fn all(&self) -> [(&'static str, Budget, &'static str); 7] {
         [
             (
                 "anonymous",
