@@ -97,4 +97,10 @@ async fn the_master_key_changes_and_the_one_before_it_counts_no_more() {
     let client = testkit::Client::new(serve.api.clone());
     client.post("/v1/sessions", sign_in).await.expect(201);
     serve.stop().await;
+
+    // One that is damaged keeps nobody else from theirs.
+    let damage = "UPDATE vault.account_keys SET key = sha256('other')";
+    app.database.execute_unprepared(damage).await.unwrap();
+    let serve = Running::start(&["serve"], &wrong, folder.path(), "documentation").await;
+    serve.stop().await;
 }

@@ -129,6 +129,15 @@ fn bound_to(id: &[u8], what: Wrapped, account: AccountId) -> Vec<u8> {
     [&[LAYOUT], id, name, &[0], account.0.as_bytes()].concat()
 }
 
+/// Whether a column holds something wrapped. What is damaged is none of these: it opens
+/// nothing, whichever key there is, and keeps nobody else from theirs.
+fn is_wrapped(column: &str) -> String {
+    format!(
+        "(CASE WHEN length({column}) > {} THEN get_byte({column}, 0) = {LAYOUT} ELSE false END)",
+        1 + ID_BYTES + NONCE_BYTES
+    )
+}
+
 impl Vault {
     /// Fails where something is wrapped by a master key that is not among those here.
     pub async fn check_master_keys(&self) -> Result<(), VaultError> {
@@ -137,8 +146,8 @@ impl Vault {
             let (table, column) = what.place();
             let sql = format!(
                 "SELECT 1 AS one FROM vault.{table}
-                 WHERE {column} IS NOT NULL AND substring({column} FROM 2 FOR {ID_BYTES}) <> ALL($1)
-                 LIMIT 1"
+                 WHERE {} AND substring({column} FROM 2 FOR {ID_BYTES}) <> ALL($1) LIMIT 1",
+                is_wrapped(column)
             );
             let unknown = sqlx::query(AssertSqlSafe(sql)).bind(&known);
             if unknown.fetch_optional(self.pool()).await?.is_some() {
@@ -155,7 +164,8 @@ impl Vault {
             let (table, column) = what.place();
             let sql = format!(
                 "SELECT count(*) AS count FROM vault.{table}
-                 WHERE {column} IS NOT NULL AND substring({column} FROM 2 FOR {ID_BYTES}) <> $1"
+                 WHERE {} AND substring({column} FROM 2 FOR {ID_BYTES}) <> $1",
+                is_wrapped(column)
             );
             let row = sqlx::query(AssertSqlSafe(sql)).bind(self.keys.id());
             let row = row.fetch_one(self.pool()).await?;
@@ -181,8 +191,9 @@ impl Vault {
         let mut transaction = self.begin().await?;
         let sql = format!(
             "SELECT account_id, {column} AS wrapped FROM vault.{table}
-             WHERE {column} IS NOT NULL AND substring({column} FROM 2 FOR {ID_BYTES}) <> $1
-             ORDER BY account_id LIMIT $2 FOR UPDATE"
+             WHERE {} AND substring({column} FROM 2 FOR {ID_BYTES}) <> $1
+             ORDER BY account_id LIMIT $2 FOR UPDATE",
+            is_wrapped(column)
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(self.keys.id())
