@@ -24,13 +24,19 @@ use readmodel::{
 use sea_orm_migration::{
     async_trait::async_trait,
     sea_orm::{
-        ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement, TransactionTrait,
+        ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, RuntimeErr, Statement,
+        TransactionTrait,
     },
     {DbErr, MigrationTrait, MigratorTrait},
 };
 
 /// Any number: one migration at a time in one database.
 const MIGRATION_LOCK: i64 = 0x6865_6164_7761_7465;
+
+/// How often it is tried where it is in the way of those who work.
+const TRIES_MAX: u32 = 10;
+/// SQLSTATE `deadlock_detected`.
+const DEADLOCK: &str = "40P01";
 
 struct Migrator;
 
@@ -90,8 +96,34 @@ async fn query(database: &DatabaseConnection, sql: &str) -> Result<Vec<QueryResu
 
 /// Brings the database to what this release needs. Safe to call from several
 /// processes at once: one does it, the others wait. It takes two connections or
-/// more, which do not look into the schemas of projections first.
+/// more, which do not look into the schemas of projections first. Where it and those who
+/// work on the tables wait for each other, it tries again.
 pub async fn migrate(
+    database: &DatabaseConnection,
+    projections: &Projections,
+) -> Result<(), DbErr> {
+    for _ in 1..TRIES_MAX {
+        match migrate_once(database, projections).await {
+            Err(error) if is_deadlock(&error) => {}
+            done => return done,
+        }
+    }
+    migrate_once(database, projections).await
+}
+
+fn is_deadlock(error: &DbErr) -> bool {
+    let (DbErr::Exec(cause) | DbErr::Query(cause) | DbErr::Conn(cause)) = error else {
+        return false;
+    };
+    let RuntimeErr::SqlxError(cause) = cause else {
+        return false;
+    };
+    let code = cause.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == DEADLOCK)
+}
+
+/// What it did before it fails is kept, and changes nothing when it is done again.
+async fn migrate_once(
     database: &DatabaseConnection,
     projections: &Projections,
 ) -> Result<(), DbErr> {
