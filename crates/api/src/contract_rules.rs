@@ -69,7 +69,7 @@ const TEXTS: &[Text] = &[
     ("current_password", 512, Format("password")),
     ("description", 300, Of(TEXT)),
     ("device", 200, Of(TEXT)),
-    ("device_token", 128, Of("^[A-Za-z0-9_-]+$")),
+    ("device_token", 128, Of(TEXT)),
     ("display_name", 50, Of(LINE)),
     ("email", 254, Format("email")),
     ("folder_name", 50, Of(LINE)),
