@@ -129,8 +129,8 @@ fn bound_to(id: &[u8], what: Wrapped, account: AccountId) -> Vec<u8> {
     [&[LAYOUT], id, name, &[0], account.0.as_bytes()].concat()
 }
 
-/// Whether a column holds something wrapped. What is damaged is none of these: it opens
-/// nothing, whichever key there is, and keeps nobody else from theirs.
+/// The SQL condition that a column holds something wrapped. A damaged value does not match:
+/// no master key opens it, and it must not stop the others from being used.
 fn is_wrapped(column: &str) -> String {
     format!(
         "(CASE WHEN length({column}) > {} THEN get_byte({column}, 0) = {LAYOUT} ELSE false END)",
