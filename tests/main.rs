@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accounts;
+mod answers;
 mod archive;
 mod attacks;
 mod authorisation;
@@ -41,6 +42,7 @@ mod refusals;
 mod registration;
 mod replay;
 mod reposts;
+mod screens;
 mod secrecy;
 mod sessions;
 mod spans;

@@ -10,7 +10,7 @@ use domain::{
     posts::PostId,
 };
 use edge::{
-    answers::{Changed, Created, Done, Found},
+    answers::{Changed, Created, Found},
     body::Input,
     caller::Caller,
     identity::{Authenticated, Viewer},
@@ -18,6 +18,7 @@ use edge::{
     request::RequestId,
     trace_context::TraceContext,
 };
+use eventlog::Receipt;
 use kernel::{AccountId, Uuid};
 use poem::web::Data;
 use poem_openapi::{
@@ -27,7 +28,7 @@ use poem_openapi::{
 };
 use readmodel::{
     accounts::{self, AccountRow},
-    visibility,
+    follows, visibility,
 };
 use vault::Purpose;
 
@@ -36,8 +37,10 @@ use crate::{
     freshness::View,
     handlers::{Read, Version, Write},
     logins::Login,
+    named::Named,
     passwords,
-    problem::{Fields, Problem},
+    posts::{self, Post},
+    problem::{Code, Fields, Problem},
     registration,
     services::Services,
     sessions::{self, Session, SignIn},
@@ -46,7 +49,12 @@ use crate::{
 };
 
 pub use shapes::{Account, AccountPage};
-use shapes::{AccountBatch, OwnAccount, Pin, ProfileChange, Registered, Registration};
+use shapes::{
+    AccountBatch, AccountInclude, OwnAccount, Pin, ProfileChange, Registered, Registration,
+};
+
+/// Requests to follow that are counted for the one who is asked.
+const REQUESTS_COUNTED_MAX: u32 = 100;
 
 pub struct AccountsApi;
 
@@ -84,17 +92,11 @@ impl AccountsApi {
         &self,
         read: Read<Authenticated>,
         known: IfNoneMatch,
+        /// What is wanted besides.
+        include: Query<Option<AccountInclude>>,
     ) -> Result<Found<OwnAccount>, Problem> {
-        let me = read.who.account;
-        let observed = read.observe_of(me.0).await?;
-        let row = find(&read, me).await?;
-        let credentials = read.services.vault.by_account(me).await?;
-        let version = row.version;
-        let own = OwnAccount {
-            account: row.into(),
-            email_verified: credentials.as_ref().is_some_and(|c| c.email_verified),
-            email: credentials.and_then(|credentials| credentials.email),
-        };
+        let observed = read.observe_of(read.who.account.0).await?;
+        let (own, version) = own(&read, include.0).await?;
         Ok(Found::new(own)
             .as_of(observed.header(View::SOCIAL))
             .version(version, &known))
@@ -113,7 +115,7 @@ impl AccountsApi {
         &self,
         write: Write<IfMatch>,
         body: Input<ProfileChange>,
-    ) -> Result<Changed<Version>, Problem> {
+    ) -> Result<Changed<OwnAccount>, Problem> {
         let mut fields = Fields::default();
         let name = changed(body.0.display_name).map(|name| name.parse::<DisplayName>());
         let name = fields.take_at("/display_name", name.transpose());
@@ -129,7 +131,8 @@ impl AccountsApi {
             private: body.0.private,
             expected_version: write.expected.0.clone(),
         };
-        write.change(&command).await
+        let receipt = write.execute_once(&command).await?;
+        Ok(changed_own(&write, &receipt).await)
     }
 
     /// Pin a post of mine
@@ -140,12 +143,13 @@ impl AccountsApi {
         method = "put",
         operation_id = "pinPost"
     )]
-    async fn pin(&self, write: Write, body: Input<Pin>) -> Result<Done, Problem> {
+    async fn pin(&self, write: Write, body: Input<Pin>) -> Result<Changed<OwnAccount>, Problem> {
         let command = PinPost {
             account: write.account(),
             post: PostId(body.0.post_id),
         };
-        write.send(&command).await
+        let receipt = write.execute(&command).await?;
+        Ok(changed_own(&write, &receipt).await)
     }
 
     /// Unpin
@@ -156,11 +160,12 @@ impl AccountsApi {
         method = "delete",
         operation_id = "unpinPost"
     )]
-    async fn unpin(&self, write: Write) -> Result<Done, Problem> {
+    async fn unpin(&self, write: Write) -> Result<Changed<OwnAccount>, Problem> {
         let command = UnpinPost {
             account: write.account(),
         };
-        write.send(&command).await
+        let receipt = write.execute(&command).await?;
+        Ok(changed_own(&write, &receipt).await)
     }
 
     /// Accounts by their ids
@@ -178,7 +183,8 @@ impl AccountsApi {
         let rows = rows
             .into_iter()
             .filter_map(|row| without_withheld(&read, row));
-        let items = rows.map(Account::from).collect();
+        let viewer = read.viewer();
+        let items = rows.map(|row| Account::of(row, viewer)).collect();
         Ok(Found::new(AccountBatch { items }).as_of(observed.header(View::SOCIAL)))
     }
 
@@ -194,14 +200,20 @@ impl AccountsApi {
         &self,
         read: Read<Viewer>,
         known: IfNoneMatch,
-        account_id: Path<Uuid>,
+        account_id: Path<Named>,
+        /// What is wanted besides.
+        include: Query<Option<AccountInclude>>,
     ) -> Result<Found<Account>, Problem> {
-        let observed = read.observe_of(account_id.0).await?;
-        let row = find(&read, AccountId(account_id.0)).await?;
+        let account = read.named(&account_id.0).await?;
+        let observed = read.observe_of(account.0).await?;
+        let row = find(&read, account).await?;
         let version = version_for(read.viewer(), &row);
-        Ok(Found::new(Account::from(row))
-            .as_of(observed.header(View::SOCIAL))
-            .version(version, &known))
+        let pinned = included(&read, &row, include.0).await?;
+        Ok(
+            Found::new(Account::of(row, read.viewer()).with_pinned(pinned))
+                .as_of(observed.header(View::SOCIAL))
+                .version(version, &known),
+        )
     }
 
     /// An account by its handle
@@ -217,6 +229,8 @@ impl AccountsApi {
         read: Read<Viewer>,
         known: IfNoneMatch,
         handle: Path<String>,
+        /// What is wanted besides.
+        include: Query<Option<AccountInclude>>,
     ) -> Result<Found<Account>, Problem> {
         let observed = read.observe().await?;
         let missing = || Problem::not_found("account");
@@ -227,10 +241,74 @@ impl AccountsApi {
             .ok_or_else(missing)?;
         observed.refuse_parked(row.id.0)?;
         let version = version_for(read.viewer(), &row);
-        Ok(Found::new(Account::from(row))
-            .as_of(observed.header(View::SOCIAL))
-            .version(version, &known))
+        let pinned = included(&read, &row, include.0).await?;
+        Ok(
+            Found::new(Account::of(row, read.viewer()).with_pinned(pinned))
+                .as_of(observed.header(View::SOCIAL))
+                .version(version, &known),
+        )
     }
+}
+
+/// One's own account, and its version.
+async fn own(
+    read: &Read<Authenticated>,
+    include: Option<AccountInclude>,
+) -> Result<(OwnAccount, u64), Problem> {
+    let me = read.who.account;
+    let row = find(read, me).await?;
+    let credentials = read.services.vault.by_account(me).await?;
+    let requests = follows::count_requests(read.pool(), me, REQUESTS_COUNTED_MAX).await?;
+    let pinned = included(read, &row, include).await?;
+    let version = row.version;
+    let own = OwnAccount {
+        account: Account::of(row, read.viewer()).with_pinned(pinned),
+        follow_requests_count: requests,
+        email_verified: credentials.as_ref().is_some_and(|c| c.email_verified),
+        email: credentials.and_then(|credentials| credentials.email),
+    };
+    Ok((own, version))
+}
+
+/// The pinned post, where it is wanted and the reader sees it.
+async fn included(
+    read: &Read<impl Copy + Into<Viewer>>,
+    row: &AccountRow,
+    include: Option<AccountInclude>,
+) -> Result<Option<Post>, Problem> {
+    let (Some(AccountInclude::PinnedPost), Some(post)) = (include, row.pinned_post_id) else {
+        return Ok(None);
+    };
+    let observed = read.observe().await?;
+    if observed.is_parked(post) {
+        return Ok(None);
+    }
+    match posts::find(read, PostId(post)).await {
+        Ok(post) => {
+            let reading = read.services.reading(&observed);
+            let post = vec![Post::of(post, read.viewer())];
+            let posts = posts::with_parents(&reading, read.viewer(), post).await?;
+            Ok(posts.into_iter().next())
+        }
+        Err(problem) if problem.code() == Code::NotFound => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Answers with one's own account after a change.
+async fn changed_own<E>(write: &Write<E>, receipt: &Receipt) -> Changed<OwnAccount> {
+    let own = match write.read_back(&[*receipt]).await {
+        Some(read) => own(&read, None).await.ok(),
+        None => None,
+    };
+    let changed = match own {
+        Some((own, _)) => Changed::new(own),
+        None => Changed::short(Some(&Version::from(receipt))),
+    };
+    changed
+        .at(receipt.position)
+        .version(receipt.version)
+        .replayed(receipt.again)
 }
 
 /// In its tag: others than the owner learn of what they see alone, which the rest of the
@@ -292,7 +370,8 @@ async fn register(
     let location = format!("/v1/accounts/{account}");
     Ok(Created::new(&location, registered)
         .at(receipt.position)
-        .version(receipt.version))
+        .version(receipt.version)
+        .replayed(receipt.again))
 }
 
 /// The account where the viewer finds it.

@@ -8,7 +8,8 @@ use domain::{
     follows::SeverFollow,
 };
 use edge::trace_context::TraceContext;
-use kernel::{AccountId, Uuid};
+use eventlog::Receipt;
+use kernel::AccountId;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -17,11 +18,13 @@ use readmodel::blocks;
 
 use crate::{
     accounts::AccountPage,
-    answers::{Done, Found},
+    answers::{Changed, Found},
     handlers::{Read, Write},
     identity::Authenticated,
+    named::Named,
     paging::Limit,
     problem::{Code, Problem},
+    relationships::{self, Relationship},
     tags::Tag,
 };
 
@@ -39,8 +42,13 @@ impl BlocksApi {
         method = "put",
         operation_id = "blockAccount"
     )]
-    async fn block(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
-        let blocked = block(write, AccountId(account_id.0));
+    async fn block(
+        &self,
+        write: Write,
+        account_id: Path<Named>,
+    ) -> Result<Changed<Relationship>, Problem> {
+        let target = write.named(&account_id.0).await?;
+        let blocked = block(write, target);
         TraceContext::spawn(blocked)
             .await
             .map_err(Problem::internal)?
@@ -54,13 +62,17 @@ impl BlocksApi {
         method = "delete",
         operation_id = "unblockAccount"
     )]
-    async fn unblock(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
-        let target = AccountId(account_id.0);
+    async fn unblock(
+        &self,
+        write: Write,
+        account_id: Path<Named>,
+    ) -> Result<Changed<Relationship>, Problem> {
+        let target = write.named(&account_id.0).await?;
         if write.services.blocks(write.account(), target).await? {
             sever(&write, target).await?;
         }
         let command = Disconnect::<Blocks>::new(write.account(), target);
-        write.send(&command).await
+        relationships::change(&write, &command, target).await
     }
 
     /// Whom I block, the last first
@@ -87,23 +99,23 @@ impl BlocksApi {
 }
 
 /// To its end, whether or not whoever asked waits for it.
-async fn block(write: Write, target: AccountId) -> Result<Done, Problem> {
+async fn block(write: Write, target: AccountId) -> Result<Changed<Relationship>, Problem> {
     let command = Connect::<Blocks>::new(write.account(), target);
     let receipt = write.execute(&command).await?;
-    sever(&write, target).await?;
-    Ok(Done::at(receipt.position))
+    let (mine, theirs) = sever(&write, target).await?;
+    Ok(relationships::changed(&write, &[receipt, mine, theirs], target).await)
 }
 
 /// Ends what either has of following the other, where one blocks the other.
-async fn sever(write: &Write, target: AccountId) -> Result<(), Problem> {
+/// Ends the follows between the two.
+async fn sever(write: &Write, target: AccountId) -> Result<(Receipt, Receipt), Problem> {
     let (account, services) = (write.account(), &write.services);
     let edge = |follower, followed| SeverFollow { follower, followed };
     let (mine, theirs) = (edge(account, target), edge(target, account));
     tokio::try_join!(
         services.execute_step(&mine, account, write.request.0),
         services.execute_step(&theirs, account, write.request.0),
-    )?;
-    Ok(())
+    )
 }
 
 impl From<BlockError> for Problem {

@@ -12,6 +12,7 @@ use edge::{
     paging::Limit,
     preconditions::{self, IfMatch, MustMatch},
 };
+use eventlog::Receipt;
 use kernel::Uuid;
 use poem_openapi::{
     Object, OpenApi,
@@ -122,7 +123,7 @@ impl BookmarkFoldersApi {
         &self,
         write: Write,
         body: Input<FolderLabel>,
-    ) -> Result<Created<Version>, Problem> {
+    ) -> Result<Created<Folder>, Problem> {
         let name: FolderName = body.0.folder_name.parse()?;
         // As far as they are folded: a write does not wait for the read model.
         let (pool, owner) = (write.services.pool(), write.account());
@@ -135,9 +136,14 @@ impl BookmarkFoldersApi {
         };
         let receipt = write.execute_once(&command).await?;
         let location = format!("/v1/bookmark-folders/{}", receipt.aggregate.id);
-        Ok(Created::new(&location, Version::from(&receipt))
+        let created = match read_back(&write, &receipt).await {
+            Some(folder) => Created::new(&location, folder),
+            None => Created::short(&location, &Version::from(&receipt)),
+        };
+        Ok(created
             .at(receipt.position)
-            .version(receipt.version))
+            .version(receipt.version)
+            .replayed(receipt.again))
     }
 
     /// My folders for bookmarks, the last made first
@@ -196,14 +202,22 @@ impl BookmarkFoldersApi {
         write: Write<MustMatch>,
         folder_id: Path<Uuid>,
         body: Input<FolderLabel>,
-    ) -> Result<Changed<Version>, Problem> {
+    ) -> Result<Changed<Folder>, Problem> {
         let command = RenameFolder {
             folder: FolderId(folder_id.0),
             actor: write.account(),
             name: body.0.folder_name.parse()?,
             expected_version: write.expected.0.clone(),
         };
-        write.change(&command).await
+        let receipt = write.execute_once(&command).await?;
+        let changed = match read_back(&write, &receipt).await {
+            Some(folder) => Changed::new(folder),
+            None => Changed::short(Some(&Version::from(&receipt))),
+        };
+        Ok(changed
+            .at(receipt.position)
+            .version(receipt.version)
+            .replayed(receipt.again))
     }
 
     /// Delete a folder of mine
@@ -220,8 +234,17 @@ impl BookmarkFoldersApi {
             actor: write.account(),
             expected_version: write.expected.0.clone(),
         };
-        Ok(Done::at(write.execute_once(&command).await?.position))
+        Ok(write.done(&write.execute_once(&command).await?))
     }
+}
+
+/// The folder that was written, as its GET shows it. None where the answer is the short
+/// one.
+async fn read_back<E>(write: &Write<E>, receipt: &Receipt) -> Option<Folder> {
+    let read = write.read_back(&[*receipt]).await?;
+    let observed = read.observe().await.ok()?;
+    let row = find(&read, &observed, FolderId(receipt.aggregate.id)).await;
+    row.ok().map(Folder::from)
 }
 
 /// The folder where the reader has it.

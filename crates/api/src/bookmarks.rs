@@ -9,9 +9,9 @@ use domain::{
     posts::PostId,
 };
 use edge::{
-    answers::{Done, Found},
+    answers::{Changed, Found},
     body::Input,
-    identity::{Authenticated, Viewer},
+    identity::Authenticated,
     instant::{self, Instant},
     paging::Limit,
 };
@@ -23,14 +23,14 @@ use poem_openapi::{
 };
 use readmodel::{
     bookmarks::{self, BookmarkRow},
-    posts::{self, PostRow},
+    posts as post_rows,
 };
 
 use crate::{
     bookmark_folders,
     freshness::Moment,
     handlers::{Read, Write},
-    posts::Post,
+    posts::{self, MarkedPost, Post},
     problem::Problem,
     tags::Tag,
 };
@@ -66,13 +66,13 @@ pub struct Bookmark {
 }
 
 impl Bookmark {
-    fn of(row: BookmarkRow, post: Option<PostRow>, viewer: Viewer) -> Self {
+    fn of(row: BookmarkRow, post: Option<Post>) -> Self {
         Self {
             id: row.post.0,
             bookmarked_at: row.bookmarked_at.into(),
             folder_id: row.folder.map(|folder| folder.0),
             unavailable: post.is_none(),
-            post: post.map(|row| Post::of(row, viewer)),
+            post,
         }
     }
 }
@@ -127,13 +127,13 @@ impl BookmarksApi {
         write: Write,
         post_id: Path<Uuid>,
         body: Input<Option<Shelf>>,
-    ) -> Result<Done, Problem> {
+    ) -> Result<Changed<MarkedPost>, Problem> {
         let post = PostId(post_id.0);
         let folder = body.0.and_then(|shelf| shelf.folder_id).map(FolderId);
         let author = write.services.author(post).await?;
         let command = Connect::<Bookmarks>::new(write.account(), post).by_likely(author);
         let command = command.with(folder);
-        write.send(&command).await
+        posts::mark(&write, &command, post).await
     }
 
     /// Take a bookmark back
@@ -144,9 +144,14 @@ impl BookmarksApi {
         method = "delete",
         operation_id = "unbookmarkPost"
     )]
-    async fn unbookmark(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
-        let command = Disconnect::<Bookmarks>::new(write.account(), PostId(post_id.0));
-        write.send(&command).await
+    async fn unbookmark(
+        &self,
+        write: Write,
+        post_id: Path<Uuid>,
+    ) -> Result<Changed<MarkedPost>, Problem> {
+        let post = PostId(post_id.0);
+        let command = Disconnect::<Bookmarks>::new(write.account(), post);
+        posts::mark(&write, &command, post).await
     }
 
     /// My bookmarks, the last first
@@ -172,8 +177,7 @@ impl BookmarksApi {
         }
         let part = bookmarks::list(read.pool(), me, folder, page.last, page.limit).await?;
         let mut posts = available(&read, &page.observed, &part.rows).await?;
-        let viewer = read.viewer();
-        let item = |row: BookmarkRow| Bookmark::of(row, posts.remove(&row.post), viewer);
+        let item = |row: BookmarkRow| Bookmark::of(row, posts.remove(&row.post));
         Ok(page.answer(part, |rows, next_cursor| BookmarkPage {
             items: rows.into_iter().map(item).collect(),
             next_cursor,
@@ -187,12 +191,16 @@ async fn available(
     read: &Read<Authenticated>,
     observed: &Moment,
     rows: &[BookmarkRow],
-) -> Result<BTreeMap<PostId, PostRow>, Problem> {
+) -> Result<BTreeMap<PostId, Post>, Problem> {
     let ids: Vec<PostId> = rows.iter().map(|row| row.post).collect();
-    let mut posts = posts::by_ids(read.pool(), Some(read.who.account), &ids).await?;
+    let mut posts = post_rows::by_ids(read.pool(), Some(read.who.account), &ids).await?;
     let (withheld, reader) = (&observed.withheld, Some(read.who.account));
     posts.retain(|row| !observed.is_parked(row.id.0) && !withheld.post(reader, row));
-    Ok(posts.into_iter().map(|row| (row.id, row)).collect())
+    let posts = posts.into_iter().map(|row| Post::of(row, read.viewer()));
+    let reading = read.services.reading(observed);
+    let posts = posts::with_parents(&reading, read.viewer(), posts.collect()).await?;
+    let with_ids = posts.into_iter().map(|post| (PostId(post.id()), post));
+    Ok(with_ids.collect())
 }
 
 impl From<BookmarkError> for Problem {

@@ -8,7 +8,7 @@ use domain::{
     bookmark_folders::FolderName,
     handles::Handle,
     posts::{Language, Metadata, Text as PostText},
-    text::{HASHTAG_CHARACTERS_MAX, HASHTAGS_MAX, MENTIONS_MAX},
+    text::{ENTITIES_MAX, HASHTAG_CHARACTERS_MAX, HASHTAGS_MAX, MENTIONS_MAX},
 };
 use edge::contract_rules::{
     Link, List,
@@ -17,6 +17,8 @@ use edge::contract_rules::{
 };
 use serde_json::Value;
 use vault::{Email, Password};
+
+use crate::posts::TOMBSTONES_MAX;
 
 pub(crate) const RULES: Rules = Rules {
     about: "An event-sourced backend for social products.",
@@ -74,6 +76,7 @@ const TEXTS: &[Text] = &[
     ("email", 254, Format("email")),
     ("folder_name", 50, Of(LINE)),
     ("handle", 30, Of(HANDLE)),
+    ("hashtag", HASHTAG_CHARACTERS_MAX as u64, Of(NOT_BLANK)),
     ("hashtags", HASHTAG_CHARACTERS_MAX as u64, Of(NOT_BLANK)),
     ("head", 64, Of(POSITION)),
     ("ids", 3_699, Of(ID_LIST)),
@@ -100,10 +103,12 @@ const TEXTS: &[Text] = &[
 
 /// Lists that are not pages.
 const LISTS: &[List] = &[
+    ("entities", ENTITIES_MAX as u64),
     ("hashtags", HASHTAGS_MAX as u64),
     ("mention_ids", MENTIONS_MAX as u64),
     ("projections", 64),
     ("recovery_codes", vault::RECOVERY_CODES as u64),
+    ("tombstones", TOMBSTONES_MAX as u64),
 ];
 
 const LINKS: &[Link] = &[

@@ -5,7 +5,7 @@ use domain::follows::{
     AcceptFollower, FollowAccount, FollowError, RemoveFollower, SeverFollow, UnfollowAccount,
 };
 use edge::trace_context::TraceContext;
-use kernel::{AccountId, Uuid};
+use kernel::AccountId;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -14,18 +14,21 @@ use readmodel::follows::{self, Side};
 
 use crate::{
     accounts::{self, AccountPage},
-    answers::{Done, Found},
+    answers::{Changed, Found},
     handlers::{Read, Write},
     identity::{Authenticated, Viewer},
+    named::Named,
     paging::Limit,
     problem::{Code, Problem},
+    relationships::{self, Relationship},
     tags::Tag,
 };
 
 /// To its end, whether or not whoever asked waits for it.
-async fn follow(write: Write, target: AccountId) -> Result<Done, Problem> {
+async fn follow(write: Write, target: AccountId) -> Result<Changed<Relationship>, Problem> {
     let account = write.account();
     let receipt = write.execute(&FollowAccount { account, target }).await?;
+    let mut receipts = vec![receipt];
     // A block may have been appended since this was decided.
     if receipt.appended {
         let sever = SeverFollow {
@@ -33,9 +36,9 @@ async fn follow(write: Write, target: AccountId) -> Result<Done, Problem> {
             followed: target,
         };
         let (services, request) = (&write.services, write.request.0);
-        services.execute_step(&sever, account, request).await?;
+        receipts.push(services.execute_step(&sever, account, request).await?);
     }
-    Ok(Done::at(receipt.position))
+    Ok(relationships::changed(&write, &receipts, target).await)
 }
 
 pub struct FollowsApi;
@@ -52,8 +55,13 @@ impl FollowsApi {
         method = "put",
         operation_id = "followAccount"
     )]
-    async fn follow(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
-        let followed = follow(write, AccountId(account_id.0));
+    async fn follow(
+        &self,
+        write: Write,
+        account_id: Path<Named>,
+    ) -> Result<Changed<Relationship>, Problem> {
+        let target = write.named(&account_id.0).await?;
+        let followed = follow(write, target);
         TraceContext::spawn(followed)
             .await
             .map_err(Problem::internal)?
@@ -68,12 +76,17 @@ impl FollowsApi {
         method = "delete",
         operation_id = "unfollowAccount"
     )]
-    async fn unfollow(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
+    async fn unfollow(
+        &self,
+        write: Write,
+        account_id: Path<Named>,
+    ) -> Result<Changed<Relationship>, Problem> {
+        let target = write.named(&account_id.0).await?;
         let command = UnfollowAccount {
             account: write.account(),
-            target: AccountId(account_id.0),
+            target,
         };
-        write.send(&command).await
+        relationships::change(&write, &command, target).await
     }
 
     /// Who asked to follow me, the last first
@@ -107,12 +120,17 @@ impl FollowsApi {
         method = "put",
         operation_id = "acceptFollower"
     )]
-    async fn accept(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
+    async fn accept(
+        &self,
+        write: Write,
+        account_id: Path<Named>,
+    ) -> Result<Changed<Relationship>, Problem> {
+        let follower = write.named(&account_id.0).await?;
         let command = AcceptFollower {
             account: write.account(),
-            follower: AccountId(account_id.0),
+            follower,
         };
-        write.send(&command).await
+        relationships::change(&write, &command, follower).await
     }
 
     /// Remove a follower, or refuse who asked to be one
@@ -123,12 +141,17 @@ impl FollowsApi {
         method = "delete",
         operation_id = "removeFollower"
     )]
-    async fn remove(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
+    async fn remove(
+        &self,
+        write: Write,
+        account_id: Path<Named>,
+    ) -> Result<Changed<Relationship>, Problem> {
+        let follower = write.named(&account_id.0).await?;
         let command = RemoveFollower {
             account: write.account(),
-            follower: AccountId(account_id.0),
+            follower,
         };
-        write.send(&command).await
+        relationships::change(&write, &command, follower).await
     }
 
     /// Who follows an account, the last first
@@ -143,12 +166,12 @@ impl FollowsApi {
     async fn followers(
         &self,
         read: Read<Viewer>,
-        account_id: Path<Uuid>,
+        account_id: Path<Named>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let asked = Asked {
-            account: AccountId(account_id.0),
+            account: account_id.0,
             side: Side::Followers,
             limit: limit.0,
             cursor: cursor.0,
@@ -168,12 +191,12 @@ impl FollowsApi {
     async fn following(
         &self,
         read: Read<Viewer>,
-        account_id: Path<Uuid>,
+        account_id: Path<Named>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let asked = Asked {
-            account: AccountId(account_id.0),
+            account: account_id.0,
             side: Side::Following,
             limit: limit.0,
             cursor: cursor.0,
@@ -183,7 +206,7 @@ impl FollowsApi {
 }
 
 struct Asked {
-    account: AccountId,
+    account: Named,
     side: Side,
     limit: Limit,
     cursor: Option<String>,
@@ -199,7 +222,8 @@ async fn list(read: &Read<Viewer>, asked: Asked) -> Result<Found<AccountPage>, P
         .page(scope, asked.limit, asked.cursor.as_deref())
         .await?;
     let (pool, viewer) = (read.pool(), read.who.account());
-    let account = accounts::find(read, asked.account).await?;
+    let account = read.named(&asked.account).await?;
+    let account = accounts::find(read, account).await?;
     if account.private && !accounts::is_close(read, account.id).await? {
         let detail = "Only its followers see this: ask to follow it.";
         return Err(Problem::new(Code::AccountPrivate, detail));

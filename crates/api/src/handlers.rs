@@ -5,14 +5,15 @@
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use edge::{
-    answers::{Changed, Done},
+    answers::Done,
     identity::{Authenticated, Viewer},
     paging::Here,
     preconditions::{Idempotency, IfMatch, MinPosition, MustMatch},
+    preferences::Return,
     request::RequestId,
 };
 use eventlog::Receipt;
-use kernel::{AccountId, Command, Uuid};
+use kernel::{AccountId, Command, Positions, Uuid};
 use poem::{Request, RequestBody, Result};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, registry::Registry, types::Example,
@@ -56,7 +57,8 @@ impl Example for Version {
     }
 }
 
-/// A command of an account: who sends it, the request, and its Idempotency-Key.
+/// A command of an account: who sends it, the request, its Idempotency-Key, and whether
+/// it is answered shortly.
 /// `Write<IfMatch>` and `Write<MustMatch>` take the version that is expected, too.
 pub(crate) struct Write<E = ()> {
     pub services: Arc<Services>,
@@ -64,6 +66,8 @@ pub(crate) struct Write<E = ()> {
     pub request: RequestId,
     pub expected: E,
     pub idempotency: Idempotency,
+    prefers: Return,
+    here: Here,
 }
 
 impl<E> Write<E> {
@@ -71,17 +75,7 @@ impl<E> Write<E> {
         self.me.account
     }
 
-    /// Sends a command that does the same however often it is sent, and of whose outcome
-    /// there is nothing more to tell than its position.
-    pub async fn send<C>(&self, command: &C) -> Result<Done, Problem>
-    where
-        C: Command,
-        Problem: From<C::Error>,
-    {
-        Ok(Done::at(self.execute(command).await?.position))
-    }
-
-    /// The same, with the receipt.
+    /// Sends a command that does the same however often it is sent.
     pub async fn execute<C>(&self, command: &C) -> Result<Receipt, Problem>
     where
         C: Command,
@@ -104,16 +98,35 @@ impl<E> Write<E> {
             .await
     }
 
-    /// The same, for a change of what has a version.
-    pub async fn change<C>(&self, command: &C) -> Result<Changed<Version>, Problem>
-    where
-        C: Command,
-        Problem: From<C::Error>,
-    {
-        let receipt = self.execute_once(command).await?;
-        Ok(Changed::new(Version::from(&receipt))
-            .at(receipt.position)
-            .version(receipt.version))
+    /// An answer without a body.
+    pub fn done(&self, receipt: &Receipt) -> Done {
+        Done::at(receipt.position).replayed(receipt.again)
+    }
+
+    /// The views with what was written. None where the client prefers the short answer,
+    /// and where they do not show it in time: it was written all the same, so that nothing
+    /// that fails from here on is a refusal.
+    pub async fn read_back(&self, receipts: &[Receipt]) -> Option<Read<Authenticated>> {
+        if self.prefers == Return::Minimal {
+            return None;
+        }
+        let written: Positions = receipts.iter().filter_map(|r| r.position).collect();
+        let moment = (self.services.freshness)
+            .reach(View::SOCIAL, &written)
+            .await;
+        let moment = moment.ok()?;
+        for receipt in receipts {
+            moment.refuse_parked(receipt.aggregate.id).ok()?;
+        }
+        let read = Read {
+            services: self.services.clone(),
+            who: self.me,
+            min_position: MinPosition::default(),
+            here: self.here.clone(),
+            place: OnceLock::new(),
+            moment: OnceLock::from(moment),
+        };
+        Some(read)
     }
 }
 
@@ -125,7 +138,7 @@ pub(crate) struct Read<W> {
     pub here: Here,
     /// A place among those who read without an account, until it is answered.
     place: OnceLock<OwnedSemaphorePermit>,
-    withheld: OnceLock<Arc<Withheld>>,
+    moment: OnceLock<Moment>,
 }
 
 impl<W: Copy + Into<Viewer>> Read<W> {
@@ -140,17 +153,20 @@ impl<W: Copy + Into<Viewer>> Read<W> {
     /// What is left out of what the views have, as of the moment that was observed.
     pub fn withheld(&self) -> &Withheld {
         static NOTHING: LazyLock<Withheld> = LazyLock::new(Withheld::default);
-        self.withheld.get().map_or(&NOTHING, |withheld| withheld)
+        (self.moment.get()).map_or(&NOTHING, |moment| &moment.withheld)
     }
 
     /// Waits until the reader's own writes are visible; an anonymous reader also waits for
     /// a place.
     pub async fn observe(&self) -> Result<Moment, Problem> {
+        if let Some(moment) = self.moment.get() {
+            return Ok(moment.clone());
+        }
         let reader = self.viewer().account();
         let observed = (self.services.freshness)
             .wait(View::SOCIAL, reader, &self.min_position.0)
             .await?;
-        let _ = self.withheld.set(observed.withheld.clone());
+        let _ = self.moment.set(observed.clone());
         if reader.is_none() {
             let place = self.services.anonymous_place().await?;
             let _ = self.place.set(place);
@@ -237,32 +253,38 @@ macro_rules! put_together {
 put_together!(Write {
     me: Authenticated,
     request: RequestId,
-    idempotency: Idempotency;
+    idempotency: Idempotency,
+    prefers: Return,
+    here: Here;
     expected: ()
 });
 put_together!(Write<IfMatch> {
     me: Authenticated,
     request: RequestId,
     expected: IfMatch,
-    idempotency: Idempotency
+    idempotency: Idempotency,
+    prefers: Return,
+    here: Here
 });
 put_together!(Write<MustMatch> {
     me: Authenticated,
     request: RequestId,
     expected: MustMatch,
-    idempotency: Idempotency
+    idempotency: Idempotency,
+    prefers: Return,
+    here: Here
 });
 put_together!(Read<Viewer> {
     who: Viewer,
     min_position: MinPosition,
     here: Here;
     place: OnceLock::new(),
-    withheld: OnceLock::new()
+    moment: OnceLock::new()
 });
 put_together!(Read<Authenticated> {
     who: Authenticated,
     min_position: MinPosition,
     here: Here;
     place: OnceLock::new(),
-    withheld: OnceLock::new()
+    moment: OnceLock::new()
 });

@@ -13,6 +13,7 @@ mod health;
 mod letters;
 mod logins;
 mod metrics;
+mod named;
 mod pages;
 mod problem;
 mod refusals;

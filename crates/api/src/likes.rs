@@ -14,11 +14,11 @@ use readmodel::likes;
 
 use crate::{
     accounts::AccountPage,
-    answers::{Done, Found},
+    answers::{Changed, Found},
     handlers::{Read, Write},
     identity::Viewer,
     paging::Limit,
-    posts,
+    posts::{self, MarkedPost},
     problem::Problem,
     tags::Tag,
 };
@@ -35,11 +35,15 @@ impl LikesApi {
         method = "put",
         operation_id = "likePost"
     )]
-    async fn like(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
+    async fn like(
+        &self,
+        write: Write,
+        post_id: Path<Uuid>,
+    ) -> Result<Changed<MarkedPost>, Problem> {
         let post = PostId(post_id.0);
         let author = write.services.author(post).await?;
         let command = Connect::<Likes>::new(write.account(), post).by_likely(author);
-        write.send(&command).await
+        posts::mark(&write, &command, post).await
     }
 
     /// Take a like back
@@ -50,9 +54,14 @@ impl LikesApi {
         method = "delete",
         operation_id = "unlikePost"
     )]
-    async fn unlike(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
-        let command = Disconnect::<Likes>::new(write.account(), PostId(post_id.0));
-        write.send(&command).await
+    async fn unlike(
+        &self,
+        write: Write,
+        post_id: Path<Uuid>,
+    ) -> Result<Changed<MarkedPost>, Problem> {
+        let post = PostId(post_id.0);
+        let command = Disconnect::<Likes>::new(write.account(), post);
+        posts::mark(&write, &command, post).await
     }
 
     /// Who liked a post, the last first

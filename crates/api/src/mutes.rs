@@ -4,7 +4,6 @@ use domain::{
     edges::{Connect, Disconnect},
     mutes::{MuteError, Mutes},
 };
-use kernel::{AccountId, Uuid};
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -13,11 +12,13 @@ use readmodel::mutes;
 
 use crate::{
     accounts::AccountPage,
-    answers::{Done, Found},
+    answers::{Changed, Found},
     handlers::{Read, Write},
     identity::Authenticated,
+    named::Named,
     paging::Limit,
     problem::{Code, Problem},
+    relationships::{self, Relationship},
     tags::Tag,
 };
 
@@ -34,9 +35,14 @@ impl MutesApi {
         method = "put",
         operation_id = "muteAccount"
     )]
-    async fn mute(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
-        let command = Connect::<Mutes>::new(write.account(), AccountId(account_id.0));
-        write.send(&command).await
+    async fn mute(
+        &self,
+        write: Write,
+        account_id: Path<Named>,
+    ) -> Result<Changed<Relationship>, Problem> {
+        let target = write.named(&account_id.0).await?;
+        let command = Connect::<Mutes>::new(write.account(), target);
+        relationships::change(&write, &command, target).await
     }
 
     /// Unmute an account
@@ -47,9 +53,14 @@ impl MutesApi {
         method = "delete",
         operation_id = "unmuteAccount"
     )]
-    async fn unmute(&self, write: Write, account_id: Path<Uuid>) -> Result<Done, Problem> {
-        let command = Disconnect::<Mutes>::new(write.account(), AccountId(account_id.0));
-        write.send(&command).await
+    async fn unmute(
+        &self,
+        write: Write,
+        account_id: Path<Named>,
+    ) -> Result<Changed<Relationship>, Problem> {
+        let target = write.named(&account_id.0).await?;
+        let command = Disconnect::<Mutes>::new(write.account(), target);
+        relationships::change(&write, &command, target).await
     }
 
     /// Whom I mute, the last first

@@ -19,8 +19,9 @@ use crate::{
     accounts::{Account, AccountPage},
     freshness::{Moment, View},
     handlers::Read,
-    posts::{Post, PostPage},
+    posts::{self, Post, PostPage},
     problem::Problem,
+    services::Services,
     shown::{self, ShownPost},
 };
 
@@ -36,6 +37,7 @@ pub(crate) struct Page<'a, K> {
     cursors: &'a Cursors,
     here: &'a Here,
     viewer: Viewer,
+    services: &'a Services,
 }
 
 /// What a page ends with.
@@ -119,6 +121,7 @@ impl<W: Copy + Into<Viewer>> Read<W> {
             cursors,
             here: &self.here,
             viewer: self.viewer(),
+            services: &self.services,
         })
     }
 }
@@ -142,11 +145,15 @@ impl<K: Key> Page<'_, K> {
 }
 
 impl Page<'_, PostId> {
-    pub fn posts(&self, part: Part<PostRow, PostId>) -> Found<PostPage> {
-        self.answer(part, |rows, next_cursor| PostPage {
-            items: self.known(rows),
-            next_cursor,
-        })
+    pub async fn posts(&self, part: Part<PostRow, PostId>) -> Result<Found<PostPage>, Problem> {
+        let reading = self.services.reading(&self.observed);
+        let rows = self.known(part.rows);
+        let rows = posts::with_parents(&reading, self.viewer, rows).await?;
+        let part = Part {
+            rows,
+            next: part.next,
+        };
+        Ok(self.answer(part, |items, next_cursor| PostPage { items, next_cursor }))
     }
 
     /// Without posts that are withheld, and those that wait for an operator: what is known
@@ -154,7 +161,8 @@ impl Page<'_, PostId> {
     pub fn known(&self, mut rows: Vec<PostRow>) -> Vec<Post> {
         let (observed, viewer) = (&self.observed, self.viewer.account());
         rows.retain(|row| !observed.is_parked(row.id.0) && !observed.withheld.post(viewer, row));
-        Post::all(rows, self.viewer)
+        let post = |row| Post::of(row, self.viewer);
+        rows.into_iter().map(post).collect()
     }
 }
 
@@ -180,7 +188,7 @@ impl Page<'_, EdgeKey> {
         let (withheld, viewer) = (&self.observed.withheld, self.viewer.account());
         part.rows
             .retain(|(_, row)| !withheld.account(viewer, row.id));
-        let account = |(_, row)| Account::from(row);
+        let account = |(_, row)| Account::of(row, self.viewer);
         self.answer(part, |rows, next_cursor| AccountPage {
             items: rows.into_iter().map(account).collect(),
             next_cursor,

@@ -2,6 +2,8 @@
 
 mod shapes;
 
+use std::collections::BTreeMap;
+
 use domain::posts::{
     Change, DeletePost, EditPost, InvalidPost, Language, Metadata, PostError, PostId, PublishPost,
     Text, Visibility,
@@ -9,16 +11,22 @@ use domain::posts::{
 use edge::{
     answers::{Changed, Created, Done, Found},
     body::Input,
-    identity::Viewer,
+    identity::{Authenticated, Viewer},
     paging::Limit,
     preconditions::{self, IfMatch, IfNoneMatch, MustMatch},
 };
-use kernel::Uuid;
+use eventlog::Receipt;
+use kernel::{Command, Uuid};
+use poem::http::HeaderValue;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
 };
-use readmodel::posts::{self, PostRow};
+use readmodel::{
+    hot::{Parent, Reading, Seen},
+    paging::Part,
+    posts::{self, PostRow},
+};
 use serde_json::Value;
 
 use crate::{
@@ -26,12 +34,15 @@ use crate::{
     handlers::{Read, Version, Write},
     problem::{Code, Fields, Problem},
     services::new_id,
-    shown,
+    shown::{self, ShownPost},
     tags::Tag,
 };
 
-use shapes::{History, NewPost, PostBatch, PostEdit, Revision, Thread};
-pub use shapes::{Post, PostPage, PostVisibility, Repost};
+use shapes::{History, NewPost, ParentState, PostBatch, PostEdit, Revision, Thread, Tombstone};
+pub use shapes::{MarkedPost, Post, PostPage, PostVisibility, ReplyTo, Repost};
+
+/// Of one answer.
+pub(crate) const TOMBSTONES_MAX: usize = 400;
 
 pub struct PostsApi;
 
@@ -48,11 +59,7 @@ impl PostsApi {
     /// blanks between words. The first 30 different hashtags and the first 20 different
     /// handles count; those that follow are text alone, and the post is published.
     #[oai(path = "/posts", method = "post", operation_id = "publishPost")]
-    async fn publish(
-        &self,
-        write: Write,
-        body: Input<NewPost>,
-    ) -> Result<Created<Version>, Problem> {
+    async fn publish(&self, write: Write, body: Input<NewPost>) -> Result<Created<Post>, Problem> {
         let body = body.0;
         let (text, language, metadata) = parse(&body.text, body.language, body.metadata)?;
         let command = PublishPost {
@@ -69,9 +76,11 @@ impl PostsApi {
         };
         let receipt = write.execute_once(&command).await?;
         let location = format!("/v1/posts/{}", receipt.aggregate.id);
-        Ok(Created::new(&location, Version::from(&receipt))
-            .at(receipt.position)
-            .version(receipt.version))
+        let created = match read_back(&write, &receipt).await {
+            Some((bytes, tag)) => Created::written(&location, bytes).tag(tag),
+            None => Created::short(&location, &Version::from(&receipt)).version(receipt.version),
+        };
+        Ok(created.at(receipt.position).replayed(receipt.again))
     }
 
     /// Posts by their ids
@@ -126,7 +135,7 @@ impl PostsApi {
         write: Write<MustMatch>,
         post_id: Path<Uuid>,
         body: Input<PostEdit>,
-    ) -> Result<Changed<Version>, Problem> {
+    ) -> Result<Changed<Post>, Problem> {
         let body = body.0;
         let (text, language, metadata) = parse_edit(body)?;
         let command = EditPost {
@@ -137,7 +146,12 @@ impl PostsApi {
             metadata,
             expected_version: write.expected.0.clone(),
         };
-        write.change(&command).await
+        let receipt = write.execute_once(&command).await?;
+        let changed = match read_back(&write, &receipt).await {
+            Some((bytes, tag)) => Changed::written(bytes).tag(tag),
+            None => Changed::short(Some(&Version::from(&receipt))).version(receipt.version),
+        };
+        Ok(changed.at(receipt.position).replayed(receipt.again))
     }
 
     /// Delete a post of mine
@@ -154,7 +168,7 @@ impl PostsApi {
             actor: write.account(),
             expected_version: write.expected.0.clone(),
         };
-        Ok(Done::at(write.execute_once(&command).await?.position))
+        Ok(write.done(&write.execute_once(&command).await?))
     }
 
     /// What a post said before it was edited
@@ -204,7 +218,7 @@ impl PostsApi {
         let post = find(&read, PostId(post_id.0)).await?.id;
         let (pool, account) = (read.pool(), read.who.account());
         let part = posts::replies(pool, account, post, page.last, page.limit).await?;
-        Ok(page.posts(part))
+        page.posts(part).await
     }
 
     /// A post in its thread
@@ -231,19 +245,132 @@ impl PostsApi {
         let ancestors = posts::ancestors(pool, account, row.id).await?;
         let of = (row.id, row.root_id.is_none());
         let part = posts::descendants(pool, account, of, page.last, page.limit).await?;
-        Ok(page.answer(part, |rows, next_cursor| Thread {
-            ancestors: page.known(ancestors),
-            post: Post::of(row, viewer),
-            descendants: page.known(rows),
+        let mut posts = page.known(ancestors);
+        let above = posts.len();
+        posts.push(Post::of(row, viewer));
+        posts.extend(page.known(part.rows));
+        let reading = read.services.reading(&page.observed);
+        let mut posts = with_parents(&reading, viewer, posts).await?;
+        let tombstones = tombstones(&reading, viewer, &posts).await?;
+        let below = Part {
+            rows: posts.split_off(above + 1),
+            next: part.next,
+        };
+        let post = posts.pop().ok_or_else(|| Problem::not_found("post"))?;
+        Ok(page.answer(below, |descendants, next_cursor| Thread {
+            ancestors: posts,
+            post,
+            descendants,
+            tombstones,
             next_cursor,
         }))
     }
 }
 
+/// The post that was written, as its GET shows it, and its tag. None where the answer is
+/// the short one.
+async fn read_back<E>(
+    write: &Write<E>,
+    receipt: &Receipt,
+) -> Option<(Vec<u8>, Option<HeaderValue>)> {
+    let read = write.read_back(&[*receipt]).await?;
+    let seen = see(&read, PostId(receipt.aggregate.id)).await.ok()??;
+    let viewer = read.viewer();
+    let tag = shown::etag(&seen, viewer).value();
+    Some((shown::written(&seen, viewer), tag))
+}
+
+/// Sends a command of what an account does with `post`, and answers with the post after
+/// it.
+pub(crate) async fn mark<C>(
+    write: &Write,
+    command: &C,
+    post: PostId,
+) -> Result<Changed<MarkedPost>, Problem>
+where
+    C: Command,
+    Problem: From<C::Error>,
+{
+    let receipt = write.execute(command).await?;
+    let seen = match write.read_back(&[receipt]).await {
+        Some(read) => see(&read, post).await.ok(),
+        None => None,
+    };
+    let viewer = Viewer(Some(write.me));
+    let changed = match seen {
+        Some(seen) => Changed::written(shown::write_marked(seen.as_ref(), viewer)),
+        None => Changed::short(None::<&Version>),
+    };
+    Ok(changed.at(receipt.position).replayed(receipt.again))
+}
+
+/// The post where the reader sees it, as what is kept in process has it.
+async fn see(read: &Read<Authenticated>, post: PostId) -> Result<Option<Seen<ShownPost>>, Problem> {
+    let observed = read.observe_of(post.0).await?;
+    let reading = read.services.reading(&observed);
+    let seen = reading.posts(read.viewer().account(), &[post]).await?;
+    Ok(seen.into_iter().next())
+}
+
+/// The same posts, each reply with what it replies to.
+pub(crate) async fn with_parents(
+    reading: &Reading<'_, ShownPost>,
+    viewer: Viewer,
+    posts: Vec<Post>,
+) -> Result<Vec<Post>, Problem> {
+    let ids = posts.iter().filter_map(Post::parent).collect();
+    let parents = reading.parents(viewer.account(), &ids).await?;
+    let posts = posts.into_iter().map(|post| {
+        let parent = post.parent().and_then(|id| parents.get(&id));
+        post.with_parent(parent)
+    });
+    Ok(posts.collect())
+}
+
+/// What `posts` reply to and cannot be shown, up to what can. What a hidden post replies
+/// to is not told.
+async fn tombstones(
+    reading: &Reading<'_, ShownPost>,
+    viewer: Viewer,
+    posts: &[Post],
+) -> Result<Vec<Tombstone>, Problem> {
+    let replies = posts.iter().filter(|post| !post.is_parent_shown());
+    let missing: Vec<PostId> = replies.filter_map(Post::parent).collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let above = posts::upwards(reading.pool(), &missing).await?;
+    let ids = above.keys().copied().collect();
+    let states = reading.parents(viewer.account(), &ids).await?;
+    let mut found = BTreeMap::new();
+    for id in missing {
+        let mut next = Some(id);
+        while let Some(id) = next.take_if(|id| !found.contains_key(id)) {
+            let (state, reply_to) = match states.get(&id) {
+                Some(Parent::Shown(_)) => break,
+                Some(Parent::Hidden(_)) => (ParentState::Hidden, None),
+                Some(Parent::Gone) | None => (ParentState::Gone, above.get(&id).copied().flatten()),
+            };
+            let tombstone = Tombstone {
+                id: id.0,
+                state,
+                reply_to_id: reply_to.map(|id| id.0),
+            };
+            found.insert(id, tombstone);
+            next = reply_to;
+        }
+    }
+    Ok(found.into_values().take(TOMBSTONES_MAX).collect())
+}
+
 /// The post where the viewer may see it.
-pub(crate) async fn find(read: &Read<Viewer>, post: PostId) -> Result<PostRow, Problem> {
-    let row = posts::by_id(read.pool(), read.who.account(), post).await?;
-    let row = row.filter(|row| !read.withheld().post(read.who.account(), row));
+pub(crate) async fn find(
+    read: &Read<impl Copy + Into<Viewer>>,
+    post: PostId,
+) -> Result<PostRow, Problem> {
+    let viewer = read.viewer().account();
+    let row = posts::by_id(read.pool(), viewer, post).await?;
+    let row = row.filter(|row| !read.withheld().post(viewer, row));
     row.ok_or_else(|| Problem::not_found("post"))
 }
 

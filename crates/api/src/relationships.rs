@@ -1,13 +1,20 @@
 //! Relationships: what I have done to others, and they to me. It refuses to tell
 //! who blocks me: such an account is not found.
 
-use kernel::{AccountId, Uuid};
+use edge::answers::Changed;
+use eventlog::Receipt;
+use kernel::{AccountId, Command, Uuid};
 use poem_openapi::{Object, OpenApi, param::Query, types::Example};
 use readmodel::relationships::{self, RelationshipRow};
 
 use crate::{
-    answers::Found, examples::ACCOUNT_ID, freshness::View, handlers::Read, identity::Authenticated,
-    problem::Problem, tags::Tag,
+    answers::Found,
+    examples::ACCOUNT_ID,
+    freshness::View,
+    handlers::{Read, Version, Write},
+    identity::Authenticated,
+    problem::Problem,
+    tags::Tag,
 };
 
 /// Between me and another account.
@@ -15,6 +22,13 @@ use crate::{
 #[oai(example)]
 pub struct Relationship {
     account_id: Uuid,
+    #[oai(flatten)]
+    between: Between,
+}
+
+/// What is between the one who looks and an account.
+#[derive(Object)]
+pub struct Between {
     /// I follow it.
     following: bool,
     /// It follows me.
@@ -33,6 +47,14 @@ impl Example for Relationship {
     fn example() -> Self {
         Self {
             account_id: ACCOUNT_ID,
+            between: Between::example(),
+        }
+    }
+}
+
+impl Example for Between {
+    fn example() -> Self {
+        Self {
             following: true,
             followed_by: false,
             requested: false,
@@ -47,6 +69,14 @@ impl From<RelationshipRow> for Relationship {
     fn from(row: RelationshipRow) -> Self {
         Self {
             account_id: row.account.0,
+            between: row.into(),
+        }
+    }
+}
+
+impl From<RelationshipRow> for Between {
+    fn from(row: RelationshipRow) -> Self {
+        Self {
             following: row.following,
             followed_by: row.followed_by,
             requested: row.requested,
@@ -55,6 +85,53 @@ impl From<RelationshipRow> for Relationship {
             muting: row.muting,
         }
     }
+}
+
+/// Sends a command between the account and `other`, and answers with what is between
+/// them after it.
+pub(crate) async fn change<C>(
+    write: &Write,
+    command: &C,
+    other: AccountId,
+) -> Result<Changed<Relationship>, Problem>
+where
+    C: Command,
+    Problem: From<C::Error>,
+{
+    let receipt = write.execute(command).await?;
+    Ok(changed(write, &[receipt], other).await)
+}
+
+/// Answers with what is between the account and `other` after a command, whose receipt
+/// is the first, and what followed from it.
+pub(crate) async fn changed(
+    write: &Write,
+    receipts: &[Receipt],
+    other: AccountId,
+) -> Changed<Relationship> {
+    let relationship = match write.read_back(receipts).await {
+        Some(read) => with(&read, other).await.ok(),
+        None => None,
+    };
+    let changed = match relationship {
+        Some(relationship) => Changed::new(relationship),
+        None => Changed::short(None::<&Version>),
+    };
+    let first = receipts.first();
+    changed
+        .at(first.and_then(|receipt| receipt.position))
+        .replayed(first.is_some_and(|receipt| receipt.again))
+}
+
+/// Nothing is between the reader and an account that is not found.
+async fn with(read: &Read<Authenticated>, other: AccountId) -> Result<Relationship, Problem> {
+    let mut rows = relationships::by_ids(read.pool(), read.who.account, &[other]).await?;
+    rows.retain(|row| {
+        let reader = Some(read.who.account);
+        !read.withheld().account(reader, row.account)
+    });
+    let row = rows.pop().unwrap_or_else(|| RelationshipRow::none(other));
+    Ok(row.into())
 }
 
 /// Relationships in the order of the accounts that were asked for.

@@ -14,11 +14,11 @@ use readmodel::reposts;
 
 use crate::{
     accounts::AccountPage,
-    answers::{Done, Found},
+    answers::{Changed, Found},
     handlers::{Read, Write},
     identity::Viewer,
     paging::Limit,
-    posts,
+    posts::{self, MarkedPost},
     problem::{Code, Problem},
     services::new_id,
     tags::Tag,
@@ -37,13 +37,17 @@ impl RepostsApi {
         method = "put",
         operation_id = "repostPost"
     )]
-    async fn repost(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
+    async fn repost(
+        &self,
+        write: Write,
+        post_id: Path<Uuid>,
+    ) -> Result<Changed<MarkedPost>, Problem> {
         let post = PostId(post_id.0);
         let author = write.services.author(post).await?;
         let repost = RepostId::of(new_id(write.account())?, post);
         let command = Connect::<Reposts>::new(write.account(), post);
         let command = command.by_likely(author).with(repost);
-        write.send(&command).await
+        posts::mark(&write, &command, post).await
     }
 
     /// Take a repost back
@@ -54,9 +58,14 @@ impl RepostsApi {
         method = "delete",
         operation_id = "unrepostPost"
     )]
-    async fn unrepost(&self, write: Write, post_id: Path<Uuid>) -> Result<Done, Problem> {
-        let command = Disconnect::<Reposts>::new(write.account(), PostId(post_id.0));
-        write.send(&command).await
+    async fn unrepost(
+        &self,
+        write: Write,
+        post_id: Path<Uuid>,
+    ) -> Result<Changed<MarkedPost>, Problem> {
+        let post = PostId(post_id.0);
+        let command = Disconnect::<Reposts>::new(write.account(), post);
+        posts::mark(&write, &command, post).await
     }
 
     /// Who reposted a post, the last first

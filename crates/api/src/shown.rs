@@ -4,9 +4,9 @@
 
 use poem_openapi::types::ToJSON;
 use readmodel::{
-    hot::{Seen, Shown},
+    hot::{Parent, Seen, Shown},
     marks,
-    posts::PostRow,
+    posts::{Author, PostRow},
     reposts,
 };
 
@@ -14,7 +14,7 @@ use crate::{
     freshness::Observed,
     header_text::HeaderText,
     identity::Viewer,
-    posts::{Post, Repost},
+    posts::{Post, ReplyTo, Repost},
     preconditions::{Digest, representation_digest},
 };
 
@@ -23,11 +23,18 @@ pub(crate) struct ShownPost {
     open: Box<[u8]>,
     version: u64,
     digest: Digest,
+    author: Author,
+}
+
+impl ShownPost {
+    pub fn author(&self) -> &Author {
+        &self.author
+    }
 }
 
 impl From<PostRow> for ShownPost {
     fn from(row: PostRow) -> Self {
-        let version = row.version;
+        let (version, author) = (row.version, row.author.clone());
         let post = Post::of(row, Viewer(None)).to_json();
         let mut open = serde_json::to_vec(&post).unwrap_or_default();
         open.pop();
@@ -35,13 +42,15 @@ impl From<PostRow> for ShownPost {
             version,
             digest: representation_digest(&open),
             open: open.into(),
+            author,
         }
     }
 }
 
 impl Shown for ShownPost {
     fn bytes(&self) -> usize {
-        self.open.len()
+        let name = self.author.display_name.as_ref().map_or(0, String::len);
+        self.open.len() + self.author.handle.len() + name
     }
 }
 
@@ -73,10 +82,18 @@ fn write(seen: &Seen<ShownPost>, viewer: Viewer, bytes: &mut Vec<u8>) {
         }
         bytes.push(b'}');
     }
+    if let Some(parent) = &seen.parent {
+        bytes.extend_from_slice(br#","reply_to":"#);
+        bytes.extend_from_slice(&written_parent(parent));
+    }
     if let Some(repost) = &seen.repost {
         write_repost(repost, bytes);
     }
     bytes.push(b'}');
+}
+
+fn written_parent(parent: &Parent<ShownPost>) -> Vec<u8> {
+    serde_json::to_vec(&ReplyTo::from(parent).to_json()).unwrap_or_default()
 }
 
 fn write_repost(repost: &reposts::Repost, bytes: &mut Vec<u8>) {
@@ -86,13 +103,26 @@ fn write_repost(repost: &reposts::Repost, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&repost);
 }
 
+/// A `MarkedPost`.
+pub(crate) fn write_marked(seen: Option<&Seen<ShownPost>>, viewer: Viewer) -> Vec<u8> {
+    let mut bytes = b"{".to_vec();
+    if let Some(seen) = seen {
+        bytes.extend_from_slice(br#""post":"#);
+        write(seen, viewer, &mut bytes);
+    }
+    bytes.push(b'}');
+    bytes
+}
+
 /// What `written` would be, for one who knows it by its tag.
 pub(crate) fn etag(seen: &Seen<ShownPost>, viewer: Viewer) -> HeaderText<48> {
     let ShownPost {
         version, digest, ..
     } = &seen.post.shown;
     let text = HeaderText::new("\"").number(*version).text("-");
-    let text = text.hexadecimal(digest.0);
+    let parent = seen.parent.as_ref();
+    let parent = parent.map_or(0, |parent| representation_digest(&written_parent(parent)).0);
+    let text = text.hexadecimal(digest.0 ^ parent);
     let text = match viewer.account() {
         None => text,
         Some(_) => text.text("-").number(seen.marks.bits().into()),

@@ -5,7 +5,6 @@ use edge::{
     identity::{Authenticated, Viewer},
     paging::Limit,
 };
-use kernel::{AccountId, Uuid};
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
@@ -19,6 +18,7 @@ use crate::{
     accounts,
     freshness::{Moment, View},
     handlers::Read,
+    named::Named,
     posts::PostPage,
     problem::Problem,
     tags::Tag,
@@ -99,13 +99,13 @@ impl TimelinesApi {
     async fn of_account(
         &self,
         read: Read<Viewer>,
-        account_id: Path<Uuid>,
+        account_id: Path<Named>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
-        let author = AccountId(account_id.0);
-        let scope = format!("posts:{author}");
+        let scope = format!("posts:{}", account_id.0);
         let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let author = read.named(&account_id.0).await?;
         let account = accounts::find(&read, author).await?;
         let (pool, viewer) = (read.pool(), read.who.account());
         let is_close = accounts::is_close(&read, author).await?;
@@ -117,7 +117,7 @@ impl TimelinesApi {
                 timelines::of_account(pool, viewer, of, page.last, page.limit).await?
             }
         };
-        Ok(page.posts(part))
+        page.posts(part).await
     }
 
     /// My posts and replies, newest first
@@ -139,7 +139,7 @@ impl TimelinesApi {
         let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
         let (pool, last, limit) = (read.pool(), page.last, page.limit);
         let part = timelines::of_account(pool, Some(me), (me, true), last, limit).await?;
-        Ok(page.posts(part))
+        page.posts(part).await
     }
 }
 

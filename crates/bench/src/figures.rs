@@ -68,6 +68,7 @@ figures! {
     Append "append" "ceiling of the log" writes::append;
     Like "like" "like, accepted, no worker" writes::like;
     Create "create" "create a post, accepted, no worker" writes::create;
+    Whole "whole" "writes with the worker on, answered shortly and whole" writes::whole;
     Sustained "sustained" "like with the worker on, 60 s" sustained::sustained;
     Visible "visible" "from a write to its row" visible::visible;
     Mixed "mixed" "T2: 2,000 mixed requests a second" mixed::mixed;

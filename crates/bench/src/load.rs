@@ -21,7 +21,7 @@ pub use attack::{Attack, Told};
 pub use closed::closed;
 pub use latencies::Latencies;
 pub use open::open;
-pub use wire::{Answer, Wire, request};
+pub use wire::{Answer, Wire, WriteRequest, request, request_whole};
 
 /// Writes the next request of one connection into an empty buffer.
 pub type Maker = Box<dyn FnMut(&mut Vec<u8>) + Send>;

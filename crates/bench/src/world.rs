@@ -9,7 +9,7 @@ use kernel::{AccountId, Uuid};
 use sea_orm::sqlx::{PgPool, Row, query as sql};
 
 use crate::{
-    load::{Maker, request},
+    load::{Maker, WriteRequest, request},
     random::{Random, Zipf},
     roles::{CURSOR_SECRET, TOKEN_SECRET},
 };
@@ -78,6 +78,10 @@ impl World {
     /// Likes by anybody of hot posts; each is taken back by the next request,
     /// so that every request makes an event.
     pub fn like_and_unlike(&self, connection: usize) -> Maker {
+        self.like_and_unlike_by(request, connection)
+    }
+
+    pub fn like_and_unlike_by(&self, write: WriteRequest, connection: usize) -> Maker {
         let (world, mut random) = (self.clone(), Random::new(connection as u64 + 1));
         let mut last = None;
         Box::new(move |out| {
@@ -91,7 +95,7 @@ impl World {
                 }
             };
             let path = ["/v1/posts/", &world.posts[post], "/like"];
-            request(out, method, &path, &world.tokens[account], "");
+            write(out, method, &path, &world.tokens[account], "");
         })
     }
 }

@@ -27,6 +27,8 @@ use crate::handles::Handle;
 /// The first that are different; what follows stays in the text, and is no more than text.
 pub const HASHTAGS_MAX: usize = 30;
 pub const MENTIONS_MAX: usize = 20;
+/// Of both, where they stand.
+pub const ENTITIES_MAX: usize = 100;
 /// Of a folded hashtag, in Unicode scalar values; a longer one is none.
 pub const HASHTAG_CHARACTERS_MAX: usize = 100;
 
@@ -43,11 +45,8 @@ const BEFORE_NO_MENTION: [&str; 11] = ["!", "#", "$", "%", "&", "*", "@", "＃",
 /// letters, marks, digits, underscores and emoji with at least one letter or picture
 /// (extended hashtags of UAX #31, without `+` and `-`). What is in an address is none.
 pub fn hashtags(text: &str) -> Vec<String> {
-    let found = Reading::of(text, &HASHES).map(|reading| {
-        let after = reading.after(&HASHES, &BEFORE_NO_HASHTAG);
-        let tags = after.filter_map(|first| reading.hashtag(first));
-        first_different(tags, HASHTAGS_MAX)
-    });
+    let found = Reading::of(text, &HASHES)
+        .map(|reading| first_different(reading.hashtags().map(|(_, tag)| tag), HASHTAGS_MAX));
     found.unwrap_or_default()
 }
 
@@ -57,12 +56,52 @@ pub fn hashtags(text: &str) -> Vec<String> {
 /// that goes on (`@kim@example.org`, `@kim.example`, `@kimé`) is somebody else's name
 /// elsewhere, or on another server. What is in an address is none.
 pub fn mentions(text: &str) -> Vec<Handle> {
-    let found = Reading::of(text, &ATS).map(|reading| {
-        let after = reading.after(&ATS, &BEFORE_NO_MENTION);
-        let handles = after.filter_map(|first| reading.mention(first));
-        first_different(handles, MENTIONS_MAX)
-    });
+    let found = Reading::of(text, &ATS)
+        .map(|reading| first_different(reading.mentions().map(|(_, handle)| handle), MENTIONS_MAX));
     found.unwrap_or_default()
+}
+
+/// Something of a text that is more than text, with its mark, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entity {
+    pub bytes: Range<usize>,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// As it is folded.
+    Hashtag(String),
+    Mention(Handle),
+}
+
+/// Hashtags and mentions where they stand, in order, the first [`ENTITIES_MAX`]: each time
+/// that one stands there of those that [`hashtags`] and [`mentions`] give.
+pub fn entities(text: &str) -> Vec<Entity> {
+    let Some(reading) = Reading::of(text, &[HASHES, ATS].concat()) else {
+        return Vec::new();
+    };
+    let (tags, handles) = (hashtags(text), mentions(text));
+    let counted = |(_, tag): &(_, String)| tags.contains(tag);
+    let tags = reading
+        .hashtags()
+        .filter(counted)
+        .map(|(bytes, tag)| Entity {
+            bytes,
+            what: What::Hashtag(tag),
+        });
+    let counted = |(_, handle): &(_, Handle)| handles.contains(handle);
+    let handles = reading
+        .mentions()
+        .filter(counted)
+        .map(|(bytes, handle)| Entity {
+            bytes,
+            what: What::Mention(handle),
+        });
+    let mut entities: Vec<Entity> = tags.chain(handles).collect();
+    entities.sort_by_key(|entity| entity.bytes.start);
+    entities.truncate(ENTITIES_MAX);
+    entities
 }
 
 fn first_different<T: PartialEq>(all: impl Iterator<Item = T>, most: usize) -> Vec<T> {
@@ -107,7 +146,24 @@ impl<'a> Reading<'a> {
         })
     }
 
-    fn hashtag(&self, first: usize) -> Option<String> {
+    /// With their marks.
+    fn hashtags(&self) -> impl Iterator<Item = (Range<usize>, String)> {
+        let after = self.after(&HASHES, &BEFORE_NO_HASHTAG);
+        after.filter_map(|first| self.hashtag(first))
+    }
+
+    /// With their marks.
+    fn mentions(&self) -> impl Iterator<Item = (Range<usize>, Handle)> {
+        let after = self.after(&ATS, &BEFORE_NO_MENTION);
+        after.filter_map(|first| self.mention(first))
+    }
+
+    /// From the mark before the piece `first` to `last`.
+    fn from_mark(&self, first: usize, last: &Piece<'_>) -> Range<usize> {
+        self.pieces[first - 1].at..last.end()
+    }
+
+    fn hashtag(&self, first: usize) -> Option<(Range<usize>, String)> {
         let mut end = first;
         while let Some(piece) = self.pieces.get(end) {
             let inside = end > first;
@@ -125,10 +181,10 @@ impl<'a> Reading<'a> {
         let last = self.pieces[first..end].last()?;
         let folded = fold(&self.text[self.pieces[first].at..last.end()]);
         let fits = folded.chars().count() <= HASHTAG_CHARACTERS_MAX && says_something(&folded);
-        fits.then_some(folded)
+        fits.then(|| (self.from_mark(first, last), folded))
     }
 
-    fn mention(&self, first: usize) -> Option<Handle> {
+    fn mention(&self, first: usize) -> Option<(Range<usize>, Handle)> {
         let of_handle = |piece: &&Piece<'_>| {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
             matches!(piece.text.as_bytes(), [b] if plain(*b))
@@ -150,7 +206,8 @@ impl<'a> Reading<'a> {
         };
         let in_address = self.is_in_address(self.pieces[first].at);
         let handle = &self.text[self.pieces[first].at..last.end()];
-        handle.parse().ok().filter(|_| !goes_on && !in_address)
+        let handle = handle.parse().ok().filter(|_| !goes_on && !in_address)?;
+        Some((self.from_mark(first, last), handle))
     }
 
     fn is_in_address(&self, at: usize) -> bool {

@@ -16,10 +16,16 @@ use poem_openapi::{
     types::{ToJSON, Type},
 };
 
-use crate::preconditions::{IfNoneMatch, etag, representation_etag};
+use crate::{
+    preconditions::{IfNoneMatch, etag, representation_etag},
+    preferences::MINIMAL,
+};
 
 pub const EVENT_POSITION: HeaderName = HeaderName::from_static("event-position");
 pub const AS_OF: HeaderName = HeaderName::from_static("as-of");
+/// Whether an idempotency key gave what was answered before.
+pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// Of an answer, about: its own, and what every answer wears.
 const HEADERS: usize = 16;
 
@@ -34,7 +40,7 @@ enum Body<T> {
     Value(T),
     /// As `T` would be written.
     Written(Vec<u8>),
-    Known,
+    Nothing,
 }
 
 impl<T> Found<T> {
@@ -49,7 +55,7 @@ impl<T> Found<T> {
 
     /// 304: the reader has what `tag` names.
     pub fn known() -> Self {
-        Self::with(Body::Known)
+        Self::with(Body::Nothing)
     }
 
     fn with(body: Body<T>) -> Self {
@@ -89,7 +95,8 @@ impl<T> Found<T> {
     }
 }
 
-/// An answer to a write that gives something back: 200.
+/// An answer to a write that gives something back: 200; 204 where the short answer has
+/// nothing.
 pub struct Changed<T>(Effect<T>);
 
 /// An answer to a write that made something: 201 with `Location`.
@@ -99,25 +106,57 @@ pub struct Created<T>(Effect<T>);
 pub struct Done(Effect<()>);
 
 struct Effect<T> {
-    body: T,
+    body: Body<T>,
     headers: Headers,
 }
 
+/// What both can say of the write: where its event stands, whether it was done before,
+/// and what its result is tagged with.
+macro_rules! effects {
+    ($($answer:ident),+) => {$(
+        impl<T> $answer<T> {
+            #[must_use]
+            pub fn at(mut self, position: Option<Position>) -> Self {
+                self.0.at(position);
+                self
+            }
+
+            #[must_use]
+            pub fn replayed(mut self, again: bool) -> Self {
+                self.0.replayed(again);
+                self
+            }
+
+            #[must_use]
+            pub fn version(mut self, version: u64) -> Self {
+                self.0.headers.put(ETAG, &etag(version));
+                self
+            }
+
+            #[must_use]
+            pub fn tag(mut self, tag: Option<HeaderValue>) -> Self {
+                self.0.headers.0.extend(tag.map(|tag| (ETAG, tag)));
+                self
+            }
+        }
+    )+};
+}
+
+effects!(Changed, Created);
+
 impl<T> Changed<T> {
     pub fn new(body: T) -> Self {
-        Self(Effect::new(body))
+        Self(Effect::new(Body::Value(body)))
     }
 
-    #[must_use]
-    pub fn at(mut self, position: Option<Position>) -> Self {
-        self.0.at(position);
-        self
+    /// An answer that is written already, as `T` would be.
+    pub fn written(bytes: Vec<u8>) -> Self {
+        Self(Effect::new(Body::Written(bytes)))
     }
 
-    #[must_use]
-    pub fn version(mut self, version: u64) -> Self {
-        self.0.headers.put(ETAG, &etag(version));
-        self
+    /// The short answer (RFC 7240, `return=minimal`), which has nothing or `body`.
+    pub fn short<S: ToJSON>(body: Option<&S>) -> Self {
+        Self(Effect::short(body))
     }
 
     #[must_use]
@@ -130,43 +169,76 @@ impl<T> Changed<T> {
 impl<T> Created<T> {
     /// `location` is a path such as `/v1/posts/<id>`.
     pub fn new(location: &str, body: T) -> Self {
-        let mut effect = Effect::new(body);
-        effect.headers.put(LOCATION, location);
-        Self(effect)
+        Self(Effect::new(Body::Value(body)).made(location))
     }
 
-    #[must_use]
-    pub fn at(mut self, position: Option<Position>) -> Self {
-        self.0.at(position);
-        self
+    /// An answer that is written already, as `T` would be.
+    pub fn written(location: &str, bytes: Vec<u8>) -> Self {
+        Self(Effect::new(Body::Written(bytes)).made(location))
     }
 
-    #[must_use]
-    pub fn version(mut self, version: u64) -> Self {
-        self.0.headers.put(ETAG, &etag(version));
-        self
+    /// The short answer (RFC 7240, `return=minimal`).
+    pub fn short<S: ToJSON>(location: &str, body: &S) -> Self {
+        Self(Effect::short(Some(body)).made(location))
     }
 }
 
 impl Done {
     /// `position`: of the receipt.
     pub fn at(position: Option<Position>) -> Self {
-        let mut effect = Effect::new(());
+        let mut effect = Effect::new(Body::Nothing);
         effect.at(position);
         Self(effect)
+    }
+
+    #[must_use]
+    pub fn replayed(mut self, again: bool) -> Self {
+        self.0.replayed(again);
+        self
     }
 }
 
 impl<T> Effect<T> {
-    fn new(body: T) -> Self {
+    fn new(body: Body<T>) -> Self {
         let headers = Headers::default();
         Self { body, headers }
+    }
+
+    fn short<S: ToJSON>(body: Option<&S>) -> Self {
+        let mut effect = Self::new(match body {
+            Some(body) => Body::Written(bytes(body)),
+            None => Body::Nothing,
+        });
+        effect.headers.put(PREFERENCE_APPLIED, MINIMAL);
+        effect
+    }
+
+    fn made(mut self, location: &str) -> Self {
+        self.headers.put(LOCATION, location);
+        self
     }
 
     fn at(&mut self, position: Option<Position>) {
         if let Some(position) = position {
             self.headers.put(EVENT_POSITION, &position.to_string());
         }
+    }
+
+    fn replayed(&mut self, again: bool) {
+        if again {
+            self.headers.put(IDEMPOTENT_REPLAYED, "true");
+        }
+    }
+}
+
+impl<T: ToJSON> Effect<T> {
+    fn respond(self, status: StatusCode) -> Response {
+        let body = match self.body {
+            Body::Value(body) => bytes(&body),
+            Body::Written(bytes) => bytes,
+            Body::Nothing => return self.headers.respond(StatusCode::NO_CONTENT, None),
+        };
+        self.headers.respond(status, Some(body))
     }
 }
 
@@ -207,7 +279,7 @@ impl<T: ToJSON + Send> IntoResponse for Found<T> {
         let bytes = match self.body {
             Body::Value(body) => bytes(&body),
             Body::Written(bytes) => bytes,
-            Body::Known => return self.headers.respond(StatusCode::NOT_MODIFIED, None),
+            Body::Nothing => return self.headers.respond(StatusCode::NOT_MODIFIED, None),
         };
         if let Some((version, known)) = self.version {
             let tag = representation_etag(version, &bytes);
@@ -222,23 +294,23 @@ impl<T: ToJSON + Send> IntoResponse for Found<T> {
 
 impl<T: ToJSON + Send> IntoResponse for Changed<T> {
     fn into_response(self) -> Response {
-        (self.0.headers).respond(StatusCode::OK, Some(bytes(&self.0.body)))
+        self.0.respond(StatusCode::OK)
     }
 }
 
 impl<T: ToJSON + Send> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
-        (self.0.headers).respond(StatusCode::CREATED, Some(bytes(&self.0.body)))
+        self.0.respond(StatusCode::CREATED)
     }
 }
 
 impl IntoResponse for Done {
     fn into_response(self) -> Response {
-        (self.0.headers).respond(StatusCode::NO_CONTENT, None)
+        self.0.headers.respond(StatusCode::NO_CONTENT, None)
     }
 }
 
-const WRITES: &[&str] = &["Event-Position"];
+const WRITES: &[&str] = &["Event-Position", "Idempotent-Replayed"];
 
 impl<T: ToJSON> ApiResponse for Found<T> {
     fn meta() -> MetaResponses {
@@ -259,7 +331,7 @@ impl<T: ToJSON> ApiResponse for Found<T> {
 
 impl<T: ToJSON> ApiResponse for Changed<T> {
     fn meta() -> MetaResponses {
-        let headers = &["Event-Position", "ETag"];
+        let headers = &["Event-Position", "Idempotent-Replayed", "ETag"];
         let changed = response(200, "As it is now.", Some(T::schema_ref()), headers);
         MetaResponses {
             responses: vec![changed],
@@ -273,7 +345,7 @@ impl<T: ToJSON> ApiResponse for Changed<T> {
 
 impl<T: ToJSON> ApiResponse for Created<T> {
     fn meta() -> MetaResponses {
-        let headers = &["Event-Position", "ETag", "Location"];
+        let headers = &["Event-Position", "Idempotent-Replayed", "ETag", "Location"];
         let created = response(201, "What was made.", Some(T::schema_ref()), headers);
         MetaResponses {
             responses: vec![created],

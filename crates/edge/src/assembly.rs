@@ -22,7 +22,12 @@ use crate::{
 
 /// Of all operations, after what they are about.
 const DESCRIPTION: &str = "\n\n\
-Writes answer with `Event-Position`; one's own next read has seen it. \
+Writes answer with what they made or changed, as its GET shows it, and with \
+`Event-Position`; one's own next read has seen it. With `Prefer: return=minimal` (RFC 7240) \
+the answer is short and does not wait for the read model: `id` and `version`, or 204 where \
+there is no version. `Preference-Applied: return=minimal` marks it. Where the read model \
+is too far behind to show what was written, or the one who asks does not see it, the \
+answer is short, too: it was written. \
 Refusals are problem documents (RFC 9457) with a stable `code`; the page that `type` names says \
 what to do.\n\n\
 Answers may get new fields, and enumerations in them (`x-extensible-enum`) new values: ignore \

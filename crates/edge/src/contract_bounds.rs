@@ -40,6 +40,7 @@ const TEXTS: &[Text] = &[
         255,
         Of("^[!-~]{16,255}$"),
     ),
+    ("Idempotent-Replayed", 4, Of("^true$")),
     ("If-Match", 4_096, Of(TAGS)),
     ("If-Match-Required", 4_096, Of(TAGS)),
     ("If-None-Match", 4_096, Of(TAGS)),

@@ -41,6 +41,10 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
         "Where the effect stands in the log, sealed. Send it as Min-Position to read what was written.",
     ),
     (
+        "Idempotent-Replayed",
+        "true where an Idempotency-Key gave what was done before.",
+    ),
+    (
         "Link",
         "The next page, as rel=\"next\" (RFC 8288); absent on the last one.",
     ),

@@ -23,12 +23,11 @@ use poem::{
 /// What a page may send, and what it may see of an answer.
 const SENT: HeaderValue = HeaderValue::from_static(
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Min-Position, \
-     Traceparent",
+     Prefer, Traceparent",
 );
 const SEEN: HeaderValue = HeaderValue::from_static(
-    "As-Of, ETag, Event-Position, Link, Location, RateLimit, RateLimit-Policy, Retry-After, \
-     Server-Timing, \
-     Traceresponse, X-Request-Id",
+    "As-Of, ETag, Event-Position, Idempotent-Replayed, Link, Location, Preference-Applied, \
+     RateLimit, RateLimit-Policy, Retry-After, Server-Timing, Traceresponse, X-Request-Id",
 );
 /// The longest that browsers keep what a preflight told.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");

@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod paging;
 pub mod positions;
 pub mod preconditions;
+pub mod preferences;
 pub mod problem;
 pub mod pseudonyms;
 mod query;

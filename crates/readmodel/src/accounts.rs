@@ -10,6 +10,7 @@ use crate::{
     ReadError, activity,
     counters::{self, AccountCounts},
     feature::Feature,
+    relationships::RelationshipRow,
     social::{Effects, Happened, Tables},
     standing::{Concern, Moves},
     touches::Touch,
@@ -250,6 +251,8 @@ pub struct AccountRow {
     /// Whether only followers see what it publishes.
     pub private: bool,
     pub counts: AccountCounts,
+    /// Between the viewer and it.
+    pub relationship: RelationshipRow,
 }
 
 /// Whether the viewer, as `$1`, may see what the account `a` shares.
@@ -271,6 +274,8 @@ macro_rules! select {
                     CASE WHEN ",
             $crate::accounts::shared!(),
             "THEN a.active_on END AS active_on, ",
+            $crate::relationships::between!(),
+            ", ",
             account_counts!(),
             "a.version, a.private ",
             $from,
@@ -308,6 +313,7 @@ impl AccountRow {
             version: row.try_get::<i64, _>("version")? as u64,
             private: row.try_get("private")?,
             counts: AccountCounts::read(row)?,
+            relationship: RelationshipRow::read(row)?,
         })
     }
 }
@@ -338,6 +344,26 @@ pub async fn by_id(
     id: AccountId,
 ) -> Result<Option<AccountRow>, ReadError> {
     Ok(by_ids(pool, viewer, &[id]).await?.pop())
+}
+
+/// The account with that handle, where the viewer finds it.
+pub async fn id_of(
+    pool: &PgPool,
+    viewer: Option<AccountId>,
+    handle: &Handle,
+) -> Result<Option<AccountId>, ReadError> {
+    let sql = concat!(
+        "SELECT a.id FROM accounts AS a WHERE ",
+        found!(),
+        "AND a.handle = $2"
+    );
+    let row = sqlx::query(sql)
+        .bind(viewer_id(viewer))
+        .bind(handle.as_str())
+        .fetch_optional(pool)
+        .await?;
+    let id = row.map(|row| row.try_get("id")).transpose()?;
+    Ok(id.map(AccountId))
 }
 
 pub async fn by_handle(

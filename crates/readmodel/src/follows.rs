@@ -195,6 +195,26 @@ pub async fn list(
     (FOLLOWS.accounts(pool, viewer, follows, listed!(), last, limit)).await
 }
 
+/// How many ask to follow `account` and wait, of those that their list has; `max` where
+/// there are as many or more.
+pub async fn count_requests(pool: &PgPool, account: AccountId, max: u32) -> Result<u32, ReadError> {
+    let sql = concat!(
+        "SELECT count(*) FROM (
+            SELECT 1 FROM follow_requests AS r CROSS JOIN LATERAL (
+                SELECT 1 FROM accounts AS a WHERE a.id = r.follower_id AND ",
+        listed!(),
+        "OFFSET 0) AS asking
+            WHERE r.followed_id = $1 LIMIT $2
+         ) AS some"
+    );
+    let row = sqlx::query(sql)
+        .bind(account.0)
+        .bind(i64::from(max))
+        .fetch_one(pool)
+        .await?;
+    Ok(row.try_get::<i64, _>("count")? as u32)
+}
+
 /// Who asked to follow `account` and waits, the last first.
 pub async fn requests(
     pool: &PgPool,

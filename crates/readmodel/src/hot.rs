@@ -63,7 +63,28 @@ pub struct Shared<T> {
     pub id: PostId,
     pub author: AccountId,
     pub audience: Audience,
+    /// What it replies to.
+    pub parent: Option<PostId>,
     pub shown: T,
+}
+
+/// What a reply replies to, as one reader sees it.
+pub enum Parent<T> {
+    Shown(Arc<Shared<T>>),
+    /// It is there, by this account, and not for this reader.
+    Hidden(AccountId),
+    /// It is deleted.
+    Gone,
+}
+
+impl<T> Clone for Parent<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Shown(post) => Self::Shown(post.clone()),
+            Self::Hidden(author) => Self::Hidden(*author),
+            Self::Gone => Self::Gone,
+        }
+    }
 }
 
 /// A post as one reader sees it.
@@ -73,6 +94,8 @@ pub struct Seen<T> {
     pub marks: Marks,
     /// In home: the repost that it is shown by.
     pub repost: Option<Arc<Repost>>,
+    /// Of a reply.
+    pub parent: Option<Parent<T>>,
 }
 
 impl<T> Seen<T> {
@@ -213,6 +236,7 @@ impl<T: Shown> From<PostRow> for Shared<T> {
             id: row.id,
             author: row.author.id,
             audience: row.audience,
+            parent: row.parent_id,
             shown: T::from(row),
         }
     }

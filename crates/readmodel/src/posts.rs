@@ -3,6 +3,8 @@
 
 mod fold;
 
+use std::collections::BTreeMap;
+
 use domain::posts::PostId;
 use kernel::{AccountId, Timestamp, Uuid};
 use sea_orm::sqlx::{self, AssertSqlSafe, PgPool, Row, postgres::PgRow};
@@ -29,7 +31,8 @@ pub struct PostRow {
     /// None where the author's personal data is erased.
     pub text: Option<String>,
     pub hashtags: Vec<String>,
-    pub mentions: Vec<Uuid>,
+    /// Accounts that are mentioned, with their handles, as far as these are known.
+    pub mentions: Vec<(Uuid, Option<String>)>,
     pub metadata: Option<serde_json::Value>,
     pub language: Option<String>,
     pub followers_only: bool,
@@ -67,6 +70,10 @@ macro_rules! columns {
     ($marks:expr) => {
         concat!(
             "SELECT p.id, p.author_id, a.handle, a.display_name, p.text, p.hashtags, p.mentions,
+                    CASE WHEN p.mentions <> '{}' THEN ARRAY(
+                        SELECT named.handle FROM unnest(p.mentions) WITH ORDINALITY AS m (id, place)
+                        LEFT JOIN accounts AS named ON named.id = m.id ORDER BY m.place
+                    ) END AS mentioned_handles,
                     p.metadata, p.language, p.followers_only, a.private, a.deactivated,
                     p.parent_id, p.root_id, p.created_at, p.edited_at, p.version, ",
             post_counts!(),
@@ -107,7 +114,7 @@ impl PostRow {
             },
             text: row.try_get("text")?,
             hashtags: row.try_get("hashtags")?,
-            mentions: row.try_get("mentions")?,
+            mentions: mentions(row)?,
             metadata: row.try_get("metadata")?,
             language: row.try_get("language")?,
             followers_only: row.try_get("followers_only")?,
@@ -121,6 +128,12 @@ impl PostRow {
             marks: Marks::read(row)?,
         })
     }
+}
+
+fn mentions(row: &PgRow) -> Result<Vec<(Uuid, Option<String>)>, ReadError> {
+    let ids: Vec<Uuid> = row.try_get("mentions")?;
+    let handles: Option<Vec<Option<String>>> = row.try_get("mentioned_handles")?;
+    Ok(ids.into_iter().zip(handles.unwrap_or_default()).collect())
 }
 
 pub(crate) fn read_all(rows: &[PgRow]) -> Result<Vec<PostRow>, ReadError> {
@@ -314,6 +327,33 @@ pub async fn ancestors(
     .fetch_all(pool)
     .await?;
     read_all(&rows)
+}
+
+/// What `posts` reply to, up to the roots, deleted ones too: each with what it replies to
+/// itself. At most [`ANCESTORS_MAX`] steps up, and as many posts for each step.
+pub async fn upwards(
+    pool: &PgPool,
+    posts: &[PostId],
+) -> Result<BTreeMap<PostId, Option<PostId>>, ReadError> {
+    let posts: Vec<Uuid> = posts.iter().map(|id| id.0).collect();
+    let sql = "WITH RECURSIVE up (id, parent_id, depth) AS (
+            SELECT id, parent_id, 0 FROM posts WHERE id = ANY($1)
+            UNION
+            SELECT q.id, q.parent_id, up.depth + 1
+            FROM up JOIN posts AS q ON q.id = up.parent_id WHERE up.depth < $2
+        )
+        SELECT id, parent_id FROM up LIMIT $3";
+    let rows = sqlx::query(sql)
+        .bind(posts)
+        .bind(ANCESTORS_MAX as i32)
+        .bind(i64::from(ANCESTORS_MAX * ANCESTORS_MAX))
+        .fetch_all(pool)
+        .await?;
+    let read = |row: &PgRow| {
+        let parent: Option<Uuid> = row.try_get("parent_id")?;
+        Ok((PostId(row.try_get("id")?), parent.map(PostId)))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Everything below `post`, nested replies too, oldest first, without those of whom the

@@ -2,7 +2,7 @@
 //! not tell who blocks the one who looks: such an account is not found.
 
 use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgPool, Row};
+use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
 use crate::{ReadError, visibility::found};
 
@@ -20,6 +20,50 @@ pub struct RelationshipRow {
     pub muting: bool,
 }
 
+/// The columns of what is between the viewer `$1` and `accounts AS a`.
+macro_rules! between {
+    () => {
+        "EXISTS (SELECT 1 FROM follows WHERE follower_id = $1 AND followed_id = a.id)
+            AS following,
+         EXISTS (SELECT 1 FROM follows WHERE follower_id = a.id AND followed_id = $1)
+            AS followed_by,
+         EXISTS (SELECT 1 FROM follow_requests WHERE follower_id = $1 AND followed_id = a.id)
+            AS requested,
+         EXISTS (SELECT 1 FROM follow_requests WHERE follower_id = a.id AND followed_id = $1)
+            AS requested_by,
+         EXISTS (SELECT 1 FROM blocks WHERE blocker_id = $1 AND blocked_id = a.id) AS blocking,
+         EXISTS (SELECT 1 FROM mutes WHERE muter_id = $1 AND muted_id = a.id) AS muting "
+    };
+}
+pub(crate) use between;
+
+impl RelationshipRow {
+    pub(crate) fn read(row: &PgRow) -> Result<Self, ReadError> {
+        Ok(Self {
+            account: AccountId(row.try_get("id")?),
+            following: row.try_get("following")?,
+            followed_by: row.try_get("followed_by")?,
+            requested: row.try_get("requested")?,
+            requested_by: row.try_get("requested_by")?,
+            blocking: row.try_get("blocking")?,
+            muting: row.try_get("muting")?,
+        })
+    }
+
+    /// Where there is nothing between them.
+    pub fn none(account: AccountId) -> Self {
+        Self {
+            account,
+            following: false,
+            followed_by: false,
+            requested: false,
+            requested_by: false,
+            blocking: false,
+            muting: false,
+        }
+    }
+}
+
 /// In the order of `ids`; accounts that the viewer does not find are left out.
 pub async fn by_ids(
     pool: &PgPool,
@@ -28,19 +72,9 @@ pub async fn by_ids(
 ) -> Result<Vec<RelationshipRow>, ReadError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let sql = concat!(
-        "SELECT a.id,
-            EXISTS (SELECT 1 FROM follows WHERE follower_id = $1 AND followed_id = a.id)
-                AS following,
-            EXISTS (SELECT 1 FROM follows WHERE follower_id = a.id AND followed_id = $1)
-                AS followed_by,
-            EXISTS (SELECT 1 FROM follow_requests
-                WHERE follower_id = $1 AND followed_id = a.id) AS requested,
-            EXISTS (SELECT 1 FROM follow_requests
-                WHERE follower_id = a.id AND followed_id = $1) AS requested_by,
-            EXISTS (SELECT 1 FROM blocks WHERE blocker_id = $1 AND blocked_id = a.id)
-                AS blocking,
-            EXISTS (SELECT 1 FROM mutes WHERE muter_id = $1 AND muted_id = a.id) AS muting
-         FROM unnest($2::uuid[]) WITH ORDINALITY AS w (id, place)
+        "SELECT a.id, ",
+        between!(),
+        "FROM unnest($2::uuid[]) WITH ORDINALITY AS w (id, place)
          JOIN accounts AS a ON a.id = w.id WHERE ",
         found!(),
         "ORDER BY w.place"
@@ -50,17 +84,5 @@ pub async fn by_ids(
         .bind(ids)
         .fetch_all(pool)
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(RelationshipRow {
-                account: AccountId(row.try_get("id")?),
-                following: row.try_get("following")?,
-                followed_by: row.try_get("followed_by")?,
-                requested: row.try_get("requested")?,
-                requested_by: row.try_get("requested_by")?,
-                blocking: row.try_get("blocking")?,
-                muting: row.try_get("muting")?,
-            })
-        })
-        .collect()
+    rows.iter().map(RelationshipRow::read).collect()
 }

@@ -14,6 +14,8 @@ pub struct Client {
     http: reqwest::Client,
     url: String,
     token: Option<String>,
+    /// Whether writes are answered with what they made, as clients are that say nothing.
+    whole: bool,
 }
 
 /// An answer, read whole.
@@ -41,7 +43,15 @@ impl Client {
             http: reqwest::Client::new(),
             url,
             token: None,
+            whole: false,
         }
+    }
+
+    /// Writes are answered with what they made; they are answered shortly else.
+    pub fn whole(&self) -> Self {
+        let mut client = self.clone();
+        client.whole = true;
+        client
     }
 
     pub fn with_token(mut self, token: String) -> Self {
@@ -102,6 +112,9 @@ impl Client {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
+        }
+        if !self.whole {
+            request = request.header("Prefer", "return=minimal");
         }
         if let Some(body) = body {
             request = request

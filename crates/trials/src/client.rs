@@ -95,7 +95,8 @@ impl Client {
         let method = request.method.parse().unwrap_or(reqwest::Method::GET);
         let mut sent = self
             .http
-            .request(method, format!("{}{}", self.url, request.path));
+            .request(method, format!("{}{}", self.url, request.path))
+            .header("Prefer", "return=minimal");
         if let Some(token) = &request.token {
             sent = sent.bearer_auth(token);
         }

@@ -1,10 +1,13 @@
 //! What accounts look like on the wire. It refuses to ask anybody.
 
 use domain::{accounts::DisplayName, handles::Handle};
-use edge::instant::{self, Instant};
+use edge::{
+    identity::Viewer,
+    instant::{self, Instant},
+};
 use kernel::Uuid;
 use poem_openapi::{
-    Object,
+    Enum, Object,
     types::{Example, MaybeUndefined},
 };
 use readmodel::accounts::AccountRow;
@@ -12,8 +15,10 @@ use vault::{Email, Password};
 
 use crate::{
     examples::ACCOUNT_ID,
+    posts::Post,
     problem::{Fields, Problem},
     registration::Wanted,
+    relationships::Between,
     sessions::Session,
 };
 
@@ -139,6 +144,10 @@ pub struct Account {
     /// The day of the account's last activity; of a private account, for those alone who
     /// see what it publishes.
     last_active_on: Option<String>,
+    /// What is between me and it; missing where nobody is signed in, and in one's own.
+    viewer: Option<Between>,
+    /// The post that is pinned, where `include` asks for it and the reader may see it.
+    pinned_post: Option<Post>,
 }
 
 impl Example for Account {
@@ -155,12 +164,16 @@ impl Example for Account {
             following_count: 2,
             posts_count: 1,
             last_active_on: Some("2026-11-20".into()),
+            viewer: Some(Between::example()),
+            pinned_post: None,
         }
     }
 }
 
-impl From<AccountRow> for Account {
-    fn from(row: AccountRow) -> Self {
+impl Account {
+    /// As `viewer` sees it.
+    pub(crate) fn of(row: AccountRow, viewer: Viewer) -> Self {
+        let of_another = viewer.account().is_some_and(|account| account != row.id);
         Self {
             id: row.id.0,
             handle: row.handle,
@@ -174,7 +187,15 @@ impl From<AccountRow> for Account {
             posts_count: row.counts.posts,
             last_active_on: (row.active_on)
                 .map(|active| active.to_offset_date_time().date().to_string()),
+            viewer: of_another.then(|| row.relationship.into()),
+            pinned_post: None,
         }
+    }
+
+    #[must_use]
+    pub(super) fn with_pinned(mut self, post: Option<Post>) -> Self {
+        self.pinned_post = post;
+        self
     }
 }
 
@@ -188,16 +209,29 @@ pub struct OwnAccount {
     pub(super) email: Option<String>,
     /// Whether a code that was sent to it came back.
     pub(super) email_verified: bool,
+    /// How many ask to follow me and wait, as their list has them; 100 where there are as
+    /// many or more.
+    pub(super) follow_requests_count: u32,
 }
 
 impl Example for OwnAccount {
     fn example() -> Self {
+        let mut account = Account::example();
+        account.viewer = None;
         Self {
-            account: Account::example(),
+            account,
             email: Some("ada@example.org".into()),
             email_verified: true,
+            follow_requests_count: 0,
         }
     }
+}
+
+/// What an account is asked for with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum AccountInclude {
+    PinnedPost,
 }
 
 /// Accounts in the order that they were asked for.

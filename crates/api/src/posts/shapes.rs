@@ -1,5 +1,9 @@
 //! What posts look like on the wire. It refuses to ask anybody.
 
+use domain::{
+    posts::PostId,
+    text::{self, What},
+};
 use edge::{
     identity::Viewer,
     instant::{self, Instant},
@@ -11,13 +15,14 @@ use poem_openapi::{
 };
 use readmodel::{
     PostCounts,
+    hot::Parent,
     marks::Marks,
     posts::{self, PostRow, RevisionRow},
     reposts,
 };
 use serde_json::Value;
 
-use crate::examples::ACCOUNT_ID;
+use crate::{examples::ACCOUNT_ID, shown::ShownPost};
 
 /// Who may see a post, besides its author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -107,6 +112,12 @@ impl From<posts::Author> for Author {
     }
 }
 
+impl From<&posts::Author> for Author {
+    fn from(author: &posts::Author) -> Self {
+        author.clone().into()
+    }
+}
+
 macro_rules! viewer_state {
     ($($(#[$doc:meta])* $mark:ident $bit:literal $table:literal,)+) => {
         /// What the one who looks has done with it.
@@ -164,6 +175,110 @@ impl From<reposts::Repost> for Repost {
     }
 }
 
+/// Whether the post that is replied to can be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum ParentState {
+    Shown,
+    /// It is there, and not for the one who looks.
+    Hidden,
+    /// It was deleted.
+    Gone,
+}
+
+/// The post that a reply answers.
+#[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct ReplyTo {
+    pub(super) state: ParentState,
+    /// Who wrote it; missing where it is not shown.
+    pub(super) author: Option<Author>,
+}
+
+impl From<&Parent<ShownPost>> for ReplyTo {
+    fn from(parent: &Parent<ShownPost>) -> Self {
+        let (state, author) = match parent {
+            Parent::Shown(post) => (ParentState::Shown, Some(post.shown.author().into())),
+            Parent::Hidden(_) => (ParentState::Hidden, None),
+            Parent::Gone => (ParentState::Gone, None),
+        };
+        Self { state, author }
+    }
+}
+
+/// What is in a text beside text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum EntityKind {
+    Hashtag,
+    Mention,
+}
+
+/// A hashtag or a mention where it stands in the text, with its mark: from `start` up to
+/// and without `end`, counted in code points, and in UTF-16 code units, as JavaScript,
+/// Java and Swift's `NSString` count.
+#[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct Entity {
+    kind: EntityKind,
+    start: u32,
+    end: u32,
+    utf16_start: u32,
+    utf16_end: u32,
+    /// Of a hashtag, as it is folded.
+    hashtag: Option<String>,
+    /// Of a mention.
+    account_id: Option<Uuid>,
+    /// Of a mention, as the account has it.
+    handle: Option<String>,
+}
+
+impl Entity {
+    /// Of a text with these mentions: accounts and their handles.
+    fn all(text: &str, mentions: &[(Uuid, Option<String>)]) -> Vec<Self> {
+        let (mut at, mut start, mut utf16_start) = (0, 0, 0);
+        let mut entities = Vec::new();
+        for found in text::entities(text) {
+            let before = text.get(at..found.bytes.start).unwrap_or_default();
+            let inside = text.get(found.bytes.clone()).unwrap_or_default();
+            start += scalars(before);
+            utf16_start += units(before);
+            let (end, utf16_end) = (start + scalars(inside), utf16_start + units(inside));
+            let (kind, hashtag, of) = match found.what {
+                What::Hashtag(tag) => (EntityKind::Hashtag, Some(tag), None),
+                What::Mention(handle) => {
+                    let is_it = |(_, named): &&(Uuid, Option<String>)| {
+                        named.as_deref() == Some(handle.as_str())
+                    };
+                    (EntityKind::Mention, None, mentions.iter().find(is_it))
+                }
+            };
+            if kind == EntityKind::Hashtag || of.is_some() {
+                entities.push(Self {
+                    kind,
+                    start,
+                    end,
+                    utf16_start,
+                    utf16_end,
+                    hashtag,
+                    account_id: of.map(|(id, _)| *id),
+                    handle: of.and_then(|(_, handle)| handle.clone()),
+                });
+            }
+            (at, start, utf16_start) = (found.bytes.end, end, utf16_end);
+        }
+        entities
+    }
+}
+
+fn scalars(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
+}
+
+fn units(text: &str) -> u32 {
+    u32::try_from(text.encode_utf16().count()).unwrap_or(u32::MAX)
+}
+
 /// A post as the one who looks sees it.
 #[derive(Object)]
 #[oai(example, skip_serializing_if_is_none)]
@@ -181,7 +296,11 @@ pub struct Post {
     /// Accounts that were mentioned: those of the first 20 different handles in the text
     /// that were there.
     pub(super) mention_ids: Vec<Uuid>,
+    /// Hashtags and mentions where they stand in the text, in order; the first 100.
+    pub(super) entities: Vec<Entity>,
     pub(super) reply_to_id: Option<Uuid>,
+    /// Of a reply.
+    pub(super) reply_to: Option<ReplyTo>,
     /// The post that the thread began with.
     pub(super) root_id: Option<Uuid>,
     pub(super) created_at: Instant,
@@ -211,7 +330,9 @@ impl Example for Post {
             metadata: None,
             hashtags: vec!["world".into()],
             mention_ids: Vec::new(),
+            entities: Entity::all("Hello #world", &[]),
             reply_to_id: None,
+            reply_to: None,
             root_id: None,
             created_at: instant::EXAMPLE,
             edited_at: None,
@@ -232,6 +353,9 @@ impl Post {
         Self {
             id: row.id.0,
             author: row.author.into(),
+            entities: (row.text.as_deref())
+                .map(|text| Entity::all(text, &row.mentions))
+                .unwrap_or_default(),
             text: row.text,
             language: row.language,
             visibility: match row.followers_only {
@@ -240,8 +364,9 @@ impl Post {
             },
             metadata: row.metadata,
             hashtags: row.hashtags,
-            mention_ids: row.mentions,
+            mention_ids: row.mentions.into_iter().map(|(id, _)| id).collect(),
             reply_to_id: row.parent_id.map(|id| id.0),
+            reply_to: None,
             root_id: row.root_id.map(|id| id.0),
             created_at: row.created_at.into(),
             edited_at: row.edited_at.map(Instant::from),
@@ -256,9 +381,34 @@ impl Post {
         self.id
     }
 
-    pub(crate) fn all(rows: Vec<PostRow>, viewer: Viewer) -> Vec<Self> {
-        let post = |row| Self::of(row, viewer);
-        rows.into_iter().map(post).collect()
+    pub(crate) fn parent(&self) -> Option<PostId> {
+        self.reply_to_id.map(PostId)
+    }
+
+    pub(super) fn is_parent_shown(&self) -> bool {
+        let state = self.reply_to.as_ref().map(|parent| parent.state);
+        state.is_none_or(|state| state == ParentState::Shown)
+    }
+
+    #[must_use]
+    pub(crate) fn with_parent(mut self, parent: Option<&Parent<ShownPost>>) -> Self {
+        self.reply_to = parent.map(ReplyTo::from);
+        self
+    }
+}
+
+/// A post after one did something with it, or took that back.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct MarkedPost {
+    /// As its GET shows it; missing where it is gone, or not for me any more.
+    pub(super) post: Option<Post>,
+}
+
+impl Example for MarkedPost {
+    fn example() -> Self {
+        // Linters take the two ids of a post in one example for ids of schemas.
+        Self { post: None }
     }
 }
 
@@ -296,6 +446,16 @@ impl Example for PostBatch {
     }
 }
 
+/// A post of a thread that is not shown, and that others reply to.
+#[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct Tombstone {
+    pub(super) id: Uuid,
+    pub(super) state: ParentState,
+    /// What it replied to; missing where it was the root.
+    pub(super) reply_to_id: Option<Uuid>,
+}
+
 /// A post in its thread.
 #[derive(Object)]
 #[oai(example, skip_serializing_if_is_none)]
@@ -305,6 +465,9 @@ pub struct Thread {
     pub(super) post: Post,
     /// All that is below it, nested replies too, oldest first.
     pub(super) descendants: Vec<Post>,
+    /// What stands between these and is gone, or not for the one who looks: so that each
+    /// reply has its place.
+    pub(super) tombstones: Vec<Tombstone>,
     /// Send it as `cursor` for more descendants; missing where there are none.
     pub(super) next_cursor: Option<String>,
 }
@@ -315,6 +478,7 @@ impl Example for Thread {
             ancestors: Vec::new(),
             post: Post::example(),
             descendants: Vec::new(),
+            tombstones: Vec::new(),
             next_cursor: None,
         }
     }

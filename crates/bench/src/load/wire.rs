@@ -90,8 +90,31 @@ impl Wire {
     }
 }
 
-/// Writes a request; `token` and `body` are left out where they are empty.
+/// Writes a request; `token` and `body` are left out where they are empty. A write wants
+/// the short answer.
 pub fn request(out: &mut Vec<u8>, method: &str, path: &[&str], token: &str, body: &str) {
+    let prefer = match method {
+        "GET" => "",
+        _ => "Prefer: return=minimal\r\n",
+    };
+    write(out, (method, path), token, prefer, body);
+}
+
+/// Writes the request of a write: with a method, a path, a token and a body.
+pub type WriteRequest = fn(&mut Vec<u8>, &str, &[&str], &str, &str);
+
+/// The same, and a write wants what it made.
+pub fn request_whole(out: &mut Vec<u8>, method: &str, path: &[&str], token: &str, body: &str) {
+    write(out, (method, path), token, "", body);
+}
+
+fn write(
+    out: &mut Vec<u8>,
+    (method, path): (&str, &[&str]),
+    token: &str,
+    prefer: &str,
+    body: &str,
+) {
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
     for part in path {
@@ -103,6 +126,7 @@ pub fn request(out: &mut Vec<u8>, method: &str, path: &[&str], token: &str, body
         out.extend_from_slice(token.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
+    out.extend_from_slice(prefer.as_bytes());
     if !body.is_empty() {
         out.extend_from_slice(b"Content-Type: application/json\r\nContent-Length: ");
         out.extend_from_slice(body.len().to_string().as_bytes());
@@ -135,7 +159,7 @@ mod tests {
         assert_eq!(
             String::from_utf8_lossy(&out),
             "POST /v1/posts HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer abc\r\n\
-             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+             Prefer: return=minimal\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
         );
     }
 

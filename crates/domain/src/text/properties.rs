@@ -104,6 +104,34 @@ proptest! {
     }
 
     #[test]
+    fn entities_stand_in_order_apart_and_are_what_is_found(text in any_text()) {
+        let entities = entities(&text);
+        prop_assert!(entities.len() <= ENTITIES_MAX);
+        let (mut tags, mut handles, mut end) = (Vec::new(), Vec::new(), 0);
+        for entity in &entities {
+            prop_assert!(end <= entity.bytes.start && entity.bytes.start < entity.bytes.end);
+            end = entity.bytes.end;
+            let slice = &text[entity.bytes.clone()];
+            let rest: String = slice.chars().skip(1).collect();
+            match &entity.what {
+                What::Hashtag(tag) => {
+                    prop_assert_eq!(&fold(&rest), tag);
+                    tags.push(tag.clone());
+                }
+                What::Mention(handle) => {
+                    prop_assert_eq!(rest.to_ascii_lowercase(), handle.to_string());
+                    handles.push(handle.clone());
+                }
+            }
+        }
+        // Those that are cut off are the last.
+        if entities.len() < ENTITIES_MAX {
+            prop_assert_eq!(first_different(tags.into_iter(), HASHTAGS_MAX), hashtags(&text));
+            prop_assert_eq!(first_different(handles.into_iter(), MENTIONS_MAX), mentions(&text));
+        }
+    }
+
+    #[test]
     fn what_is_alone_is_found_between_any_other_words(
         before in any_text(),
         after in any_text(),

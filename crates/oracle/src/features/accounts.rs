@@ -216,9 +216,21 @@ impl Shown<'_> {
             "private": account.private,
             "created_at": account.registered_at,
             "last_active_on": active.ok().filter(|_| is_shared).map(|at| at.date().to_string()),
+            "viewer": viewer.filter(|viewer| *viewer != id).map(|own| self.between(own, id)),
         });
         let counted = Some(id).filter(|_| !hidden);
         self.counts.accounts.shown_in(shown, counted)
+    }
+}
+
+impl Shown<'_> {
+    /// What is between two accounts, as features say.
+    fn between(&self, own: Uuid, other: Uuid) -> serde_json::Map<String, serde_json::Value> {
+        let features = self.world.features().into_iter();
+        let flags = features.flat_map(|feature| feature.relationship(own, other));
+        flags
+            .map(|(name, is_set)| (name.to_owned(), is_set.into()))
+            .collect()
     }
 }
 

@@ -14,7 +14,7 @@ use sea_orm::sqlx::PgPool;
 
 use super::{
     AUTHORED_MAX, Authored, FOLLOWS_MAX, FirstPage, Follows, HIDDEN_MAX, Hot, Kept, MARKS_FIRST,
-    MARKS_MAX, MarkSet, PAGE_POSTS_MAX, Seen, Shared, Shown, stamps::Stamp,
+    MARKS_MAX, MarkSet, PAGE_POSTS_MAX, Parent, Seen, Shared, Shown, stamps::Stamp,
 };
 use crate::{
     ReadError, follows,
@@ -46,6 +46,10 @@ pub struct Reading<'a, T> {
 }
 
 impl<T: Shown> Reading<'_, T> {
+    pub fn pool(&self) -> &PgPool {
+        self.pool
+    }
+
     /// The posts that the reader may see, in the order of `ids`.
     pub async fn posts(
         &self,
@@ -72,17 +76,51 @@ impl<T: Shown> Reading<'_, T> {
         place: Place,
     ) -> Result<Vec<Seen<T>>, ReadError> {
         let mut posts = self.shared(ids).await?;
-        let for_followers = |post: &Arc<Shared<T>>| post.audience == Audience::Followers;
-        let with_follows =
-            !self.withheld.is_empty() || place == Place::Direct && posts.iter().any(for_followers);
-        let authors = posts.iter().map(|post| post.author).collect();
-        let viewer = self.viewer(reader, &authors, with_follows).await?;
+        let viewer = self.viewer_of(reader, &posts, place).await?;
         posts.retain(|post| viewer.sees(post.author, post.audience, place));
         let posts = posts.into_iter().map(|post| (post, None)).collect();
         self.marked_all(reader, posts).await
     }
 
-    /// The same posts with what the reader did with each.
+    /// What must be known of the reader for these posts there.
+    async fn viewer_of(
+        &self,
+        reader: Option<AccountId>,
+        posts: &[Arc<Shared<T>>],
+        place: Place,
+    ) -> Result<Viewer, ReadError> {
+        let for_followers = |post: &Arc<Shared<T>>| post.audience == Audience::Followers;
+        let with_follows =
+            !self.withheld.is_empty() || place == Place::Direct && posts.iter().any(for_followers);
+        let authors = posts.iter().map(|post| post.author).collect();
+        self.viewer(reader, &authors, with_follows).await
+    }
+
+    /// What the posts `ids`, which were replied to, are to the reader: all of them.
+    pub async fn parents(
+        &self,
+        reader: Option<AccountId>,
+        ids: &BTreeSet<PostId>,
+    ) -> Result<BTreeMap<PostId, Parent<T>>, ReadError> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let ids: Vec<PostId> = ids.iter().copied().collect();
+        let there = self.shared(&ids).await?;
+        let viewer = self.viewer_of(reader, &there, Place::Direct).await?;
+        let gone = ids.into_iter().map(|id| (id, Parent::Gone));
+        let mut parents: BTreeMap<_, _> = gone.collect();
+        for post in there {
+            let parent = match viewer.sees(post.author, post.audience, Place::Direct) {
+                true => Parent::Shown(post.clone()),
+                false => Parent::Hidden(post.author),
+            };
+            parents.insert(post.id, parent);
+        }
+        Ok(parents)
+    }
+
+    /// The same posts with what the reader did with each, and what they reply to.
     pub(super) async fn marked_all(
         &self,
         reader: Option<AccountId>,
@@ -95,8 +133,11 @@ impl<T: Shown> Reading<'_, T> {
             }
             Some(_) | None => BTreeMap::new(),
         };
+        let parents = posts.iter().filter_map(|(post, _)| post.parent).collect();
+        let parents = self.parents(reader, &parents).await?;
         let seen = posts.into_iter().map(|(post, repost)| Seen {
             marks: marks.get(&post.id).copied().unwrap_or_default(),
+            parent: post.parent.and_then(|id| parents.get(&id).cloned()),
             post,
             repost,
         });
@@ -192,8 +233,20 @@ impl<T: Shown> Reading<'_, T> {
                 Touch::Author(author),
             ]
         });
+        let of_parents = page.rows.iter().flat_map(|seen| {
+            let author = match &seen.parent {
+                Some(Parent::Shown(parent)) => Some(Touch::Author(parent.author)),
+                Some(Parent::Hidden(author)) => Some(Touch::Author(*author)),
+                Some(Parent::Gone) | None => None,
+            };
+            seen.post.parent.map(Touch::Post).into_iter().chain(author)
+        });
         let of_followed = followed.iter().map(|account| Touch::FannedOut(*account));
-        let touches = of_posts.chain(of_followed).chain(own).chain(others);
+        let touches = of_posts
+            .chain(of_parents)
+            .chain(of_followed)
+            .chain(own)
+            .chain(others);
         let depends_on: BTreeSet<_> = touches
             .map(|touch| self.hot.stamps.bucket(&touch))
             .collect();

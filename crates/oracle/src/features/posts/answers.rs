@@ -135,14 +135,9 @@ impl Shown<'_> {
         let Some(post) = self.world.post(id) else {
             return Value::Null;
         };
-        let author = self.world.account(post.author);
         let shown = json!({
             "id": id,
-            "author": {
-                "id": post.author,
-                "handle": author.map(|author| author.handle.as_str()),
-                "display_name": author.and_then(|author| author.display_name.as_deref()),
-            },
+            "author": self.author(post.author),
             "text": post.text,
             "language": post.language,
             "visibility": if post.followers_only { "followers" } else { "public" },
@@ -150,6 +145,7 @@ impl Shown<'_> {
             "hashtags": post.hashtags,
             "mention_ids": post.mentions,
             "reply_to_id": post.parent,
+            "reply_to": post.parent.map(|parent| self.reply_to(parent, viewer)),
             "root_id": post.root,
             "created_at": post.created_at,
             "edited_at": post.edited_at,
@@ -157,6 +153,27 @@ impl Shown<'_> {
             "viewer": viewer.map(|viewer| self.flags(viewer, id)),
         });
         self.counts.posts.shown_in(shown, Some(id))
+    }
+
+    fn author(&self, id: Uuid) -> Value {
+        let author = self.world.account(id);
+        json!({
+            "id": id,
+            "handle": author.map(|author| author.handle.as_str()),
+            "display_name": author.and_then(|author| author.display_name.as_deref()),
+        })
+    }
+
+    /// What a reply says of its parent.
+    fn reply_to(&self, parent: Uuid, viewer: Option<Uuid>) -> Value {
+        let post = self.world.post(parent);
+        match post.filter(|post| post.deleted_at.is_none()) {
+            None => json!({ "state": "gone", "author": null }),
+            Some(_) if !self.world.sees_post(viewer, parent) => {
+                json!({ "state": "hidden", "author": null })
+            }
+            Some(post) => json!({ "state": "shown", "author": self.author(post.author) }),
+        }
     }
 
     /// What is between `viewer` and a post, as features say.
