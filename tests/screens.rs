@@ -55,7 +55,7 @@ async fn a_screen_takes_one_request() {
     let pin = json!({"post_id": post});
     let path = "/v1/accounts/me/pinned-post";
     let pinned = (bob.client).send(reqwest::Method::PUT, path, Some(pin), &[]);
-    pinned.await.expect(200);
+    pinned.await.expect(204);
     bob.follow(&ada).await;
 
     // Follow: the button's next state.

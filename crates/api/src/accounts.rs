@@ -132,7 +132,8 @@ impl AccountsApi {
             expected_version: write.expected.0.clone(),
         };
         let receipt = write.execute_once(&command).await?;
-        Ok(changed_own(&write, &receipt).await)
+        let short = Some(Version::from(&receipt));
+        Ok(changed_own(&write, &receipt, short).await)
     }
 
     /// Pin a post of mine
@@ -149,7 +150,7 @@ impl AccountsApi {
             post: PostId(body.0.post_id),
         };
         let receipt = write.execute(&command).await?;
-        Ok(changed_own(&write, &receipt).await)
+        Ok(changed_own(&write, &receipt, None).await)
     }
 
     /// Unpin
@@ -165,7 +166,7 @@ impl AccountsApi {
             account: write.account(),
         };
         let receipt = write.execute(&command).await?;
-        Ok(changed_own(&write, &receipt).await)
+        Ok(changed_own(&write, &receipt, None).await)
     }
 
     /// Accounts by their ids
@@ -295,15 +296,19 @@ async fn included(
     }
 }
 
-/// Answers with one's own account after a change.
-async fn changed_own<E>(write: &Write<E>, receipt: &Receipt) -> Changed<OwnAccount> {
+/// Answers with one's own account after a change, or with `short`.
+async fn changed_own<E>(
+    write: &Write<E>,
+    receipt: &Receipt,
+    short: Option<Version>,
+) -> Changed<OwnAccount> {
     let own = match write.read_back(&[*receipt]).await {
         Some(read) => own(&read, None).await.ok(),
         None => None,
     };
     let changed = match own {
         Some((own, _)) => Changed::new(own),
-        None => Changed::short(Some(&Version::from(receipt))),
+        None => Changed::short(short.as_ref()),
     };
     changed
         .at(receipt.position)

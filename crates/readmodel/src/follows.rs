@@ -205,7 +205,7 @@ pub async fn count_requests(pool: &PgPool, account: AccountId, max: u32) -> Resu
         listed!(),
         "OFFSET 0) AS asking
             WHERE r.followed_id = $1 LIMIT $2
-         ) AS some"
+         ) AS waiting"
     );
     let row = sqlx::query(sql)
         .bind(account.0)

@@ -24,15 +24,15 @@ pub struct RelationshipRow {
 macro_rules! between {
     () => {
         "EXISTS (SELECT 1 FROM follows WHERE follower_id = $1 AND followed_id = a.id)
-            AS following,
+            AS is_following,
          EXISTS (SELECT 1 FROM follows WHERE follower_id = a.id AND followed_id = $1)
-            AS followed_by,
+            AS is_followed_by,
          EXISTS (SELECT 1 FROM follow_requests WHERE follower_id = $1 AND followed_id = a.id)
-            AS requested,
+            AS has_requested,
          EXISTS (SELECT 1 FROM follow_requests WHERE follower_id = a.id AND followed_id = $1)
-            AS requested_by,
-         EXISTS (SELECT 1 FROM blocks WHERE blocker_id = $1 AND blocked_id = a.id) AS blocking,
-         EXISTS (SELECT 1 FROM mutes WHERE muter_id = $1 AND muted_id = a.id) AS muting "
+            AS is_requested_by,
+         EXISTS (SELECT 1 FROM blocks WHERE blocker_id = $1 AND blocked_id = a.id) AS is_blocking,
+         EXISTS (SELECT 1 FROM mutes WHERE muter_id = $1 AND muted_id = a.id) AS is_muting "
     };
 }
 pub(crate) use between;
@@ -41,12 +41,12 @@ impl RelationshipRow {
     pub(crate) fn read(row: &PgRow) -> Result<Self, ReadError> {
         Ok(Self {
             account: AccountId(row.try_get("id")?),
-            following: row.try_get("following")?,
-            followed_by: row.try_get("followed_by")?,
-            requested: row.try_get("requested")?,
-            requested_by: row.try_get("requested_by")?,
-            blocking: row.try_get("blocking")?,
-            muting: row.try_get("muting")?,
+            following: row.try_get("is_following")?,
+            followed_by: row.try_get("is_followed_by")?,
+            requested: row.try_get("has_requested")?,
+            requested_by: row.try_get("is_requested_by")?,
+            blocking: row.try_get("is_blocking")?,
+            muting: row.try_get("is_muting")?,
         })
     }
 
