@@ -261,7 +261,7 @@ async fn a_post_of_ones_own_is_pinned_and_unpinned() {
         }
     };
     pin(&post).await.expect(204);
-    pin(&foreign).await.problem(409, "conflict");
+    pin(&foreign).await.problem(409, "not_pinnable");
     app.settle().await;
     let path = format!("/v1/accounts/{}", ada.id);
     assert_eq!(
@@ -298,7 +298,7 @@ async fn a_post_of_ones_own_is_pinned_and_unpinned() {
     assert!(shown.body.get("pinned_post_id").is_none());
     let body = json!({"text": "for friends", "visibility": "followers"});
     let hidden = ada.client.post("/v1/posts", body).await.expect(201);
-    pin(&hidden.text("/id")).await.problem(409, "conflict");
+    pin(&hidden.text("/id")).await.problem(409, "not_pinnable");
 }
 
 pub fn uuid() -> String {

@@ -126,6 +126,7 @@ const TABLE: &[(&str, [u16; 6])] = &[
 const PRIVATE: &[(&str, [u16; 6])] = &[
     ("listFollowers", [403, 200, 200, 403, 404, 403]),
     ("listFollowing", [403, 200, 200, 403, 404, 403]),
+    ("listAccountPosts", [403, 200, 200, 403, 404, 403]),
 ];
 
 /// For moderators, and for analysts.

@@ -126,7 +126,7 @@ async fn whoever_is_blocked_finds_nothing_and_does_nothing() {
     ada.client
         .put(&on(&bob, "follow"))
         .await
-        .problem(409, "conflict");
+        .problem(409, "account_blocked");
     let thread = ada
         .client
         .get(&format!("{post_path}/thread"))
@@ -378,7 +378,8 @@ async fn nobody_blocks_or_mutes_themselves_or_nobody() {
     let ada = app.client().register("ada").await;
     for what in ["block", "mute"] {
         let own = on(&ada, what);
-        ada.client.put(&own).await.problem(409, "conflict");
+        let code = format!("self_{what}");
+        ada.client.put(&own).await.problem(409, &code);
         ada.client.delete(&own).await.expect(204);
         let unknown = format!("/v1/accounts/{}/{what}", crate::accounts::uuid());
         ada.client.put(&unknown).await.problem(404, "not_found");

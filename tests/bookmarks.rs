@@ -364,7 +364,7 @@ async fn an_account_has_a_hundred_folders() {
     let last = make().await.expect(201).text("/id");
     app.settle().await;
     let more = ada.client.post(FOLDERS, json!({"folder_name": "more"}));
-    more.await.problem(409, "conflict");
+    more.await.problem(409, "too_many_folders");
     // It was made before there was no room.
     assert_eq!(make().await.expect(201).text("/id"), last);
     ada.client

@@ -220,7 +220,7 @@ async fn a_log_that_is_wiped_is_told_of_and_not_made_anew() {
             ready: "no log",
             doctor_part: "log server",
             doctor: "the log is gone",
-            write: "The log is lost",
+            write: "the log is lost",
         })
         .await;
     let ready = story.ready().await;
@@ -338,7 +338,7 @@ async fn a_log_without_one_partition_is_refused_and_told_of() {
             ready: "partitions 5",
             doctor_part: "log server",
             doctor: "partitions 5 of the log are gone",
-            write: "The log is lost",
+            write: "the log is lost",
         })
         .await;
     let settings = environment(&story.servers);

@@ -47,7 +47,7 @@ async fn nobody_follows_themselves_or_nobody() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
     let own = format!("/v1/accounts/{}/follow", ada.id);
-    ada.client.put(&own).await.problem(409, "conflict");
+    ada.client.put(&own).await.problem(409, "self_follow");
     let unknown = format!("/v1/accounts/{}/follow", crate::accounts::uuid());
     ada.client.put(&unknown).await.problem(404, "not_found");
     ada.client.delete(&unknown).await.problem(404, "not_found");

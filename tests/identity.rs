@@ -62,7 +62,7 @@ async fn an_address_is_verified_by_a_code_that_counts_once() {
     let me = ada.client.get("/v1/accounts/me").await.expect(200);
     assert_eq!(me.body["email_verified"], true);
     let again = ada.client.post("/v1/accounts/me/email/codes", Value::Null);
-    again.await.problem(409, "conflict");
+    again.await.problem(409, "email_verified");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,7 +307,9 @@ async fn a_second_factor_is_asked_for_and_no_code_counts_twice() {
     assert_eq!(recovery.len(), 10);
     let gone = elsewhere.get("/v1/accounts/me").await;
     gone.problem(401, "session_ended");
-    add(&ada.password).await.problem(409, "conflict");
+    add(&ada.password)
+        .await
+        .problem(409, "second_factor_exists");
 
     let attempt = |code: Option<String>| {
         let (client, ada) = (app.client(), &ada);

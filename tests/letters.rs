@@ -178,7 +178,7 @@ async fn another_address_is_ones_own_when_its_reader_says_so() {
     let wrong = put(&ada.client, path, body("nope", &ada.password)).await;
     wrong.problem(422, "invalid_field");
     let same = put(&ada.client, path, body(&ada.email, &ada.password)).await;
-    same.problem(409, "conflict");
+    same.problem(409, "email_verified");
     put(&ada.client, path, body(&new, &ada.password))
         .await
         .expect(204);

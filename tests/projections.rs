@@ -190,7 +190,7 @@ async fn what_is_answered_is_counted_and_no_path_that_was_made_up() {
     let client = Client::new(serve.api.clone());
     let ada = client.register("ada").await;
     let account = format!("/v1/accounts/{}/follow", ada.id);
-    ada.client.put(&account).await.problem(409, "conflict");
+    ada.client.put(&account).await.problem(409, "self_follow");
     client.get("/v1/made-up").await.problem(404, "not_found");
     let guess = json!({"login": ada.handle, "password": "guess it"});
     let refused = client.post("/v1/sessions", guess).await;
@@ -200,7 +200,7 @@ async fn what_is_answered_is_counted_and_no_path_that_was_made_up() {
     secrets::heard("metrics", text.as_bytes());
     for line in [
         "headwater_http_requests_total{code=\"\",method=\"POST\",route=\"/v1/accounts\",status=\"201\"} 1",
-        "headwater_http_requests_total{code=\"conflict\",method=\"PUT\",route=\"/v1/accounts/{account_id}/follow\",status=\"409\"} 1",
+        "headwater_http_requests_total{code=\"self_follow\",method=\"PUT\",route=\"/v1/accounts/{account_id}/follow\",status=\"409\"} 1",
         "headwater_http_requests_total{code=\"not_found\",method=\"GET\",route=\"(no such path)\",status=\"404\"} 1",
         "headwater_http_request_duration_seconds_count{route=\"/v1/accounts\"} 1",
         "headwater_sign_in_refused_total{reason=\"invalid_credentials\"} 1",

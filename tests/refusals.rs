@@ -276,14 +276,14 @@ async fn what_is_not_there_or_not_ones_own_is_refused() {
     client
         .patch(&foreign, json!({"text": "mine now"}))
         .await
-        .problem(403, "forbidden");
-    client.delete(&foreign).await.problem(403, "forbidden");
+        .problem(403, "not_author");
+    client.delete(&foreign).await.problem(403, "not_author");
     client
         .put(&format!("/v1/posts/{unknown}/like"))
         .await
         .problem(404, "not_found");
     let own = format!("/v1/accounts/{}/follow", world.ada.id);
-    client.put(&own).await.problem(409, "conflict");
+    client.put(&own).await.problem(409, "self_follow");
     let refused = client.send(Method::PUT, "/v1/posts", None, &[]).await;
     let refused = refused.problem(405, "method_not_allowed");
     assert!(refused.header("allow").contains("POST"));

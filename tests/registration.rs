@@ -243,7 +243,7 @@ async fn an_address_that_nobody_verified_gives_way() {
     let another = mallory
         .client
         .post("/v1/accounts/me/email/codes", Value::Null);
-    another.await.problem(409, "conflict");
+    another.await.problem(409, "email_verified");
     let sign_in = async |login: &str, password: &str| {
         let body = json!({"login": login, "password": password});
         app.client().post("/v1/sessions", body).await

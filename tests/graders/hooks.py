@@ -31,6 +31,7 @@ POINTERS = {
     "/text",  # something to see, in a direction that is turned back, without piles of marks
     "/display_name",  # likewise
     "/bio",  # likewise
+    "/folder_name",  # likewise
     "/email",  # one that mail can be sent to
     "/reply_to_id",  # the id of a post that is there
 }
@@ -70,6 +71,16 @@ def refused_for_what_it_means_alone(ctx, response, case):
     if pointers and pointers <= POINTERS:
         return
     assert code in MEANT or breaks_a_pattern(case), f"what fits the schema is refused: {code}"
+
+
+@schemathesis.check
+def refused_with_a_code_that_is_listed(ctx, response, case):
+    # Another method is none of the operation's.
+    if response.status_code < 400 or response.status_code == 405:
+        return
+    code = response.json().get("code")
+    listed = case.operation.definition.raw["x-codes"]
+    assert code in listed, f"{code} is not listed: {listed}"
 
 
 # Access tokens live 15 minutes, and a run may take longer.

@@ -234,7 +234,7 @@ impl AccountsApi {
         include: Query<Option<AccountInclude>>,
     ) -> Result<Found<Account>, Problem> {
         let observed = read.observe().await?;
-        let missing = || Problem::not_found("account");
+        let missing = || Problem::no_account();
         let handle = Handle::written(&handle.0).map_err(|_| missing())?;
         let row = accounts::by_handle(read.pool(), read.who.account(), &handle).await?;
         let row = row
@@ -386,7 +386,7 @@ pub(crate) async fn find(
 ) -> Result<AccountRow, Problem> {
     let row = accounts::by_id(read.pool(), read.viewer().account(), account).await?;
     let row = row.and_then(|row| without_withheld(read, row));
-    row.ok_or_else(|| Problem::not_found("account"))
+    row.ok_or_else(Problem::no_account)
 }
 
 /// The account as it is in the log, as far as that takes something away.

@@ -121,8 +121,8 @@ async fn sever(write: &Write, target: AccountId) -> Result<(Receipt, Receipt), P
 impl From<BlockError> for Problem {
     fn from(error: BlockError) -> Self {
         match error {
-            BlockError::SelfBlock => Self::new(Code::Conflict, "Nobody can block themselves."),
-            BlockError::AccountNotFound => Self::not_found("account"),
+            BlockError::SelfBlock => Code::SelfBlock.into(),
+            BlockError::AccountNotFound => Self::no_account(),
         }
     }
 }

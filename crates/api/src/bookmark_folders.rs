@@ -11,6 +11,7 @@ use edge::{
     instant::{self, Instant},
     paging::Limit,
     preconditions::{self, IfMatch, MustMatch},
+    text,
 };
 use eventlog::Receipt;
 use kernel::Uuid;
@@ -23,6 +24,7 @@ use readmodel::bookmark_folders::{self, FolderRow};
 
 use crate::{
     examples::ACCOUNT_ID,
+    explained::Explained,
     freshness::{Observed, View},
     handlers::{Read, Version, Write},
     problem::{Code, Problem},
@@ -254,26 +256,31 @@ pub(crate) async fn find(
     folder: FolderId,
 ) -> Result<FolderRow, Problem> {
     let row = bookmark_folders::by_id(read.pool(), read.who.account, folder).await?;
-    let row = row.ok_or_else(|| Problem::not_found("folder"))?;
+    let row = row.ok_or_else(Problem::no_folder)?;
     observed.refuse_parked(folder.0)?;
     Ok(row)
 }
 
 impl From<InvalidFolderName> for Problem {
     fn from(error: InvalidFolderName) -> Self {
-        Self::invalid_field("/folder_name", error.to_string())
+        Self::invalid_field("/folder_name", error.explained())
     }
 }
 
 impl From<FolderError> for Problem {
     fn from(error: FolderError) -> Self {
         match error {
-            FolderError::FolderNotFound => Self::not_found("folder"),
-            FolderError::TooManyFolders => Self::new(
-                Code::Conflict,
-                format!("An account has at most {FOLDERS_MAX} folders: delete one first."),
-            ),
-            FolderError::FolderExists => Self::new(Code::Conflict, "Another folder has this id."),
+            FolderError::FolderNotFound => Self::no_folder(),
+            FolderError::TooManyFolders => {
+                let detail = text!(
+                    "Delete a folder first: an account has at most {0}.",
+                    "Löschen Sie zuerst einen Ordner: Ein Konto hat höchstens {0}."
+                );
+                let detail = detail.with([u64::from(FOLDERS_MAX).into()]);
+                Self::new(Code::TooManyFolders, detail)
+            }
+            // Ids are drawn at random.
+            FolderError::FolderExists => Self::internal(error),
             FolderError::VersionMismatch(version) => {
                 preconditions::version_mismatch(version).into()
             }

@@ -206,8 +206,8 @@ async fn available(
 impl From<BookmarkError> for Problem {
     fn from(error: BookmarkError) -> Self {
         match error {
-            BookmarkError::PostNotFound => Self::not_found("post"),
-            BookmarkError::FolderNotFound => Self::not_found("folder"),
+            BookmarkError::PostNotFound => Self::no_post(),
+            BookmarkError::FolderNotFound => Self::no_folder(),
         }
     }
 }

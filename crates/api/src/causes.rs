@@ -3,41 +3,59 @@
 
 use std::convert::Infallible;
 
+use edge::{language::Text, text};
 use eventlog::{ExecuteError, LogError};
 use kernel::SealError;
 use readmodel::ReadError;
 use vault::VaultError;
 
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, FieldCode, Problem};
 
 impl From<LogError> for Problem {
     fn from(error: LogError) -> Self {
-        let unavailable = |detail: &'static str| Self::new(Code::Unavailable, detail);
+        let unavailable = |detail: Text| Self::new(Code::Unavailable, detail);
+        let because =
+            |detail: Text, why: &str| Self::new(Code::Unavailable, detail.with([why.into()]));
         match &error {
-            LogError::Unavailable(_) => unavailable(
-                "The log does not answer. Try again, with the same Idempotency-Key: it may have been done.",
-            ),
-            LogError::Full => unavailable("The log takes nothing more for now. Try again later.")
-                .retry_after(FULL_RETRY_SECONDS),
-            LogError::Missing | LogError::Incomplete(_) | LogError::Another { .. } => unavailable(
-                "The log is lost and must be restored: nothing is written until then. Try again later.",
-            )
+            LogError::Unavailable(_) => unavailable(text!(
+                "Try again, with the same Idempotency-Key: the log does not answer, and it may have been done.",
+                "Versuchen Sie es mit demselben Idempotency-Key noch einmal: Das Log antwortet nicht, und es kann geschehen sein.",
+            )),
+            LogError::Full => unavailable(text!(
+                "Try again later: the log takes nothing more for now.",
+                "Versuchen Sie es später noch einmal: Das Log nimmt zurzeit nichts mehr auf.",
+            ))
+            .retry_after(FULL_RETRY_SECONDS),
+            LogError::Missing | LogError::Incomplete(_) | LogError::Another { .. } => unavailable(text!(
+                "Try again later: the log is lost and must be restored, and nothing is written until then.",
+                "Versuchen Sie es später noch einmal: Das Log ist verloren und muss wiederhergestellt werden, bis dahin wird nichts geschrieben.",
+            ))
             .retry_after(LOST_RETRY_SECONDS),
-            LogError::Unsafe(why) => Self::new(
-                Code::Unavailable,
-                format!("Nothing is written while the log server is not safe: {why}."),
+            LogError::Unsafe(why) => because(
+                text!(
+                    "Try again later: nothing is written while the log server is not safe: {0}.",
+                    "Versuchen Sie es später noch einmal: Solange der Log-Server nicht sicher ist, wird nichts geschrieben: {0}.",
+                ),
+                why,
             ),
-            LogError::NotWritable(why) => Self::new(
-                Code::Unavailable,
-                format!("The log server takes no writes: {why}."),
+            LogError::NotWritable(why) => because(
+                text!(
+                    "Try again later: the log server takes no writes: {0}.",
+                    "Versuchen Sie es später noch einmal: Der Log-Server nimmt nichts an: {0}.",
+                ),
+                why,
             ),
-            LogError::Held(why) => Self::new(
-                Code::Unavailable,
-                format!("Nothing is written for now: {why}."),
+            LogError::Held(why) => because(
+                text!(
+                    "Try again later: nothing is written for now: {0}.",
+                    "Versuchen Sie es später noch einmal: Zurzeit wird nichts geschrieben: {0}.",
+                ),
+                why,
             ),
-            LogError::Refused(_) => unavailable(
-                "The log server refuses this. Nothing was written; an operator must look.",
-            ),
+            LogError::Refused(_) => unavailable(text!(
+                "Try again later: the log server refuses this, nothing was written, and an operator must look.",
+                "Versuchen Sie es später noch einmal: Der Log-Server lehnt dies ab, nichts wurde geschrieben, und die Betreiber müssen es ansehen.",
+            )),
             LogError::Damaged(_)
             | LogError::Gap(_)
             | LogError::Archive(_)
@@ -53,12 +71,12 @@ impl<E: Into<Problem>> From<ExecuteError<E>> for Problem {
             ExecuteError::Refused(refusal) => refusal.into(),
             ExecuteError::Contended => Self::new(
                 Code::Overloaded,
-                "Too many are changing this at once. Try again shortly.",
+                text!(
+                    "Try again shortly: too many are changing this at once.",
+                    "Versuchen Sie es gleich noch einmal: Zu viele ändern dies zugleich.",
+                ),
             ),
-            ExecuteError::KeyReused => Self::new(
-                Code::IdempotencyKeyReused,
-                "Use a new Idempotency-Key for a new request, or send the first body again.",
-            ),
+            ExecuteError::KeyReused => Code::IdempotencyKeyReused.into(),
             ExecuteError::Log(error) => error.into(),
             ExecuteError::Seal(error) => error.into(),
             ExecuteError::Codec(error) => Self::internal(error),
@@ -70,7 +88,7 @@ impl From<SealError> for Problem {
     fn from(error: SealError) -> Self {
         match &error {
             SealError::Unavailable(_) => vault_unavailable(error),
-            SealError::NoKey(_) => Self::not_found("account").caused_by(error),
+            SealError::NoKey(_) => Self::no_account().caused_by(error),
             SealError::Damaged(_) => Self::internal(error),
         }
     }
@@ -79,18 +97,23 @@ impl From<SealError> for Problem {
 impl From<VaultError> for Problem {
     fn from(error: VaultError) -> Self {
         match &error {
-            VaultError::EmailTaken(_) => Self::new(
-                Code::EmailTaken,
-                "Sign in with this address, or use another one.",
-            ),
+            VaultError::EmailTaken(_) => {
+                Self::from(Code::EmailTaken).with_field("/email", FieldCode::Taken)
+            }
             VaultError::Busy => Self::new(
                 Code::Overloaded,
-                "Too many are signing in at once. Try again shortly.",
+                text!(
+                    "Try again shortly: too many are signing in at once.",
+                    "Versuchen Sie es gleich noch einmal: Zu viele melden sich zugleich an.",
+                ),
             )
             .caused_by(error),
             VaultError::Database(_) | VaultError::Slow => vault_unavailable(error),
             VaultError::Breached(_) => {
-                let detail = "The list of breached passwords cannot be read. Try again shortly.";
+                let detail = text!(
+                    "Try again shortly: the list of leaked passwords cannot be read.",
+                    "Versuchen Sie es gleich noch einmal: Die Liste bekannt gewordener Passwörter ist nicht lesbar.",
+                );
                 Self::new(Code::Unavailable, detail).caused_by(error)
             }
             _ => Self::internal(error),
@@ -100,7 +123,7 @@ impl From<VaultError> for Problem {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        let detail = "The read model does not answer. Try again shortly.";
+        let detail = READ_MODEL_AWAY;
         Self::new(Code::Unavailable, detail).caused_by(error)
     }
 }
@@ -111,6 +134,10 @@ impl From<Infallible> for Problem {
     }
 }
 
+pub(crate) const READ_MODEL_AWAY: Text = text!(
+    "Try again shortly: the read model does not answer.",
+    "Versuchen Sie es gleich noch einmal: Das Lesemodell antwortet nicht.",
+);
 /// How long to leave a log alone that has no memory left.
 const FULL_RETRY_SECONDS: u32 = 30;
 /// How long to leave a log alone that an operator must mend.
@@ -119,8 +146,14 @@ const LOST_RETRY_SECONDS: u32 = 30;
 fn vault_unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Problem {
     let read_only = error.to_string().contains("read-only transaction");
     let detail = match read_only {
-        true => "The accounts' store takes no writes: the database is read-only. Try again later.",
-        false => "The accounts' store does not answer. Try again shortly.",
+        true => text!(
+            "Try again later: the accounts' store takes no writes, since the database is read-only.",
+            "Versuchen Sie es später noch einmal: Der Speicher der Konten nimmt nichts an, weil die Datenbank nur lesbar (read-only) ist.",
+        ),
+        false => text!(
+            "Try again shortly: the accounts' store does not answer.",
+            "Versuchen Sie es gleich noch einmal: Der Speicher der Konten antwortet nicht.",
+        ),
     };
     Problem::new(Code::Unavailable, detail).caused_by(error)
 }

@@ -10,20 +10,26 @@ use domain::{
     posts::{Language, Metadata, Text as PostText},
     text::{ENTITIES_MAX, HASHTAG_CHARACTERS_MAX, HASHTAGS_MAX, MENTIONS_MAX},
 };
-use edge::contract_rules::{
-    Link, List,
-    Made::{Format, Of},
-    OPAQUE, POSITION, PRINTED, Rules, TEXT, Text, WORD,
+use edge::{
+    contract_rules::{
+        Ending, LINE, Link, List,
+        Made::{Format, Of},
+        OPAQUE, POSITION, PRINTED, Refusals, Rules, TEXT, Text, WORD,
+    },
+    problem::{Code::*, Wrong},
 };
 use serde_json::Value;
 use vault::{Email, Password};
 
-use crate::posts::TOMBSTONES_MAX;
+use crate::{explained::Explained, posts::TOMBSTONES_MAX};
 
 pub(crate) const RULES: Rules = Rules {
     about: "An event-sourced backend for social products.",
-    statuses: STATUSES,
-    never: NEVER,
+    guide: include_str!("guide.html"),
+    refusals: REFUSALS,
+    endings: ENDINGS,
+    // Whoever has a good token is an account.
+    pays_later: &["refreshSession"],
     texts: TEXTS,
     lists: LISTS,
     objects: &["metadata"],
@@ -31,34 +37,78 @@ pub(crate) const RULES: Rules = Rules {
     meaning: wrong_meaning,
 };
 
-const STATUSES: &[(&str, u16)] = &[
+/// What each operation refuses besides what all of its kind do. A test client of every
+/// story holds each refusal against them.
+const REFUSALS: &[Refusals] = &[
+    (
+        "registerAccount",
+        &[
+            HandleTaken,
+            EmailTaken,
+            RegistrationExpired,
+            Conflict,
+            // Sent again, it signs in.
+            InvalidCredentials,
+            SecondFactorRequired,
+            AccountSuspended,
+        ],
+    ),
+    (
+        "signIn",
+        &[
+            InvalidCredentials,
+            SecondFactorRequired,
+            InvalidCode,
+            AccountSuspended,
+        ],
+    ),
+    ("refreshSession", &[InvalidRefreshToken, SessionEnded]),
+    ("resetPassword", &[InvalidCode]),
+    ("changePassword", &[WrongPassword, PasswordChanged]),
+    ("deactivateAccount", &[WrongPassword]),
+    (
+        "changeEmail",
+        &[
+            WrongPassword,
+            SecondFactorRequired,
+            InvalidCode,
+            EmailVerified,
+            UndeliverableEmail,
+        ],
+    ),
+    ("sendEmailCode", &[EmailVerified, UndeliverableEmail]),
+    ("verifyEmail", &[InvalidCode, EmailTaken]),
+    ("addSecondFactor", &[WrongPassword, SecondFactorExists]),
+    ("enableSecondFactor", &[InvalidCode, EmailUnverified]),
+    ("removeSecondFactor", &[WrongPassword, InvalidCode]),
     // Of an account that was deactivated meanwhile.
-    ("getMyAccount", 404),
-    ("updateMyProfile", 404),
-    ("pinPost", 404),
-    ("unpinPost", 404),
-    ("publishPost", 404),
-    // Where the folder is not mine.
-    ("listBookmarks", 404),
-    // Where the account is private.
-    ("listFollowers", 403),
-    ("listFollowing", 403),
+    ("getMyAccount", &[NotFound]),
+    ("updateMyProfile", &[NotFound]),
+    ("pinPost", &[NotFound, NotPinnable]),
+    ("unpinPost", &[NotFound]),
+    ("publishPost", &[NotFound]),
+    ("makeBookmarkFolder", &[NotFound, TooManyFolders]),
+    ("editPost", &[NotAuthor]),
+    ("deletePost", &[NotAuthor]),
     // Where the post is not for everybody.
-    ("repostPost", 403),
+    ("repostPost", &[NotRepostable]),
+    // Where the folder is not mine.
+    ("listBookmarks", &[NotFound]),
+    ("followAccount", &[SelfFollow, AccountBlocked]),
+    ("blockAccount", &[SelfBlock]),
+    ("muteAccount", &[SelfMute]),
+    ("listFollowers", &[AccountPrivate]),
+    ("listFollowing", &[AccountPrivate]),
+    ("listAccountPosts", &[AccountPrivate]),
     // For those who have a role alone.
-    ("listProjections", 403),
-    // A code that was mailed stands in for a token, and so does a password.
-    ("resetPassword", 403),
-    ("registerAccount", 403),
-    ("signIn", 403),
+    ("listProjections", &[Forbidden]),
+    ("endAccountSessions", &[Forbidden]),
 ];
-const NEVER: &[(&str, u16)] = &[("signIn", 409), ("refreshSession", 409)];
 
-const NOT_BLANK: &str = r"^[^\u0000]*[^\s\u0000][^\u0000]*$";
-/// No control characters but tabs and line ends, and none that turn the direction.
-const SHOWN: &str =
-    r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]*$";
-const LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$";
+/// Operations that will end: none yet.
+const ENDINGS: &[Ending] = &[];
+
+const SEEN: &str = r"\S";
 const ID_LIST: &str = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\
     (,[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})*$";
 const HANDLE: &str = "^[A-Za-z0-9_]+$";
@@ -67,24 +117,24 @@ const LANGUAGE: &str = "^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$";
 const TEXTS: &[Text] = &[
     ("access_token", 1_024, Of(OPAQUE)),
     ("address", 45, Of("^[0-9a-f.:]+$")),
-    ("bio", 500, Of(SHOWN)),
+    ("bio", 500, TEXT),
     ("current_password", 512, Format("password")),
-    ("description", 300, Of(TEXT)),
-    ("device", 200, Of(TEXT)),
-    ("device_token", 128, Of(TEXT)),
-    ("display_name", 50, Of(LINE)),
+    ("description", 300, TEXT),
+    ("device", 200, TEXT),
+    ("device_token", 128, TEXT),
+    ("display_name", 50, LINE),
     ("email", 254, Format("email")),
-    ("folder_name", 50, Of(LINE)),
+    ("folder_name", 50, LINE),
     ("handle", 30, Of(HANDLE)),
-    ("hashtag", HASHTAG_CHARACTERS_MAX as u64, Of(NOT_BLANK)),
-    ("hashtags", HASHTAG_CHARACTERS_MAX as u64, Of(NOT_BLANK)),
+    ("hashtag", HASHTAG_CHARACTERS_MAX as u64, Of(SEEN)),
+    ("hashtags", HASHTAG_CHARACTERS_MAX as u64, Of(SEEN)),
     ("head", 64, Of(POSITION)),
     ("ids", 3_699, Of(ID_LIST)),
     ("language", 35, Of(LANGUAGE)),
     ("last_active_on", 10, Format("date")),
-    ("login", 254, Of(TEXT)),
+    ("login", 254, TEXT),
     ("new_password", 512, Format("password")),
-    ("one_time_code", 32, Of(TEXT)),
+    ("one_time_code", 32, TEXT),
     ("otpauth_uri", 1_024, Format("uri")),
     ("owner", 255, Of(PRINTED)),
     ("part", 16, Of(WORD)),
@@ -96,9 +146,9 @@ const TEXTS: &[Text] = &[
     ("role", 16, Of(WORD)),
     ("secret", 64, Of("^[A-Z2-7]+$")),
     ("state", 16, Of(WORD)),
-    ("text", 5_000, Of(NOT_BLANK)),
+    ("text", 5_000, Of(SEEN)),
     ("token_type", 16, Of("^Bearer$")),
-    ("trouble", 2_000, Of(TEXT)),
+    ("trouble", 2_000, TEXT),
 ];
 
 /// Lists that are not pages.
@@ -153,13 +203,13 @@ const LINKS: &[Link] = &[
 
 /// What handlers would say of a field, had they been asked: a name means one thing in
 /// all bodies. None where there is nothing to say.
-fn wrong_meaning(name: &str, schema: &Value, value: &Value) -> Option<String> {
-    fn read<T: FromStr<Err: ToString>>(text: &str) -> Option<String> {
-        text.parse::<T>().err().map(|error| error.to_string())
+fn wrong_meaning(name: &str, schema: &Value, value: &Value) -> Option<Wrong> {
+    fn read<T: FromStr<Err: Explained>>(text: &str) -> Option<Wrong> {
+        text.parse::<T>().err().map(|error| error.explained())
     }
     if name == "metadata" {
         let read = Metadata::try_from(value.clone());
-        return read.err().map(|error| error.to_string());
+        return read.err().map(|error| error.explained());
     }
     let text = value.as_str()?;
     match name {

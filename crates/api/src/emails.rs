@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use edge::{
-    answers::Done, body::Input, caller::Caller, identity::Authenticated,
+    answers::Done, body::Input, caller::Caller, identity::Authenticated, text,
     trace_context::TraceContext,
 };
 use kernel::AccountId;
@@ -14,9 +14,10 @@ use poem_openapi::{Object, OpenApi, types::Example};
 use vault::{Drawn, Email, InvalidEmail, Purpose, RESEND_SECONDS, Verified};
 
 use crate::{
+    explained::Explained,
     letters::{self, Change, Recipient},
     passwords,
-    problem::{Code, Problem},
+    problem::{Code, FieldCode, Problem},
     second_factors,
     services::Services,
     tags::Tag,
@@ -88,10 +89,7 @@ impl EmailsApi {
         match send(&services, me.account, Purpose::VerifyEmail).await? {
             Sent::Now => Ok(Done::at(None)),
             Sent::TooSoon => Err(too_soon()),
-            Sent::NotNeeded => Err(Problem::new(
-                Code::Conflict,
-                "The address was verified before, or there is none.",
-            )),
+            Sent::NotNeeded => Err(Code::EmailVerified.into()),
         }
     }
 
@@ -112,7 +110,7 @@ impl EmailsApi {
         caller: Caller,
         body: Input<EmailChange>,
     ) -> Result<Done, Problem> {
-        let wrong = |error: InvalidEmail| Problem::invalid_field("/email", error.to_string());
+        let wrong = |error: InvalidEmail| Problem::invalid_field("/email", error.explained());
         let email: Email = body.0.email.parse().map_err(wrong)?;
         refuse_without_mail(&services)?;
         Try::to_use_codes(&services, &caller).await?.counts();
@@ -122,8 +120,7 @@ impl EmailsApi {
         let verified = credentials.filter(|credentials| credentials.email_verified);
         let verified = verified.and_then(|credentials| credentials.email?.parse::<Email>().ok());
         if verified.is_some_and(|verified| verified.as_str() == email.as_str()) {
-            let detail = "It is the account's address already, and verified.";
-            return Err(Problem::new(Code::Conflict, detail));
+            return Err(Code::EmailVerified.into());
         }
         match send_to(&services, me.account, Purpose::VerifyEmail, Some(email)).await? {
             Sent::Now => Ok(Done::at(None)),
@@ -167,7 +164,10 @@ impl EmailsApi {
         match verified.await.map_err(Problem::internal)?? {
             Verified::Done { .. } => {}
             Verified::Taken => {
-                let detail = "Somebody has verified this address meanwhile. Set another one.";
+                let detail = text!(
+                    "Set another address: somebody has verified this one meanwhile.",
+                    "Setzen Sie eine andere Adresse: Diese hat inzwischen jemand bestätigt."
+                );
                 return Err(Problem::new(Code::EmailTaken, detail));
             }
             Verified::Wrong => {
@@ -230,11 +230,11 @@ async fn send_to(
 }
 
 fn too_soon() -> Problem {
-    Problem::new(
-        Code::TooManyRequests,
-        "A code was sent a moment ago. Look for it, or ask again in a minute.",
-    )
-    .retry_after(RESEND_SECONDS as u32)
+    let detail = text!(
+        "Look for the code that was sent a moment ago, or ask again in a minute.",
+        "Suchen Sie den Code, der gerade gesendet wurde, oder fordern Sie in einer Minute einen neuen an."
+    );
+    Problem::new(Code::TooManyRequests, detail).retry_after(RESEND_SECONDS as u32)
 }
 
 /// The same for everybody, before anything else is looked at.
@@ -246,8 +246,12 @@ pub(crate) fn refuse_without_mail(services: &Services) -> Result<(), Problem> {
 }
 
 pub(crate) fn wrong_code() -> Problem {
-    let problem = Problem::new(Code::InvalidCode, "Correct the listed field.");
-    problem.with_field("/one_time_code", "It is wrong, was used, or is too old.")
+    let detail = text!(
+        "Enter another code: this one is wrong, was used, or is too old.",
+        "Geben Sie einen anderen Code ein: Dieser ist falsch, verwendet oder zu alt."
+    );
+    let wrong = FieldCode::Incorrect.saying(detail);
+    Problem::from(Code::InvalidCode).with_field("/one_time_code", wrong)
 }
 
 impl From<MailError> for Problem {
@@ -255,11 +259,17 @@ impl From<MailError> for Problem {
         match error {
             MailError::Full => Self::new(
                 Code::Overloaded,
-                "Too many letters wait to be sent. Try again shortly.",
+                text!(
+                    "Try again shortly: too many letters wait to be sent.",
+                    "Versuchen Sie es gleich noch einmal: Zu viele Briefe warten."
+                ),
             ),
-            MailError::Address => Self::new(Code::Conflict, "Mail cannot be sent to this address."),
+            MailError::Address => Code::UndeliverableEmail.into(),
             MailError::Off | MailError::Settings(_) => {
-                let detail = "This server sends no mail. Its operator can set MAIL_URL.";
+                let detail = text!(
+                    "Ask the operators to set MAIL_URL: this server sends no mail.",
+                    "Bitten Sie die Betreiber, MAIL_URL zu setzen: Dieser Server sendet keine Post."
+                );
                 Self::new(Code::Unavailable, detail)
             }
         }

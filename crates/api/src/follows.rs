@@ -225,8 +225,7 @@ async fn list(read: &Read<Viewer>, asked: Asked) -> Result<Found<AccountPage>, P
     let account = read.named(&asked.account).await?;
     let account = accounts::find(read, account).await?;
     if account.private && !accounts::is_close(read, account.id).await? {
-        let detail = "Only its followers see this: ask to follow it.";
-        return Err(Problem::new(Code::AccountPrivate, detail));
+        return Err(Code::AccountPrivate.into());
     }
     let part = follows::list(pool, viewer, account.id, asked.side, page.last, page.limit);
     Ok(page.accounts(part.await?))
@@ -235,12 +234,10 @@ async fn list(read: &Read<Viewer>, asked: Asked) -> Result<Found<AccountPage>, P
 impl From<FollowError> for Problem {
     fn from(error: FollowError) -> Self {
         match error {
-            FollowError::SelfFollow => Self::new(Code::Conflict, "Nobody can follow themselves."),
-            FollowError::AccountNotFound => Self::not_found("account"),
-            FollowError::TargetBlocked => {
-                Self::new(Code::Conflict, "I block this account: unblock it first.")
-            }
-            FollowError::RequestNotFound => Self::not_found("request to follow"),
+            FollowError::SelfFollow => Code::SelfFollow.into(),
+            FollowError::AccountNotFound => Self::no_account(),
+            FollowError::TargetBlocked => Code::AccountBlocked.into(),
+            FollowError::RequestNotFound => Self::no_follow_request(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use edge::positions::SealedPositions;
+use edge::{language::Text, positions::SealedPositions, text};
 use eventlog::Log;
 use kernel::{AccountId, Partition, Positions, Uuid};
 use parking_lot::{Mutex, RwLock};
@@ -28,7 +28,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::problem::{Code, Problem};
+use crate::{
+    causes::READ_MODEL_AWAY,
+    problem::{Code, Problem},
+};
 
 /// How long a read waits for a projection.
 const WAIT_MILLISECONDS_MAX: u64 = 2_000;
@@ -136,9 +139,7 @@ impl Observed {
         if !self.is_parked(aggregate) {
             return Ok(());
         }
-        let detail = "Something that happened to this could not be taken in yet. \
-                      An operator must look.";
-        Err(Problem::new(Code::Parked, detail).retry_after(PARKED_RETRY_SECONDS))
+        Err(Problem::from(Code::Parked).retry_after(PARKED_RETRY_SECONDS))
     }
 
     /// `As-Of`.
@@ -312,8 +313,9 @@ impl Freshness {
             let age = observed.at.saturating_duration_since(started);
             let looked = age > Duration::ZERO;
             if let Some(reason) = observed.failed.as_ref().filter(|_| looked) {
-                let detail = "The read model does not answer. Try again shortly.";
-                return Err(Problem::new(Code::Unavailable, detail).caused_by(reason.to_string()));
+                return Err(
+                    Problem::new(Code::Unavailable, READ_MODEL_AWAY).caused_by(reason.to_string())
+                );
             }
             if let Some(moment) = self.moment(&observed, view, wanted, Instant::now()) {
                 return Ok(moment);
@@ -330,13 +332,19 @@ impl Freshness {
                     reason,
                     "a read waits for what stands still"
                 );
-                return Err(behind(
-                    "The read model stands still and an operator must look.",
-                ));
+                return Err(behind(text!(
+                    "Try again later: the read model stands still, and an operator must look.",
+                    "Versuchen Sie es später noch einmal: Das Lesemodell steht, und die Betreiber müssen es ansehen."
+                )));
             }
             if place.is_none() {
                 let taken = self.waiting.try_acquire();
-                let full = || behind("Too many wait for the read model. Try again shortly.");
+                let full = || {
+                    behind(text!(
+                        "Try again shortly: too many wait for the read model.",
+                        "Versuchen Sie es gleich noch einmal: Zu viele warten auf das Lesemodell."
+                    ))
+                };
                 place = Some(taken.map_err(|_| full())?);
             }
             self.asked.notify_one();
@@ -344,11 +352,11 @@ impl Freshness {
             if !matches!(newer, Ok(Ok(()))) {
                 // A look that took all the time says that the database is away.
                 return Err(match looks.borrow().at > started {
-                    true => behind("The read model has not caught up yet. Try again shortly."),
-                    false => Problem::new(
-                        Code::Unavailable,
-                        "The read model does not answer. Try again shortly.",
-                    ),
+                    true => behind(text!(
+                        "Try again shortly: the read model has not caught up yet.",
+                        "Versuchen Sie es gleich noch einmal: Das Lesemodell hat noch nicht aufgeholt."
+                    )),
+                    false => Problem::new(Code::Unavailable, READ_MODEL_AWAY),
                 });
             }
         }
@@ -374,6 +382,6 @@ impl Freshness {
     }
 }
 
-fn behind(detail: &'static str) -> Problem {
+fn behind(detail: Text) -> Problem {
     Problem::new(Code::ProjectionBehind, detail).retry_after(BEHIND_RETRY_SECONDS)
 }

@@ -11,6 +11,7 @@ use edge::{
     preconditions::{Idempotency, IfMatch, MinPosition, MustMatch},
     preferences::Return,
     request::RequestId,
+    text,
 };
 use eventlog::Receipt;
 use kernel::{AccountId, Command, Positions, Uuid};
@@ -24,7 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     examples::ACCOUNT_ID,
     freshness::{Moment, View},
-    problem::Problem,
+    problem::{FieldCode, Problem},
     services::Services,
 };
 
@@ -195,8 +196,12 @@ impl<W: Copy + Into<Viewer>> Read<W> {
 /// Ids of a batch, in a query parameter named `ids`.
 fn parse_ids(text: &str) -> Result<Vec<Uuid>, Problem> {
     let wrong = || {
-        let detail = format!("Send 1 to {BATCH_MAX} ids with commas between.");
-        Problem::invalid_parameter("ids", detail)
+        let detail = text!(
+            "Send 1 to {0} ids with commas between.",
+            "Senden Sie 1 bis {0} Kennungen mit Kommas dazwischen."
+        );
+        let detail = detail.with([(BATCH_MAX as u64).into()]);
+        Problem::invalid_parameter("ids", FieldCode::InvalidFormat.saying(detail))
     };
     let ids: Vec<Uuid> = text
         .split(',')

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edge::system::Tag;
+use edge::{system::Tag, text};
 use eventlog::LogError;
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
@@ -171,8 +171,13 @@ impl HealthApi {
             }
         };
         *last = Some((at, seen.clone()));
-        seen.map(Json)
-            .ok_or_else(|| Problem::new(Code::Unavailable, "The database does not answer."))
+        seen.map(Json).ok_or_else(|| {
+            let detail = text!(
+                "Try again shortly: the database does not answer.",
+                "Versuchen Sie es gleich noch einmal: Die Datenbank antwortet nicht."
+            );
+            Problem::new(Code::Unavailable, detail)
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use domain::accounts::Accounts;
-use edge::{caller::Caller, identity::now};
+use edge::{caller::Caller, identity::now, text};
 use kernel::{AccountId, Timestamp};
 use mail::{Letter, Purpose};
 use vault::{Budget, CODE_MINUTES, Email, Spend, Whose};
@@ -254,7 +254,10 @@ async fn spend(
         None => Ok(spend),
         Some(short) => {
             let seconds = short.enough_in.as_secs_f64().ceil().max(1.0) as u32;
-            let detail = "So many letters were sent there lately that no other one is sent now.";
+            let detail = text!(
+                "Try again later: so many letters were sent there lately that none is sent now.",
+                "Versuchen Sie es später noch einmal: Dorthin gingen zuletzt so viele Briefe, dass jetzt keiner gesendet wird."
+            );
             Err(Problem::new(Code::TooManyRequests, detail).retry_after(seconds))
         }
     }

@@ -7,6 +7,7 @@ mod appending;
 mod causes;
 mod contract_rules;
 mod examples;
+mod explained;
 mod freshness;
 mod handlers;
 mod health;

@@ -92,7 +92,7 @@ impl LikesApi {
 impl From<LikeError> for Problem {
     fn from(error: LikeError) -> Self {
         match error {
-            LikeError::PostNotFound => Self::not_found("post"),
+            LikeError::PostNotFound => Self::no_post(),
         }
     }
 }

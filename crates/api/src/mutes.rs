@@ -88,8 +88,8 @@ impl MutesApi {
 impl From<MuteError> for Problem {
     fn from(error: MuteError) -> Self {
         match error {
-            MuteError::SelfMute => Self::new(Code::Conflict, "Nobody can mute themselves."),
-            MuteError::AccountNotFound => Self::not_found("account"),
+            MuteError::SelfMute => Code::SelfMute.into(),
+            MuteError::AccountNotFound => Self::no_account(),
         }
     }
 }

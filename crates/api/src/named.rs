@@ -87,7 +87,7 @@ impl<W: Copy + Into<Viewer>> Read<W> {
         let viewer = self.viewer().account();
         let id = accounts::id_of(self.pool(), viewer, handle).await?;
         let id = id.filter(|id| !self.withheld().account(viewer, *id));
-        id.ok_or_else(|| Problem::not_found("account"))
+        id.ok_or_else(Problem::no_account)
     }
 }
 
@@ -103,7 +103,7 @@ impl<E> Write<E> {
                     .state::<Handles>(handle.aggregate())
                     .await?;
                 let holder = state.state.holder.map(|holder| holder.account);
-                holder.ok_or_else(|| Problem::not_found("account"))
+                holder.ok_or_else(Problem::no_account)
             }
         }
     }

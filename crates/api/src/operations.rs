@@ -3,7 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use edge::identity::{Privileged, now};
+use edge::{
+    identity::{Privileged, now},
+    text,
+};
 use eventlog::{Log, LogError};
 use kernel::Positions;
 use poem::web::Data;
@@ -156,7 +159,10 @@ impl OperationsApi {
             .await?;
         let patience = Duration::from_millis(ANSWER_MILLISECONDS_MAX);
         let looked = timeout(patience, look(&services.log, services.pool())).await;
-        let away = "The log or the database does not answer.";
+        let away = text!(
+            "Try again shortly: the log or the database does not answer.",
+            "Versuchen Sie es gleich noch einmal: Das Log oder die Datenbank antwortet nicht."
+        );
         let all = match looked {
             Ok(Ok(all)) => all,
             Ok(Err(error)) => return Err(Problem::new(Code::Unavailable, away).caused_by(error)),

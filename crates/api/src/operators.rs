@@ -11,6 +11,7 @@ use edge::{
     answers::Done,
     identity::{Authenticated, now},
     request::RequestId,
+    text,
 };
 use kernel::{AccountId, Route, Uuid, compose_id};
 use poem::web::Data;
@@ -52,7 +53,7 @@ impl OperatorsApi {
             .await?;
         match state.state.standing {
             Standing::Registered | Standing::Deactivated => {}
-            Standing::Unknown | Standing::Abandoned => return Err(Problem::not_found("account")),
+            Standing::Unknown | Standing::Abandoned => return Err(Problem::no_account()),
         }
         record(&services, me, "accounts sign-out", account, request_id).await?;
         let ended = services.vault.end_all_sessions(account).await?;
@@ -65,7 +66,11 @@ async fn check(services: &Services, me: Authenticated) -> Result<(), Problem> {
     if services.vault.has_role(me.account, Role::Operator).await? {
         return Ok(());
     }
-    let detail = format!("This needs the role {}.", Role::Operator.name());
+    let detail = text!(
+        "Ask the operators: this needs the role {0}.",
+        "Fragen Sie die Betreiber: Dies braucht die Rolle {0}."
+    );
+    let detail = detail.with([Role::Operator.name().into()]);
     Err(Problem::new(Code::Forbidden, detail))
 }
 

@@ -11,6 +11,7 @@ use edge::{
     caller::Caller,
     identity::Authenticated,
     request::RequestId,
+    text,
     trace_context::TraceContext,
 };
 use kernel::{AccountId, Uuid};
@@ -20,9 +21,10 @@ use vault::{Email, InvalidEmail, InvalidPassword, Password, Place, Purpose, Rese
 
 use crate::{
     emails::{self, wrong_code},
+    explained::Explained,
     letters::{self, Change},
     logins::Login,
-    problem::{Code, Fields, Problem},
+    problem::{Code, FieldCode, Fields, Problem},
     refusals,
     services::Services,
     sessions::DEVICE_TOKEN,
@@ -152,12 +154,7 @@ impl PasswordsApi {
                 .vault
                 .change_password(me.account, &old, &hash, me.session)
                 .await?;
-            let ended = changed.ok_or_else(|| {
-                Problem::new(
-                    Code::Conflict,
-                    "The password was changed at the same moment. Sign in with it.",
-                )
-            })?;
+            let ended = changed.ok_or_else(|| Problem::from(Code::PasswordChanged))?;
             services.ended.add(ended);
             tracing::info!(account = %me.account, "the password was changed");
             letters::tell(&services, me.account, Change::Password, &caller).await;
@@ -191,7 +188,10 @@ impl PasswordsApi {
         tried?.counts();
         let place = services.background.clone().try_acquire_owned();
         let place = place.map_err(|_| {
-            let detail = "Too many ask for a code at once. Try again shortly.";
+            let detail = text!(
+                "Try again shortly: too many ask for a code at once.",
+                "Versuchen Sie es gleich noch einmal: Zu viele fordern zugleich einen Code an."
+            );
             Problem::new(Code::Overloaded, detail)
         })?;
         let services = Arc::clone(&services);
@@ -325,7 +325,7 @@ impl Context {
         let handle = self.handle.as_ref().map_or("", Handle::as_str);
         let name = self.email.as_ref().map_or("", Email::local_part);
         let wrong =
-            |error: InvalidPassword| Problem::invalid_field(self.pointer, error.to_string());
+            |error: InvalidPassword| Problem::invalid_field(self.pointer, error.explained());
         // Always: how long it takes must not tell what the context is.
         let leaked = match &services.breached {
             Some(list) => list.has(password).await?,
@@ -348,12 +348,12 @@ async fn send_reset_code(services: &Services, email: &Email) -> Result<(), Probl
 }
 
 fn new_password(text: &str) -> Result<Password, Problem> {
-    let wrong = |error: InvalidPassword| Problem::invalid_field("/new_password", error.to_string());
+    let wrong = |error: InvalidPassword| Problem::invalid_field("/new_password", error.explained());
     text.parse().map_err(wrong)
 }
 
 fn address(text: &str) -> Result<Email, Problem> {
-    let wrong = |error: InvalidEmail| Problem::invalid_field("/email", error.to_string());
+    let wrong = |error: InvalidEmail| Problem::invalid_field("/email", error.explained());
     text.parse().map_err(wrong)
 }
 
@@ -376,8 +376,8 @@ pub(crate) async fn show(
     let mut attempt = Try::to_show_password(services, me.session).await?;
     let Some((stored, _)) = look_at(services, me.account, password, place).await? else {
         attempt.counts();
-        let problem = Problem::new(Code::WrongPassword, "Correct the listed field.");
-        return Err(problem.with_field("/current_password", "It is not your password."));
+        let problem = Problem::from(Code::WrongPassword);
+        return Err(problem.with_field("/current_password", FieldCode::Incorrect));
     };
     attempt.give_back().await;
     Ok(stored)

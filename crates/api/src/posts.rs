@@ -14,6 +14,7 @@ use edge::{
     identity::{Authenticated, Viewer},
     paging::Limit,
     preconditions::{self, IfMatch, IfNoneMatch, MustMatch},
+    text,
 };
 use eventlog::Receipt;
 use kernel::{Command, Uuid};
@@ -30,9 +31,10 @@ use readmodel::{
 use serde_json::Value;
 
 use crate::{
+    explained::Explained,
     freshness::View,
     handlers::{Read, Version, Write},
-    problem::{Code, Fields, Problem},
+    problem::{Code, FieldCode, Fields, Problem},
     services::new_id,
     shown::{self, ShownPost},
     tags::Tag,
@@ -116,7 +118,7 @@ impl PostsApi {
         let reading = read.services.reading(&observed);
         let (viewer, ids) = (read.who, [PostId(post_id.0)]);
         let posts = reading.posts(viewer.account(), &ids).await?;
-        let seen = posts.first().ok_or_else(|| Problem::not_found("post"))?;
+        let seen = posts.first().ok_or_else(Problem::no_post)?;
         let tag = shown::etag(seen, viewer);
         let found = match known.has(tag.as_str()) {
             true => Found::known(),
@@ -256,7 +258,7 @@ impl PostsApi {
             rows: posts.split_off(above + 1),
             next: part.next,
         };
-        let post = posts.pop().ok_or_else(|| Problem::not_found("post"))?;
+        let post = posts.pop().ok_or_else(Problem::no_post)?;
         Ok(page.answer(below, |descendants, next_cursor| Thread {
             ancestors: posts,
             post,
@@ -371,7 +373,7 @@ pub(crate) async fn find(
     let viewer = read.viewer().account();
     let row = posts::by_id(read.pool(), viewer, post).await?;
     let row = row.filter(|row| !read.withheld().post(viewer, row));
-    row.ok_or_else(|| Problem::not_found("post"))
+    row.ok_or_else(Problem::no_post)
 }
 
 /// What a post says.
@@ -415,25 +417,30 @@ fn change<T>(value: Option<T>, clears: bool) -> Change<T> {
 impl From<InvalidPost> for Problem {
     fn from(error: InvalidPost) -> Self {
         let pointer = match error {
-            InvalidPost::Text => "/text",
+            InvalidPost::Text(_) => "/text",
             InvalidPost::Language => "/language",
-            InvalidPost::Metadata => "/metadata",
+            InvalidPost::Metadata(_) => "/metadata",
         };
-        Self::invalid_field(pointer, error.to_string())
+        Self::invalid_field(pointer, error.explained())
     }
 }
 
 impl From<PostError> for Problem {
     fn from(error: PostError) -> Self {
         match error {
-            PostError::PostNotFound => Self::not_found("post"),
-            PostError::AccountNotFound => Self::not_found("account"),
+            PostError::PostNotFound => Self::no_post(),
+            PostError::AccountNotFound => Self::no_account(),
             PostError::ParentNotFound => {
-                Self::invalid_field("/reply_to_id", "There is no such post.")
+                let detail = text!(
+                    "Reply to a post that is there: there is no such post.",
+                    "Antworten Sie auf einen Beitrag, den es gibt: Diesen gibt es nicht."
+                );
+                Self::invalid_field("/reply_to_id", FieldCode::NotFound.saying(detail))
             }
-            PostError::PostNotOwn => Self::new(Code::Forbidden, "Only its author may do this."),
+            PostError::PostNotOwn => Code::NotAuthor.into(),
             PostError::VersionMismatch(version) => preconditions::version_mismatch(version).into(),
-            PostError::PostExists => Self::new(Code::Conflict, "Another post has this id."),
+            // Ids are drawn at random.
+            PostError::PostExists => Self::internal(error),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What features refuse: the edge's problem, so that the errors of the rooms below become
 //! one here. Rust wants each such conversion beside one of its two types.
 
-use std::{borrow::Cow, error::Error as StdError, ops::Deref};
+use std::{error::Error as StdError, ops::Deref};
 
-pub(crate) use edge::problem::Code;
+pub(crate) use edge::problem::{Code, FieldCode};
 use edge::{
-    problem::{self, FieldError},
+    language::Told,
+    problem::{self, FieldError, Wrong},
+    text,
     tokens::SigningFailed,
 };
 use poem_openapi::{
@@ -13,19 +15,46 @@ use poem_openapi::{
     registry::{MetaResponses, Registry},
 };
 
+use crate::explained::Explained;
+
 /// Handlers return `Result<_, Problem>`.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Problem(#[from] problem::Problem);
 
 impl Problem {
-    /// `detail` is a sentence that says what to do.
-    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+    /// `detail` says what to do, where it is more than the code's own advice.
+    pub fn new(code: Code, detail: impl Into<Told>) -> Self {
         Self(problem::Problem::new(code, detail))
     }
 
-    /// `thing` with its article: "no such {thing}".
-    pub fn not_found(thing: &str) -> Self {
+    pub fn no_post() -> Self {
+        Self(problem::Problem::not_found(text!("post", "diesen Beitrag")))
+    }
+
+    pub fn no_account() -> Self {
+        Self(problem::Problem::not_found(text!(
+            "account",
+            "dieses Konto"
+        )))
+    }
+
+    pub fn no_folder() -> Self {
+        Self(problem::Problem::not_found(text!(
+            "folder",
+            "diesen Ordner"
+        )))
+    }
+
+    pub fn no_session() -> Self {
+        Self(problem::Problem::not_found(text!(
+            "session",
+            "diese Sitzung"
+        )))
+    }
+
+    pub fn no_follow_request() -> Self {
+        let thing = text!("request to follow", "diese Anfrage");
         Self(problem::Problem::not_found(thing))
     }
 
@@ -34,12 +63,12 @@ impl Problem {
     }
 
     /// A value that reads well and is not taken. `pointer` starts with `/`.
-    pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self(problem::Problem::invalid_field(pointer, detail))
+    pub fn invalid_field(pointer: impl Into<String>, wrong: impl Into<Wrong>) -> Self {
+        Self(problem::Problem::invalid_field(pointer, wrong))
     }
 
-    pub fn invalid_parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self(problem::Problem::invalid_parameter(name, detail))
+    pub fn invalid_parameter(name: impl Into<String>, wrong: impl Into<Wrong>) -> Self {
+        Self(problem::Problem::invalid_parameter(name, wrong))
     }
 
     /// Something that should not happen; the cause goes to the log only.
@@ -47,12 +76,8 @@ impl Problem {
         Self(problem::Problem::internal(cause))
     }
 
-    pub fn with_field(self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self(self.0.with_field(pointer, detail))
-    }
-
-    pub fn with_parameter(self, name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self(self.0.with_parameter(name, detail))
+    pub fn with_field(self, pointer: impl Into<String>, wrong: impl Into<Wrong>) -> Self {
+        Self(self.0.with_field(pointer, wrong))
     }
 
     pub fn with_error(self, error: FieldError) -> Self {
@@ -73,6 +98,13 @@ impl Deref for Problem {
 
     fn deref(&self) -> &problem::Problem {
         &self.0
+    }
+}
+
+/// With its own advice.
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self(code.into())
     }
 }
 
@@ -111,13 +143,13 @@ impl Fields {
     }
 
     /// The same for what says of itself that it is wrong.
-    pub fn take_at<T>(&mut self, pointer: &str, read: Result<T, impl ToString>) -> Option<T> {
-        self.take(read.map_err(|error| Problem::invalid_field(pointer, error.to_string())))
+    pub fn take_at<T>(&mut self, pointer: &str, read: Result<T, impl Explained>) -> Option<T> {
+        self.take(read.map_err(|error| Problem::invalid_field(pointer, error.explained())))
     }
 
     /// Where something was wrong.
     pub fn problem(self) -> Problem {
-        let problem = Problem::new(Code::InvalidField, "Correct the listed fields.");
+        let problem = Problem::from(Code::InvalidField);
         self.0.into_iter().fold(problem, Problem::with_error)
     }
 }

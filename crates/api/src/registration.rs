@@ -20,7 +20,7 @@ use vault::{Email, NewCredentials, Password, Place, VaultError};
 
 use crate::{
     passwords::Context,
-    problem::{Code, Problem},
+    problem::{Code, FieldCode, Problem},
     services::{Services, random, random_id},
 };
 
@@ -283,17 +283,15 @@ async fn check_address(services: &Services, email: &Email) -> Result<(), Problem
 }
 
 fn key_reused() -> Problem {
-    Problem::new(
-        Code::IdempotencyKeyReused,
-        "Use a new Idempotency-Key for a new request, or send the first body again.",
-    )
+    Code::IdempotencyKeyReused.into()
 }
 
 impl From<HandleError> for Problem {
     fn from(error: HandleError) -> Self {
         match error {
-            HandleError::HandleTaken => Self::new(Code::HandleTaken, "Choose another handle.")
-                .with_field("/handle", "Somebody has it."),
+            HandleError::HandleTaken => {
+                Self::from(Code::HandleTaken).with_field("/handle", FieldCode::Taken)
+            }
         }
     }
 }
@@ -301,21 +299,13 @@ impl From<HandleError> for Problem {
 impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         match error {
-            AccountError::RegistrationAbandoned => Self::new(
-                Code::Conflict,
-                "The registration took too long. Register again.",
-            ),
-            AccountError::AccountExists => {
-                Self::new(Code::Conflict, "The account is registered already.")
-            }
-            AccountError::AccountNotFound => Self::not_found("account"),
+            AccountError::RegistrationAbandoned => Code::RegistrationExpired.into(),
+            AccountError::AccountExists => Code::Conflict.into(),
+            AccountError::AccountNotFound => Self::no_account(),
             AccountError::VersionMismatch(version) => {
                 preconditions::version_mismatch(version).into()
             }
-            AccountError::PostNotOwn => Self::new(
-                Code::Conflict,
-                "Only a public post of one's own that still exists can be pinned.",
-            ),
+            AccountError::PostNotOwn => Code::NotPinnable.into(),
         }
     }
 }

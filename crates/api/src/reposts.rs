@@ -96,11 +96,8 @@ impl RepostsApi {
 impl From<RepostError> for Problem {
     fn from(error: RepostError) -> Self {
         match error {
-            RepostError::PostNotFound => Self::not_found("post"),
-            RepostError::NotRepostable => Self::new(
-                Code::NotRepostable,
-                "The post is for followers of its author, who alone may repost it.",
-            ),
+            RepostError::PostNotFound => Self::no_post(),
+            RepostError::NotRepostable => Code::NotRepostable.into(),
         }
     }
 }

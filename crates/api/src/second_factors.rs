@@ -9,6 +9,7 @@ use edge::{
     body::Input,
     caller::Caller,
     identity::{Authenticated, now},
+    text,
     trace_context::TraceContext,
 };
 use kernel::Uuid;
@@ -179,9 +180,13 @@ impl SecondFactorsApi {
             .draw_second_factor(me.account, &shown, &services.issuer, &name)
             .await?;
         let new = drawn.ok_or_else(|| {
-            let detail = "There is one already: remove it before you add another. Or the password \
-                          was changed at the same moment.";
-            Problem::new(Code::Conflict, detail)
+            let detail = text!(
+                "Remove the second factor before you add another one; or, where there is none, \
+                 show the new password: it was changed at the same moment.",
+                "Entfernen Sie den zweiten Faktor, bevor Sie einen anderen hinzufügen; oder zeigen \
+                 Sie, wo keiner ist, das neue Passwort: Es wurde im selben Augenblick geändert."
+            );
+            Problem::new(Code::SecondFactorExists, detail)
         })?;
         Ok(Changed::new(AuthenticatorSecret {
             secret: new.secret,
@@ -226,8 +231,7 @@ impl SecondFactorsApi {
                 return Err(wrong_code());
             }
             Enabled::Unverified => {
-                let detail = "Verify your e-mail address first: it is the way back to the account.";
-                return Err(Problem::new(Code::EmailUnverified, detail));
+                return Err(Code::EmailUnverified.into());
             }
         };
         attempt.give_back().await;
@@ -316,6 +320,5 @@ pub(crate) async fn show_if_enabled(
 }
 
 pub(crate) fn required() -> Problem {
-    let detail = "Send what your authenticator shows, or a recovery code, as one_time_code.";
-    Problem::new(Code::SecondFactorRequired, detail)
+    Code::SecondFactorRequired.into()
 }

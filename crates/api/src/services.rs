@@ -18,6 +18,7 @@ use edge::{
     preconditions::Idempotency,
     pseudonyms::Pseudonyms,
     services::EdgeServices,
+    text,
     tokens::{TokenSettings, TokenSettingsError, Tokens},
     trace_context::TraceContext,
 };
@@ -196,7 +197,10 @@ impl Services {
         let place = timeout(ANONYMOUS_WAIT, self.anonymous.clone().acquire_owned()).await;
         let place = place.ok().and_then(Result::ok);
         place.ok_or_else(|| {
-            let detail = "Too many read without an account at the moment. Try again, or sign in.";
+            let detail = text!(
+                "Try again shortly, or sign in: too many read without an account at the moment.",
+                "Versuchen Sie es gleich noch einmal, oder melden Sie sich an: Gerade lesen zu viele ohne Konto."
+            );
             Problem::new(Code::Overloaded, detail)
         })
     }
@@ -224,7 +228,10 @@ impl Services {
             Privileged::Account(me) => self.vault.has_role(me.account, role).await?,
             Privileged::Service(token) => {
                 let may = self.vault.service_may(token, scope).await?;
-                let detail = "The service's token expired or was revoked.";
+                let detail = text!(
+                    "Ask the operators for another token: the service's expired or was revoked.",
+                    "Bitten Sie die Betreiber um ein anderes Token: Das des Dienstes ist abgelaufen oder widerrufen."
+                );
                 may.ok_or_else(|| Problem::new(Code::InvalidToken, detail))?
             }
         };
@@ -232,7 +239,11 @@ impl Services {
             return Ok(());
         }
         let (role, scope) = (role.name(), scope.name());
-        let detail = format!("This needs the role {role} or a token with the scope {scope}.");
+        let detail = text!(
+            "Ask the operators: this needs the role {0} or a token with the scope {1}.",
+            "Fragen Sie die Betreiber: Dies braucht die Rolle {0} oder ein Token mit dem Scope {1}."
+        );
+        let detail = detail.with([role.into(), scope.into()]);
         Err(Problem::new(Code::Forbidden, detail))
     }
 

@@ -13,6 +13,7 @@ use edge::{
     identity::Authenticated,
     limits::OfAddress,
     request::RequestId,
+    text,
     tokens::ACCESS_TOKEN_SECONDS,
     trace_context::TraceContext,
 };
@@ -177,7 +178,7 @@ impl SessionsApi {
         let sessions = services.vault.sessions(me.account).await?;
         let mut sessions = sessions.into_iter();
         let session = sessions.find(|session| session.id == session_id.0);
-        let session = session.ok_or_else(|| Problem::not_found("session"))?;
+        let session = session.ok_or_else(Problem::no_session)?;
         Ok(Found::new(SessionDevice::of(session, me.session)))
     }
 
@@ -217,7 +218,10 @@ impl SessionsApi {
         let ended = services.vault.end_other_sessions(me.account, me.session);
         let ended = ended.await?.ok_or_else(|| {
             // Elsewhere, a moment ago: whoever did so must not pass for ended.
-            let detail = "This session was ended, and the others were not. Sign in again.";
+            let detail = text!(
+                "Sign in again: this session was ended, and the others were not.",
+                "Melden Sie sich neu an: Diese Sitzung wurde beendet, die anderen nicht."
+            );
             Problem::new(Code::SessionEnded, detail)
         })?;
         services.ended.add(ended);
@@ -251,49 +255,69 @@ impl SessionsApi {
             }
         };
         if !ended {
-            return Err(Problem::not_found("session"));
+            return Err(Problem::no_session());
         }
         services.ended.add([session]);
         Ok(Done::at(None))
     }
 }
 
-/// Gives what comes next, or says why not.
+/// Gives what comes next, and its account pays; or says why not, and the address does.
 async fn refresh(
     services: &Services,
     caller: &Caller,
     of_address: OfAddress,
     body: Refresh,
 ) -> Result<Changed<Session>, Problem> {
-    let unknown = || Problem::new(Code::InvalidRefreshToken, "Sign in again.");
-    let token: RefreshToken = body.refresh_token.parse().map_err(|_| unknown())?;
-    match services
-        .vault
-        .refresh_session(&token, &caller.device)
-        .await?
-    {
-        Refreshed::Next {
-            account,
-            session,
-            token,
-        } => {
+    match look_at(services, caller, &of_address, body).await? {
+        Ok((account, session, token)) => {
             let left = of_address.charge_account(&services.edge, account).await?;
             let session = Session::of(services, account, session, &token)?;
             Ok(Changed::new(session).with(left))
         }
-        Refreshed::Unknown => Err(unknown()),
-        Refreshed::Ended => Err(Problem::new(Code::SessionEnded, "Sign in again.")),
+        Err(refusal) => Err(of_address.charge_address(refusal).into()),
+    }
+}
+
+/// What a refresh token gives, or why it gives nothing.
+async fn look_at(
+    services: &Services,
+    caller: &Caller,
+    of_address: &OfAddress,
+    body: Refresh,
+) -> Result<Result<(AccountId, Uuid, RefreshToken), edge::problem::Problem>, Problem> {
+    let unknown = || Ok(Err(Code::InvalidRefreshToken.into()));
+    let Ok(token) = body.refresh_token.parse::<RefreshToken>() else {
+        return unknown();
+    };
+    // Where the address has nothing left, only so many look at once: a flood of tokens that
+    // are none keeps nobody from the database.
+    let _place = match of_address.is_spent() {
+        true => Some(services.anonymous_place().await?),
+        false => None,
+    };
+    let refreshed = services.vault.refresh_session(&token, &caller.device);
+    match refreshed.await? {
+        Refreshed::Next {
+            account,
+            session,
+            token,
+        } => Ok(Ok((account, session, token))),
+        Refreshed::Unknown => unknown(),
+        Refreshed::Ended => Ok(Err(Code::SessionEnded.into())),
         Refreshed::Reused { session } => {
             services.ended.add([session]);
             tracing::warn!(
                 %session,
                 "a refresh token was used again after a minute: its session is ended"
             );
-            Err(Problem::new(
-                Code::SessionEnded,
-                "This refresh token was used before, by you or by a thief: the session is \
-                 ended. Sign in again.",
-            ))
+            let detail = text!(
+                "Sign in again: this refresh token was used before, by you or by a thief, and \
+                 the session is ended.",
+                "Melden Sie sich neu an: Dieses Erneuerungstoken wurde schon verwendet, von Ihnen \
+                 oder von einem Dieb, und die Sitzung ist beendet."
+            );
+            Ok(Err(edge::problem::Problem::new(Code::SessionEnded, detail)))
         }
     }
 }
@@ -362,10 +386,7 @@ async fn sign_in(
     place: Place,
     request_id: Uuid,
 ) -> Result<Session, Problem> {
-    let wrong = || {
-        let detail = "Check the login, the password, and the code if there is one.";
-        Problem::new(Code::InvalidCredentials, detail)
-    };
+    let wrong = || Problem::from(Code::InvalidCredentials);
     let id = who.account.unwrap_or(AccountId(Uuid::nil()));
     let verified = passwords::verified(services, id, &who.caller, shown.password, place).await?;
     let verified = verified.ok_or_else(wrong)?;
@@ -375,8 +396,7 @@ async fn sign_in(
         Standing::Unknown | Standing::Abandoned => return Err(wrong()),
     }
     if services.vault.barred(id).await?.is_some() {
-        let detail = "Nobody signs in to it until an operator restores it.";
-        return Err(Problem::new(Code::AccountSuspended, detail));
+        return Err(Code::AccountSuspended.into());
     }
     let asked = services.vault.second_factor(id).await?.enabled;
     if asked {

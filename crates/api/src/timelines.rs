@@ -9,10 +9,7 @@ use poem_openapi::{
     OpenApi,
     param::{Path, Query},
 };
-use readmodel::{
-    paging::Part,
-    timelines::{self, Home, Local},
-};
+use readmodel::timelines::{self, Home, Local};
 
 use crate::{
     accounts,
@@ -20,7 +17,7 @@ use crate::{
     handlers::Read,
     named::Named,
     posts::PostPage,
-    problem::Problem,
+    problem::{Code, Problem},
     tags::Tag,
 };
 
@@ -90,7 +87,8 @@ impl TimelinesApi {
 
     /// An account's posts and replies, newest first
     ///
-    /// Those that the reader may see, a page at a time.
+    /// Those that the reader may see, a page at a time. A private account's list is for its
+    /// followers.
     #[oai(
         path = "/accounts/:account_id/posts",
         method = "get",
@@ -109,14 +107,11 @@ impl TimelinesApi {
         let account = accounts::find(&read, author).await?;
         let (pool, viewer) = (read.pool(), read.who.account());
         let is_close = accounts::is_close(&read, author).await?;
-        let part = match account.private && !is_close {
-            // Nothing of it may be seen, however much there is.
-            true => Part::default(),
-            false => {
-                let of = (author, is_close);
-                timelines::of_account(pool, viewer, of, page.last, page.limit).await?
-            }
-        };
+        if account.private && !is_close {
+            return Err(Code::AccountPrivate.into());
+        }
+        let of = (author, is_close);
+        let part = timelines::of_account(pool, viewer, of, page.last, page.limit).await?;
         page.posts(part).await
     }
 

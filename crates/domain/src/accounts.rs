@@ -21,7 +21,7 @@ use crate::{
     handles::Handle,
     kinds,
     posts::PostId,
-    text::{MARKS_MAX, is_blank, seen_line, straight_lines},
+    text::{Unfit, is_blank, seen_line, straight_lines},
 };
 
 pub use profile::{PinPost, UnpinPost, UpdateProfile};
@@ -48,32 +48,34 @@ macro_rules! short_text {
             type Err = InvalidProfile;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                let fits = |text: &String| {
-                    let blank = !text.is_empty() && is_blank(text);
-                    !blank && text.chars().count() <= $max
-                };
-                let kept = $kept(text.trim()).map(String::from).filter(fits);
-                kept.map(Self).ok_or(InvalidProfile($what, $max))
+                let wrong = |unfit| InvalidProfile($what, unfit);
+                let text = text.trim();
+                if !text.is_empty() && is_blank(text) {
+                    return Err(wrong(Unfit::Blank));
+                }
+                let kept = $kept(text).map(String::from);
+                let kept = kept.ok_or_else(|| wrong(Unfit::Characters))?;
+                match kept.chars().count() <= $max {
+                    true => Ok(Self(kept)),
+                    false => Err(wrong(Unfit::TooLong($max))),
+                }
             }
         }
     };
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0} of at most {1} characters with something to see, none that control the text or turn \
-     its direction, and at most {MARKS_MAX} marks on a letter"
-)]
-pub struct InvalidProfile(&'static str, usize);
+#[error("{0} {1}")]
+pub struct InvalidProfile(&'static str, pub Unfit);
 
 short_text!(
     /// Shown instead of the handle: one line, trimmed.
     DisplayName, DISPLAY_NAME_CHARACTERS_MAX,
-    "a display name is one line without hidden characters,", seen_line
+    "a display name", seen_line
 );
 short_text!(
     /// A few words about oneself: lines, trimmed.
-    Bio, BIO_CHARACTERS_MAX, "a bio is lines", straight_lines
+    Bio, BIO_CHARACTERS_MAX, "a bio", straight_lines
 );
 
 /// A person joined. The aggregate is the account.

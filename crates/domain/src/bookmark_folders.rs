@@ -14,7 +14,7 @@ use crate::{
     PersonalFields,
     event::events,
     kinds,
-    text::{MARKS_MAX, is_blank, line},
+    text::{Unfit, is_blank, line},
 };
 
 typed_id!(
@@ -31,21 +31,23 @@ pub const FOLDER_NAME_CHARACTERS_MAX: usize = 50;
 pub struct FolderName(String);
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a folder's name is one line of at most {FOLDER_NAME_CHARACTERS_MAX} characters with \
-     something to see, none that control the text or turn its direction, and at most {MARKS_MAX} \
-     marks on a letter"
-)]
-pub struct InvalidFolderName;
+#[error("a folder's name {0}")]
+pub struct InvalidFolderName(pub Unfit);
 
 impl FromStr for FolderName {
     type Err = InvalidFolderName;
 
     fn from_str(text: &str) -> Result<Self, InvalidFolderName> {
-        let fits =
-            |text: &&str| !is_blank(text) && text.chars().count() <= FOLDER_NAME_CHARACTERS_MAX;
-        let name = line(text).filter(fits).map(str::to_owned);
-        name.map(Self).ok_or(InvalidFolderName)
+        if is_blank(text) {
+            return Err(InvalidFolderName(Unfit::Blank));
+        }
+        let name = line(text).ok_or(InvalidFolderName(Unfit::Characters))?;
+        match name.chars().count() <= FOLDER_NAME_CHARACTERS_MAX {
+            true => Ok(Self(name.to_owned())),
+            false => Err(InvalidFolderName(Unfit::TooLong(
+                FOLDER_NAME_CHARACTERS_MAX,
+            ))),
+        }
     }
 }
 

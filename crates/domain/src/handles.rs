@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
-use crate::{PersonalFields, event::events, kinds};
+use crate::{PersonalFields, event::events, kinds, text::Unfit};
 
 pub const HANDLE_CHARACTERS_MIN: usize = 2;
 pub const HANDLE_CHARACTERS_MAX: usize = 30;
@@ -68,10 +68,12 @@ const RESERVED: [&str; 44] = [
 pub struct Handle(String);
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a handle has {HANDLE_CHARACTERS_MIN} to {HANDLE_CHARACTERS_MAX} letters a-z, digits and underscores"
-)]
-pub struct InvalidHandle;
+pub enum InvalidHandle {
+    #[error("a handle {0}")]
+    Length(Unfit),
+    #[error("a handle has letters a-z, digits and underscores alone")]
+    Characters,
+}
 
 impl Handle {
     pub fn as_str(&self) -> &str {
@@ -103,11 +105,16 @@ impl FromStr for Handle {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let fits = (HANDLE_CHARACTERS_MIN..=HANDLE_CHARACTERS_MAX).contains(&text.len());
-        if !fits || !text.chars().all(legal) {
-            return Err(InvalidHandle);
+        if !text.chars().all(legal) {
+            return Err(InvalidHandle::Characters);
         }
-        Ok(Self(text.to_ascii_lowercase()))
+        match text.len() {
+            ..HANDLE_CHARACTERS_MIN => Err(InvalidHandle::Length(Unfit::TooShort(
+                HANDLE_CHARACTERS_MIN,
+            ))),
+            HANDLE_CHARACTERS_MIN..=HANDLE_CHARACTERS_MAX => Ok(Self(text.to_ascii_lowercase())),
+            _ => Err(InvalidHandle::Length(Unfit::TooLong(HANDLE_CHARACTERS_MAX))),
+        }
     }
 }
 
@@ -318,7 +325,7 @@ mod tests {
             "ａｄａ",
             "аda",
         ] {
-            assert_eq!(bad.parse::<Handle>(), Err(InvalidHandle), "{bad}");
+            assert!(bad.parse::<Handle>().is_err(), "{bad}");
         }
         for written in ["ada ", "\u{a0}Ada\n", "@ada", "\u{3000}＠ａｄａ", "ADA"] {
             assert_eq!(
@@ -328,7 +335,7 @@ mod tests {
             );
         }
         for bad in ["@@ada", "ad a", "@", "ada@", "аda", "a\u{200b}da"] {
-            assert_eq!(Handle::written(bad), Err(InvalidHandle), "{bad}");
+            assert!(Handle::written(bad).is_err(), "{bad}");
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use content::{
     Change, InvalidPost, LANGUAGE_CHARACTERS_MAX, Language, METADATA_BYTES_MAX, METADATA_DEPTH_MAX,
-    Metadata, TEXT_CHARACTERS_MAX, Text,
+    Metadata, TEXT_CHARACTERS_MAX, Text, UnfitMetadata,
 };
 pub use decider::{DeletePost, EditPost, PostError, PostState, Posts, PublishPost};
 

@@ -12,6 +12,7 @@ mod properties;
 mod published;
 #[cfg(test)]
 mod tests;
+mod unfit;
 
 use std::ops::Range;
 
@@ -20,6 +21,7 @@ use characters::is_invisible;
 pub use characters::{MARKS_MAX, is_blank, line, lines, name, seen_line, straight_lines};
 use folding::fold;
 use pieces::{Kind, Piece, is_emoji, is_keycap, pieces};
+pub use unfit::Unfit;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::handles::Handle;

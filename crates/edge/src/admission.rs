@@ -47,10 +47,7 @@ impl Admission {
 }
 
 fn overloaded() -> Problem {
-    Problem::new(
-        Code::Overloaded,
-        "Too many requests are under way. Try again shortly.",
-    )
+    Code::Overloaded.into()
 }
 
 #[cfg(test)]

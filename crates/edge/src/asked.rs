@@ -13,8 +13,8 @@ use poem::{
     http::{
         HeaderName, HeaderValue, Method,
         header::{
-            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, REFERRER_POLICY, VARY,
-            X_CONTENT_TYPE_OPTIONS,
+            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, ETAG,
+            REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
         },
     },
 };
@@ -24,13 +24,15 @@ use crate::{
     acceptance,
     answers::EVENT_POSITION,
     caller::Caller,
+    causes,
     compression::{self, Wanted},
     cors,
     header_text::HeaderText,
     identity,
+    language::{Language, Text},
     limits::{self, Metered},
     positions::SealedPositions,
-    problem::{Code, Problem},
+    problem::{Code, FieldError, Problem},
     query,
     request::{Head, RequestId, X_REQUEST_ID},
     seen::Seen,
@@ -61,11 +63,13 @@ pub(crate) struct Asked {
     granted: Option<HeaderValue>,
     wanted: Option<Wanted>,
     takes_json: bool,
+    /// In which a refusal is told.
+    language: Language,
     has_too_long_a_head: bool,
     /// What is wrong with whom or what it asks for.
-    malformed: Option<&'static str>,
-    /// What is wrong with the parameters of its query, by their names.
-    wrong_query: Vec<(String, String)>,
+    malformed: Option<Text>,
+    /// What is wrong with the parameters of its query.
+    wrong_query: Vec<FieldError>,
     /// What a browser asks by itself.
     pub preflight: Option<Response>,
     metered: Option<Metered>,
@@ -110,6 +114,7 @@ impl Asked {
             granted: services.and_then(|services| services.origins.grant(request)),
             wanted: Wanted::of(&method, request.headers()),
             takes_json: acceptance::takes_json(request.headers()),
+            language: Language::of(request.headers()),
             has_too_long_a_head: unread::has_too_long_a_head(request),
             malformed,
             wrong_query: match &operation {
@@ -137,14 +142,17 @@ impl Asked {
         };
         request.extensions_mut().insert(head);
         if let Some(metered) = &asked.metered {
-            request.extensions_mut().insert(metered.spent());
+            request.extensions_mut().insert(metered.clone());
         }
         asked
     }
 
     /// What they ask for, if it is there, made as they want it, and not too much.
     pub fn check(&self) -> Result<Arc<Operation>, Problem> {
-        self.metered.as_ref().map_or(Ok(()), Metered::check)?;
+        let pays_later = self.operation.as_ref().is_some_and(|o| o.pays_later);
+        if !pays_later {
+            self.metered.as_ref().map_or(Ok(()), Metered::check)?;
+        }
         if self.has_too_long_a_head {
             return Err(unread::too_long_a_head());
         }
@@ -155,10 +163,7 @@ impl Asked {
         let operation = self.operation.clone().ok_or_else(|| self.nothing())?;
         let of_contract = operation.id.is_some() && !limits::always_answered(&operation.path);
         if of_contract && !self.takes_json {
-            return Err(Problem::new(
-                Code::NotAcceptable,
-                "Everything here is application/json: say so in Accept, or leave it out.",
-            ));
+            return Err(Code::NotAcceptable.into());
         }
         match self.wrong_query.is_empty() {
             true => Ok(operation),
@@ -173,11 +178,8 @@ impl Asked {
 
     fn nothing(&self) -> Problem {
         match &self.allow {
-            Some(methods) => {
-                let detail = "Use one of the methods in Allow.";
-                Problem::new(Code::MethodNotAllowed, detail).allowing(methods)
-            }
-            None => Problem::new(Code::NotFound, "There is nothing at this path."),
+            Some(methods) => Problem::from(Code::MethodNotAllowed).allowing(methods),
+            None => causes::nothing_there(),
         }
     }
 
@@ -197,7 +199,10 @@ impl Asked {
     pub async fn dress(&mut self, answered: Result<Response, Problem>) -> Response {
         let (mut response, problem) = match answered {
             Ok(response) => (response, None),
-            Err(problem) => (problem.respond(Some(self.id.0)), Some(problem)),
+            Err(problem) => {
+                let response = problem.respond(Some(self.id.0), self.language);
+                (response, Some(problem))
+            }
         };
         self.seal_position(&mut response);
         if let Some(wanted) = self.wanted.take() {
@@ -217,6 +222,9 @@ impl Asked {
         }
         if let Some(metered) = &self.metered {
             metered.dress(headers);
+        }
+        if let Some(deprecation) = self.operation.as_ref().and_then(|o| o.deprecation.as_ref()) {
+            deprecation.dress(headers);
         }
         if let Some(granted) = self.granted.take() {
             cors::dress(headers, granted);
@@ -267,7 +275,13 @@ fn dress(response: &mut Response, method: &Method, id: RequestId, took: Duration
     // Of loads without CORS alone, such as images and scripts: pages that CORS_ORIGINS
     // names ask with CORS.
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, set("same-origin"));
-    headers.insert(VARY, set("Authorization, Origin, Accept-Encoding"));
+    headers.insert(
+        VARY,
+        set(match headers.contains_key(CONTENT_LANGUAGE) {
+            true => "Authorization, Origin, Accept-Encoding, Accept-Language",
+            false => "Authorization, Origin, Accept-Encoding",
+        }),
+    );
     if let Some(timing) = server_timing(took).value() {
         headers.insert(SERVER_TIMING, timing);
     }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::{
     contract::{self, ContractError},
+    contract_parts,
     contract_rules::Rules,
     docs,
     layer::Edge,
@@ -28,8 +29,9 @@ the answer is short and does not wait for the read model: `id` and `version`, or
 there is no version. `Preference-Applied: return=minimal` marks it. Where the read model \
 is too far behind to show what was written, or the one who asks does not see it, the \
 answer is short, too: it was written. \
-Refusals are problem documents (RFC 9457) with a stable `code`; the page that `type` names says \
-what to do.\n\n\
+Refusals are problem documents (RFC 9457) with a stable `code`; each operation lists its own, \
+and the page that `type` names says what to do. `Accept-Language` chooses the language of \
+`title` and `detail` (`en`, `de`). [The guide](/docs/guide) tells how all of it is used.\n\n\
 Answers may get new fields, and enumerations in them (`x-extensible-enum`) new values: ignore \
 the ones you do not know. Requests are strict: what is unknown is refused.\n\n\
 Null in a body says the same everywhere. Where something is made or replaced, an \
@@ -40,7 +42,11 @@ the answer is 422 and points at it.";
 /// The features as one service, with what is asked about the server itself.
 fn service<A: OpenApi>(features: A, rules: &Rules) -> OpenApiService<(System, A), ()> {
     OpenApiService::new((System, features), "Headwater", env!("CARGO_PKG_VERSION"))
-        .description(format!("{}{DESCRIPTION}", rules.about))
+        .description(format!(
+            "{}{DESCRIPTION}\n\n{}",
+            rules.about,
+            contract_parts::headers_of_all()
+        ))
         .license(
             LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"),
         )
@@ -63,10 +69,10 @@ pub fn assemble<A: OpenApi + 'static>(
 ) -> std::result::Result<Edge<impl Endpoint<Output = Response>>, ContractError> {
     let service = service(features, rules);
     let document = contract::document(&service, rules)?;
-    let surface = Surface::of(&document, rules.meaning);
+    let surface = Surface::of(&document, rules);
     let surface = docs::paths().fold(surface, |surface, path| surface.with_page(&path));
     let doors = Doors {
-        pages: docs::add(Route::new(), contract::text(&document)?),
+        pages: docs::add(Route::new(), &document, rules.guide)?,
         features: service.into_endpoint(),
     };
     let panics = CatchPanic::new().with_handler(panicked);

@@ -19,10 +19,10 @@ use poem_openapi::{
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 
 use crate::{
-    json,
-    problem::{Code, Problem},
+    causes, json,
+    problem::{Code, FieldCode, Problem},
     request::Head,
-    schema,
+    schema, text,
 };
 
 /// A longest post with every character escaped is well below it.
@@ -57,15 +57,18 @@ pub(crate) async fn read(request: &mut Request) -> Result<(), Problem> {
     let mut whole = (&mut body).take(BODY_BYTES_MAX as u64 + 1);
     if let Err(error) = whole.read_to_end(&mut bytes).await {
         tracing::debug!(%error, "a body broke off");
-        let detail = "The body broke off before its end.";
-        return Err(Problem::new(Code::MalformedRequest, detail));
+        return Err(causes::broken_off());
     }
     if bytes.len() > BODY_BYTES_MAX {
         discard(body).await;
         return Err(too_long());
     }
     if depth(&bytes) > JSON_DEPTH_MAX && is_json(request) {
-        let detail = format!("Nest at most {JSON_DEPTH_MAX} arrays and objects.");
+        let detail = text!(
+            "Nest at most {0} arrays and objects.",
+            "Verschachteln Sie höchstens {0} Listen und Objekte."
+        );
+        let detail = detail.with([(JSON_DEPTH_MAX as u64).into()]);
         return Err(Problem::new(Code::MalformedRequest, detail));
     }
     let raw = RawBody(Arc::from(&bytes[..]));
@@ -82,7 +85,10 @@ fn announced(request: &Request) -> Result<(), Problem> {
     }
     let encoding = request.header(CONTENT_ENCODING.as_str());
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        let detail = "Send the body as it is, without Content-Encoding.";
+        let detail = text!(
+            "Send the body as it is, without Content-Encoding.",
+            "Senden Sie den Inhalt, wie er ist, ohne Content-Encoding."
+        );
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
     Ok(())
@@ -114,7 +120,8 @@ async fn discard(body: impl AsyncRead) {
 }
 
 pub(crate) fn too_long() -> Problem {
-    let detail = format!("Send at most {BODY_BYTES_MAX} bytes.");
+    let detail = text!("Send at most {0} bytes.", "Senden Sie höchstens {0} Bytes.");
+    let detail = detail.with([(BODY_BYTES_MAX as u64).into()]);
     Problem::new(Code::PayloadTooLarge, detail)
 }
 
@@ -182,20 +189,19 @@ impl<T: ParseFromJSON> ParsePayload for Input<T> {
             return T::parse_from_json(None).map(Self).map_err(refused);
         }
         let (value, twice) = json::parse(&bytes).map_err(|error| {
-            let detail = format!("The body is not JSON: {error}.");
-            Problem::new(Code::MalformedRequest, detail)
+            Problem::new(Code::MalformedRequest, causes::not_json(&error.to_string()))
         })?;
         if !twice.is_empty() {
-            let problem = Problem::new(Code::InvalidField, "Name each field once.");
+            let problem = Problem::from(Code::InvalidField);
             let named =
-                |problem: Problem, pointer| problem.with_field(pointer, "It is there twice.");
+                |problem: Problem, pointer| problem.with_field(pointer, FieldCode::Duplicate);
             return Err(twice.into_iter().fold(problem, named).into());
         }
         let head = request.data::<Head>();
         if let Some(operation) = head.and_then(|head| head.operation.as_ref()) {
             let wrong = schema::check_body(operation, &value);
             if !wrong.is_empty() {
-                let problem = Problem::new(Code::InvalidField, "Correct the listed fields.");
+                let problem = Problem::from(Code::InvalidField);
                 return Err(wrong.into_iter().fold(problem, Problem::with_error).into());
             }
         }

@@ -9,7 +9,11 @@ use poem_openapi::error::{
     ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError,
 };
 
-use crate::problem::{Code, Problem};
+use crate::{
+    language::Told,
+    problem::{Code, FieldCode, Problem, Wrong},
+    text,
+};
 
 /// What the routers and extractors of poem and poem-openapi refuse.
 impl From<poem::Error> for Problem {
@@ -18,28 +22,31 @@ impl From<poem::Error> for Problem {
             Ok(problem) => return problem,
             Err(error) => error,
         };
-        let malformed = |detail: String| Self::new(Code::MalformedRequest, detail);
+        let malformed = |detail: Told| Self::new(Code::MalformedRequest, detail);
         if error.is::<NotFoundError>() {
-            Self::new(Code::NotFound, "There is nothing at this path.")
+            nothing_there()
         } else if error.is::<MethodNotAllowedError>() {
-            Self::new(Code::MethodNotAllowed, "Use one of the methods in Allow.")
+            Code::MethodNotAllowed.into()
         } else if let Some(parameter) = error.downcast_ref::<ParseParamError>() {
-            Self::invalid_parameter(parameter.name, reason(&parameter.reason))
+            Self::invalid_parameter(parameter.name, FieldCode::InvalidFormat)
         } else if let Some(parameter) = error.downcast_ref::<ParsePathError>() {
-            Self::invalid_parameter(parameter.name, reason(&parameter.reason))
-        } else if let Some(payload) = error.downcast_ref::<ParseRequestPayloadError>() {
-            Self::new(Code::InvalidField, reason(&payload.reason).to_owned())
+            // All that can fail are ids.
+            Self::invalid_parameter(parameter.name, not_an_id())
+        } else if error.is::<ParseRequestPayloadError>() {
+            // What the schema does not say, and the type does not take.
+            Code::InvalidField.into()
         } else if error.is::<ContentTypeError>() {
-            let detail = "Say what the body is: Content-Type: application/json.";
-            Self::new(Code::UnsupportedMediaType, detail)
+            Code::UnsupportedMediaType.into()
         } else if let Some(error) = error.downcast_ref::<ParseJsonError>() {
-            malformed(format!("The body is not JSON: {error}."))
+            malformed(not_json(&error.to_string()))
         } else if let Some(body) = error.downcast_ref::<ReadBodyError>() {
             match body {
                 ReadBodyError::PayloadTooLarge => crate::body::too_long(),
                 ReadBodyError::BodyHasBeenTaken => Self::internal(error),
-                ReadBodyError::Utf8(_) => malformed("The body is not UTF-8.".into()),
-                ReadBodyError::Io(_) => malformed("The body broke off.".into()),
+                ReadBodyError::Utf8(_) => malformed(
+                    text!("Send the body in UTF-8.", "Senden Sie den Inhalt in UTF-8.").into(),
+                ),
+                ReadBodyError::Io(_) => broken_off(),
             }
         } else {
             by_status(error)
@@ -56,7 +63,7 @@ fn by_status(error: poem::Error) -> Problem {
         StatusCode::NOT_FOUND => Code::NotFound,
         StatusCode::NOT_ACCEPTABLE => Code::NotAcceptable,
         StatusCode::CONFLICT => Code::Conflict,
-        StatusCode::PRECONDITION_FAILED => Code::PreconditionFailed,
+        StatusCode::PRECONDITION_FAILED => Code::VersionMismatch,
         StatusCode::PRECONDITION_REQUIRED => Code::PreconditionRequired,
         StatusCode::PAYLOAD_TOO_LARGE => Code::PayloadTooLarge,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
@@ -65,18 +72,39 @@ fn by_status(error: poem::Error) -> Problem {
         StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
         _ => return Problem::internal(error.to_string()),
     };
-    Problem::new(code, format!("{}.", code.title())).caused_by(error.to_string())
+    Problem::from(code).caused_by(error.to_string())
 }
 
-/// The part of poem-openapi's message that means something to a client.
-fn reason(message: &str) -> &str {
-    let told = message.split_once("\": ").filter(|(before, _)| {
-        before.starts_with("failed to parse \"") || before.starts_with("Expected input type")
-    });
-    let told = told.map_or(message, |(_, reason)| reason);
-    told.split(" (occurred while parsing")
-        .next()
-        .unwrap_or(told)
+pub(crate) fn nothing_there() -> Problem {
+    let detail = text!(
+        "Check the path: there is nothing at this one.",
+        "Prüfen Sie den Pfad: An diesem gibt es nichts."
+    );
+    Problem::new(Code::NotFound, detail)
+}
+
+pub(crate) fn broken_off() -> Problem {
+    let detail = text!(
+        "Send the body to its end: it broke off.",
+        "Senden Sie den Inhalt bis zum Ende: Er brach ab."
+    );
+    Problem::new(Code::MalformedRequest, detail)
+}
+
+/// `error` says where, in English.
+pub(crate) fn not_json(error: &str) -> Told {
+    let detail = text!(
+        "Send JSON: {0}.",
+        "Senden Sie JSON. Der Fehler auf Englisch: {0}."
+    );
+    detail.with([error.into()])
+}
+
+pub(crate) fn not_an_id() -> Wrong {
+    FieldCode::InvalidFormat.saying(text!(
+        "Send a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057.",
+        "Senden Sie eine UUID wie 01890a5d-ac96-774b-bcce-b302099a8057."
+    ))
 }
 
 #[cfg(test)]
@@ -92,13 +120,7 @@ mod tests {
 
     #[test]
     fn a_problem_survives_the_library() {
-        let error: poem::Error = Problem::not_found("post").into();
+        let error: poem::Error = Problem::not_found(text!("post", "diesen Beitrag")).into();
         assert_eq!(Problem::from(error).code(), Code::NotFound);
-    }
-
-    #[test]
-    fn the_reason_is_cut_out_of_the_message() {
-        let message = "failed to parse \"string_uuid\": invalid character (occurred while parsing \"optional_x\")";
-        assert_eq!(reason(message), "invalid character");
     }
 }

@@ -12,14 +12,15 @@ use serde::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    contract_bounds, contract_links,
-    contract_parts::{self, problem_reference},
+    contract_bounds,
+    contract_codes::Shape,
+    contract_links, contract_parts,
     contract_rules::Rules,
     identity::BEARER,
     paging::CURSOR,
     preconditions::{
         HEADER_MARK, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_UNAUTHENTICATED, IF_MATCH, IF_MATCH_REQUIRED,
-        IF_NONE_MATCH,
+        IF_NONE_MATCH, MIN_POSITION,
     },
 };
 
@@ -171,31 +172,16 @@ fn mend_operation(rules: &Rules, path: &str, method: &str, operation: &mut Value
     }
     let has_body = operation["requestBody"].is_object();
     let secured = operation["security"].is_array();
+    // It looks at a token where there is one.
+    let strangers = operation["security"][0]
+        .as_object()
+        .is_some_and(Map::is_empty);
     // Whoever reads what is for all may send a token: it is counted by account.
     if !secured && method == "get" {
         operation["security"] = json!([{}, { BEARER: [] }]);
     } else if !secured {
         operation["security"] = json!([]);
     }
-    let mut statuses = BTreeSet::from([400, 401, 406, 413, 429, 431, 500, 503]);
-    statuses.extend(path.contains('{').then_some(404));
-    if method != "get" {
-        statuses.extend(secured.then_some(403));
-        statuses.extend((method != "delete").then_some(409));
-    }
-    if has_body {
-        statuses.extend([415, 422]);
-    }
-    let keyed = marked(IDEMPOTENCY_KEY) || marked(IDEMPOTENCY_KEY_UNAUTHENTICATED);
-    statuses.extend(keyed.then_some(422));
-    statuses.extend((marked(IF_MATCH) || marked(IF_MATCH_REQUIRED)).then_some(412));
-    statuses.extend(marked(IF_MATCH_REQUIRED).then_some(428));
-    let own = |(id, _): &&(&str, u16)| operation["operationId"] == *id;
-    statuses.extend(rules.statuses.iter().filter(own).map(|(_, status)| status));
-    for (_, status) in rules.never.iter().filter(own) {
-        statuses.remove(status);
-    }
-
     for mark in &marks {
         parameters.push(json!({ "$ref": format!("#/components/parameters/{mark}") }));
     }
@@ -220,10 +206,33 @@ fn mend_operation(rules: &Rules, path: &str, method: &str, operation: &mut Value
             response["description"] = "Done.".into();
         }
     }
-    for status in statuses {
-        let reference = problem_reference(status);
-        responses.entry(status.to_string()).or_insert(reference);
+    let id = operation["operationId"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let ending = rules.endings.iter().find(|ending| ending.operation == id);
+    if let Some(ending) = ending {
+        operation["deprecated"] = true.into();
+        let told = operation["description"].as_str().unwrap_or_default();
+        let told = format!(
+            "{told}\n\nDeprecated: see [what to use instead]({}).",
+            ending.page
+        );
+        operation["description"] = told.into();
     }
+    let shape = Shape {
+        id: &id,
+        path,
+        signed_in: secured && !strangers,
+        may_sign_in: secured && strangers,
+        has_body,
+        has_cursor: pages,
+        has_key: marked(IDEMPOTENCY_KEY) || marked(IDEMPOTENCY_KEY_UNAUTHENTICATED),
+        may_match: marked(IF_MATCH),
+        must_match: marked(IF_MATCH_REQUIRED),
+        waits: marked(MIN_POSITION),
+    };
+    shape.describe(rules, operation);
 }
 
 /// Takes the headers out that extractors noted down as security schemes.
@@ -250,10 +259,7 @@ fn take_marks(operation: &mut Value) -> Vec<String> {
 fn mend_headers(response: &mut Value, conditional: bool, pages: bool) {
     let mut headers = Map::new();
     let documented = response["headers"].as_object_mut().map(std::mem::take);
-    let mut documented = documented.unwrap_or_default();
-    for name in contract_parts::SHARED_HEADERS {
-        documented.insert(name.into(), Value::Null);
-    }
+    let documented = documented.unwrap_or_default();
     for (name, header) in documented {
         let told = match name.as_str() {
             "ETag" => conditional,
@@ -271,7 +277,12 @@ fn mend_headers(response: &mut Value, conditional: bool, pages: bool) {
             headers.insert(name, header);
         }
     }
-    response["headers"] = headers.into();
+    match headers.is_empty() {
+        true => response.as_object_mut().map(|all| all.remove("headers")),
+        false => response
+            .as_object_mut()
+            .map(|all| all.insert("headers".into(), headers.into())),
+    };
 }
 
 fn clean_media_types(holder: &mut Value) {

@@ -1,33 +1,68 @@
-//! What every operation of the contract shares: the problem, its responses by
-//! status, and headers. It refuses anything that one feature alone has.
+//! What operations of the contract share: the problem, its responses, and headers. It
+//! refuses anything that one feature alone has.
 
 use poem::http::StatusCode;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::{
+    contract_codes,
+    language::Language,
+    paging::CURSOR,
     preconditions::{
         IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_UNAUTHENTICATED, IF_MATCH, IF_MATCH_REQUIRED,
         IF_NONE_MATCH, MIN_POSITION,
     },
-    problem::{Code, PAGES, PROBLEM_MEDIA_TYPE},
+    problem::{Code, FieldCode, PROBLEM_MEDIA_TYPE, Problem, Wrong},
 };
 
-/// On every response.
-pub(crate) const SHARED_HEADERS: [&str; 6] = [
-    "Access-Control-Allow-Origin",
-    "RateLimit",
-    "RateLimit-Policy",
-    "Server-Timing",
-    "Traceresponse",
-    "X-Request-Id",
+/// On every answer, of which the introduction tells once: in each response of each
+/// operation they would hide what it has of its own.
+const OF_ALL: &[(&str, &str)] = &[
+    (
+        "X-Request-Id",
+        "names the request in our logs and, for a write, in its events: tell it to the operators",
+    ),
+    (
+        "RateLimit, RateLimit-Policy",
+        "what the request was counted by (`q` points in `w` seconds), points left (`r`) and seconds until all are back (`t`); not where nothing is counted: `/health/live`, `/health/ready`, `/version`",
+    ),
+    (
+        "Server-Timing",
+        "milliseconds that the answer took here, to the tens below",
+    ),
+    (
+        "Traceresponse",
+        "the trace that the request is part of: of its `Traceparent`, or its own",
+    ),
+    (
+        "Access-Control-Allow-Origin",
+        "for a page of an origin that may call from a browser",
+    ),
+    (
+        "Content-Language",
+        "of a problem: the language of its `title` and `detail`, which `Accept-Language` chooses (`en`, `de`)",
+    ),
+    (
+        "Deprecation, Sunset",
+        "of an operation that will end: since when it should not be used (RFC 9745), when it stops (RFC 8594), and a `Link` with `rel=\"deprecation\"` to what replaces it",
+    ),
 ];
+
+/// The same, for the introduction.
+pub(crate) fn headers_of_all() -> String {
+    let rows = OF_ALL.iter().map(|(name, told)| {
+        let names: Vec<_> = name.split(", ").map(|name| format!("`{name}`")).collect();
+        format!("| {} | {told} |\n", names.join(", "))
+    });
+    format!(
+        "| header of every answer | what it says |\n| --- | --- |\n{}",
+        rows.collect::<String>()
+    )
+}
 
 /// Response headers with a sentence each.
 pub(crate) const HEADERS: &[(&str, &str)] = &[
-    (
-        "Access-Control-Allow-Origin",
-        "For a page of an origin that may call from a browser.",
-    ),
     (
         "As-Of",
         "How far the read model was, sealed: it means something to this server alone. As Min-Position it asks for an answer that is no older.",
@@ -50,33 +85,12 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     ),
     ("Location", "Where the thing that was made is."),
     (
-        "RateLimit",
-        "Points that are left of the policy, as r, and seconds until all are back, as t. \
-         Absent where nothing is counted: /health/live, /health/ready and /version.",
-    ),
-    (
-        "RateLimit-Policy",
-        "What this request was counted by: q points in w seconds; see /v1/limits.",
-    ),
-    (
         "Retry-After",
         "How many seconds to wait before another try.",
     ),
     (
-        "Server-Timing",
-        "How long the answer took here, in milliseconds (W3C Server Timing), to the tens below it.",
-    ),
-    (
-        "Traceresponse",
-        "The trace that the request is part of: of its traceparent, or its own.",
-    ),
-    (
         "WWW-Authenticate",
         "The scheme that is wanted, and what was wrong with the token (RFC 6750).",
-    ),
-    (
-        "X-Request-Id",
-        "Names this request in our logs and, for a write, in its events.",
     ),
 ];
 
@@ -137,60 +151,63 @@ pub(crate) fn add(components: &mut Value) {
     });
     components["parameters"] = parameters.collect::<Map<_, _>>().into();
 
-    let mut responses = Map::new();
-    for code in Code::ALL {
-        let status = code.status().as_u16();
-        let name = response_name(status);
-        let response = responses
-            .entry(name)
-            .or_insert_with(|| empty_response(status));
-        let told = response["description"].as_str().unwrap_or_default();
-        response["description"] = format!("{told}- `{}`: {}.\n", code.name(), code.title()).into();
-        let media = &mut response["content"][PROBLEM_MEDIA_TYPE];
-        if media.get("example").is_none() {
-            media["example"] = example(*code);
-        }
-    }
-    components["responses"] = responses.into();
+    let shared =
+        contract_codes::shared().map(|(status, response)| (response_name(status), response));
+    components["responses"] = shared.collect::<Map<_, _>>().into();
     components["schemas"]["Problem"] = problem_schema();
 }
 
-fn empty_response(status: u16) -> Value {
-    let reference = |name: &str| json!({ "$ref": format!("#/components/headers/{name}") });
-    let shared = SHARED_HEADERS.map(|name| (name.to_owned(), reference(name)));
-    let mut headers = Value::Object(shared.into_iter().collect());
+/// What an operation answers with these codes, which have one status.
+pub(crate) fn response(codes: &[Code]) -> Value {
+    let status = codes.first().map_or(500, |code| code.status().as_u16());
+    let told = codes.iter().map(|code| {
+        let title = code.title().of(Language::English);
+        format!("- `{}`: {title}.\n", code.name())
+    });
     let own = match status {
         401 => Some("WWW-Authenticate"),
         429 | 503 => Some("Retry-After"),
         _ => None,
     };
+    let content = json!({
+        "schema": { "$ref": "#/components/schemas/Problem" },
+        "example": codes.first().map(|code| example(*code)),
+    });
+    let mut response = json!({
+        "description": told.collect::<String>(),
+        "content": { PROBLEM_MEDIA_TYPE: content },
+    });
     if let Some(name) = own {
-        headers[name] = reference(name);
+        let reference = format!("#/components/headers/{name}");
+        response["headers"] = json!({ name: { "$ref": reference } });
     }
-    let content = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
-    json!({ "description": "", "headers": headers, "content": { PROBLEM_MEDIA_TYPE: content } })
+    response
 }
 
-fn example(code: Code) -> Value {
-    let mut example = json!({
-        "type": format!("{PAGES}{}", code.name()),
-        "title": code.title(),
-        "status": code.status().as_u16(),
-        "code": code.name(),
-        "detail": format!("{}.", code.title()),
-        "request_id": "01890a5d-ac96-774b-bcce-b302099a8057",
-    });
-    if code == Code::InvalidField {
-        example["errors"] =
-            json!([{ "pointer": "/text", "detail": "Use at most 500 characters." }]);
-    }
-    example
+/// A problem with this code.
+pub(crate) fn example(code: Code) -> Value {
+    let problem = match code {
+        Code::InvalidField => Problem::invalid_field("/text", FieldCode::TooLong.limit(500)),
+        Code::InvalidParameter => Problem::invalid_parameter("limit", Wrong::above(100)),
+        Code::InvalidCursor => Problem::from(code).with_parameter(CURSOR, FieldCode::InvalidFormat),
+        code => code.into(),
+    };
+    let id = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057);
+    let document = problem.document(Some(id), Language::English);
+    serde_json::from_slice(&document).unwrap_or_default()
 }
 
 fn problem_schema() -> Value {
     let text = |told: &str| json!({ "type": "string", "description": told });
     let codes: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
-    let told_codes = "Stable: branch on this. More may be added.";
+    let told_codes = "Stable: branch on this. Each operation lists those that it answers with; more may be added.";
+    let fields: Vec<_> = FieldCode::ALL.iter().map(|code| code.name()).collect();
+    let told = FieldCode::ALL.iter();
+    let told = told.map(|code| format!("- `{}`: {}\n", code.name(), code.meaning()));
+    let told_fields = format!(
+        "Stable: branch on this. More may be added.\n\n{}",
+        told.collect::<String>()
+    );
     json!({
         "type": "object",
         "title": "Problem",
@@ -198,21 +215,26 @@ fn problem_schema() -> Value {
         "required": ["type", "title", "status", "code", "detail"],
         "properties": {
             "type": text("A URI reference to a page that says what the code means and what to do."),
-            "title": text("The sort of problem in words."),
+            "title": text("The sort of problem in words, in the language of `Content-Language`."),
             "status": { "type": "integer", "format": "int32", "description": "The HTTP status." },
             "code": { "type": "string", "description": told_codes, "x-extensible-enum": codes },
-            "detail": text("What is wrong this time, and what to do."),
+            "detail": text("What to do this time, in the language of `Content-Language`."),
             "request_id": { "type": "string", "format": "uuid", "description": "As in X-Request-Id." },
             "errors": {
                 "type": "array",
                 "description": "What is wrong with the input, each with a pointer or a parameter.",
                 "items": {
                     "type": "object",
-                    "required": ["detail"],
+                    "required": ["code", "detail"],
                     "properties": {
                         "pointer": text("A JSON pointer (RFC 6901) into the body."),
                         "parameter": text("The name of a path, query or header parameter."),
-                        "detail": text("What to do."),
+                        "code": { "type": "string", "description": told_fields, "x-extensible-enum": fields },
+                        "limit": {
+                            "type": "integer", "format": "int64",
+                            "description": "What the value must keep to, where the code is about a number.",
+                        },
+                        "detail": text("What to do, in the language of `Content-Language`."),
                     },
                 },
             },

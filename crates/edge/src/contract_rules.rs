@@ -3,8 +3,13 @@
 
 use serde_json::Value;
 
-/// Free text: PostgreSQL keeps no NUL.
-pub const TEXT: &str = r"^[^\u0000]*$";
+use crate::problem::{Code, Wrong};
+
+/// Free text, of lines. No pattern: generators of clients copy those into sources, and
+/// none of the characters that it has not belongs there.
+pub const TEXT: Made = Made::Format("text");
+/// Free text of one line.
+pub const LINE: Made = Made::Format("line");
 pub const WORD: &str = r"^[a-z][a-z0-9 _-]*$";
 pub const OPAQUE: &str = r"^[A-Za-z0-9_.-]+$";
 pub const POSITION: &str = r"^[0-9]{1,4}:[0-9]{1,19}-[0-9]{1,19}$";
@@ -32,17 +37,34 @@ pub type Link = (&'static str, &'static str, &'static [Taker]);
 
 /// What handlers would say of the value of a field, by its name and its schema; none
 /// where there is nothing to say.
-pub type Meaning = fn(name: &str, schema: &Value, value: &Value) -> Option<String>;
+pub type Meaning = fn(name: &str, schema: &Value, value: &Value) -> Option<Wrong>;
+
+/// An operation, and codes that it answers with besides those that follow from its
+/// method, its parameters and who may ask.
+pub type Refusals = (&'static str, &'static [Code]);
+
+/// An operation that will end.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    pub operation: &'static str,
+    /// From when on it should not be used, in seconds since 1970.
+    pub deprecated_at: i64,
+    /// When it stops answering, where that is known.
+    pub sunset_at: Option<i64>,
+    /// A page that says what to use instead.
+    pub page: &'static str,
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// What all of it is, in a sentence.
     pub about: &'static str,
-    /// Statuses that an operation answers with, besides those that follow from its
-    /// method and its parameters.
-    pub statuses: &'static [(&'static str, u16)],
-    /// Statuses that would follow, and that an operation does not answer with.
-    pub never: &'static [(&'static str, u16)],
+    /// A page that says how all of it is used, in HTML; none where it is empty.
+    pub guide: &'static str,
+    pub refusals: &'static [Refusals],
+    pub endings: &'static [Ending],
+    /// Operations whose handlers say who pays: see `limits::OfAddress`.
+    pub pays_later: &'static [&'static str],
     pub texts: &'static [Text],
     pub lists: &'static [List],
     /// Fields that hold an object of any shape.
@@ -55,8 +77,10 @@ impl Rules {
     /// For features whose types say all.
     pub const NONE: Self = Self {
         about: "",
-        statuses: &[],
-        never: &[],
+        guide: "",
+        refusals: &[],
+        endings: &[],
+        pays_later: &[],
         texts: &[],
         lists: &[],
         objects: &[],

@@ -26,8 +26,9 @@ const SENT: HeaderValue = HeaderValue::from_static(
      Prefer, Traceparent",
 );
 const SEEN: HeaderValue = HeaderValue::from_static(
-    "As-Of, ETag, Event-Position, Idempotent-Replayed, Link, Location, Preference-Applied, \
-     RateLimit, RateLimit-Policy, Retry-After, Server-Timing, Traceresponse, X-Request-Id",
+    "As-Of, Deprecation, ETag, Event-Position, Idempotent-Replayed, Link, Location, \
+     Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, Sunset, \
+     Traceresponse, X-Request-Id",
 );
 /// The longest that browsers keep what a preflight told.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");

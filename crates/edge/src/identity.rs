@@ -14,9 +14,11 @@ use uuid::Uuid;
 use vault::ServiceToken;
 
 use crate::{
+    language::Text,
     problem::{Code, Problem},
     request::Head,
     services::EdgeServices,
+    text,
     tokens::{SigningFailed, TokenError},
 };
 
@@ -66,7 +68,7 @@ pub(crate) enum Asker {
     Nobody,
     Somebody(Authenticated),
     Service(ServiceToken),
-    Refused(Code, &'static str),
+    Refused(Code, Text),
 }
 
 impl Asker {
@@ -86,33 +88,45 @@ pub(crate) fn look(request: &Request) -> Asker {
         return Asker::Nobody;
     };
     if headers.next().is_some() {
-        return Asker::Refused(Code::InvalidToken, "Send one Authorization header.");
+        let detail = text!(
+            "Send one Authorization header.",
+            "Senden Sie einen Authorization-Header."
+        );
+        return Asker::Refused(Code::InvalidToken, detail);
     }
     let Some(token) = header.to_str().ok().and_then(bearer) else {
-        let detail = "Send Authorization: Bearer, a space, and an access token.";
+        let detail = text!(
+            "Send Authorization: Bearer, a space, and an access token.",
+            "Senden Sie Authorization: Bearer, ein Leerzeichen und ein Zugangstoken."
+        );
         return Asker::Refused(Code::InvalidToken, detail);
     };
     if let Some(token) = ServiceToken::parse(token) {
         return Asker::Service(token);
     }
     let Some(EdgeServices { tokens, ended, .. }) = EdgeServices::of(request) else {
-        return Asker::Refused(Code::Internal, "No EdgeServices in the requests' data.");
+        return refused(Code::Internal);
     };
     match tokens.verify(token, now()) {
-        Err(TokenError::Expired) => {
-            Asker::Refused(Code::TokenExpired, "Refresh it: POST /v1/sessions/refresh.")
-        }
-        Err(TokenError::Invalid) => Asker::Refused(Code::InvalidToken, "Sign in again."),
+        Err(TokenError::Expired) => refused(Code::TokenExpired),
+        Err(TokenError::Invalid) => refused(Code::InvalidToken),
         Ok(_) if ended.is_unknown() => Asker::Refused(
             Code::Unavailable,
-            "It is not known yet which sessions were ended. Try again shortly.",
+            text!(
+                "Try again shortly: it is not known yet which sessions were ended.",
+                "Versuchen Sie es gleich noch einmal: Noch ist nicht bekannt, welche Sitzungen beendet wurden."
+            ),
         ),
-        Ok(claims) if ended.has(&claims) => Asker::Refused(Code::SessionEnded, "Sign in again."),
+        Ok(claims) if ended.has(&claims) => refused(Code::SessionEnded),
         Ok(claims) => Asker::Somebody(Authenticated {
             account: claims.account,
             session: claims.session,
         }),
     }
+}
+
+fn refused(code: Code) -> Asker {
+    Asker::Refused(code, code.advice())
 }
 
 fn looked(request: &Request) -> Asker {
@@ -125,7 +139,10 @@ fn authenticate(request: &Request) -> Result<Option<Authenticated>, Problem> {
         Asker::Nobody => Ok(None),
         Asker::Somebody(somebody) => Ok(Some(somebody)),
         Asker::Service(_) => {
-            let detail = "A service's token acts for nobody: it counts only where it has a scope.";
+            let detail = text!(
+                "Send the token of an account: a service's counts only where it has a scope.",
+                "Senden Sie das Token eines Kontos: Das eines Dienstes gilt nur, wo es einen Scope hat."
+            );
             Err(Problem::new(Code::InvalidToken, detail))
         }
         Asker::Refused(code, detail) => Err(Problem::new(code, detail)),
@@ -133,8 +150,7 @@ fn authenticate(request: &Request) -> Result<Option<Authenticated>, Problem> {
 }
 
 fn stranger() -> Problem {
-    let detail = "Send an access token: Authorization: Bearer.";
-    Problem::new(Code::Unauthenticated, detail)
+    Code::Unauthenticated.into()
 }
 
 /// The token in `Bearer <token>`; the scheme's case does not matter.

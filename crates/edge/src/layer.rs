@@ -10,7 +10,7 @@ use crate::{
     admission::Admission,
     asked::Asked,
     body, limits,
-    problem::{Code, FieldError, PROBLEM_MEDIA_TYPE, Problem},
+    problem::{Code, PROBLEM_MEDIA_TYPE, Problem},
     surface::{Operation, Surface},
 };
 
@@ -96,12 +96,7 @@ impl<E: Endpoint> Endpoint for Edge<E> {
             let answer = pin!(self.answer(request, &mut asked));
             tokio::time::timeout(self.deadline, trace.around(answer)).await
         };
-        let answered = answered.unwrap_or_else(|_| {
-            Err(Problem::new(
-                Code::DeadlineExceeded,
-                "Try again, with the same Idempotency-Key: it may have been done.",
-            ))
-        });
+        let answered = answered.unwrap_or_else(|_| Err(Code::DeadlineExceeded.into()));
         Ok(asked.dress(answered).await)
     }
 }
@@ -113,14 +108,8 @@ fn named(error: poem::Error, operation: &Operation) -> Problem {
     let index = parameter.and_then(|parameter| parameter.name.strip_prefix("param")?.parse().ok());
     let name = index.and_then(|index| operation.path_parameter(index));
     let problem = Problem::from(error);
-    let Some(name) = name else {
+    let (Some(name), Some(error)) = (name, problem.errors().first()) else {
         return problem;
     };
-    let detail = problem.errors().first().map(|error| error.detail.clone());
-    let code = Problem::new(problem.code(), "Correct the listed parameters.");
-    code.with_error(FieldError {
-        pointer: None,
-        parameter: Some(name.to_owned()),
-        detail: detail.unwrap_or_default(),
-    })
+    Problem::invalid_parameter(name, error.wrong.clone())
 }

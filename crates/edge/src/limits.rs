@@ -17,6 +17,7 @@ use crate::{
     header_text::HeaderText,
     problem::{Code, Problem},
     services::EdgeServices,
+    text,
 };
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -76,6 +77,7 @@ impl Metering {
 }
 
 /// What a request of `account` spent.
+#[derive(Clone)]
 pub(crate) struct Metered {
     policy: &'static str,
     header: Option<HeaderValue>,
@@ -83,22 +85,30 @@ pub(crate) struct Metered {
     spend: Spend,
 }
 
-/// What a request spent of its address, for handlers that find out whose it is.
+/// What a request spent of its address, or would have, for handlers that find out whose
+/// it is (`Rules::pays_later`): they see the request though the address has no points
+/// left, and say who pays. One network may have many users.
 #[derive(Clone)]
-pub struct OfAddress(Option<Spend>);
+pub struct OfAddress(Option<Metered>);
 
 impl<'a> FromRequest<'a> for OfAddress {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let spend = request.data::<Spend>().cloned();
-        Ok(Self(
-            spend.filter(|spend| matches!(spend.whose, Whose::Address(_))),
-        ))
+        let metered = request.data::<Metered>().cloned();
+        let of_address = |metered: &Metered| matches!(metered.spend.whose, Whose::Address(_));
+        Ok(Self(metered.filter(of_address)))
     }
 }
 
 impl OfAddress {
-    /// The account pays instead, and the address has its points back: one network may
-    /// have many users. Returns what the account has left, as answers tell it.
+    /// Whether the address has no points for the request.
+    pub fn is_spent(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|metered| !metered.standing.enough)
+    }
+
+    /// The account pays instead, and the address has its points back. Returns what the
+    /// account has left, as answers tell it.
     pub async fn charge_account(
         self,
         services: &EdgeServices,
@@ -107,7 +117,9 @@ impl OfAddress {
         let (Some(metering), Some(of_address)) = (&services.metering, self.0) else {
             return Ok(Vec::new());
         };
-        metering.counted.give_back(&of_address);
+        if of_address.standing.enough {
+            metering.counted.give_back(&of_address.spend);
+        }
         let Policed { name, budget, .. } = metering.account;
         if budget.points == 0 {
             return Ok(Vec::new());
@@ -122,6 +134,15 @@ impl OfAddress {
         match standing.enough {
             true => Ok(headers(name, budget, &standing)),
             false => Err(too_many(name, budget, &standing)),
+        }
+    }
+
+    /// The address pays for what is refused: where it has nothing left, that is what it is
+    /// told.
+    pub fn charge_address(&self, refusal: Problem) -> Problem {
+        match self.0.as_ref().filter(|metered| !metered.standing.enough) {
+            Some(metered) => later(&metered.standing),
+            None => refusal,
         }
     }
 }
@@ -164,11 +185,6 @@ impl Metered {
             standing,
             spend,
         })
-    }
-
-    /// For the data of the request.
-    pub fn spent(&self) -> Spend {
-        self.spend.clone()
     }
 
     pub fn check(&self) -> Result<(), Problem> {
@@ -278,6 +294,10 @@ fn headers(name: &str, budget: Budget, standing: &Standing) -> Vec<(HeaderName, 
 
 fn later(standing: &Standing) -> Problem {
     let seconds = standing.enough_in.as_secs_f64().ceil().max(1.0);
-    let detail = format!("Try again in {seconds} seconds.");
+    let detail = text!(
+        "Try again in {0} seconds.",
+        "Versuchen Sie es in {0} Sekunden noch einmal."
+    );
+    let detail = detail.with([(seconds as u64).into()]);
     Problem::new(Code::TooManyRequests, detail).retry_after(seconds as u32)
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use crate::{
-    problem::{Code, Problem},
+    problem::{Code, FieldCode, Problem},
     request::Head,
     sealing::{self, Seal},
 };
@@ -58,8 +58,7 @@ impl Cursors {
     pub fn open(&self, scope: &str, cursor: &str) -> Result<Vec<u8>, Problem> {
         let key = self.open_checked(scope, cursor);
         key.ok_or_else(|| {
-            let detail = "Take the cursor from the last page of the same query, or leave it out.";
-            Problem::new(Code::InvalidCursor, detail).with_parameter(CURSOR, "Not of this query.")
+            Problem::from(Code::InvalidCursor).with_parameter(CURSOR, FieldCode::InvalidFormat)
         })
     }
 

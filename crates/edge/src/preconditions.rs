@@ -17,9 +17,10 @@ use uuid::Uuid;
 use crate::{
     body::RawBody,
     compression,
-    problem::{Code, Problem},
+    problem::{Code, FieldCode, Problem, Wrong},
     request::Head,
     services::EdgeServices,
+    text,
 };
 
 pub const IF_MATCH: &str = "If-Match";
@@ -68,11 +69,13 @@ impl std::fmt::Display for Digest {
 }
 
 pub fn version_mismatch(current: u64) -> Problem {
-    let detail = format!(
-        "It is at version {current}: read it again, then edit. A weak ETag (W/, as a proxy that \
-         compresses makes it) matches nothing: send it without."
+    let detail = text!(
+        "Read it again, then edit: it is at version {0}. A weak ETag (W/, as a proxy that \
+         compresses makes it) matches nothing: send it without.",
+        "Lesen Sie es neu, und ändern Sie es dann: Es ist in Version {0}. Ein schwacher ETag (W/, \
+         wie ihn ein komprimierender Proxy macht) passt auf nichts: Senden Sie ihn ohne."
     );
-    Problem::new(Code::VersionMismatch, detail)
+    Problem::new(Code::VersionMismatch, detail.with([current.into()]))
 }
 
 /// The versions that an edit wants to meet.
@@ -102,8 +105,7 @@ pub struct MustMatch(pub ExpectedVersion);
 impl MustMatch {
     fn parse(request: &Request) -> Result<Self, Problem> {
         if !request.headers().contains_key(header::IF_MATCH) {
-            let detail = "Send the ETag that you read as If-Match, or * for whatever there is.";
-            return Err(Problem::new(Code::PreconditionRequired, detail));
+            return Err(Code::PreconditionRequired.into());
         }
         IfMatch::parse(request).map(|version| Self(version.0))
     }
@@ -167,10 +169,11 @@ impl Tags {
             _ if lines.is_empty() => Ok(Self::Unsaid),
             "*" => Ok(Self::Any),
             text => tags(text).map(Self::List).ok_or_else(|| {
-                malformed(
-                    name,
+                let wrong = FieldCode::InvalidFormat.saying(text!(
                     "Send *, or ETags in quotes with commas between: \"7\".",
-                )
+                    "Senden Sie *, oder ETags in Anführungszeichen mit Kommas dazwischen: \"7\"."
+                ));
+                malformed(name, wrong)
             }),
         }
     }
@@ -239,8 +242,13 @@ impl Idempotency {
         let fits =
             (min..=max).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
         if !fits {
-            let detail = format!("Use {min} to {max} visible ASCII characters, such as a UUID.");
-            return Err(malformed(IDEMPOTENCY_KEY, detail));
+            let detail = text!(
+                "Use {0} to {1} visible ASCII characters, such as a UUID.",
+                "Verwenden Sie {0} bis {1} sichtbare ASCII-Zeichen, etwa eine UUID."
+            );
+            let detail = detail.with([(min as u64).into(), (max as u64).into()]);
+            let wrong = FieldCode::InvalidFormat.saying(detail);
+            return Err(malformed(IDEMPOTENCY_KEY, wrong));
         }
         let services = EdgeServices::of(request).ok_or_else(EdgeServices::missing)?;
         let body = request.data::<RawBody>().cloned().unwrap_or_default();
@@ -299,14 +307,20 @@ fn only<'a>(
     let mut values = request.headers().get_all(header).iter();
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
-        return Err(malformed(name, "Send this header once."));
+        return Err(malformed(name, FieldCode::Duplicate));
     }
     first.map(|value| text(name, value)).transpose()
 }
 
 fn text<'a>(name: &'static str, value: &'a HeaderValue) -> Result<&'a str, Problem> {
     let text = value.to_str().map(str::trim);
-    text.map_err(|_| malformed(name, "Use visible ASCII characters."))
+    text.map_err(|_| {
+        let wrong = FieldCode::InvalidCharacters.saying(text!(
+            "Use visible ASCII characters.",
+            "Verwenden Sie sichtbare ASCII-Zeichen."
+        ));
+        malformed(name, wrong)
+    })
 }
 
 /// The version in a tag as it was given: digits alone, or before a hyphen.
@@ -317,9 +331,12 @@ fn version(tag: &str) -> Option<u64> {
     (etag(version) == format!("\"{digits}\"")).then_some(version)
 }
 
-fn malformed(name: &'static str, detail: impl Into<String>) -> Problem {
-    let problem = Problem::new(Code::MalformedRequest, "Correct the listed headers.");
-    problem.with_parameter(name, detail)
+fn malformed(name: &'static str, wrong: impl Into<Wrong>) -> Problem {
+    let detail = text!(
+        "Correct the headers that errors lists.",
+        "Korrigieren Sie die Header, die errors aufzählt."
+    );
+    Problem::new(Code::MalformedRequest, detail).with_parameter(name, wrong)
 }
 
 macro_rules! header_extractors {

@@ -8,9 +8,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
-    contract_rules::{Meaning, TEXT},
-    problem::{FIELD_ERRORS_MAX, FieldError},
+    causes,
+    contract_rules::Meaning,
+    language::Text,
+    problem::{FIELD_ERRORS_MAX, FieldCode, FieldError, Place, Wrong},
     surface::Operation,
+    text,
 };
 
 /// Everything that is wrong; empty where it may be parsed.
@@ -29,6 +32,18 @@ pub(crate) fn check_body(operation: &Operation, body: &Value) -> Vec<FieldError>
         check.meanings(schema, body);
     }
     check.errors
+}
+
+/// What is wrong with the value of a parameter, as far as its schema says.
+pub(crate) fn check_text(operation: &Operation, schema: &Value, value: Value) -> Option<Wrong> {
+    let mut check = Check {
+        document: &operation.document,
+        meaning: operation.meaning,
+        pointer: String::new(),
+        errors: Vec::new(),
+    };
+    check.value(schema, &value);
+    check.errors.into_iter().next().map(|error| error.wrong)
 }
 
 struct Check<'a> {
@@ -60,26 +75,32 @@ impl<'a> Check<'a> {
             && !allowed.contains(value)
         {
             let allowed: Vec<_> = allowed.iter().map(Value::to_string).collect();
-            return self.wrong(format!("Use one of {}.", allowed.join(", ")));
+            let detail = text!("Send one of {0}.", "Senden Sie eines von {0}.");
+            let detail = detail.with([allowed.join(", ").into()]);
+            return self.wrong(FieldCode::NotAllowed.saying(detail));
         }
         match schema["type"].as_str() {
             Some("object") => match value {
                 Value::Object(fields) => self.object(schema, fields),
-                _ => self.wrong("This is an object."),
+                _ => self.another_type(text!("an object", "ein Objekt")),
             },
             Some("array") => match value {
                 Value::Array(items) => self.array(schema, items),
-                _ => self.wrong("This is an array."),
+                _ => self.another_type(text!("an array", "eine Liste")),
             },
             Some("string") => match value {
                 Value::String(text) => self.text(schema, text),
-                _ => self.wrong("This is a string."),
+                _ => self.another_type(text!("a string", "einen Text")),
             },
-            Some("boolean") if !value.is_boolean() => self.wrong("This is true or false."),
-            Some("integer") if !(value.is_i64() || value.is_u64()) => {
-                self.wrong("This is a whole number.");
+            Some("boolean") if !value.is_boolean() => {
+                self.another_type(text!("true or false", "true oder false"));
             }
-            Some("number") if !value.is_number() => self.wrong("This is a number."),
+            Some("integer") if !(value.is_i64() || value.is_u64()) => {
+                self.another_type(text!("a whole number", "eine ganze Zahl"));
+            }
+            Some("number") if !value.is_number() => {
+                self.another_type(text!("a number", "eine Zahl"));
+            }
             Some("integer" | "number") => self.number(schema, value),
             _ => {}
         }
@@ -90,7 +111,7 @@ impl<'a> Check<'a> {
         let required = schema["required"].as_array().into_iter().flatten();
         for name in required.clone().filter_map(Value::as_str) {
             if !fields.contains_key(name) {
-                self.at(name, |check| check.wrong("This is required."));
+                self.at(name, |check| check.wrong(FieldCode::Required));
             }
         }
         for (name, value) in fields {
@@ -101,7 +122,7 @@ impl<'a> Check<'a> {
                     self.at(name, |check| check.value(schema, value));
                 }
                 None if properties.is_some() => {
-                    self.at(name, |check| check.wrong("There is no such field."));
+                    self.at(name, |check| check.wrong(FieldCode::Unknown));
                 }
                 None => {}
             }
@@ -121,24 +142,25 @@ impl<'a> Check<'a> {
         for (name, value) in body.as_object().into_iter().flatten() {
             let pointer = format!("/{name}");
             let told = |error: &FieldError| {
-                let below = error.pointer.as_deref()?.strip_prefix(&pointer)?;
+                let below = error.pointer()?.strip_prefix(&pointer)?;
                 (below.is_empty() || below.starts_with('/')).then_some(())
             };
             if value.is_null() || self.errors.iter().any(|error| told(error).is_some()) {
                 continue;
             }
-            if let Some(detail) = (self.meaning)(name, &schema["properties"][name], value) {
-                self.at(name, |check| check.wrong(detail));
+            if let Some(wrong) = (self.meaning)(name, &schema["properties"][name], value) {
+                self.at(name, |check| check.wrong(wrong));
             }
         }
     }
 
     fn array(&mut self, schema: &'a Value, items: &[Value]) {
-        if below(items.len(), &schema["minItems"]) {
-            self.wrong(format!("Give at least {} items.", schema["minItems"]));
+        let length = items.len() as u64;
+        if let Some(min) = schema["minItems"].as_u64().filter(|min| length < *min) {
+            self.wrong(FieldCode::TooFew.limit(min));
         }
-        if above(items.len(), &schema["maxItems"]) {
-            self.wrong(format!("Give at most {} items.", schema["maxItems"]));
+        if let Some(max) = schema["maxItems"].as_u64().filter(|max| length > *max) {
+            self.wrong(FieldCode::TooMany.limit(max));
             return;
         }
         for (index, item) in items.iter().enumerate() {
@@ -148,25 +170,25 @@ impl<'a> Check<'a> {
     }
 
     fn text(&mut self, schema: &Value, text: &str) {
-        let length = text.chars().count();
-        if below(length, &schema["minLength"]) {
-            self.wrong(format!("Use at least {} characters.", schema["minLength"]));
+        // What has a shape is told of that alone.
+        let misshapen = match schema["format"].as_str() {
+            Some("uuid") => text.parse::<Uuid>().is_err().then(causes::not_an_id),
+            Some("date-time") => kernel::Timestamp::parse(text).is_none().then(not_a_time),
+            _ => None,
+        };
+        if let Some(wrong) = misshapen {
+            return self.wrong(wrong);
         }
-        if above(length, &schema["maxLength"]) {
-            self.wrong(format!("Use at most {} characters.", schema["maxLength"]));
+        let length = text.chars().count() as u64;
+        if let Some(min) = schema["minLength"].as_u64().filter(|min| length < *min) {
+            self.wrong(FieldCode::TooShort.limit(min));
         }
-        // Other patterns are the handlers' to check, who know what to say.
-        if schema["pattern"] == TEXT && text.contains('\0') {
-            self.wrong("Leave NUL out.");
+        if let Some(max) = schema["maxLength"].as_u64().filter(|max| length > *max) {
+            self.wrong(FieldCode::TooLong.limit(max));
         }
-        match schema["format"].as_str() {
-            Some("uuid") if text.parse::<Uuid>().is_err() => {
-                self.wrong("This is a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057.");
-            }
-            Some("date-time") if kernel::Timestamp::parse(text).is_none() => {
-                self.wrong("This is a time such as 2026-01-31T12:00:00Z.");
-            }
-            _ => {}
+        // PostgreSQL keeps none. Patterns are the handlers' to check, who know what to say.
+        if text.contains('\0') {
+            self.wrong(FieldCode::InvalidCharacters);
         }
     }
 
@@ -174,11 +196,13 @@ impl<'a> Check<'a> {
         let Some(number) = value.as_f64() else {
             return;
         };
-        if schema["minimum"].as_f64().is_some_and(|min| number < min) {
-            self.wrong(format!("Use at least {}.", schema["minimum"]));
+        // Bounds are whole numbers from 0 on.
+        let bound = |name: &str| schema[name].as_f64().map(|bound| bound as u64);
+        if let Some(min) = bound("minimum").filter(|min| number < *min as f64) {
+            self.wrong(Wrong::below(min));
         }
-        if schema["maximum"].as_f64().is_some_and(|max| number > max) {
-            self.wrong(format!("Use at most {}.", schema["maximum"]));
+        if let Some(max) = bound("maximum").filter(|max| number > *max as f64) {
+            self.wrong(Wrong::above(max));
         }
     }
 
@@ -191,21 +215,24 @@ impl<'a> Check<'a> {
         self.pointer.truncate(length);
     }
 
-    fn wrong(&mut self, detail: impl Into<String>) {
+    fn another_type(&mut self, wanted: Text) {
+        let detail = text!("Send {0}.", "Senden Sie {0}.").with([wanted.into()]);
+        self.wrong(FieldCode::WrongType.saying(detail));
+    }
+
+    fn wrong(&mut self, wrong: impl Into<Wrong>) {
         self.errors.push(FieldError {
-            pointer: Some(self.pointer.clone()),
-            parameter: None,
-            detail: detail.into(),
+            place: Place::Pointer(self.pointer.clone()),
+            wrong: wrong.into(),
         });
     }
 }
 
-fn below(length: usize, min: &Value) -> bool {
-    min.as_u64().is_some_and(|min| (length as u64) < min)
-}
-
-fn above(length: usize, max: &Value) -> bool {
-    max.as_u64().is_some_and(|max| (length as u64) > max)
+fn not_a_time() -> Wrong {
+    FieldCode::InvalidFormat.saying(text!(
+        "Send a time such as 2026-01-31T12:00:00Z.",
+        "Senden Sie eine Zeit wie 2026-01-31T12:00:00Z."
+    ))
 }
 
 #[cfg(test)]
@@ -237,8 +264,8 @@ mod tests {
             errors: Vec::new(),
         };
         check.value(&schema, &body);
-        let pointers = check.errors.into_iter().filter_map(|error| error.pointer);
-        pointers.collect()
+        let pointers = check.errors.iter().filter_map(FieldError::pointer);
+        pointers.map(str::to_owned).collect()
     }
 
     #[test]

@@ -13,7 +13,10 @@ use std::{
 use poem::http::Method;
 use serde_json::Value;
 
-use crate::contract_rules::{Meaning, Rules};
+use crate::{
+    contract_rules::{Meaning, Rules},
+    deprecation::Deprecation,
+};
 
 /// All templates, as a tree of their segments.
 #[derive(Debug, Default)]
@@ -40,14 +43,18 @@ pub struct Operation {
     /// In this process, from 1 on.
     pub(crate) number: usize,
     pub id: Option<String>,
-    /// The names of the parameters of its query.
-    pub(crate) query: Vec<String>,
+    /// The parameters of its query, with their schemas.
+    pub(crate) query: Vec<(String, Value)>,
     /// Of the JSON body; none where it has none.
     pub(crate) body: Option<Value>,
     /// Whether the body is something else than JSON, and the handler's own.
     pub(crate) streams_body: bool,
     /// Whether it has any use for a token: what has none is metered by address.
     pub(crate) takes_token: bool,
+    /// Whether its handler says who pays: see `limits::OfAddress`.
+    pub(crate) pays_later: bool,
+    /// What its answers say of its end.
+    pub(crate) deprecation: Option<Deprecation>,
     pub(crate) document: Arc<Value>,
     pub(crate) meaning: Meaning,
 }
@@ -70,7 +77,7 @@ pub(crate) enum Found<'a> {
 
 impl Surface {
     /// Of a post-processed OpenAPI document.
-    pub fn of(document: &Value, meaning: Meaning) -> Self {
+    pub fn of(document: &Value, rules: &Rules) -> Self {
         let mut surface = Self::default();
         let document = Arc::new(document.clone());
         let paths = document["paths"].as_object();
@@ -81,17 +88,20 @@ impl Surface {
                 };
                 let content = operation["requestBody"]["content"].as_object();
                 let json = content.and_then(|content| content.get("application/json"));
+                let id = operation["operationId"].as_str();
                 surface.insert(Operation {
                     path: path.clone(),
                     method,
                     number: next(),
-                    id: operation["operationId"].as_str().map(str::to_owned),
+                    id: id.map(str::to_owned),
                     query: query(operation),
                     body: json.map(|json| json["schema"].clone()),
                     streams_body: content.is_some() && json.is_none(),
                     takes_token: takes_token(operation),
+                    pays_later: id.is_some_and(|id| rules.pays_later.contains(&id)),
+                    deprecation: id.and_then(|id| Deprecation::of(rules, id)),
                     document: document.clone(),
-                    meaning,
+                    meaning: rules.meaning,
                 });
             }
         }
@@ -109,6 +119,8 @@ impl Surface {
             body: None,
             streams_body: false,
             takes_token: true,
+            pays_later: false,
+            deprecation: None,
             document: Arc::default(),
             meaning: Rules::NONE.meaning,
         });
@@ -167,11 +179,14 @@ impl Node {
     }
 }
 
-fn query(operation: &Value) -> Vec<String> {
+fn query(operation: &Value) -> Vec<(String, Value)> {
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let of_query = parameters.filter(|parameter| parameter["in"] == "query");
-    let names = of_query.filter_map(|parameter| parameter["name"].as_str());
-    names.map(str::to_owned).collect()
+    let named = of_query.filter_map(|parameter| {
+        let name = parameter["name"].as_str()?;
+        Some((name.to_owned(), parameter["schema"].clone()))
+    });
+    named.collect()
 }
 
 fn takes_token(operation: &Value) -> bool {
@@ -202,7 +217,7 @@ mod tests {
             "/v1/accounts/{account_id}/posts": {"get": {"operationId": "list_posts"}},
             "/v1/accounts/me/feed": {"get": {"operationId": "get_feed"}},
         }});
-        Surface::of(&document, Rules::NONE.meaning)
+        Surface::of(&document, &Rules::NONE)
     }
 
     /// The operation's id, or the allowed methods.

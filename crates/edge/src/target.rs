@@ -7,11 +7,19 @@ use poem::{
     http::{Uri, uri::PathAndQuery},
 };
 
-const BAD_ESCAPE: &str = "In a path, % is followed by two hexadecimal digits.";
-const NO_PATH: &str = "The path cannot be read.";
+use crate::{language::Text, text};
+
+const BAD_ESCAPE: Text = text!(
+    "Write two hexadecimal digits after each % in a path.",
+    "Schreiben Sie in einem Pfad nach jedem % zwei hexadezimale Ziffern."
+);
+const NO_PATH: Text = text!(
+    "Send a path that can be read.",
+    "Senden Sie einen lesbaren Pfad."
+);
 
 /// Gives the request its path as it is looked up; else says what is wrong with it.
-pub(crate) fn normalise(request: &mut Request) -> Result<(), &'static str> {
+pub(crate) fn normalise(request: &mut Request) -> Result<(), Text> {
     let uri = request.uri();
     let Some(path) = normal(uri.path())? else {
         return Ok(());
@@ -27,7 +35,7 @@ pub(crate) fn normalise(request: &mut Request) -> Result<(), &'static str> {
 }
 
 /// None where it is so already.
-fn normal(path: &str) -> Result<Option<String>, &'static str> {
+fn normal(path: &str) -> Result<Option<String>, Text> {
     if !path.contains('%') && !path.contains("/.") {
         return Ok(None);
     }
@@ -38,7 +46,7 @@ fn normal(path: &str) -> Result<Option<String>, &'static str> {
 
 /// What needs no escape is written without (6.2.2.2), the others with capitals (6.2.2.1):
 /// an escaped slash stays data, and what was escaped twice stays escaped once.
-fn decode_unreserved(path: &str) -> Result<String, &'static str> {
+fn decode_unreserved(path: &str) -> Result<String, Text> {
     let mut pieces = path.split('%');
     let mut decoded = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
@@ -87,7 +95,7 @@ fn remove_dot_segments(path: &str) -> String {
 mod tests {
     use super::*;
 
-    fn told(path: &str) -> Result<String, &'static str> {
+    fn told(path: &str) -> Result<String, Text> {
         normal(path).map(|normal| normal.unwrap_or_else(|| path.to_owned()))
     }
 
@@ -138,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_stays_as_it_was() -> Result<(), &'static str> {
+    fn the_query_stays_as_it_was() -> Result<(), Text> {
         let mut request = Request::builder().uri_str("/v1/%70osts?ids=%61,b").finish();
         normalise(&mut request)?;
         assert_eq!(request.uri(), "/v1/posts?ids=%61,b");

@@ -8,7 +8,7 @@ use edge::{
     body::{BODY_BYTES_MAX, Input},
     caller::Proxies,
     contract,
-    contract_rules::{Made, Rules, TEXT},
+    contract_rules::{Ending, Rules, TEXT},
     identity::{Authenticated, Viewer, now},
     paging::{Here, Limit},
     positions::SealedPositions,
@@ -39,8 +39,27 @@ type TestResult = Result<(), Box<dyn std::error::Error>>;
 /// What the types of the notes do not say.
 const RULES: Rules = Rules {
     about: "Notes.",
-    texts: &[("text", 20, Made::Of(TEXT))],
+    texts: &[("text", 20, TEXT)],
     ..Rules::NONE
+};
+
+/// The same, of which two operations end.
+const ENDING: Rules = Rules {
+    endings: &[
+        Ending {
+            operation: "list_notes",
+            deprecated_at: 1_764_547_200,
+            sunset_at: Some(1_796_083_200),
+            page: "/docs/guide#notes",
+        },
+        Ending {
+            operation: "count_notes",
+            deprecated_at: 1_764_547_200,
+            sunset_at: None,
+            page: "/docs/guide#notes",
+        },
+    ],
+    ..RULES
 };
 
 #[derive(Tags)]
@@ -200,6 +219,12 @@ struct App<E> {
 }
 
 fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Error>> {
+    app_of(&RULES)
+}
+
+fn app_of(
+    rules: &Rules,
+) -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Error>> {
     let tokens = Arc::new(Tokens::new(TokenSettings {
         issuer: "headwater".into(),
         audience: "headwater".into(),
@@ -207,7 +232,7 @@ fn app() -> Result<App<impl Endpoint<Output = Response>>, Box<dyn std::error::Er
         accepted: Vec::new(),
         session_secret: vec![8; 32],
     })?);
-    let edge = assemble((Notes, MoreNotes), &RULES)?.with_deadline(DEADLINE);
+    let edge = assemble((Notes, MoreNotes), rules)?.with_deadline(DEADLINE);
     let secret = b"a secret of this test";
     let services = EdgeServices::new(tokens.clone(), Arc::default(), secret)?;
     let positions = services.positions.clone();
@@ -341,7 +366,11 @@ async fn a_read_pages_and_is_conditional() -> TestResult {
         let refused = app.send(bad.finish()).await;
         assert_eq!((refused.status, refused.code()), (400, "unknown_position"));
         let told = &refused.json["errors"][0];
-        assert_eq!(told["detail"], "Nobody can wait for it here.");
+        assert_eq!(told["code"], "not_found");
+        assert_eq!(
+            told["detail"],
+            "Send the Event-Position of a write to this server."
+        );
     }
     assert_eq!(known.header("cache-control"), "private, no-cache");
     Ok(())
@@ -432,7 +461,7 @@ async fn paths_and_methods_that_are_not_there() -> TestResult {
     assert_eq!((bad.status, bad.code()), (400, "invalid_parameter"));
     assert_eq!(
         bad.json["errors"][0],
-        json!({"parameter": "limit", "detail": "Use 1 to 100."})
+        json!({"parameter": "limit", "code": "out_of_range", "limit": 100, "detail": "Use at most 100."})
     );
     Ok(())
 }
@@ -549,6 +578,8 @@ async fn the_contract_is_served_whole_and_complete() -> TestResult {
     assert_eq!((served.status, &served.json), (200, &document));
     for page in [
         "/docs",
+        "/docs/guide",
+        "/docs/page.css",
         "/docs/swagger-ui.js",
         "/docs/start.js",
         "/version",
@@ -579,8 +610,7 @@ async fn the_contract_is_served_whole_and_complete() -> TestResult {
     assert_eq!(
         statuses(write),
         [
-            "201", "400", "401", "403", "406", "409", "413", "415", "422", "429", "431", "500",
-            "503"
+            "201", "400", "401", "406", "413", "415", "422", "429", "431", "500", "503"
         ]
     );
     let headers = &write["responses"]["201"]["headers"];
@@ -676,5 +706,39 @@ async fn over_a_connection_it_is_the_same() -> TestResult {
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("deadline_exceeded"), "{answer}");
     server.abort();
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_will_end_says_so_in_its_answers_and_in_the_contract() -> TestResult {
+    let app = app_of(&ENDING)?;
+    let list = app.get(&format!("{NOTES}?limit=2")).await;
+    assert_eq!(list.header("deprecation"), "@1764547200");
+    assert_eq!(list.header("sunset"), "Tue, 01 Dec 2026 00:00:00 GMT");
+    let links: Vec<_> = list.headers.get_all("link").iter().collect();
+    let told = "</docs/guide#notes>; rel=\"deprecation\"; type=\"text/html\"";
+    assert!(
+        links.len() == 2 && links.iter().any(|link| *link == told),
+        "{links:?}"
+    );
+    // Refusals too, and where no end is known.
+    let refused = app.get(&format!("{NOTES}?limit=0")).await;
+    assert_eq!(refused.header("deprecation"), "@1764547200");
+    let count = app.get("/v1/notes").await;
+    assert_eq!(
+        (count.status, count.header("deprecation")),
+        (500, "@1764547200")
+    );
+    assert_eq!(count.header("sunset"), "");
+    let made = app.post(r#"{"text": "Hi"}"#).await;
+    assert_eq!((made.status, made.header("deprecation")), (201, ""));
+
+    let document = app.get("/openapi.json").await.json;
+    let listed = &document["paths"]["/v1/accounts/{account_id}/notes"]["get"];
+    assert_eq!(listed["deprecated"], true);
+    assert_eq!(
+        document["paths"]["/v1/notes"]["post"].get("deprecated"),
+        None
+    );
     Ok(())
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::secrets::{self, EMAIL_MARK, PASSWORD_MARK};
+use crate::{
+    contract,
+    secrets::{self, EMAIL_MARK, PASSWORD_MARK},
+};
 
 static PEOPLE: AtomicU32 = AtomicU32::new(0);
 
@@ -109,7 +112,9 @@ impl Client {
     ) -> Answer {
         let what = format!("{method} {path}");
         let marked = body.as_deref().is_none_or(is_marked);
-        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -141,6 +146,7 @@ impl Client {
             secrets::remember_in(&answer.body);
         } else {
             self.check_refusal(&answer, &body);
+            contract::check_refusal(&method, path, &answer.body);
         }
         answer
     }
@@ -155,6 +161,14 @@ impl Client {
         }
         // Nor what this client does not know of; the path is the test's own.
         secrets::heard("a refusal", told.as_bytes());
+    }
+
+    /// A page to read, which is there.
+    pub async fn text(&self, path: &str) -> String {
+        let url = format!("{}{path}", self.url);
+        let page = self.http.get(url).send().await.unwrap();
+        assert_eq!(page.status(), StatusCode::OK, "{path}");
+        page.text().await.unwrap()
     }
 
     /// Registers somebody new, with a handle that begins with `name`.

@@ -3,6 +3,7 @@
 
 mod app;
 mod client;
+mod contract;
 pub mod encrypted;
 mod home;
 mod positions;

@@ -33,7 +33,15 @@ const RESENT_AT_ONCE_MAX: usize = 64;
 /// Between the operations of a client while nothing is taken for long.
 const REFUSED_MILLISECONDS: u64 = 250;
 /// What a write may be refused with by the state that it meets.
-const REFUSALS: [&str; 3] = ["not_found", "conflict", "version_mismatch"];
+const REFUSALS: [&str; 7] = [
+    "not_found",
+    "not_author",
+    "not_repostable",
+    "self_follow",
+    "account_blocked",
+    "too_many_folders",
+    "version_mismatch",
+];
 const UNAVAILABLE: [&str; 4] = [
     "unavailable",
     "overloaded",

@@ -59,8 +59,10 @@ pub struct Password(String);
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPassword {
-    #[error("a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters")]
-    Length,
+    #[error("a password has at least {PASSWORD_CHARACTERS_MIN} characters")]
+    TooShort,
+    #[error("a password has at most {PASSWORD_CHARACTERS_MAX} characters")]
+    TooLong,
     #[error("a password has no control characters, and none that cannot be seen")]
     Characters,
     #[error("many have this password, and it is guessed first: choose another one")]
@@ -112,8 +114,11 @@ impl FromStr for Password {
     fn from_str(text: &str) -> Result<Self, InvalidPassword> {
         let text = opaque(text);
         let length = text.chars().count();
-        if !(PASSWORD_CHARACTERS_MIN..=PASSWORD_CHARACTERS_MAX).contains(&length) {
-            return Err(InvalidPassword::Length);
+        if length < PASSWORD_CHARACTERS_MIN {
+            return Err(InvalidPassword::TooShort);
+        }
+        if length > PASSWORD_CHARACTERS_MAX {
+            return Err(InvalidPassword::TooLong);
         }
         if text.chars().any(is_unfit) {
             return Err(InvalidPassword::Characters);
@@ -466,8 +471,11 @@ mod tests {
         let parse = |text: &str| text.parse::<Password>().map(|_| ());
         assert_eq!(parse("correct horse"), Ok(()));
         assert_eq!(parse(&"é".repeat(PASSWORD_CHARACTERS_MAX)), Ok(()));
-        for length in [PASSWORD_CHARACTERS_MIN - 1, PASSWORD_CHARACTERS_MAX + 1] {
-            assert_eq!(parse(&"é".repeat(length)), Err(InvalidPassword::Length));
+        for (length, wrong) in [
+            (PASSWORD_CHARACTERS_MIN - 1, InvalidPassword::TooShort),
+            (PASSWORD_CHARACTERS_MAX + 1, InvalidPassword::TooLong),
+        ] {
+            assert_eq!(parse(&"é".repeat(length)), Err(wrong));
         }
         for common in ["password", "12345678", "PassWord1"] {
             assert_eq!(parse(common), Err(InvalidPassword::Common), "{common}");
@@ -499,10 +507,10 @@ mod tests {
         let most = "e\u{301}".repeat(PASSWORD_CHARACTERS_MAX);
         assert_eq!(parse(&most), Ok("é".repeat(PASSWORD_CHARACTERS_MAX)));
         let short = "e\u{301}".repeat(PASSWORD_CHARACTERS_MIN - 1);
-        assert_eq!(parse(&short), Err(InvalidPassword::Length));
+        assert_eq!(parse(&short), Err(InvalidPassword::TooShort));
         // It grows: there is no composed form of it.
         let long = "\u{958}".repeat(PASSWORD_CHARACTERS_MAX);
-        assert_eq!(parse(&long), Err(InvalidPassword::Length));
+        assert_eq!(parse(&long), Err(InvalidPassword::TooLong));
         for unfit in [
             '\0', '\n', '\t', '\u{7f}', '\u{85}', '\u{200b}', '\u{202e}', '\u{feff}', '\u{ad}',
             '\u{3164}', '\u{378}', '\u{ffff}',

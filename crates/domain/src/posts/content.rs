@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::text::{MARKS_MAX, is_blank, lines};
+use crate::text::{Unfit, is_blank, lines};
 
 /// In Unicode scalar values, as they are kept.
 pub const TEXT_CHARACTERS_MAX: usize = 5_000;
@@ -16,18 +16,26 @@ pub const LANGUAGE_CHARACTERS_MAX: usize = 35;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPost {
-    #[error(
-        "a text has 1 to {TEXT_CHARACTERS_MAX} characters with something to see, none that \
-         control but tabs and ends of lines, none that turn the direction and do not turn it \
-         back in the same line, and at most {MARKS_MAX} marks on a letter"
-    )]
-    Text,
+    #[error("a text {0}")]
+    Text(Unfit),
     #[error("a language is a BCP 47 tag such as en or pt-BR")]
     Language,
-    #[error(
-        "metadata is a JSON object of at most {METADATA_BYTES_MAX} bytes, {METADATA_DEPTH_MAX} levels deep, without NUL"
-    )]
-    Metadata,
+    #[error("metadata {0}")]
+    Metadata(UnfitMetadata),
+}
+
+/// What is wrong with metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitMetadata {
+    #[error("is a JSON object")]
+    NoObject,
+    #[error("has at most {METADATA_BYTES_MAX} bytes as JSON")]
+    TooLarge,
+    #[error("is at most {METADATA_DEPTH_MAX} levels deep")]
+    TooDeep,
+    /// PostgreSQL keeps no NUL in texts.
+    #[error("has no NUL")]
+    Nul,
 }
 
 /// What an edit does to a field that a post may lack.
@@ -65,9 +73,14 @@ impl FromStr for Text {
     type Err = InvalidPost;
 
     fn from_str(text: &str) -> Result<Self, InvalidPost> {
-        let text = lines(text).filter(|text| !is_blank(text));
-        let fits = |text: &String| text.chars().count() <= TEXT_CHARACTERS_MAX;
-        text.filter(fits).map(Self).ok_or(InvalidPost::Text)
+        if is_blank(text) {
+            return Err(InvalidPost::Text(Unfit::Blank));
+        }
+        let text = lines(text).ok_or(InvalidPost::Text(Unfit::Characters))?;
+        match text.chars().count() <= TEXT_CHARACTERS_MAX {
+            true => Ok(Self(text)),
+            false => Err(InvalidPost::Text(Unfit::TooLong(TEXT_CHARACTERS_MAX))),
+        }
     }
 }
 
@@ -116,12 +129,13 @@ impl TryFrom<Value> for Metadata {
     type Error = InvalidPost;
 
     fn try_from(value: Value) -> Result<Self, InvalidPost> {
-        let fits = value.to_string().len() <= METADATA_BYTES_MAX
-            && depth(&value) <= METADATA_DEPTH_MAX
-            && !holds_nul(&value);
+        let wrong = |unfit| Err(InvalidPost::Metadata(unfit));
         match value {
-            Value::Object(map) if fits => Ok(Self(map)),
-            _ => Err(InvalidPost::Metadata),
+            value if value.to_string().len() > METADATA_BYTES_MAX => wrong(UnfitMetadata::TooLarge),
+            value if depth(&value) > METADATA_DEPTH_MAX => wrong(UnfitMetadata::TooDeep),
+            value if holds_nul(&value) => wrong(UnfitMetadata::Nul),
+            Value::Object(map) => Ok(Self(map)),
+            _ => wrong(UnfitMetadata::NoObject),
         }
     }
 }
@@ -135,7 +149,6 @@ fn depth(value: &Value) -> usize {
     1 + inner.unwrap_or(0)
 }
 
-/// PostgreSQL keeps no NUL in texts.
 fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
@@ -150,13 +163,22 @@ fn holds_nul(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::MARKS_MAX;
     use serde_json::json;
 
     #[test]
     fn a_text_is_bounded_in_characters_not_bytes() {
         assert!("é".repeat(TEXT_CHARACTERS_MAX).parse::<Text>().is_ok());
-        for bad in [&"x".repeat(TEXT_CHARACTERS_MAX + 1), "", " \n", "a\0"] {
-            assert_eq!(bad.parse::<Text>(), Err(InvalidPost::Text));
+        for (bad, unfit) in [
+            (
+                &*"x".repeat(TEXT_CHARACTERS_MAX + 1),
+                Unfit::TooLong(TEXT_CHARACTERS_MAX),
+            ),
+            ("", Unfit::Blank),
+            (" \n", Unfit::Blank),
+            ("a\0", Unfit::Characters),
+        ] {
+            assert_eq!(bad.parse::<Text>(), Err(InvalidPost::Text(unfit)));
         }
         let ends = "\r\n".repeat(TEXT_CHARACTERS_MAX - 1) + "x";
         let kept = ends.parse().map(|text: Text| text.as_str().len());
@@ -173,7 +195,7 @@ mod tests {
             "\u{202e}txet",
             &format!("a{}", "\u{489}".repeat(MARKS_MAX + 1)),
         ] {
-            assert_eq!(bad.parse::<Text>(), Err(InvalidPost::Text), "{bad:?}");
+            assert!(bad.parse::<Text>().is_err(), "{bad:?}");
         }
         for (good, kept) in [
             ("a\r\nb\rc\td", "a\nb\nc\td"),
@@ -231,7 +253,7 @@ mod properties {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::any;
+    use crate::{any, text::MARKS_MAX};
 
     fn json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![

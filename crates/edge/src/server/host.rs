@@ -6,16 +6,32 @@ use std::net::Ipv6Addr;
 
 use poem::http::{HeaderMap, Uri, Version, header::HOST};
 
+use crate::{language::Text, text};
+
 /// Why a request is for nobody; in the data of what the edge refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unaddressed(pub &'static str);
+pub struct Unaddressed(pub Text);
 
-const NONE: Unaddressed = Unaddressed("Send one Host header: the name of this server.");
-const SEVERAL: Unaddressed = Unaddressed("Send one Host header, not several.");
-const INVALID: Unaddressed =
-    Unaddressed("Send a host name or an address as Host, and a port after a colon if need be.");
-const INVALID_TARGET: Unaddressed = Unaddressed("The authority in the request's target is none.");
-const DIFFERENT: Unaddressed = Unaddressed("Host names another server than :authority.");
+const NONE: Unaddressed = Unaddressed(text!(
+    "Send one Host header: the name of this server.",
+    "Senden Sie einen Host-Header: den Namen dieses Servers."
+));
+const SEVERAL: Unaddressed = Unaddressed(text!(
+    "Send one Host header, not several.",
+    "Senden Sie einen Host-Header, nicht mehrere."
+));
+const INVALID: Unaddressed = Unaddressed(text!(
+    "Send a host name or an address as Host, and a port after a colon if need be.",
+    "Senden Sie als Host einen Namen oder eine Adresse, und bei Bedarf einen Port nach einem Doppelpunkt."
+));
+const INVALID_TARGET: Unaddressed = Unaddressed(text!(
+    "Send a target whose authority is one.",
+    "Senden Sie ein Ziel, dessen Authority eine ist."
+));
+const DIFFERENT: Unaddressed = Unaddressed(text!(
+    "Name the same server in Host and :authority.",
+    "Nennen Sie in Host und :authority denselben Server."
+));
 
 pub fn check(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Unaddressed> {
     let authority = uri.authority().map(|authority| authority.as_str());

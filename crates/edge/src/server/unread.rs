@@ -7,8 +7,10 @@ use std::io::Write as _;
 use poem::{Request, http::Version};
 
 use crate::{
+    language::{Language, Value},
     problem::{Code, PROBLEM_MEDIA_TYPE, Problem},
     request::{RequestId, X_REQUEST_ID},
+    text,
 };
 
 /// Of a request's line and headers.
@@ -33,10 +35,12 @@ pub fn has_too_long_a_head(request: &Request) -> bool {
 }
 
 pub fn too_long_a_head() -> Problem {
-    Problem::new(
-        Code::HeadTooLarge,
-        format!("Send at most {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers before the body."),
-    )
+    let detail = text!(
+        "Send at most {0} bytes and {1} headers before the body.",
+        "Senden Sie vor dem Inhalt höchstens {0} Bytes und {1} Header."
+    );
+    let values = [HEAD_BYTES_MAX as u64, HEADERS_MAX as u64].map(Value::from);
+    Problem::new(Code::HeadTooLarge, detail.with(values))
 }
 
 /// What is sent in place of `written`, if that is such a refusal: every other answer
@@ -54,21 +58,28 @@ pub fn instead_of(written: &[u8]) -> Option<Vec<u8>> {
         "431" | "414" => too_long_a_head(),
         "400" => Problem::new(
             Code::MalformedRequest,
-            "This is no HTTP request: look at its first line, its headers and its lengths.",
+            text!(
+                "Send an HTTP request: look at its first line, its headers and its lengths.",
+                "Senden Sie eine HTTP-Anfrage: Prüfen Sie erste Zeile, Header und Längen."
+            ),
         ),
         _ => return None,
     };
     let id = RequestId::draw().0;
-    let (status, body) = (problem.code().status(), problem.document(Some(id)));
+    let (status, body) = (
+        problem.code().status(),
+        problem.document(Some(id), Language::default()),
+    );
     tracing::debug!(request_id = %id, status = status.as_u16(), "a request that cannot be read");
     let date = head.lines().find(|line| line.starts_with("date: "));
     let date = date.map(|date| format!("{date}\r\n")).unwrap_or_default();
     let mut answer = Vec::new();
     let written = write!(
         answer,
-        "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\ncontent-length: {}\r\n\
+        "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\ncontent-language: {}\r\ncontent-length: {}\r\n\
          {X_REQUEST_ID}: {id}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\
          connection: close\r\n{date}\r\n",
+        Language::default().tag(),
         body.len()
     );
     written.ok()?;

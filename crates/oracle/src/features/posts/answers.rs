@@ -46,8 +46,13 @@ fn several(reader: &mut Reader<'_>, viewer: &Viewer, ids: &[Uuid]) -> Result<(),
 
 fn by_author(reader: &mut Reader<'_>, viewer: &Viewer, author: Uuid) -> Result<(), Unreachable> {
     let path = format!("/v1/accounts/{author}/posts");
-    if !reader.shown.world.finds(viewer.id(), author) {
+    let world = reader.shown.world;
+    let is_private = world.account(author).is_some_and(|author| author.private);
+    if !world.finds(viewer.id(), author) {
         return reader.status(&path, 404, viewer);
+    }
+    if is_private && !world.is_near(viewer.id(), author) {
+        return reader.status(&path, 403, viewer);
     }
     let mut expected = (reader.shown).seen(viewer.id(), |_, post| post.author == author);
     expected.reverse();
