@@ -14,6 +14,7 @@ mod letters;
 mod logins;
 mod metrics;
 mod named;
+mod newer;
 mod pages;
 mod problem;
 mod refusals;

@@ -16,7 +16,7 @@ use crate::{
     contract_parts::{self, problem_reference},
     contract_rules::Rules,
     identity::BEARER,
-    paging::CURSOR,
+    paging::{CURSOR, CURSOR_TOLD},
     preconditions::{
         HEADER_MARK, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_UNAUTHENTICATED, IF_MATCH, IF_MATCH_REQUIRED,
         IF_NONE_MATCH,
@@ -168,6 +168,9 @@ fn mend_operation(rules: &Rules, path: &str, method: &str, operation: &mut Value
                 ("deprecated", Value::Bool(false)) | ("explode", Value::Bool(true))
             )
         });
+        if parameter.get("name").is_some_and(|name| name == CURSOR) {
+            parameter.insert("description".into(), CURSOR_TOLD.into());
+        }
     }
     let has_body = operation["requestBody"].is_object();
     let secured = operation["security"].is_array();

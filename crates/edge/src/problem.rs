@@ -68,7 +68,7 @@ codes! {
     UnknownPosition = "unknown_position", BAD_REQUEST, "There is no such position",
         "Send a position that an answer of this server gave as `Event-Position` or `As-Of`.";
     InvalidCursor = "invalid_cursor", BAD_REQUEST, "The cursor is not of this query",
-        "Take `next_cursor` as it came, with the same path and filters; or begin again without a cursor.";
+        "Take `next_cursor` or `prev_cursor` as it came, with the same path and filters; or begin again without a cursor.";
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "Sign in first",
         "Send `Authorization: Bearer` with an access token.";
     InvalidToken = "invalid_token", UNAUTHORIZED, "The access token is not valid",
