@@ -24,7 +24,6 @@ use poem_openapi::{
 };
 use readmodel::{
     hot::{Parent, Reading, Seen},
-    paging::Part,
     posts::{self, PostRow},
 };
 use serde_json::Value;
