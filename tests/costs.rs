@@ -146,10 +146,38 @@ impl World {
                 for (who, client) in [("ada", &self.ada.client), ("nobody", &nobody)] {
                     let blocks = self.cost(client, &path, methods).await;
                     costs.insert(format!("{id} {path} for {who}"), blocks);
+                    for (what, path) in self.back(client, &path).await {
+                        let blocks = self.cost(client, &path, methods).await;
+                        costs.insert(format!("{id} {what} for {who}"), blocks);
+                    }
                 }
             }
         }
         costs
+    }
+
+    /// Pages before the first one and the second one that `path` has, and counts of them.
+    async fn back(&self, client: &Client, path: &str) -> Vec<(String, String)> {
+        let join = if path.contains('?') { '&' } else { '?' };
+        let mut page = client.get(path).await;
+        let mut back = Vec::new();
+        for number in [1, 2] {
+            let Some(prev) = page.body["prev_cursor"].as_str() else {
+                break;
+            };
+            let asked = format!("{path}{join}cursor={prev}");
+            back.push((format!("{path} before page {number}"), asked));
+            let is_counted = path.contains("/timelines/") || path.ends_with("/posts");
+            if is_counted {
+                let asked = format!("{path}/count?newer_than={prev}");
+                back.push((format!("{path} counted before page {number}"), asked));
+            }
+            let Some(next) = page.body["next_cursor"].as_str() else {
+                break;
+            };
+            page = client.get(&format!("{path}{join}cursor={next}")).await;
+        }
+        back
     }
 
     async fn cost(&self, client: &Client, path: &str, methods: &Value) -> i64 {
@@ -186,6 +214,7 @@ async fn no_read_costs_more_than_its_page() {
         world.make(many).await;
         measured.push(world.costs().await);
     }
+    assert_eq!(measured[0].len(), measured[1].len());
     let [some, many] = [&measured[0], &measured[1]].map(|costs| costs.values());
     let dear = some.zip(many).zip(measured[0].keys());
     let dear = dear.filter(|((some, many), _)| **many > 2 * **some + SPARE_BLOCKS);

@@ -301,6 +301,17 @@ async fn an_event_of_a_newer_release_is_shown_and_stops_only_what_needs_it() {
 async fn lists_leave_out_what_waits() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;
+    app.settle().await;
+    let lists = [
+        "/v1/timelines/home",
+        "/v1/timelines/local",
+        "/v1/accounts/me/posts",
+    ];
+    let mut cursors = Vec::new();
+    for list in lists {
+        let page = ada.client.get(list).await.expect(200);
+        cursors.push(page.text("/prev_cursor"));
+    }
     let waits = ada.publish("waits").await;
     let fine = ada.publish("fine").await;
     app.settle().await;
@@ -322,6 +333,12 @@ async fn lists_leave_out_what_waits() {
     ] {
         let listed = ada.get(list).await.expect(200).ids();
         assert_eq!(listed, std::slice::from_ref(&fine), "{list}");
+    }
+    for (list, prev) in lists.iter().zip(&cursors) {
+        let page = ada.get(&format!("{list}?cursor={prev}")).await.expect(200);
+        assert_eq!(page.ids(), std::slice::from_ref(&fine), "{list}, what came");
+        let counted = ada.get(&format!("{list}/count?newer_than={prev}")).await;
+        assert_eq!(counted.expect(200).number("/count"), 1, "{list}, counted");
     }
     let likers = ada.get(&format!("{path}/likes")).await;
     likers.problem(503, "parked");

@@ -30,6 +30,7 @@ mod likes;
 mod limits;
 mod master_key;
 mod nulls;
+mod paging;
 mod pooler;
 mod posts;
 mod private;

@@ -37,6 +37,7 @@ async fn answers(app: &App, people: &[Person], posts: &[String]) -> Vec<Value> {
         if let Some(object) = answer.as_object_mut() {
             object.remove("request_id");
             object.remove("next_cursor");
+            object.remove("prev_cursor");
         }
     }
     answers

@@ -2,7 +2,7 @@
 //! deed here stays unfolded, and every GET is asked.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{App, Client, Person, until};
 
 use crate::examination::all_of_the_app_is_as_the_log_says;
@@ -88,7 +88,7 @@ impl Scene {
     }
 }
 
-/// How many of the answers have it.
+/// Which of the answers have it: of lists, those on the way back from their end too.
 async fn showing(client: &Client, paths: &[String], what: &str) -> Vec<String> {
     let mut showing = Vec::new();
     for path in paths {
@@ -97,8 +97,55 @@ async fn showing(client: &Client, paths: &[String], what: &str) -> Vec<String> {
         if answer.status == 200 && answer.body.to_string().contains(what) {
             showing.push(path.clone());
         }
+        if answer.status == 200 && !answer.body["prev_cursor"].is_null() {
+            let list = path.split('?').next().unwrap();
+            let (items, count) = back(client, list).await;
+            if items.iter().any(|item| item.to_string().contains(what)) {
+                showing.push(format!("{list}, back"));
+            }
+            if count.is_some_and(|count| count != items.len()) {
+                showing.push(format!("{list}, counted"));
+            }
+        }
     }
     showing
+}
+
+/// All of a list but the item at its end, one a page from there back to its beginning; and
+/// how many these are, where they can be counted.
+async fn back(client: &Client, list: &str) -> (Vec<Value>, Option<usize>) {
+    let page = async |parameters: String| client.get(&format!("{list}?limit=1{parameters}")).await;
+    let mut last = page(String::new()).await;
+    while let Some(next) = last.body["next_cursor"].as_str() {
+        last = page(format!("&cursor={next}")).await;
+    }
+    // What is withdrawn meanwhile has no list any more.
+    let mut items = Vec::new();
+    let Some(from) = last.body["prev_cursor"].as_str() else {
+        return (items, None);
+    };
+    let mut cursor = from.to_owned();
+    loop {
+        let answer = page(format!("&cursor={cursor}")).await;
+        let found = answer.body.get("items").or(answer.body.get("descendants"));
+        let Some(found) = found.and_then(Value::as_array) else {
+            return (items, None);
+        };
+        let further = answer.text("/prev_cursor");
+        if found.is_empty() && further == cursor {
+            break;
+        }
+        items.extend(found.iter().cloned());
+        cursor = further;
+    }
+    let of_posts = list.starts_with("/v1/accounts/") && list.ends_with("/posts");
+    if !of_posts && !list.starts_with("/v1/timelines/") {
+        return (items, None);
+    }
+    let counted = format!("{list}/count?newer_than={from}");
+    let counted = client.get(&counted).await;
+    let counted = counted.body["count"].as_u64();
+    (items, counted.map(|count| count as usize))
 }
 
 /// It is seen before, and nowhere soon after `deed`, which nobody folds; nor when it is
@@ -130,6 +177,11 @@ async fn a_deleted_post_is_gone_before_it_is_folded() {
     let app = App::start().await;
     let scene = Scene::set(&app).await;
     let everybody = [&scene.fan.client, &scene.stranger.client, &app.client()];
+    let seen = showing(&scene.fan.client, &scene.paths(), SECRET).await;
+    assert!(
+        seen.contains(&"/v1/timelines/home, back".into()),
+        "{seen:?}"
+    );
     let deleted = async {
         for post in [&scene.public, &scene.reply, &scene.for_followers] {
             let path = format!("/v1/posts/{post}");

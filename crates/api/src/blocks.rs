@@ -23,6 +23,7 @@ use crate::{
     identity::Authenticated,
     named::Named,
     paging::Limit,
+    preconditions::IfNoneMatch,
     problem::{Code, Problem},
     relationships::{self, Relationship},
     tags::Tag,
@@ -77,7 +78,7 @@ impl BlocksApi {
 
     /// Whom I block, the last first
     ///
-    /// A page at a time; the cursor neither repeats nor loses one. Of those that block me
+    /// A page at a time; the cursors neither repeat nor lose one. Of those that block me
     /// too, the name alone.
     #[oai(
         path = "/accounts/me/blocks",
@@ -87,13 +88,14 @@ impl BlocksApi {
     async fn list(
         &self,
         read: Read<Authenticated>,
+        known: IfNoneMatch,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let me = read.who.account;
         let scope = format!("blocks:{me}");
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
-        let part = blocks::list(read.pool(), me, page.last, page.limit).await?;
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
+        let part = blocks::list(read.pool(), me, page.start, page.limit).await?;
         Ok(page.accounts(part))
     }
 }

@@ -10,7 +10,7 @@ use edge::{
     identity::Authenticated,
     instant::{self, Instant},
     paging::Limit,
-    preconditions::{self, IfMatch, MustMatch},
+    preconditions::{self, IfMatch, IfNoneMatch, MustMatch},
     text,
 };
 use eventlog::Receipt;
@@ -23,7 +23,7 @@ use poem_openapi::{
 use readmodel::bookmark_folders::{self, FolderRow};
 
 use crate::{
-    examples::ACCOUNT_ID,
+    examples::{ACCOUNT_ID, CURSOR},
     explained::Explained,
     freshness::{Observed, View},
     handlers::{Read, Version, Write},
@@ -97,6 +97,10 @@ pub struct FolderPage {
     /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
     /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
     next_cursor: Option<String>,
+    /// Send it as `cursor` for the page before this one, in the same order: on the first
+    /// page, for what came since. A page without items that gives it back as it was sent
+    /// says that nothing is there for now.
+    prev_cursor: String,
 }
 
 impl Example for FolderPage {
@@ -104,6 +108,7 @@ impl Example for FolderPage {
         Self {
             items: vec![Folder::example()],
             next_cursor: None,
+            prev_cursor: CURSOR.into(),
         }
     }
 }
@@ -159,16 +164,18 @@ impl BookmarkFoldersApi {
     async fn list(
         &self,
         read: Read<Authenticated>,
+        known: IfNoneMatch,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<FolderPage>, Problem> {
         let me = read.who.account;
         let scope = format!("folders:{me}");
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
-        let part = bookmark_folders::list(read.pool(), me, page.last, page.limit).await?;
-        Ok(page.answer(part, |rows, next_cursor| FolderPage {
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
+        let part = bookmark_folders::list(read.pool(), me, page.start, page.limit).await?;
+        Ok(page.answer(part, |rows, ends| FolderPage {
             items: rows.into_iter().map(Folder::from).collect(),
-            next_cursor,
+            next_cursor: ends.next,
+            prev_cursor: ends.prev,
         }))
     }
 

@@ -14,6 +14,7 @@ use edge::{
     identity::Authenticated,
     instant::{self, Instant},
     paging::Limit,
+    preconditions::IfNoneMatch,
 };
 use kernel::Uuid;
 use poem_openapi::{
@@ -28,6 +29,7 @@ use readmodel::{
 
 use crate::{
     bookmark_folders,
+    examples::CURSOR,
     freshness::Moment,
     handlers::{Read, Write},
     posts::{self, MarkedPost, Post},
@@ -98,6 +100,10 @@ pub struct BookmarkPage {
     /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
     /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
     next_cursor: Option<String>,
+    /// Send it as `cursor` for the page before this one, in the same order: on the first
+    /// page, for what came since. A page without items that gives it back as it was sent
+    /// says that nothing is there for now.
+    prev_cursor: String,
 }
 
 impl Example for BookmarkPage {
@@ -105,6 +111,7 @@ impl Example for BookmarkPage {
         Self {
             items: vec![Bookmark::example()],
             next_cursor: None,
+            prev_cursor: CURSOR.into(),
         }
     }
 }
@@ -156,13 +163,14 @@ impl BookmarksApi {
 
     /// My bookmarks, the last first
     ///
-    /// All, or those in one folder, a page at a time; the cursor neither repeats nor loses
-    /// one. A post that is gone, or not for me any more, is `unavailable`, and its bookmark
+    /// All, or those in one folder, a page at a time; the cursors neither repeat nor
+    /// lose one. A post that is gone, or not for me any more, is `unavailable`, and its bookmark
     /// can be taken back.
     #[oai(path = "/bookmarks", method = "get", operation_id = "listBookmarks")]
     async fn list(
         &self,
         read: Read<Authenticated>,
+        known: IfNoneMatch,
         /// A folder of mine.
         folder_id: Query<Option<Uuid>>,
         limit: Query<Limit>,
@@ -171,16 +179,17 @@ impl BookmarksApi {
         let (me, folder) = (read.who.account, folder_id.0.map(FolderId));
         let within = folder.map_or("all".into(), |folder| folder.to_string());
         let scope = format!("bookmarks:{me}:{within}");
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
         if let Some(folder) = folder {
             bookmark_folders::find(&read, &page.observed, folder).await?;
         }
-        let part = bookmarks::list(read.pool(), me, folder, page.last, page.limit).await?;
+        let part = bookmarks::list(read.pool(), me, folder, page.start, page.limit).await?;
         let mut posts = available(&read, &page.observed, &part.rows).await?;
         let item = |row: BookmarkRow| Bookmark::of(row, posts.remove(&row.post));
-        Ok(page.answer(part, |rows, next_cursor| BookmarkPage {
+        Ok(page.answer(part, |rows, ends| BookmarkPage {
             items: rows.into_iter().map(item).collect(),
-            next_cursor,
+            next_cursor: ends.next,
+            prev_cursor: ends.prev,
         }))
     }
 }

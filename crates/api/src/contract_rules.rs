@@ -100,6 +100,7 @@ const REFUSALS: &[Refusals] = &[
     ("listFollowers", &[AccountPrivate]),
     ("listFollowing", &[AccountPrivate]),
     ("listAccountPosts", &[AccountPrivate]),
+    ("countAccountPosts", &[AccountPrivate]),
     // For those who have a role alone.
     ("listProjections", &[Forbidden]),
     ("endAccountSessions", &[Forbidden]),

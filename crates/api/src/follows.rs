@@ -19,6 +19,7 @@ use crate::{
     identity::{Authenticated, Viewer},
     named::Named,
     paging::Limit,
+    preconditions::IfNoneMatch,
     problem::{Code, Problem},
     relationships::{self, Relationship},
     tags::Tag,
@@ -101,13 +102,14 @@ impl FollowsApi {
     async fn requests(
         &self,
         read: Read<Authenticated>,
+        known: IfNoneMatch,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let me = read.who.account;
         let scope = format!("requests:{me}");
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
-        let part = follows::requests(read.pool(), me, page.last, page.limit).await?;
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
+        let part = follows::requests(read.pool(), me, page.start, page.limit).await?;
         Ok(page.accounts(part))
     }
 
@@ -156,7 +158,7 @@ impl FollowsApi {
 
     /// Who follows an account, the last first
     ///
-    /// A page at a time; the cursor neither repeats nor loses one. A private account's
+    /// A page at a time; the cursors neither repeat nor lose one. A private account's
     /// list is for its followers.
     #[oai(
         path = "/accounts/:account_id/followers",
@@ -166,6 +168,7 @@ impl FollowsApi {
     async fn followers(
         &self,
         read: Read<Viewer>,
+        known: IfNoneMatch,
         account_id: Path<Named>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
@@ -175,13 +178,14 @@ impl FollowsApi {
             side: Side::Followers,
             limit: limit.0,
             cursor: cursor.0,
+            known,
         };
         list(&read, asked).await
     }
 
     /// Whom an account follows, the last first
     ///
-    /// A page at a time; the cursor neither repeats nor loses one. A private account's
+    /// A page at a time; the cursors neither repeat nor lose one. A private account's
     /// list is for its followers.
     #[oai(
         path = "/accounts/:account_id/following",
@@ -191,6 +195,7 @@ impl FollowsApi {
     async fn following(
         &self,
         read: Read<Viewer>,
+        known: IfNoneMatch,
         account_id: Path<Named>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
@@ -200,6 +205,7 @@ impl FollowsApi {
             side: Side::Following,
             limit: limit.0,
             cursor: cursor.0,
+            known,
         };
         list(&read, asked).await
     }
@@ -210,24 +216,25 @@ struct Asked {
     side: Side,
     limit: Limit,
     cursor: Option<String>,
+    known: IfNoneMatch,
 }
 
 async fn list(read: &Read<Viewer>, asked: Asked) -> Result<Found<AccountPage>, Problem> {
-    let side = match asked.side {
+    let Asked { account, side, .. } = asked;
+    let name = match side {
         Side::Followers => "followers",
         Side::Following => "following",
     };
-    let scope = format!("{side}:{}", asked.account);
-    let page = read
-        .page(scope, asked.limit, asked.cursor.as_deref())
-        .await?;
+    let scope = format!("{name}:{account}");
+    let page = read.page(scope, asked.limit, asked.cursor, asked.known);
+    let page = page.await?;
     let (pool, viewer) = (read.pool(), read.who.account());
-    let account = read.named(&asked.account).await?;
+    let account = read.named(&account).await?;
     let account = accounts::find(read, account).await?;
     if account.private && !accounts::is_close(read, account.id).await? {
         return Err(Code::AccountPrivate.into());
     }
-    let part = follows::list(pool, viewer, account.id, asked.side, page.last, page.limit);
+    let part = follows::list(pool, viewer, account.id, side, page.start, page.limit);
     Ok(page.accounts(part.await?))
 }
 

@@ -15,6 +15,7 @@ mod letters;
 mod logins;
 mod metrics;
 mod named;
+mod newer;
 mod pages;
 mod problem;
 mod refusals;

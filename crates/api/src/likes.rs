@@ -19,6 +19,7 @@ use crate::{
     identity::Viewer,
     paging::Limit,
     posts::{self, MarkedPost},
+    preconditions::IfNoneMatch,
     problem::Problem,
     tags::Tag,
 };
@@ -66,7 +67,7 @@ impl LikesApi {
 
     /// Who liked a post, the last first
     ///
-    /// A page at a time; the cursor neither repeats nor loses one.
+    /// A page at a time; the cursors neither repeat nor lose one.
     #[oai(
         path = "/posts/:post_id/likes",
         method = "get",
@@ -75,16 +76,17 @@ impl LikesApi {
     async fn likers(
         &self,
         read: Read<Viewer>,
+        known: IfNoneMatch,
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let scope = format!("likes:{}", post_id.0);
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
         page.observed.refuse_parked(post_id.0)?;
         let post = posts::find(&read, PostId(post_id.0)).await?.id;
         let (pool, account) = (read.pool(), read.who.account());
-        let part = likes::likers(pool, account, post, page.last, page.limit).await?;
+        let part = likes::likers(pool, account, post, page.start, page.limit).await?;
         Ok(page.accounts(part))
     }
 }

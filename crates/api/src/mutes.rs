@@ -17,6 +17,7 @@ use crate::{
     identity::Authenticated,
     named::Named,
     paging::Limit,
+    preconditions::IfNoneMatch,
     problem::{Code, Problem},
     relationships::{self, Relationship},
     tags::Tag,
@@ -65,7 +66,7 @@ impl MutesApi {
 
     /// Whom I mute, the last first
     ///
-    /// A page at a time; the cursor neither repeats nor loses one.
+    /// A page at a time; the cursors neither repeat nor lose one.
     #[oai(
         path = "/accounts/me/mutes",
         method = "get",
@@ -74,13 +75,14 @@ impl MutesApi {
     async fn list(
         &self,
         read: Read<Authenticated>,
+        known: IfNoneMatch,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let me = read.who.account;
         let scope = format!("mutes:{me}");
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
-        let part = mutes::list(read.pool(), me, page.last, page.limit).await?;
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
+        let part = mutes::list(read.pool(), me, page.start, page.limit).await?;
         Ok(page.accounts(part))
     }
 }

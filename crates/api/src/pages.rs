@@ -4,13 +4,15 @@ use domain::posts::PostId;
 use edge::{
     answers::Found,
     identity::Viewer,
-    paging::{Cursors, Here, Limit},
+    paging::{CURSOR, Cursors, Here, Limit, invalid_cursor},
+    preconditions::{IfNoneMatch, page_etag},
 };
 use kernel::Uuid;
+use poem::http::HeaderValue;
 use readmodel::{
     accounts::AccountRow,
     hot::Seen,
-    paging::{EdgeKey, Part},
+    paging::{Direction, EdgeKey, ListKey, Part, Start},
     posts::PostRow,
     timelines::EntryId,
 };
@@ -19,18 +21,22 @@ use crate::{
     accounts::{Account, AccountPage},
     freshness::{Moment, View},
     handlers::Read,
+    newer::{NEWER_MAX, NEWER_THAN, Newer},
     posts::{self, Post, PostPage},
     problem::Problem,
     services::Services,
     shown::{self, ShownPost},
 };
 
+/// What a cursor begins with.
+const NEXT: u8 = 0;
+const PREV: u8 = 1;
+
 /// A page that is asked for, and what it is answered from.
 pub(crate) struct Page<'a, K> {
     pub observed: Moment,
     pub view: View,
-    /// The key of the last row seen.
-    pub last: Option<K>,
+    pub start: Start<K>,
     /// How many rows it has, at most.
     pub limit: u32,
     scope: String,
@@ -38,10 +44,17 @@ pub(crate) struct Page<'a, K> {
     here: &'a Here,
     viewer: Viewer,
     services: &'a Services,
+    known: IfNoneMatch,
 }
 
-/// What a page ends with.
-pub(crate) trait Key: Sized {
+/// The cursors of the pages beside one.
+pub(crate) struct Ends {
+    pub next: Option<String>,
+    pub prev: String,
+}
+
+/// What a cursor holds, beside its direction.
+pub(crate) trait Key: ListKey {
     fn read(bytes: &[u8]) -> Option<Self>;
     fn bytes(&self) -> Vec<u8>;
 }
@@ -88,16 +101,30 @@ impl Key for EdgeKey {
     }
 }
 
+fn read_start<K: Key>(bytes: &[u8]) -> Option<Start<K>> {
+    let (direction, key) = bytes.split_first()?;
+    let key = match key {
+        [] => None,
+        key => Some(K::read(key)?),
+    };
+    match *direction {
+        NEXT => Some(Start::next(key)),
+        PREV => Some(Start::prev(key)),
+        _ => None,
+    }
+}
+
 impl<W: Copy + Into<Viewer>> Read<W> {
-    /// A page of what the social view has; `scope` is what its cursor is bound to.
+    /// A page of what the social view has; `scope` is what its cursors are bound to.
     pub async fn page<K: Key>(
         &self,
         scope: String,
         limit: Limit,
-        cursor: Option<&str>,
+        cursor: Option<String>,
+        known: IfNoneMatch,
     ) -> Result<Page<'_, K>, Problem> {
         let observed = async { Ok((self.observe().await?, View::SOCIAL)) };
-        self.page_of(scope, limit, cursor, observed).await
+        self.page_of(scope, limit, cursor, known, observed).await
     }
 
     /// The same of another view, which is waited for after the cursor was read.
@@ -105,81 +132,153 @@ impl<W: Copy + Into<Viewer>> Read<W> {
         &self,
         scope: String,
         limit: Limit,
-        cursor: Option<&str>,
+        cursor: Option<String>,
+        known: IfNoneMatch,
         observed: impl Future<Output = Result<(Moment, View), Problem>>,
     ) -> Result<Page<'_, K>, Problem> {
-        let cursors = &*self.services.cursors;
-        let key = cursor.map(|cursor| cursors.open(&scope, cursor));
-        let last = key.transpose()?.and_then(|key| K::read(&key));
+        let start = cursor.map(|cursor| self.start(CURSOR, &scope, &cursor));
+        let start = start.transpose()?.unwrap_or_default();
         let (observed, view) = observed.await?;
         Ok(Page {
             observed,
             view,
-            last,
+            start,
             limit: limit.into(),
             scope,
-            cursors,
+            cursors: &self.services.cursors,
             here: &self.here,
             viewer: self.viewer(),
             services: &self.services,
+            known,
         })
+    }
+
+    /// What is newer than a page, to be counted: of the list with the same `scope`.
+    pub async fn newer<K: Key>(
+        &self,
+        scope: String,
+        newer_than: &str,
+        observed: impl Future<Output = Result<(Moment, View), Problem>>,
+    ) -> Result<Page<'_, K>, Problem> {
+        let start = self.start(NEWER_THAN, &scope, newer_than)?;
+        if start.direction != Direction::Prev {
+            return Err(invalid_cursor(NEWER_THAN).into());
+        }
+        let (limit, known) = (Limit::default(), IfNoneMatch::default());
+        let page = self.page_of(scope, limit, None, known, observed).await?;
+        Ok(Page {
+            start,
+            limit: NEWER_MAX,
+            ..page
+        })
+    }
+
+    fn start<K: Key>(
+        &self,
+        parameter: &str,
+        scope: &str,
+        cursor: &str,
+    ) -> Result<Start<K>, Problem> {
+        let key = self.services.cursors.open(parameter, scope, cursor)?;
+        read_start(&key).ok_or_else(|| invalid_cursor(parameter).into())
     }
 }
 
 impl<K: Key> Page<'_, K> {
-    /// The page, with a link to the next one.
-    pub fn answer<R, T>(
-        &self,
-        part: Part<R, K>,
-        body: impl FnOnce(Vec<R>, Option<String>) -> T,
-    ) -> Found<T> {
-        let next_cursor = self.cursor(part.next);
-        let link = next_cursor.as_deref().map(|cursor| self.here.next(cursor));
-        let found = Found::new(body(part.rows, next_cursor)).next(link.as_deref());
-        found.as_of(self.observed.header(self.view))
+    /// The page, with links to those beside it.
+    pub fn answer<R, T>(&self, part: Part<R, K>, body: impl FnOnce(Vec<R>, Ends) -> T) -> Found<T> {
+        let ends = self.ends(part.next, part.prev);
+        let links = self.links(&ends);
+        let found = Found::new(body(part.rows, ends)).page(&self.known);
+        found.links(&links).as_of(self.observed.header(self.view))
     }
 
-    fn cursor(&self, next: Option<K>) -> Option<String> {
-        next.map(|key| self.cursors.seal(&self.scope, &key.bytes()))
+    fn links(&self, ends: &Ends) -> String {
+        self.here.links(ends.next.as_deref(), &ends.prev)
+    }
+
+    fn ends(&self, next: Option<K>, prev: Option<K>) -> Ends {
+        Ends {
+            next: next.map(|key| self.cursor(NEXT, Some(key))),
+            prev: self.cursor(PREV, prev),
+        }
+    }
+
+    fn cursor(&self, direction: u8, key: Option<K>) -> String {
+        let key = key.map(|key| key.bytes()).unwrap_or_default();
+        let key = [[direction].as_slice(), &key].concat();
+        self.cursors.seal(&self.scope, &key)
+    }
+
+    fn counted(&self, count: usize, more: bool) -> Found<Newer> {
+        let newer = Newer {
+            count: count as u32,
+            more,
+        };
+        Found::new(newer).as_of(self.observed.header(self.view))
     }
 }
 
 impl Page<'_, PostId> {
     pub async fn posts(&self, part: Part<PostRow, PostId>) -> Result<Found<PostPage>, Problem> {
         let reading = self.services.reading(&self.observed);
-        let rows = self.known(part.rows);
+        let (rows, part) = part.without_rows();
+        let rows = self.known(rows);
         let rows = posts::with_parents(&reading, self.viewer, rows).await?;
-        let part = Part {
-            rows,
-            next: part.next,
-        };
-        Ok(self.answer(part, |items, next_cursor| PostPage { items, next_cursor }))
+        Ok(self.answer(part.with(rows), |items, ends| PostPage {
+            items,
+            next_cursor: ends.next,
+            prev_cursor: ends.prev,
+        }))
+    }
+
+    pub fn newer_posts(&self, part: &Part<PostRow, PostId>) -> Found<Newer> {
+        let known = part.rows.iter().filter(|row| self.is_known(row));
+        self.counted(known.count(), part.more)
     }
 
     /// Without posts that are withheld, and those that wait for an operator: what is known
     /// of them is old, and they may be deleted.
     pub fn known(&self, mut rows: Vec<PostRow>) -> Vec<Post> {
-        let (observed, viewer) = (&self.observed, self.viewer.account());
-        rows.retain(|row| !observed.is_parked(row.id.0) && !observed.withheld.post(viewer, row));
+        rows.retain(|row| self.is_known(row));
         let post = |row| Post::of(row, self.viewer);
         rows.into_iter().map(post).collect()
+    }
+
+    fn is_known(&self, row: &PostRow) -> bool {
+        let (observed, viewer) = (&self.observed, self.viewer.account());
+        !observed.is_parked(row.id.0) && !observed.withheld.post(viewer, row)
     }
 }
 
 impl Page<'_, EntryId> {
     /// The page of what is kept in process.
     pub fn seen(&self, part: &Part<Seen<ShownPost>, EntryId>) -> Found<PostPage> {
-        let next = self.cursor(part.next);
-        let mut bytes = shown::write_items(&part.rows, &self.observed, self.viewer);
-        if let Some(cursor) = &next {
-            bytes.extend_from_slice(br#","next_cursor":""#);
-            bytes.extend_from_slice(cursor.as_bytes());
-            bytes.push(b'"');
+        let ends = self.ends(part.next, part.prev);
+        let (mut bytes, mut pieces) = shown::write_items(&part.rows, &self.observed, self.viewer);
+        let items = bytes.len();
+        let next = ends.next.as_deref();
+        let cursors = [("next_cursor", next), ("prev_cursor", Some(&*ends.prev))];
+        for (name, cursor) in cursors {
+            let Some(cursor) = cursor else { continue };
+            for text in [",\"", name, "\":\"", cursor, "\""] {
+                bytes.extend_from_slice(text.as_bytes());
+            }
         }
         bytes.push(b'}');
-        let link = next.map(|cursor| self.here.next(&cursor));
-        let found = Found::written(bytes).next(link.as_deref());
+        pieces.add(bytes.get(items..).unwrap_or_default());
+        let tag = page_etag(pieces.digest());
+        let found = match self.known.has(&tag) {
+            true => Found::known(),
+            false => Found::written(bytes).links(&self.links(&ends)),
+        };
+        let found = found.tag(HeaderValue::from_str(&tag).ok());
         found.as_of(self.observed.header(self.view))
+    }
+
+    pub fn newer_seen(&self, part: &Part<Seen<ShownPost>, EntryId>) -> Found<Newer> {
+        let unparked = shown::unparked(&part.rows, &self.observed);
+        self.counted(unparked.count(), part.more)
     }
 }
 
@@ -189,9 +288,10 @@ impl Page<'_, EdgeKey> {
         part.rows
             .retain(|(_, row)| !withheld.account(viewer, row.id));
         let account = |(_, row)| Account::of(row, self.viewer);
-        self.answer(part, |rows, next_cursor| AccountPage {
+        self.answer(part, |rows, ends| AccountPage {
             items: rows.into_iter().map(account).collect(),
-            next_cursor,
+            next_cursor: ends.next,
+            prev_cursor: ends.prev,
         })
     }
 }

@@ -25,7 +25,6 @@ use poem_openapi::{
 };
 use readmodel::{
     hot::{Parent, Reading, Seen},
-    paging::Part,
     posts::{self, PostRow},
 };
 use serde_json::Value;
@@ -99,7 +98,7 @@ impl PostsApi {
         let (observed, ids) = read.observe_batch(&ids.0, PostId).await?;
         let reading = read.services.reading(&observed);
         let posts = reading.posts(read.who.account(), &ids).await?;
-        let mut bytes = shown::write_items(&posts, &observed, read.who);
+        let (mut bytes, _) = shown::write_items(&posts, &observed, read.who);
         bytes.push(b'}');
         Ok(Found::written(bytes).as_of(observed.header(View::SOCIAL)))
     }
@@ -184,18 +183,20 @@ impl PostsApi {
     async fn revisions(
         &self,
         read: Read<Viewer>,
+        known: IfNoneMatch,
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<History>, Problem> {
         let scope = format!("revisions:{}", post_id.0);
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
         page.observed.refuse_parked(post_id.0)?;
         let post = find(&read, PostId(post_id.0)).await?.id;
-        let part = posts::revisions(read.pool(), post, page.last, page.limit).await?;
-        Ok(page.answer(part, |rows, next_cursor| History {
+        let part = posts::revisions(read.pool(), post, page.start, page.limit).await?;
+        Ok(page.answer(part, |rows, ends| History {
             items: rows.into_iter().map(Revision::from).collect(),
-            next_cursor,
+            next_cursor: ends.next,
+            prev_cursor: ends.prev,
         }))
     }
 
@@ -210,16 +211,17 @@ impl PostsApi {
     async fn replies(
         &self,
         read: Read<Viewer>,
+        known: IfNoneMatch,
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
         let scope = format!("replies:{}", post_id.0);
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
         page.observed.refuse_parked(post_id.0)?;
         let post = find(&read, PostId(post_id.0)).await?.id;
         let (pool, account) = (read.pool(), read.who.account());
-        let part = posts::replies(pool, account, post, page.last, page.limit).await?;
+        let part = posts::replies(pool, account, post, page.start, page.limit).await?;
         page.posts(part).await
     }
 
@@ -235,36 +237,36 @@ impl PostsApi {
     async fn thread(
         &self,
         read: Read<Viewer>,
+        known: IfNoneMatch,
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<Thread>, Problem> {
         let scope = format!("thread:{}", post_id.0);
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
         page.observed.refuse_parked(post_id.0)?;
         let row = find(&read, PostId(post_id.0)).await?;
         let (pool, viewer, account) = (read.pool(), read.who, read.who.account());
         let ancestors = posts::ancestors(pool, account, row.id).await?;
         let of = (row.id, row.root_id.is_none());
-        let part = posts::descendants(pool, account, of, page.last, page.limit).await?;
+        let part = posts::descendants(pool, account, of, page.start, page.limit).await?;
+        let (rows, part) = part.without_rows();
         let mut posts = page.known(ancestors);
         let above = posts.len();
         posts.push(Post::of(row, viewer));
-        posts.extend(page.known(part.rows));
+        posts.extend(page.known(rows));
         let reading = read.services.reading(&page.observed);
         let mut posts = with_parents(&reading, viewer, posts).await?;
         let tombstones = tombstones(&reading, viewer, &posts).await?;
-        let below = Part {
-            rows: posts.split_off(above + 1),
-            next: part.next,
-        };
+        let below = part.with(posts.split_off(above + 1));
         let post = posts.pop().ok_or_else(Problem::no_post)?;
-        Ok(page.answer(below, |descendants, next_cursor| Thread {
+        Ok(page.answer(below, |descendants, ends| Thread {
             ancestors: posts,
             post,
             descendants,
             tombstones,
-            next_cursor,
+            next_cursor: ends.next,
+            prev_cursor: ends.prev,
         }))
     }
 }

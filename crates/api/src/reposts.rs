@@ -19,6 +19,7 @@ use crate::{
     identity::Viewer,
     paging::Limit,
     posts::{self, MarkedPost},
+    preconditions::IfNoneMatch,
     problem::{Code, Problem},
     services::new_id,
     tags::Tag,
@@ -70,7 +71,7 @@ impl RepostsApi {
 
     /// Who reposted a post, the last first
     ///
-    /// A page at a time; the cursor neither repeats nor loses one.
+    /// A page at a time; the cursors neither repeat nor lose one.
     #[oai(
         path = "/posts/:post_id/reposts",
         method = "get",
@@ -79,16 +80,17 @@ impl RepostsApi {
     async fn reposters(
         &self,
         read: Read<Viewer>,
+        known: IfNoneMatch,
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<AccountPage>, Problem> {
         let scope = format!("reposts:{}", post_id.0);
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
         page.observed.refuse_parked(post_id.0)?;
         let post = posts::find(&read, PostId(post_id.0)).await?.id;
         let (pool, account) = (read.pool(), read.who.account());
-        let part = reposts::reposters(pool, account, post, page.last, page.limit).await?;
+        let part = reposts::reposters(pool, account, post, page.start, page.limit).await?;
         Ok(page.accounts(part))
     }
 }

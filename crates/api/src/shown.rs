@@ -15,7 +15,7 @@ use crate::{
     header_text::HeaderText,
     identity::Viewer,
     posts::{Post, ReplyTo, Repost},
-    preconditions::{Digest, representation_digest},
+    preconditions::{Digest, Pieces, representation_digest},
 };
 
 /// A post without its last bracket, and what its tag is made of.
@@ -130,27 +130,39 @@ pub(crate) fn etag(seen: &Seen<ShownPost>, viewer: Viewer) -> HeaderText<48> {
     text.text("\"")
 }
 
+/// Those of the posts that do not wait for an operator.
+pub(crate) fn unparked<'a>(
+    posts: &'a [Seen<ShownPost>],
+    observed: &Observed,
+) -> impl Iterator<Item = &'a Seen<ShownPost>> {
+    let posts = posts.iter();
+    posts.filter(|seen| !observed.is_parked(seen.post.id.0))
+}
+
 /// `{"items":[…]` of the posts, left open for what follows, without those that
-/// wait for an operator.
+/// wait for an operator; and what its digest is made of: digests of posts stand for the
+/// posts, which are many more bytes.
 pub(crate) fn write_items(
     posts: &[Seen<ShownPost>],
     observed: &Observed,
     viewer: Viewer,
-) -> Vec<u8> {
+) -> (Vec<u8>, Pieces) {
     let posts_bytes = posts
         .iter()
         .map(|seen| seen.post.shown.open.len() + OTHER_BYTES);
     let mut bytes = Vec::with_capacity(posts_bytes.sum::<usize>() + 8 * OTHER_BYTES);
     bytes.extend_from_slice(br#"{"items":["#);
-    let posts = posts
-        .iter()
-        .filter(|seen| !observed.is_parked(seen.post.id.0));
-    for (index, seen) in posts.enumerate() {
+    let mut pieces = Pieces::default();
+    for (index, seen) in unparked(posts, observed).enumerate() {
         if index > 0 {
             bytes.push(b',');
         }
+        let shown = &seen.post.shown;
+        let behind = bytes.len() + shown.open.len();
         write(seen, viewer, &mut bytes);
+        pieces.add(&shown.digest.0.to_be_bytes());
+        pieces.add(bytes.get(behind..).unwrap_or_default());
     }
     bytes.push(b']');
-    bytes
+    (bytes, pieces)
 }

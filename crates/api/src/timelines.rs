@@ -1,25 +1,41 @@
 //! Timelines: home, local, and an account's own posts.
 
+use std::{fmt::Display, sync::Arc};
+
+use domain::posts::PostId;
 use edge::{
     answers::Found,
     identity::{Authenticated, Viewer},
     paging::Limit,
+    preconditions::IfNoneMatch,
 };
+use kernel::AccountId;
 use poem_openapi::{
     OpenApi,
     param::{Path, Query},
 };
-use readmodel::timelines::{self, Home, Local};
+use readmodel::{
+    hot::Seen,
+    paging::Part,
+    posts::PostRow,
+    timelines::{self, EntryId, Home, Local},
+};
 
 use crate::{
     accounts,
     freshness::{Moment, View},
     handlers::Read,
     named::Named,
+    newer::Newer,
+    pages::Page,
     posts::PostPage,
     problem::{Code, Problem},
+    shown::ShownPost,
     tags::Tag,
 };
+
+/// A part of home or local, of what is kept in process.
+type Entries = Part<Seen<ShownPost>, EntryId>;
 
 pub struct TimelinesApi;
 
@@ -30,7 +46,8 @@ impl TimelinesApi {
     /// My posts and those of whom I follow and do not mute, replies too, newest
     /// first, and what these repost: such an item has a `repost`. A repost is left out
     /// where the same post stands here within the 24 hours before it, as itself or by
-    /// another repost. It has no end but the first post.
+    /// another repost. It has no end but the first post. What came since a page was read is
+    /// before it, at its `prev_cursor`; how much that is, `/v1/timelines/home/count` tells.
     #[oai(
         path = "/timelines/home",
         method = "get",
@@ -39,31 +56,41 @@ impl TimelinesApi {
     async fn home(
         &self,
         read: Read<Authenticated>,
+        known: IfNoneMatch,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
-        let (services, reader) = (&read.services, read.who.account);
-        let (scope, cursor) = (format!("home:{reader}"), cursor.0.as_deref());
-        let page = read.page_of(scope, limit.0, cursor, observe_home(&read));
+        let (scope, observed) = (home_scope(&read), observe_home(&read));
+        let page = read.page_of(scope, limit.0, cursor.0, known, observed);
         let page = page.await?;
-        let observed = &page.observed;
-        let lists = services
-            .lists
-            .of_generation(observed.generation(View::TIMELINES));
-        let use_lists = page.view == View::TIMELINES;
-        let home = Home {
-            reading: services.reading(observed),
-            lists: use_lists.then_some((&lists, &observed.pulled)),
-            reader,
-        };
-        let part = home.page(page.last, page.limit).await?;
+        let part = home(&read, &page).await?;
         Ok(page.seen(&part))
+    }
+
+    /// How much is new in my home timeline
+    ///
+    /// Of what a page that was read before has before it: what its `prev_cursor` leads to.
+    #[oai(
+        path = "/timelines/home/count",
+        method = "get",
+        operation_id = "countHomeTimeline"
+    )]
+    async fn count_home(
+        &self,
+        read: Read<Authenticated>,
+        /// The `prev_cursor` of a page of the same timeline.
+        newer_than: Query<String>,
+    ) -> Result<Found<Newer>, Problem> {
+        let (scope, observed) = (home_scope(&read), observe_home(&read));
+        let page = read.newer(scope, &newer_than.0, observed).await?;
+        let part = home(&read, &page).await?;
+        Ok(page.newer_seen(&part))
     }
 
     /// Everything public, newest first
     ///
     /// What everybody publishes for all to see, a page at a time; not of whom I mute,
-    /// block or am blocked by.
+    /// block or am blocked by. What came since is before it, as in my home timeline.
     #[oai(
         path = "/timelines/local",
         method = "get",
@@ -72,23 +99,38 @@ impl TimelinesApi {
     async fn local(
         &self,
         read: Read<Viewer>,
+        known: IfNoneMatch,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
-        let page = read.page("local".into(), limit.0, cursor.0.as_deref());
+        let page = read.page(LOCAL_SCOPE.into(), limit.0, cursor.0, known);
         let page = page.await?;
-        let local = Local {
-            reading: read.services.reading(&page.observed),
-            viewer: read.who.account(),
-        };
-        let part = local.page(page.last, page.limit).await?;
-        Ok(page.seen(&part))
+        Ok(page.seen(&local(&read, &page).await?))
+    }
+
+    /// How much is new of everything public
+    ///
+    /// Of what a page that was read before has before it: what its `prev_cursor` leads to.
+    #[oai(
+        path = "/timelines/local/count",
+        method = "get",
+        operation_id = "countLocalTimeline"
+    )]
+    async fn count_local(
+        &self,
+        read: Read<Viewer>,
+        /// The `prev_cursor` of a page of the same timeline.
+        newer_than: Query<String>,
+    ) -> Result<Found<Newer>, Problem> {
+        let (scope, observed) = (LOCAL_SCOPE.into(), observe_social(&read));
+        let page = read.newer(scope, &newer_than.0, observed).await?;
+        Ok(page.newer_seen(&local(&read, &page).await?))
     }
 
     /// An account's posts and replies, newest first
     ///
     /// Those that the reader may see, a page at a time. A private account's list is for its
-    /// followers.
+    /// followers. What came since is before it, as in my home timeline.
     #[oai(
         path = "/accounts/:account_id/posts",
         method = "get",
@@ -97,22 +139,36 @@ impl TimelinesApi {
     async fn of_account(
         &self,
         read: Read<Viewer>,
+        known: IfNoneMatch,
         account_id: Path<Named>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
-        let scope = format!("posts:{}", account_id.0);
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
+        let scope = posts_scope(&account_id.0);
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
         let author = read.named(&account_id.0).await?;
-        let account = accounts::find(&read, author).await?;
-        let (pool, viewer) = (read.pool(), read.who.account());
-        let is_close = accounts::is_close(&read, author).await?;
-        if account.private && !is_close {
-            return Err(Code::AccountPrivate.into());
-        }
-        let of = (author, is_close);
-        let part = timelines::of_account(pool, viewer, of, page.last, page.limit).await?;
-        page.posts(part).await
+        page.posts(posts_of(&read, author, &page).await?).await
+    }
+
+    /// How many of an account's posts and replies are new
+    ///
+    /// Of what a page that was read before has before it: what its `prev_cursor` leads to.
+    #[oai(
+        path = "/accounts/:account_id/posts/count",
+        method = "get",
+        operation_id = "countAccountPosts"
+    )]
+    async fn count_of_account(
+        &self,
+        read: Read<Viewer>,
+        account_id: Path<Named>,
+        /// The `prev_cursor` of a page of the same posts.
+        newer_than: Query<String>,
+    ) -> Result<Found<Newer>, Problem> {
+        let (scope, observed) = (posts_scope(&account_id.0), observe_social(&read));
+        let page = read.newer(scope, &newer_than.0, observed).await?;
+        let author = read.named(&account_id.0).await?;
+        Ok(page.newer_posts(&posts_of(&read, author, &page).await?))
     }
 
     /// My posts and replies, newest first
@@ -126,16 +182,96 @@ impl TimelinesApi {
     async fn mine(
         &self,
         read: Read<Authenticated>,
+        known: IfNoneMatch,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
         let me = read.who.account;
-        let scope = format!("posts:{me}");
-        let page = read.page(scope, limit.0, cursor.0.as_deref()).await?;
-        let (pool, last, limit) = (read.pool(), page.last, page.limit);
-        let part = timelines::of_account(pool, Some(me), (me, true), last, limit).await?;
-        page.posts(part).await
+        let page = read.page(posts_scope(me), limit.0, cursor.0, known).await?;
+        page.posts(own_posts(&read, &page).await?).await
     }
+
+    /// How many of my posts and replies are new
+    ///
+    /// Of what a page that was read before has before it, as another device of mine may
+    /// have published: what its `prev_cursor` leads to.
+    #[oai(
+        path = "/accounts/me/posts/count",
+        method = "get",
+        operation_id = "countMyPosts"
+    )]
+    async fn count_mine(
+        &self,
+        read: Read<Authenticated>,
+        /// The `prev_cursor` of a page of the same posts.
+        newer_than: Query<String>,
+    ) -> Result<Found<Newer>, Problem> {
+        let (scope, observed) = (posts_scope(read.who.account), observe_social(&read));
+        let page = read.newer(scope, &newer_than.0, observed).await?;
+        Ok(page.newer_posts(&own_posts(&read, &page).await?))
+    }
+}
+
+const LOCAL_SCOPE: &str = "local";
+
+fn home_scope(read: &Read<Authenticated>) -> String {
+    format!("home:{}", read.who.account)
+}
+
+fn posts_scope(author: impl Display) -> String {
+    format!("posts:{author}")
+}
+
+async fn home(
+    read: &Read<Authenticated>,
+    page: &Page<'_, EntryId>,
+) -> Result<Arc<Entries>, Problem> {
+    let (services, observed) = (&read.services, &page.observed);
+    let generation = observed.generation(View::TIMELINES);
+    let lists = services.lists.of_generation(generation);
+    let use_lists = page.view == View::TIMELINES;
+    let home = Home {
+        reading: services.reading(observed),
+        lists: use_lists.then_some((&lists, &observed.pulled)),
+        reader: read.who.account,
+    };
+    Ok(home.page(page.start, page.limit).await?)
+}
+
+async fn local(read: &Read<Viewer>, page: &Page<'_, EntryId>) -> Result<Entries, Problem> {
+    let local = Local {
+        reading: read.services.reading(&page.observed),
+        viewer: read.who.account(),
+    };
+    Ok(local.page(page.start, page.limit).await?)
+}
+
+async fn posts_of(
+    read: &Read<Viewer>,
+    author: AccountId,
+    page: &Page<'_, PostId>,
+) -> Result<Part<PostRow, PostId>, Problem> {
+    let account = accounts::find(read, author).await?;
+    let (pool, viewer) = (read.pool(), read.who.account());
+    let is_close = accounts::is_close(read, author).await?;
+    if account.private && !is_close {
+        return Err(Code::AccountPrivate.into());
+    }
+    let of = (author, is_close);
+    Ok(timelines::of_account(pool, viewer, of, page.start, page.limit).await?)
+}
+
+async fn own_posts(
+    read: &Read<Authenticated>,
+    page: &Page<'_, PostId>,
+) -> Result<Part<PostRow, PostId>, Problem> {
+    let (pool, me) = (read.pool(), read.who.account);
+    let part = timelines::of_account(pool, Some(me), (me, true), page.start, page.limit);
+    Ok(part.await?)
+}
+
+async fn observe_social<W: Copy + Into<Viewer>>(read: &Read<W>) -> Result<(Moment, View), Problem> {
+    Ok((read.observe().await?, View::SOCIAL))
 }
 
 /// Waits for both views that home is made of. Lists that lag are not waited for long:

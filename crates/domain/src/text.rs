@@ -161,7 +161,7 @@ impl<'a> Reading<'a> {
     }
 
     /// From the mark before the piece `first` to `last`.
-    fn from_mark(&self, first: usize, last: &Piece<'_>) -> Range<usize> {
+    fn with_mark(&self, first: usize, last: &Piece<'_>) -> Range<usize> {
         self.pieces[first - 1].at..last.end()
     }
 
@@ -183,7 +183,7 @@ impl<'a> Reading<'a> {
         let last = self.pieces[first..end].last()?;
         let folded = fold(&self.text[self.pieces[first].at..last.end()]);
         let fits = folded.chars().count() <= HASHTAG_CHARACTERS_MAX && says_something(&folded);
-        fits.then(|| (self.from_mark(first, last), folded))
+        fits.then(|| (self.with_mark(first, last), folded))
     }
 
     fn mention(&self, first: usize) -> Option<(Range<usize>, Handle)> {
@@ -209,7 +209,7 @@ impl<'a> Reading<'a> {
         let in_address = self.is_in_address(self.pieces[first].at);
         let handle = &self.text[self.pieces[first].at..last.end()];
         let handle = handle.parse().ok().filter(|_| !goes_on && !in_address)?;
-        Some((self.from_mark(first, last), handle))
+        Some((self.with_mark(first, last), handle))
     }
 
     fn is_in_address(&self, at: usize) -> bool {

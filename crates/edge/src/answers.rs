@@ -17,7 +17,7 @@ use poem_openapi::{
 };
 
 use crate::{
-    preconditions::{IfNoneMatch, etag, representation_etag},
+    preconditions::{IfNoneMatch, etag, page_etag, representation_digest, representation_etag},
     preferences::MINIMAL,
 };
 
@@ -33,7 +33,13 @@ const HEADERS: usize = 16;
 pub struct Found<T> {
     body: Body<T>,
     headers: Headers,
-    version: Option<(u64, IfNoneMatch)>,
+    tagged: Option<(Tagged, IfNoneMatch)>,
+}
+
+/// What the tag of an answer is made of, beside its bytes.
+enum Tagged {
+    Version(u64),
+    Page,
 }
 
 enum Body<T> {
@@ -62,7 +68,7 @@ impl<T> Found<T> {
         Self {
             body,
             headers: Headers::default(),
-            version: None,
+            tagged: None,
         }
     }
 
@@ -81,16 +87,23 @@ impl<T> Found<T> {
 
     #[must_use]
     pub fn version(mut self, version: u64, known: &IfNoneMatch) -> Self {
-        self.version = Some((version, known.clone()));
+        self.tagged = Some((Tagged::Version(version), known.clone()));
         self
     }
 
-    /// `link` as `paging::Here::next` gives it.
+    /// A page, whose tag is of its bytes. It is strong: whoever has the tag has them. How
+    /// far the read model was is a header and not among them, and a cursor is sealed from
+    /// its key alone, so that the tag changes with what the page shows and nothing else.
     #[must_use]
-    pub fn next(mut self, link: Option<&str>) -> Self {
-        if let Some(link) = link {
-            self.headers.put(LINK, link);
-        }
+    pub fn page(mut self, known: &IfNoneMatch) -> Self {
+        self.tagged = Some((Tagged::Page, known.clone()));
+        self
+    }
+
+    /// As `paging::Here::links` gives them.
+    #[must_use]
+    pub fn links(mut self, links: &str) -> Self {
+        self.headers.put(LINK, links);
         self
     }
 }
@@ -253,6 +266,12 @@ impl Headers {
         }
     }
 
+    /// Without what the reader has from before (RFC 9110, 15.4.5).
+    fn not_modified(mut self) -> Response {
+        self.0.retain(|(name, _)| name != LINK);
+        self.respond(StatusCode::NOT_MODIFIED, None)
+    }
+
     fn respond(self, status: StatusCode, body: Option<Vec<u8>>) -> Response {
         let has_body = body.is_some();
         let mut response = match body {
@@ -279,13 +298,16 @@ impl<T: ToJSON + Send> IntoResponse for Found<T> {
         let bytes = match self.body {
             Body::Value(body) => bytes(&body),
             Body::Written(bytes) => bytes,
-            Body::Nothing => return self.headers.respond(StatusCode::NOT_MODIFIED, None),
+            Body::Nothing => return self.headers.not_modified(),
         };
-        if let Some((version, known)) = self.version {
-            let tag = representation_etag(version, &bytes);
+        if let Some((tagged, known)) = self.tagged {
+            let tag = match tagged {
+                Tagged::Version(version) => representation_etag(version, &bytes),
+                Tagged::Page => page_etag(representation_digest(&bytes)),
+            };
             self.headers.put(ETAG, &tag);
             if known.has(&tag) {
-                return self.headers.respond(StatusCode::NOT_MODIFIED, None);
+                return self.headers.not_modified();
             }
         }
         self.headers.respond(StatusCode::OK, Some(bytes))

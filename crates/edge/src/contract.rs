@@ -17,7 +17,7 @@ use crate::{
     contract_links, contract_parts,
     contract_rules::Rules,
     identity::BEARER,
-    paging::CURSOR,
+    paging::{CURSOR, CURSOR_TOLD},
     preconditions::{
         HEADER_MARK, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_UNAUTHENTICATED, IF_MATCH, IF_MATCH_REQUIRED,
         IF_NONE_MATCH, MIN_POSITION,
@@ -169,6 +169,9 @@ fn mend_operation(rules: &Rules, path: &str, method: &str, operation: &mut Value
                 ("deprecated", Value::Bool(false)) | ("explode", Value::Bool(true))
             )
         });
+        if parameter.get("name").is_some_and(|name| name == CURSOR) {
+            parameter.insert("description".into(), CURSOR_TOLD.into());
+        }
     }
     let has_body = operation["requestBody"].is_object();
     let secured = operation["security"].is_array();

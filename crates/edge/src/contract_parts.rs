@@ -81,7 +81,7 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     ),
     (
         "Link",
-        "The next page, as rel=\"next\" (RFC 8288); absent on the last one.",
+        "The pages beside this one (RFC 8288): rel=\"next\", absent on the last one, and rel=\"prev\".",
     ),
     ("Location", "Where the thing that was made is."),
     (

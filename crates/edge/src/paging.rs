@@ -1,4 +1,4 @@
-//! Pages: a limit, a cursor, a link to the next page. A cursor is sealed and
+//! Pages: a limit, a cursor, links to the pages beside this one. A cursor is sealed and
 //! bound to its query; one that was changed, or is of another query, is
 //! refused. It refuses to know what the key inside means.
 
@@ -25,6 +25,11 @@ pub const LIMIT_MAX: u16 = 100;
 pub const LIMIT_DEFAULT: u16 = 20;
 /// The name of the query parameter in every operation that pages.
 pub const CURSOR: &str = "cursor";
+/// What the contract says of it.
+pub(crate) const CURSOR_TOLD: &str = "The `next_cursor` of a page for the one after it, or its \
+    `prev_cursor` for the one before it: both in the order of the list, with neither a gap nor a \
+    repeat, whatever came and went meanwhile. With neither, the first page. Only of the same \
+    path and filters; `limit` may be another.";
 /// Keys are a position or an id with a rank; a longer cursor is not ours.
 const CURSOR_CHARACTERS_MAX: usize = 512;
 
@@ -55,11 +60,10 @@ impl Cursors {
         self.seal.seal(scope, key)
     }
 
-    pub fn open(&self, scope: &str, cursor: &str) -> Result<Vec<u8>, Problem> {
+    /// `parameter`: where it was sent.
+    pub fn open(&self, parameter: &str, scope: &str, cursor: &str) -> Result<Vec<u8>, Problem> {
         let key = self.open_checked(scope, cursor);
-        key.ok_or_else(|| {
-            Problem::from(Code::InvalidCursor).with_parameter(CURSOR, FieldCode::InvalidFormat)
-        })
+        key.ok_or_else(|| invalid_cursor(parameter))
     }
 
     fn open_checked(&self, scope: &str, cursor: &str) -> Option<Vec<u8>> {
@@ -68,6 +72,10 @@ impl Cursors {
             _ => None,
         }
     }
+}
+
+pub fn invalid_cursor(parameter: &str) -> Problem {
+    Problem::from(Code::InvalidCursor).with_parameter(parameter, FieldCode::InvalidFormat)
 }
 
 /// How many items a page has: `limit: Query<Limit>`.
@@ -145,13 +153,21 @@ impl ToJSON for Limit {
     }
 }
 
-/// Where the request went, to link to its next page.
+/// Where the request went, to link to the pages beside it.
 #[derive(Clone, Debug)]
 pub struct Here(Uri);
 
 impl Here {
-    /// The value of `Link` (RFC 8288) for the page at `cursor`.
-    pub fn next(&self, cursor: &str) -> String {
+    /// The value of `Link` (RFC 8288) for the pages at these cursors.
+    pub fn links(&self, next: Option<&str>, prev: &str) -> String {
+        let prev = self.link(prev, "prev");
+        match next {
+            None => prev,
+            Some(next) => self.link(next, "next") + ", " + &prev,
+        }
+    }
+
+    fn link(&self, cursor: &str, relation: &str) -> String {
         let prefix = format!("{CURSOR}=");
         let kept = self.0.query().unwrap_or_default().split('&');
         // `part.is_empty()` would be `Type`'s, which says false.
@@ -161,7 +177,7 @@ impl Here {
             target.push_str(part);
             target.push('&');
         }
-        format!("<{target}{prefix}{cursor}>; rel=\"next\"")
+        format!("<{target}{prefix}{cursor}>; rel=\"{relation}\"")
     }
 }
 
@@ -181,7 +197,7 @@ mod tests {
     fn a_cursor_opens_only_in_its_own_query() -> Result<(), Box<dyn std::error::Error>> {
         let cursors = Cursors::new(b"a secret of this test, long enough")?;
         let cursor = cursors.seal("followers:1", b"key");
-        assert_eq!(cursors.open("followers:1", &cursor)?, b"key");
+        assert_eq!(cursors.open(CURSOR, "followers:1", &cursor)?, b"key");
         let mut changed = cursor.clone().into_bytes();
         changed[2] ^= 1;
         let other = Cursors::new(b"another secret")?.seal("followers:1", b"key");
@@ -195,7 +211,7 @@ mod tests {
             ("followers:1", "not base64!"),
             ("followers:1", ""),
         ] {
-            let code = cursors.open(scope, cursor).map_err(|p| p.code());
+            let code = cursors.open(CURSOR, scope, cursor).map_err(|p| p.code());
             assert_eq!(code, Err(Code::InvalidCursor), "{cursor}");
         }
         Ok(())
@@ -213,10 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_keeps_the_query() {
+    fn the_pages_beside_keep_the_query() {
         let here = Here(Uri::from_static("/v1/posts?limit=2&cursor=old&tag=a%26b"));
-        let wanted = "</v1/posts?limit=2&tag=a%26b&cursor=new>; rel=\"next\"";
-        assert_eq!(here.next("new"), wanted);
+        let prev = "</v1/posts?limit=2&tag=a%26b&cursor=back>; rel=\"prev\"";
+        assert_eq!(here.links(None, "back"), prev);
+        let next = "</v1/posts?limit=2&tag=a%26b&cursor=new>; rel=\"next\"";
+        assert_eq!(here.links(Some("new"), "back"), format!("{next}, {prev}"));
     }
 
     #[test]
@@ -224,8 +242,8 @@ mod tests {
     -> Result<(), poem::http::uri::InvalidUri> {
         for query in ["", "&", "cursor=old", "&cursor=old&"] {
             let here = Here(format!("/v1/posts?{query}").parse()?);
-            let wanted = "</v1/posts?cursor=new>; rel=\"next\"";
-            assert_eq!(here.next("new"), wanted, "{query}");
+            let wanted = "</v1/posts?cursor=new>; rel=\"prev\"";
+            assert_eq!(here.links(None, "new"), wanted, "{query}");
         }
         Ok(())
     }
@@ -342,13 +360,13 @@ mod properties {
         }
 
         #[test]
-        fn the_next_page_keeps_every_other_parameter_and_has_one_cursor(
+        fn the_page_beside_keeps_every_other_parameter_and_has_one_cursor(
             parts in vec("(limit|cursor|cursors|tag|a)(=[a-z0-9%]{0,4})?", 0..6),
             next in "[A-Za-z0-9_-]{1,20}",
         ) {
             let here = Here(format!("/v1/posts?{}", parts.join("&")).parse()?);
-            let link = here.next(&next);
-            let target = link.strip_prefix("</v1/posts?").and_then(|l| l.strip_suffix(">; rel=\"next\""));
+            let link = here.links(None, &next);
+            let target = link.strip_prefix("</v1/posts?").and_then(|l| l.strip_suffix(">; rel=\"prev\""));
             let Some(target) = target else {
                 return Err(TestCaseError::fail(link));
             };

@@ -52,10 +52,31 @@ pub(crate) fn representation_etag(version: u64, bytes: &[u8]) -> String {
     format!("\"{version}-{}\"", representation_digest(bytes))
 }
 
+/// The `ETag` of a page, which has no version: no edit meets it.
+pub fn page_etag(digest: Digest) -> String {
+    format!("\"page-{digest}\"")
+}
+
 pub fn representation_digest(bytes: &[u8]) -> Digest {
-    let mut first = [0; 8];
-    first.copy_from_slice(&Sha256::digest(bytes)[..8]);
-    Digest(u64::from_be_bytes(first))
+    let mut pieces = Pieces::default();
+    pieces.add(bytes);
+    pieces.digest()
+}
+
+/// What a digest is made of, piece by piece.
+#[derive(Default)]
+pub struct Pieces(Sha256);
+
+impl Pieces {
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn digest(self) -> Digest {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0.finalize()[..8]);
+        Digest(u64::from_be_bytes(first))
+    }
 }
 
 /// The first bytes of a SHA-256, shown in hexadecimal.
@@ -399,6 +420,7 @@ mod tests {
             // Tags, and none of ours: they match nothing.
             ("W/\"7\"", &[]),
             ("\"x\"", &[]),
+            ("\"page-0123456789abcdef\"", &[]),
             ("\"\"", &[]),
             ("\"+1\"", &[]),
             ("\"001\"", &[]),

@@ -106,7 +106,8 @@ impl<'a> Reader<'a> {
         self.pages_of(limit_for(expected.len()), path, expected.len(), viewer)
     }
 
-    /// Every page, which links to the next. One is short where much is hidden.
+    /// Every page, which links to the next; back from the last one there is the same. One is
+    /// short where much is hidden.
     fn pages_of(
         &mut self,
         limit: usize,
@@ -124,30 +125,64 @@ impl<'a> Reader<'a> {
             self.findings.count("answers", 1);
             self.findings.same(&what, &200, &answer.status);
             let cursor = answer.body["next_cursor"].as_str().map(str::to_owned);
-            let list = match answer.body.get("descendants") {
-                Some(descendants) => descendants.as_array().map_or(0, Vec::len),
-                None => items_of(&answer.body).len(),
-            };
+            let list = rows_of(&answer.body).len();
             rows += list;
             pages.push(answer.body);
             let Some(cursor) = cursor else {
+                self.same_back(path, &pages, viewer)?;
                 return Ok(pages);
             };
             if list > limit {
                 let violation = format!("{what}: a page has {list} rows");
                 self.findings.violation(violation);
             }
-            let link = answer.headers.get("link").cloned().unwrap_or_default();
+            let links = answer.headers.get("link").cloned().unwrap_or_default();
+            let link = links.split(", ").next().unwrap_or_default();
             next = format!("{first}&cursor={cursor}");
             let wanted = format!("<{next}>; rel=\"next\"");
             self.findings
-                .same(format_args!("the link of {what}"), &wanted, &link);
+                .same(format_args!("the link of {what}"), &wanted.as_str(), &link);
             if rows > expected + limit || pages.len() > expected + PAGES_MAX {
                 let violation = format!("{what}: expected {expected} rows, there is no end");
                 self.findings.violation(violation);
                 return Ok(pages);
             }
         }
+    }
+
+    /// What the last page has before it is what the others have.
+    fn same_back(
+        &mut self,
+        path: &str,
+        pages: &[Value],
+        viewer: &Viewer,
+    ) -> Result<(), Unreachable> {
+        let Some((last, before)) = pages.split_last() else {
+            return Ok(());
+        };
+        let before: Vec<&Value> = before.iter().flat_map(rows_of).collect();
+        let join = if path.contains('?') { '&' } else { '?' };
+        let mut cursor = last["prev_cursor"].clone();
+        let mut found: Vec<Value> = Vec::new();
+        for _ in 0..before.len() + PAGES_MAX {
+            if found.len() >= before.len() {
+                break;
+            }
+            let sent = cursor.as_str().unwrap_or_default();
+            let page = format!("{path}{join}limit={BATCH_IDS_MAX}&cursor={sent}");
+            let page = self.http.get(&page, viewer.token())?.body;
+            self.findings.count("answers", 1);
+            let further = page["prev_cursor"].clone();
+            if rows_of(&page).is_empty() && further == cursor {
+                break;
+            }
+            drop(found.splice(0..0, rows_of(&page).iter().cloned()));
+            cursor = further;
+        }
+        let found: Vec<&Value> = found.iter().collect();
+        let what = format!("{path} back from its end as {}", viewer.name());
+        self.findings.same(what, &before, &found);
+        Ok(())
     }
 
     /// The status of an answer, whatever it says.
@@ -232,6 +267,12 @@ impl<'a> Reader<'a> {
                 .violation(format!("{}, {id}{difference}", short(what)));
         }
     }
+}
+
+/// What a page has of its list.
+fn rows_of(page: &Value) -> &[Value] {
+    let rows = page.get("descendants").or(page.get("items"));
+    rows.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn items_of(page: &Value) -> Vec<Value> {

@@ -8,7 +8,7 @@ use crate::{
     ReadError,
     accounts::AccountRow,
     edges::{EdgeTable, Ends, edge_fold},
-    paging::{EdgeKey, Part},
+    paging::{EdgeKey, Part, Start},
     touches::Touch,
 };
 
@@ -34,10 +34,10 @@ edge_fold!(
 pub async fn list(
     pool: &PgPool,
     account: AccountId,
-    last: Option<EdgeKey>,
+    start: Start<EdgeKey>,
     limit: u32,
 ) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
     let blocks = (account.0, Ends::To);
     let is_there = "NOT a.deactivated";
-    (TABLE.accounts(pool, Some(account), blocks, is_there, last, limit)).await
+    (TABLE.accounts(pool, Some(account), blocks, is_there, start, limit)).await
 }

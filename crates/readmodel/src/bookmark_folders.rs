@@ -8,9 +8,9 @@ use kernel::{AccountId, AggregateId, Kind, Personal, Timestamp, Uuid};
 use sea_orm::sqlx::{self, PgPool, PgTransaction, Row, postgres::PgRow};
 
 use crate::{
-    ReadError, edges,
+    ReadError,
     feature::Feature,
-    paging::{EdgeKey, Part, part},
+    paging::{EdgeKey, Part, Start, Step, Way, part, turned},
     social::{Effects, Happened, Tables},
     touches::Touch,
 };
@@ -140,7 +140,7 @@ pub struct FolderRow {
 }
 
 macro_rules! select {
-    ($condition:literal) => {
+    ($condition:expr) => {
         concat!(
             "SELECT f.id, f.name, f.made_at, f.version, (
                 SELECT count(*) FROM (
@@ -185,28 +185,39 @@ pub async fn by_id(
 pub async fn list(
     pool: &PgPool,
     account: AccountId,
-    last: Option<EdgeKey>,
+    start: Start<EdgeKey>,
     limit: u32,
 ) -> Result<Part<FolderRow, EdgeKey>, ReadError> {
-    let look = |last, count: u32| async move {
-        let (at, id) = edges::after(last);
-        let rows = sqlx::query(select!(
-            "AND (f.made_at, f.id) < ($3, $4) ORDER BY f.made_at DESC, f.id DESC LIMIT $5"
-        ))
-        .bind(account.0)
-        .bind(i64::from(BOOKMARKS_COUNTED_MAX))
-        .bind(at)
-        .bind(id)
-        .bind(i64::from(count))
-        .fetch_all(pool)
-        .await?;
+    macro_rules! sql {
+        ($beyond:literal, $order:literal) => {
+            select!(concat!(
+                "AND (f.made_at, f.id) ",
+                $beyond,
+                " ($3, $4) ORDER BY f.made_at ",
+                $order,
+                ", f.id ",
+                $order,
+                " LIMIT $5"
+            ))
+        };
+    }
+    let look = |step: Step<EdgeKey>| async move {
+        let (at, id) = step.key;
+        let rows = sqlx::query(turned!(step.way, sql))
+            .bind(account.0)
+            .bind(i64::from(BOOKMARKS_COUNTED_MAX))
+            .bind(at)
+            .bind(id)
+            .bind(i64::from(step.count))
+            .fetch_all(pool)
+            .await?;
         let read = |row| {
             let folder = FolderRow::read(row)?;
             Ok(((folder.made_at.0, folder.id.0), Some(folder)))
         };
         rows.iter().map(read).collect()
     };
-    part(last, limit, look).await
+    part(Way::Down, start, limit, look).await
 }
 
 /// How many folders `account` has; `most` where there are more.

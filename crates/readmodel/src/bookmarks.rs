@@ -10,8 +10,8 @@ use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
 
 use crate::{
     ReadError,
-    edges::{self, EdgeTable, edge_fold},
-    paging::{EdgeKey, Part, part},
+    edges::{EdgeTable, edge_fold},
+    paging::{EdgeKey, Part, Start, Step, Way, part, turned},
     touches::Touch,
 };
 
@@ -46,15 +46,21 @@ pub struct BookmarkRow {
 /// The folder is looked up for each row of a page, and not joined: the planner would read
 /// all folders.
 macro_rules! list {
-    ($condition:literal) => {
+    ($condition:literal, $beyond:literal, $order:literal) => {
         concat!(
             "SELECT b.post_id, b.bookmarked_at, (
                 SELECT f.id FROM bookmark_folders AS f WHERE f.id = b.folder_id
              ) AS folder_id
              FROM bookmarks AS b
-             WHERE b.account_id = $1 AND (b.bookmarked_at, b.post_id) < ($2, $3) ",
+             WHERE b.account_id = $1 AND (b.bookmarked_at, b.post_id) ",
+            $beyond,
+            " ($2, $3) ",
             $condition,
-            "ORDER BY b.bookmarked_at DESC, b.post_id DESC LIMIT $4"
+            "ORDER BY b.bookmarked_at ",
+            $order,
+            ", b.post_id ",
+            $order,
+            " LIMIT $4"
         )
     };
 }
@@ -65,17 +71,27 @@ pub async fn list(
     pool: &PgPool,
     account: AccountId,
     folder: Option<FolderId>,
-    last: Option<EdgeKey>,
+    start: Start<EdgeKey>,
     limit: u32,
 ) -> Result<Part<BookmarkRow, EdgeKey>, ReadError> {
-    let look = |last, count: u32| async move {
-        let (at, id) = edges::after(last);
+    macro_rules! all {
+        ($beyond:literal, $order:literal) => {
+            list!("", $beyond, $order)
+        };
+    }
+    macro_rules! of_folder {
+        ($beyond:literal, $order:literal) => {
+            list!("AND b.folder_id = $5 ", $beyond, $order)
+        };
+    }
+    let look = |step: Step<EdgeKey>| async move {
+        let (at, id) = step.key;
         let query = match folder {
-            None => sqlx::query(list!("")),
-            Some(_) => sqlx::query(list!("AND b.folder_id = $5 ")),
+            None => sqlx::query(turned!(step.way, all)),
+            Some(_) => sqlx::query(turned!(step.way, of_folder)),
         };
         let query = query.bind(account.0).bind(at).bind(id);
-        let query = query.bind(i64::from(count));
+        let query = query.bind(i64::from(step.count));
         let query = match folder {
             None => query,
             Some(folder) => query.bind(folder.0),
@@ -83,7 +99,7 @@ pub async fn list(
         let rows = query.fetch_all(pool).await?;
         rows.iter().map(BookmarkRow::read).collect()
     };
-    part(last, limit, look).await
+    part(Way::Down, start, limit, look).await
 }
 
 impl BookmarkRow {

@@ -10,7 +10,7 @@ use crate::{
     ReadError,
     accounts::{self, AccountRow},
     counters::{AccountCounter, PostCounter},
-    paging::{EdgeKey, Part, part},
+    paging::{EdgeKey, Part, Start, Step, Way, part},
     social::{Effects, Happened, Tables},
     standing::Moves,
     visibility::viewer_id,
@@ -275,7 +275,7 @@ impl EdgeTable {
         viewer: Option<AccountId>,
         (of, ends): (Uuid, Ends),
         condition: &str,
-        last: Option<EdgeKey>,
+        start: Start<EdgeKey>,
         limit: u32,
     ) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
         let (end, other) = match ends {
@@ -285,8 +285,8 @@ impl EdgeTable {
         let sql = concat!(
             "SELECT page.at AS edge_at, page.id AS edge_end, shown.* FROM (
                 SELECT {end} AS id, {since} AS at FROM {name}
-                WHERE {other} = $2 AND ({since}, {end}) < ($3, $4)
-                ORDER BY {since} DESC, {end} DESC LIMIT $5
+                WHERE {other} = $2 AND ({since}, {end}) {beyond} ($3, $4)
+                ORDER BY {since} {order}, {end} {order} LIMIT $5
              ) AS page LEFT JOIN LATERAL (",
             accounts::select!(
                 ", EXISTS (
@@ -294,21 +294,23 @@ impl EdgeTable {
                  ) AS blocks_viewer FROM accounts AS a",
                 "WHERE a.id = page.id AND {condition} OFFSET 0"
             ),
-            ") AS shown ON true ORDER BY page.at DESC, page.id DESC"
+            ") AS shown ON true ORDER BY page.at {order}, page.id {order}"
         );
+        let (beyond, order) = start.way(Way::Down).sql();
         let sql = sql.replace("{condition}", condition);
+        let sql = sql.replace("{beyond}", beyond).replace("{order}", order);
         let sql = self.sql(&sql.replace("{end}", end).replace("{other}", other));
-        let look = |last, count: u32| {
-            let (at, id) = after(last);
+        let look = |step: Step<EdgeKey>| {
+            let (at, id) = step.key;
             let query = sqlx::query(AssertSqlSafe(sql.clone()));
             let query = query.bind(viewer_id(viewer)).bind(of).bind(at).bind(id);
-            let query = query.bind(i64::from(count));
+            let query = query.bind(i64::from(step.count));
             async move {
                 let rows = query.fetch_all(pool).await?;
                 rows.iter().map(read_account).collect()
             }
         };
-        part(last, limit, look).await
+        part(Way::Down, start, limit, look).await
     }
 
     /// `SELECT` of the posts that count edges of the accounts `$1`.
@@ -423,11 +425,6 @@ macro_rules! edge_fold {
     };
 }
 pub(crate) use edge_fold;
-
-/// The key of the last row of the page before, or one beyond all.
-pub(crate) fn after(last: Option<EdgeKey>) -> EdgeKey {
-    last.unwrap_or((i64::MAX, Uuid::max()))
-}
 
 /// The key of an edge, and the account at its end with the time, where it is shown.
 fn read_account(row: &PgRow) -> Result<(EdgeKey, Option<(i64, AccountRow)>), ReadError> {

@@ -13,7 +13,7 @@ use crate::{
     counters::AccountCounter,
     edges::{Changes, Counted, EdgeTable, Ends},
     feature::Feature,
-    paging::{EdgeKey, Part},
+    paging::{EdgeKey, Part, Start},
     social::{Effects, Happened, Tables},
     standing::{Concern, Moves},
     timelines::FanOut,
@@ -184,7 +184,7 @@ pub async fn list(
     viewer: Option<AccountId>,
     account: AccountId,
     side: Side,
-    last: Option<EdgeKey>,
+    start: Start<EdgeKey>,
     limit: u32,
 ) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
     let ends = match side {
@@ -192,7 +192,7 @@ pub async fn list(
         Side::Following => Ends::To,
     };
     let follows = (account.0, ends);
-    (FOLLOWS.accounts(pool, viewer, follows, listed!(), last, limit)).await
+    (FOLLOWS.accounts(pool, viewer, follows, listed!(), start, limit)).await
 }
 
 /// How many ask to follow `account` and wait, of those that their list has; `max` where
@@ -219,9 +219,9 @@ pub async fn count_requests(pool: &PgPool, account: AccountId, max: u32) -> Resu
 pub async fn requests(
     pool: &PgPool,
     account: AccountId,
-    last: Option<EdgeKey>,
+    start: Start<EdgeKey>,
     limit: u32,
 ) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
     let requests = (account.0, Ends::From);
-    (REQUESTS.accounts(pool, Some(account), requests, listed!(), last, limit)).await
+    (REQUESTS.accounts(pool, Some(account), requests, listed!(), start, limit)).await
 }

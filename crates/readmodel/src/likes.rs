@@ -9,7 +9,7 @@ use crate::{
     accounts::AccountRow,
     counters::PostCounter,
     edges::{Counted, EdgeTable, Ends, edge_fold},
-    paging::{EdgeKey, Part},
+    paging::{EdgeKey, Part, Start},
     touches::Touch,
     visibility::listed,
 };
@@ -35,11 +35,11 @@ pub async fn likers(
     pool: &PgPool,
     viewer: Option<AccountId>,
     post: PostId,
-    last: Option<EdgeKey>,
+    start: Start<EdgeKey>,
     limit: u32,
 ) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
     let likes = (post.0, Ends::From);
     TABLE
-        .accounts(pool, viewer, likes, listed!(), last, limit)
+        .accounts(pool, viewer, likes, listed!(), start, limit)
         .await
 }

@@ -9,7 +9,7 @@ use crate::{
     ReadError,
     accounts::AccountRow,
     edges::{EdgeTable, Ends, edge_fold},
-    paging::{EdgeKey, Part},
+    paging::{EdgeKey, Part, Start},
     touches::Touch,
     visibility::found,
 };
@@ -33,9 +33,9 @@ edge_fold!(
 pub async fn list(
     pool: &PgPool,
     account: AccountId,
-    last: Option<EdgeKey>,
+    start: Start<EdgeKey>,
     limit: u32,
 ) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
     let mutes = (account.0, Ends::To);
-    (TABLE.accounts(pool, Some(account), mutes, found!(), last, limit)).await
+    (TABLE.accounts(pool, Some(account), mutes, found!(), start, limit)).await
 }

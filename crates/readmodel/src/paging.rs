@@ -1,132 +1,332 @@
-//! Parts of lists. A list is looked at along an index, and what the viewer may not see is
-//! left out of what was looked at: so a part costs what it has, not what is hidden. Where
-//! very much is hidden, a part is short, and says where to go on.
+//! Parts of lists, either way. A list is looked at along an index, and what the viewer may
+//! not see is left out of what was looked at: so a part costs what it has, not what is
+//! hidden. Where very much is hidden, a part is short, and says where to go on. A part
+//! begins beyond a key and not at a count, so that what comes and goes between two parts
+//! makes neither a gap nor a repeat.
 
+use domain::posts::PostId;
 use kernel::Uuid;
 
 use crate::ReadError;
 
 /// Rows looked at beyond what a part needs, for those that are hidden.
-pub(crate) const SPARE_ROWS: u32 = 4;
+const SPARE_ROWS: u32 = 4;
 /// Rounds of one part, at most. Each reads four times as many rows as the one before.
-pub(crate) const ROUNDS_MAX: u32 = 4;
+const ROUNDS_MAX: u32 = 4;
 /// Rows looked at in one round, at most.
 const ROUND_ROWS_MAX: u32 = 800;
 
-/// A part of a list: what was found, and the key after which the list goes on; none at
-/// its end. It may have fewer rows than were asked for, and none.
+/// Along a list in its order, or back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    #[default]
+    Next,
+    Prev,
+}
+
+/// Whether keys grow or fall: in the order of a list, or as it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Up,
+    Down,
+}
+
+/// What a list is sorted by. No row has the least or the greatest.
+pub trait ListKey: Copy + Ord {
+    const LEAST: Self;
+    const GREATEST: Self;
+
+    /// The key beside it.
+    fn neighbour(self, way: Way) -> Self;
+}
+
+/// Where a part begins: beyond the key; without one, at the end of the list from which the
+/// direction leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start<K> {
+    pub direction: Direction,
+    pub key: Option<K>,
+}
+
+/// What to look at: the `count` nearest keys beyond `key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step<K> {
+    pub way: Way,
+    pub key: K,
+    pub count: u32,
+}
+
+/// A part of a list, in its order. It may have fewer rows than were asked for, and none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part<R, K> {
     pub rows: Vec<R>,
+    /// The key after which the list goes on; none at its end.
     pub next: Option<K>,
-}
-
-impl<R, K> Default for Part<R, K> {
-    fn default() -> Self {
-        Self {
-            rows: Vec::new(),
-            next: None,
-        }
-    }
+    /// The key before which the list goes back; none from its end.
+    pub prev: Option<K>,
+    /// Whether there may be more in the direction that was asked for.
+    pub more: bool,
 }
 
 /// The key of what has a time, as edges have: that, and what is at its end.
 pub type EdgeKey = (i64, Uuid);
 
-/// How many rows to look at in a round, from the one before.
-pub(crate) fn next_round(rows: u32) -> u32 {
-    (rows * 4).min(ROUND_ROWS_MAX)
+/// A query that is written once: `$sql!` of how keys compare with the one that they are
+/// beyond, and of their order.
+macro_rules! turned {
+    ($way:expr, $sql:ident) => {
+        match $way {
+            $crate::paging::Way::Up => $sql!(">", "ASC"),
+            $crate::paging::Way::Down => $sql!("<", "DESC"),
+        }
+    };
+}
+pub(crate) use turned;
+
+impl Way {
+    const fn back(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Up,
+        }
+    }
+
+    /// The two literals of `turned!`.
+    pub(crate) const fn sql(self) -> (&'static str, &'static str) {
+        macro_rules! both {
+            ($beyond:literal, $order:literal) => {
+                ($beyond, $order)
+            };
+        }
+        turned!(self, both)
+    }
 }
 
-/// Up to `limit` rows after the key last seen. `look` gives the next keys of the list, each
-/// with its row where the viewer may see it; fewer than it was asked for at the end alone.
-pub(crate) async fn part<R, K: Copy, F>(
-    after: Option<K>,
+impl<K> Default for Start<K> {
+    fn default() -> Self {
+        Self::next(None)
+    }
+}
+
+impl<K> Start<K> {
+    pub const fn next(key: Option<K>) -> Self {
+        let direction = Direction::Next;
+        Self { direction, key }
+    }
+
+    pub const fn prev(key: Option<K>) -> Self {
+        let direction = Direction::Prev;
+        Self { direction, key }
+    }
+
+    pub fn is_first_page(&self) -> bool {
+        self.direction == Direction::Next && self.key.is_none()
+    }
+
+    /// Which way a list of this order is looked at.
+    pub(crate) const fn way(&self, order: Way) -> Way {
+        match self.direction {
+            Direction::Next => order,
+            Direction::Prev => order.back(),
+        }
+    }
+}
+
+impl<K: ListKey> Step<K> {
+    /// The greatest keys.
+    pub fn newest(count: u32) -> Self {
+        let (way, key) = (Way::Down, K::GREATEST);
+        Self { way, key, count }
+    }
+}
+
+impl ListKey for Uuid {
+    const LEAST: Self = Self::nil();
+    const GREATEST: Self = Self::max();
+
+    fn neighbour(self, way: Way) -> Self {
+        let number = self.as_u128();
+        Self::from_u128(match way {
+            Way::Up => number.saturating_add(1),
+            Way::Down => number.saturating_sub(1),
+        })
+    }
+}
+
+impl ListKey for PostId {
+    const LEAST: Self = Self(Uuid::LEAST);
+    const GREATEST: Self = Self(Uuid::GREATEST);
+
+    fn neighbour(self, way: Way) -> Self {
+        Self(self.0.neighbour(way))
+    }
+}
+
+/// Of versions, which the database has as `bigint`.
+impl ListKey for u64 {
+    const LEAST: Self = 0;
+    const GREATEST: Self = i64::MAX as Self;
+
+    fn neighbour(self, way: Way) -> Self {
+        match way {
+            Way::Up => self.saturating_add(1),
+            Way::Down => self.saturating_sub(1),
+        }
+    }
+}
+
+/// No edge leads to the least id or the greatest.
+impl ListKey for EdgeKey {
+    const LEAST: Self = (i64::MIN, Uuid::LEAST);
+    const GREATEST: Self = (i64::MAX, Uuid::GREATEST);
+
+    fn neighbour(self, way: Way) -> Self {
+        (self.0, self.1.neighbour(way))
+    }
+}
+
+impl<R, K> Part<R, K> {
+    /// The rows, and the part without them.
+    pub fn without_rows(self) -> (Vec<R>, Part<R, K>) {
+        let rows = Vec::new();
+        (self.rows, Self { rows, ..self })
+    }
+
+    /// The part with other rows.
+    pub fn with<T>(self, rows: Vec<T>) -> Part<T, K> {
+        let Self {
+            next, prev, more, ..
+        } = self;
+        Part {
+            rows,
+            next,
+            prev,
+            more,
+        }
+    }
+}
+
+/// A part that is being put together: what to look at is asked with `step` until nothing
+/// is, and what was found is told with `take`.
+pub(crate) struct Filling<R, K> {
+    way: Way,
+    start: Start<K>,
+    limit: usize,
+    rows: Vec<(K, R)>,
+    /// The first and the last of the keys that were looked at.
+    looked: Option<(K, K)>,
+    count: u32,
+    rounds: u32,
+    /// Once it is done: whether there may be more.
+    more: Option<bool>,
+}
+
+impl<R, K: ListKey> Filling<R, K> {
+    pub fn new(order: Way, start: Start<K>, limit: u32) -> Self {
+        Self {
+            way: start.way(order),
+            start,
+            limit: limit as usize,
+            rows: Vec::new(),
+            looked: None,
+            count: limit + SPARE_ROWS,
+            rounds: 0,
+            more: None,
+        }
+    }
+
+    pub fn step(&self) -> Option<Step<K>> {
+        let end = match self.way {
+            Way::Up => K::LEAST,
+            Way::Down => K::GREATEST,
+        };
+        let last = self.looked.map(|(_, last)| last);
+        let key = last.or(self.start.key).unwrap_or(end);
+        let (way, count) = (self.way, self.count);
+        (self.more.is_none()).then_some(Step { way, key, count })
+    }
+
+    /// The keys of the step, each with its row where the viewer may see it; fewer than it
+    /// counts at the end alone.
+    pub fn take(&mut self, looked: Vec<(K, Option<R>)>) {
+        let is_end = looked.len() < self.count as usize;
+        for (key, row) in looked {
+            if let Some(row) = row {
+                if self.is_full() {
+                    self.more = Some(true);
+                    return;
+                }
+                self.rows.push((key, row));
+            }
+            let first = self.looked.map_or(key, |(first, _)| first);
+            self.looked = Some((first, key));
+        }
+        self.rounds += 1;
+        self.count = (self.count * 4).min(ROUND_ROWS_MAX);
+        if is_end {
+            self.more = Some(false);
+        } else if self.is_full() || self.rounds == ROUNDS_MAX {
+            self.more = Some(true);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() == self.limit
+    }
+
+    pub fn part(self) -> Part<R, K> {
+        let more = self.more.unwrap_or(true);
+        let first = self.rows.first().map(|(key, _)| *key);
+        let last = self.rows.last().map(|(key, _)| *key);
+        // Where it goes on: what is hidden is looked at again where it may come back, but
+        // not where that alone was too much.
+        let ahead = match more && !self.is_full() {
+            true => self.looked.map(|(_, last)| last),
+            false => last,
+        };
+        let ahead = ahead.or(self.start.key);
+        // Where it goes back: a part without rows goes back over the key that it began at.
+        let behind = first.or_else(|| match self.start.key {
+            Some(key) => Some(key.neighbour(self.way)),
+            None => self.looked.filter(|_| more).map(|(first, _)| first),
+        });
+        let mut rows: Vec<R> = self.rows.into_iter().map(|(_, row)| row).collect();
+        match self.start.direction {
+            Direction::Next => Part {
+                rows,
+                next: ahead.filter(|_| more),
+                prev: behind,
+                more,
+            },
+            Direction::Prev => {
+                rows.reverse();
+                Part {
+                    rows,
+                    next: behind,
+                    prev: ahead,
+                    more,
+                }
+            }
+        }
+    }
+}
+
+/// Up to `limit` rows of a list of this order. `look` gives what `Filling::take` takes.
+pub(crate) async fn part<R, K: ListKey, F>(
+    order: Way,
+    start: Start<K>,
     limit: u32,
-    look: impl Fn(Option<K>, u32) -> F,
+    look: impl Fn(Step<K>) -> F,
 ) -> Result<Part<R, K>, ReadError>
 where
     F: Future<Output = Result<Vec<(K, Option<R>)>, ReadError>>,
 {
-    let (mut rows, mut next) = (Vec::new(), after);
-    let mut count = limit + SPARE_ROWS;
-    for _ in 0..ROUNDS_MAX {
-        let looked = look(next, count).await?;
-        let is_end = looked.len() < count as usize;
-        for (key, row) in looked {
-            if let Some(row) = row {
-                if rows.len() == limit as usize {
-                    return Ok(Part { rows, next });
-                }
-                rows.push(row);
-            }
-            next = Some(key);
-        }
-        if is_end {
-            return Ok(Part { rows, next: None });
-        }
-        if rows.len() == limit as usize {
-            break;
-        }
-        count = next_round(count);
+    let mut filling = Filling::new(order, start, limit);
+    while let Some(step) = filling.step() {
+        filling.take(look(step).await?);
     }
-    Ok(Part { rows, next })
+    Ok(filling.part())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        pin::pin,
-        task::{Context, Poll, Waker},
-    };
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Of the numbers below `total`, those that `step` divides are seen.
-    fn read(after: Option<u32>, limit: u32, total: u32, step: u32) -> Option<Part<u32, u32>> {
-        let look = |after: Option<u32>, count: u32| {
-            let from = after.map_or(0, |after| after + 1);
-            let keys = (from..total).take(count as usize);
-            let seen = keys.map(|key| (key, key.is_multiple_of(step).then_some(key)));
-            std::future::ready(Ok(seen.collect()))
-        };
-        let part = pin!(part(after, limit, look));
-        match part.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(part) => part.ok(),
-            Poll::Pending => None,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn parts_in_a_row_have_all_that_is_seen_once_and_in_order(
-            limit in 1_u32..12,
-            total in 0_u32..5_000,
-            step in 1_u32..3_000,
-        ) {
-            let (mut all, mut after) = (Vec::new(), None);
-            loop {
-                let Some(part) = read(after, limit, total, step) else {
-                    return Err(TestCaseError::fail("no part"));
-                };
-                prop_assert!(part.rows.len() <= limit as usize);
-                all.extend(part.rows);
-                match part.next {
-                    None => break,
-                    Some(next) => prop_assert!(after.replace(next) < Some(next)),
-                }
-            }
-            let wanted: Vec<u32> = (0..total).filter(|key| key.is_multiple_of(step)).collect();
-            prop_assert_eq!(all, wanted);
-        }
-    }
-
-    #[test]
-    fn a_part_looks_at_a_few_rounds_alone() {
-        let part = read(None, 20, 1_000_000, 999_999).unwrap_or_default();
-        assert_eq!(part.rows, [0]);
-        assert!(part.next.is_some_and(|next| next < 2_000), "{part:?}");
-    }
-}
+mod tests;

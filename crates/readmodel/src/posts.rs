@@ -16,7 +16,7 @@ use crate::{
     counters::PostCounts,
     features,
     marks::Marks,
-    paging::{Part, part},
+    paging::{Part, Start, Step, Way, part, turned},
     visibility::{Audience, unmuted, viewer_id},
 };
 
@@ -217,8 +217,9 @@ pub async fn by_ids(
 /// recursion stops as soon as the outer LIMIT has its rows. `LATERAL` with a limit keeps what is looked up for a
 /// post a look-up: as a join, the planner would read all posts.
 macro_rules! subtree {
-    () => {
-        "SELECT id FROM (
+    ($beyond:literal, $order:literal) => {
+        concat!(
+            "SELECT id FROM (
             WITH RECURSIVE down (id) AS (
                 SELECT id FROM posts WHERE parent_id = $2
                 UNION ALL
@@ -227,7 +228,12 @@ macro_rules! subtree {
                 ) AS q
             )
             SELECT id FROM down LIMIT 500
-         ) AS below WHERE id > $3 ORDER BY id LIMIT $4"
+         ) AS below WHERE id ",
+            $beyond,
+            " $3 ORDER BY id ",
+            $order,
+            " LIMIT $4"
+        )
     };
 }
 
@@ -262,27 +268,44 @@ pub(crate) fn looked(rows: &[PgRow]) -> Result<Vec<(PostId, Option<PostRow>)>, R
     rows.iter().map(read).collect()
 }
 
-/// Of `of` those that follow the id last seen, oldest first, without those of whom the
-/// viewer mutes; `sql` is of `look!`.
-async fn after(
+/// A part of what is below `of`, oldest first; `sql` is of `look!`.
+async fn below(
     pool: &PgPool,
     sql: &'static str,
-    viewer: Option<AccountId>,
-    of: PostId,
-    last: Option<PostId>,
+    (viewer, of): (Option<AccountId>, PostId),
+    start: Start<PostId>,
     limit: u32,
 ) -> Result<Part<PostRow, PostId>, ReadError> {
-    let look = |last: Option<PostId>, count: u32| async move {
+    let look = |step: Step<PostId>| async move {
         let rows = sqlx::query(sql)
             .bind(viewer_id(viewer))
             .bind(of.0)
-            .bind(last.map_or(Uuid::nil(), |id| id.0))
-            .bind(i64::from(count))
+            .bind(step.key.0)
+            .bind(i64::from(step.count))
             .fetch_all(pool)
             .await?;
         looked(&rows)
     };
-    part(last, limit, look).await
+    part(Way::Up, start, limit, look).await
+}
+
+/// `SELECT` of posts whose `$column` is `$2`, without those of whom the viewer mutes.
+macro_rules! under {
+    ($column:literal, $beyond:literal, $order:literal) => {
+        look!(
+            concat!(
+                "SELECT id FROM posts WHERE ",
+                $column,
+                " = $2 AND id ",
+                $beyond,
+                " $3 ORDER BY id ",
+                $order,
+                " LIMIT $4"
+            ),
+            unmuted!(),
+            $order
+        )
+    };
 }
 
 /// Replies to `parent` itself, oldest first, without those of whom the viewer mutes.
@@ -290,15 +313,16 @@ pub async fn replies(
     pool: &PgPool,
     viewer: Option<AccountId>,
     parent: PostId,
-    last: Option<PostId>,
+    start: Start<PostId>,
     limit: u32,
 ) -> Result<Part<PostRow, PostId>, ReadError> {
-    let sql = look!(
-        "SELECT id FROM posts WHERE parent_id = $2 AND id > $3 ORDER BY id LIMIT $4",
-        unmuted!(),
-        ""
-    );
-    after(pool, sql, viewer, parent, last, limit).await
+    macro_rules! replies {
+        ($beyond:literal, $order:literal) => {
+            under!("parent_id", $beyond, $order)
+        };
+    }
+    let sql = turned!(start.way(Way::Up), replies);
+    below(pool, sql, (viewer, parent), start, limit).await
 }
 
 /// What `post` replies to, up to the root, the root first. Deleted ancestors,
@@ -362,40 +386,56 @@ pub async fn descendants(
     pool: &PgPool,
     viewer: Option<AccountId>,
     (post, is_root): (PostId, bool),
-    last: Option<PostId>,
+    start: Start<PostId>,
     limit: u32,
 ) -> Result<Part<PostRow, PostId>, ReadError> {
+    macro_rules! thread {
+        ($beyond:literal, $order:literal) => {
+            under!("root_id", $beyond, $order)
+        };
+    }
+    macro_rules! nearest {
+        ($beyond:literal, $order:literal) => {
+            look!(subtree!($beyond, $order), unmuted!(), $order)
+        };
+    }
+    let way = start.way(Way::Up);
     let sql = match is_root {
-        true => look!(
-            "SELECT id FROM posts WHERE root_id = $2 AND id > $3 ORDER BY id LIMIT $4",
-            unmuted!(),
-            ""
-        ),
-        false => look!(subtree!(), unmuted!(), ""),
+        true => turned!(way, thread),
+        false => turned!(way, nearest),
     };
-    after(pool, sql, viewer, post, last, limit).await
+    below(pool, sql, (viewer, post), start, limit).await
 }
 
-/// What the post said before, the latest first, before the version last seen.
+/// What the post said before, the latest first.
 pub async fn revisions(
     pool: &PgPool,
     post: PostId,
-    last: Option<u64>,
+    start: Start<u64>,
     limit: u32,
 ) -> Result<Part<RevisionRow, u64>, ReadError> {
-    let look = |last: Option<u64>, count: u32| async move {
-        let rows = sqlx::query(
-            "SELECT version, text, metadata, language, written_at FROM post_revisions
-             WHERE post_id = $1 AND version < $2 ORDER BY version DESC LIMIT $3",
-        )
-        .bind(post.0)
-        .bind(last.map_or(i64::MAX, |version| version as i64))
-        .bind(i64::from(count))
-        .fetch_all(pool)
-        .await?;
+    macro_rules! sql {
+        ($beyond:literal, $order:literal) => {
+            concat!(
+                "SELECT version, text, metadata, language, written_at FROM post_revisions
+                 WHERE post_id = $1 AND version ",
+                $beyond,
+                " $2 ORDER BY version ",
+                $order,
+                " LIMIT $3"
+            )
+        };
+    }
+    let look = |step: Step<u64>| async move {
+        let rows = sqlx::query(turned!(step.way, sql))
+            .bind(post.0)
+            .bind(step.key as i64)
+            .bind(i64::from(step.count))
+            .fetch_all(pool)
+            .await?;
         rows.iter().map(RevisionRow::read).collect()
     };
-    part(last, limit, look).await
+    part(Way::Down, start, limit, look).await
 }
 
 impl RevisionRow {

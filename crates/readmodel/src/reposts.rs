@@ -14,7 +14,7 @@ use crate::{
     accounts::AccountRow,
     counters::PostCounter,
     edges::{Counted, EdgeTable, Ends, edge_fold},
-    paging::{EdgeKey, Part},
+    paging::{EdgeKey, Part, Start},
     posts::Author,
     timelines::FanOut,
     touches::Touch,
@@ -145,11 +145,11 @@ pub async fn reposters(
     pool: &PgPool,
     viewer: Option<AccountId>,
     post: PostId,
-    last: Option<EdgeKey>,
+    start: Start<EdgeKey>,
     limit: u32,
 ) -> Result<Part<(i64, AccountRow), EdgeKey>, ReadError> {
     let reposts = (post.0, Ends::From);
     TABLE
-        .accounts(pool, viewer, reposts, listed!(), last, limit)
+        .accounts(pool, viewer, reposts, listed!(), start, limit)
         .await
 }

@@ -16,7 +16,7 @@ mod views;
 use std::collections::BTreeSet;
 
 use domain::posts::PostId;
-use kernel::{AccountId, Uuid, crash};
+use kernel::{AccountId, crash};
 use sea_orm::sqlx::{self, PgPool, Row};
 
 pub use entries::EntryId;
@@ -30,7 +30,7 @@ pub use local::Local;
 use crate::{
     ReadError,
     hot::Seen,
-    paging::{Part, ROUNDS_MAX, SPARE_ROWS, next_round, part},
+    paging::{Filling, Part, Start, Step, Way, part, turned},
     posts::{PostRow, look, looked},
     touches::Touch,
     visibility::viewer_id,
@@ -44,34 +44,56 @@ pub async fn of_account(
     pool: &PgPool,
     viewer: Option<AccountId>,
     (author, is_close): (AccountId, bool),
-    before: Option<PostId>,
+    start: Start<PostId>,
     limit: u32,
 ) -> Result<Part<PostRow, PostId>, ReadError> {
+    macro_rules! list {
+        ($condition:literal, $beyond:literal, $order:literal) => {
+            look!(
+                concat!(
+                    "SELECT id FROM posts WHERE author_id = $2 ",
+                    $condition,
+                    " AND id ",
+                    $beyond,
+                    " $3 ORDER BY id ",
+                    $order,
+                    " LIMIT $4"
+                ),
+                "",
+                $order
+            )
+        };
+    }
+    macro_rules! all {
+        ($beyond:literal, $order:literal) => {
+            list!("", $beyond, $order)
+        };
+    }
+    macro_rules! public {
+        ($beyond:literal, $order:literal) => {
+            list!(
+                "AND deleted_at IS NULL AND NOT followers_only",
+                $beyond,
+                $order
+            )
+        };
+    }
+    let way = start.way(Way::Down);
     let sql = match is_close {
-        true => look!(
-            "SELECT id FROM posts WHERE author_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
-            "",
-            "DESC"
-        ),
-        false => look!(
-            "SELECT id FROM posts
-             WHERE author_id = $2 AND id < $3 AND deleted_at IS NULL AND NOT followers_only
-             ORDER BY id DESC LIMIT $4",
-            "",
-            "DESC"
-        ),
+        true => turned!(way, all),
+        false => turned!(way, public),
     };
-    let look = |before: Option<PostId>, count: u32| async move {
+    let look = |step: Step<PostId>| async move {
         let rows = sqlx::query(sql)
             .bind(viewer_id(viewer))
             .bind(author.0)
-            .bind(before.map_or(Uuid::max(), |id| id.0))
-            .bind(i64::from(count))
+            .bind(step.key.0)
+            .bind(i64::from(step.count))
             .fetch_all(pool)
             .await?;
         looked(&rows)
     };
-    part(before, limit, look).await
+    part(Way::Down, start, limit, look).await
 }
 
 /// Authors whose posts are pulled when read, instead of pushed.
@@ -83,14 +105,13 @@ pub async fn pulled_authors(pool: &PgPool) -> Result<BTreeSet<AccountId>, ReadEr
         .collect()
 }
 
-/// Posts in an order, some of which are hidden from the one who looks.
+/// Posts, newest first, some of which are hidden from the one who looks.
 trait Timeline<T> {
-    /// The next `count` ids below `before` or a superset of them, newest first; fewer
-    /// only where there are no more.
+    /// The ids of the step, or a superset of them, the nearest first; fewer only where
+    /// there are no more.
     fn candidates(
         &self,
-        before: Option<EntryId>,
-        count: u32,
+        step: Step<EntryId>,
     ) -> impl Future<Output = Result<Vec<EntryId>, ReadError>> + Send;
 
     /// Those of `ids` that are not hidden, in that order. `touches`: what else that
@@ -102,34 +123,25 @@ trait Timeline<T> {
     ) -> impl Future<Output = Result<Vec<Seen<T>>, ReadError>> + Send;
 }
 
-/// Up to `limit` posts before the id last seen, and what they depend on: as `part`.
+/// Up to `limit` posts, and what they depend on: as `part`.
 async fn refilled<T, L: Timeline<T>>(
     timeline: &L,
-    before: Option<EntryId>,
+    start: Start<EntryId>,
     limit: u32,
 ) -> Result<(Part<Seen<T>, EntryId>, Vec<Touch>), ReadError> {
-    let (mut rows, mut touches) = (Vec::new(), Vec::new());
-    let mut next = before;
-    let mut count = limit + 1 + SPARE_ROWS;
-    for _ in 0..ROUNDS_MAX {
-        let ids = timeline.candidates(next, count).await?;
-        let is_end = ids.len() < count as usize;
-        rows.extend(timeline.seen(&ids, &mut touches).await?);
-        next = ids.last().copied().or(next);
-        if rows.len() > limit as usize {
-            rows.truncate(limit as usize);
-            next = rows.last().map(Seen::entry).or(next);
-            break;
-        }
-        if is_end {
-            next = None;
-        }
-        if is_end || rows.len() == limit as usize {
-            break;
-        }
-        count = next_round(count);
+    let mut touches = Vec::new();
+    let mut filling = Filling::new(Way::Down, start, limit);
+    while let Some(step) = filling.step() {
+        let ids = timeline.candidates(step).await?;
+        let seen = timeline.seen(&ids, &mut touches).await?;
+        let mut seen = seen.into_iter().peekable();
+        let looked = ids.into_iter().map(|id| {
+            let row = seen.next_if(|row| row.entry() == id);
+            (id, row)
+        });
+        filling.take(looked.collect());
     }
-    Ok((Part { rows, next }, touches))
+    Ok((filling.part(), touches))
 }
 
 /// Fills the reader's list where there is none, and nobody else is filling it.
@@ -139,7 +151,7 @@ pub async fn fill(pool: &PgPool, lists: &Lists, reader: AccountId) -> Result<boo
     let Some(mark) = lists.begin(reader).await? else {
         return Ok(false);
     };
-    let ids = followed_ids(pool, reader, &[], None, TIMELINE_ENTRIES_MAX + 1).await?;
+    let ids = followed_ids(pool, reader, &[], Step::newest(TIMELINE_ENTRIES_MAX + 1)).await?;
     crash::point("timeline.fill");
     lists.finish(reader, &mark, &ids).await
 }
@@ -150,7 +162,10 @@ pub async fn missing(
     reader: AccountId,
     mut wanted: Vec<EntryId>,
 ) -> Result<Vec<EntryId>, ReadError> {
-    let Some(slice) = lists.read(reader, None, TIMELINE_ENTRIES_MAX).await? else {
+    let Some(slice) = lists
+        .read(reader, Step::newest(TIMELINE_ENTRIES_MAX))
+        .await?
+    else {
         return Ok(Vec::new());
     };
     let there: BTreeSet<EntryId> = slice.ids.into_iter().collect();
@@ -165,12 +180,11 @@ async fn slice(
     pool: &PgPool,
     lists: &Lists,
     reader: AccountId,
-    before: Option<EntryId>,
-    count: u32,
+    step: Step<EntryId>,
 ) -> Result<Option<Slice>, ReadError> {
-    if let Some(slice) = lists.read(reader, before, count).await? {
+    if let Some(slice) = lists.read(reader, step).await? {
         return Ok(Some(slice));
     }
     fill(pool, lists, reader).await?;
-    lists.read(reader, before, count).await
+    lists.read(reader, step).await
 }

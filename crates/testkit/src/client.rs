@@ -194,7 +194,7 @@ impl Client {
         }
     }
 
-    /// Every item of a paged list, page by page to its end.
+    /// Every item of a paged list, page by page to its end; back from there it is the same.
     pub async fn all(&self, path: &str, limit: u32) -> Vec<Value> {
         let join = if path.contains('?') { '&' } else { '?' };
         let first = format!("{path}{join}limit={limit}");
@@ -210,8 +210,31 @@ impl Client {
                     assert!(answer.header("link").contains("rel=\"next\""));
                     next = format!("{first}&cursor={cursor}");
                 }
-                None => return items,
+                None => {
+                    let before = self.all_before(&first, answer.text("/prev_cursor")).await;
+                    assert_eq!(before, items[..items.len() - page.len()], "{first}, back");
+                    return items;
+                }
             }
+        }
+    }
+
+    /// What a list has before a cursor, page by page to its beginning.
+    async fn all_before(&self, first: &str, mut cursor: String) -> Vec<Value> {
+        let mut items = Vec::new();
+        loop {
+            let answer = self
+                .get(&format!("{first}&cursor={cursor}"))
+                .await
+                .expect(200);
+            assert!(answer.header("link").contains("rel=\"prev\""));
+            let page = answer.body["items"].as_array().expect("a page has items");
+            let further = answer.text("/prev_cursor");
+            if page.is_empty() && further == cursor {
+                return items;
+            }
+            drop(items.splice(0..0, page.iter().cloned()));
+            cursor = further;
         }
     }
 }

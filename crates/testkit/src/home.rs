@@ -5,6 +5,7 @@ use kernel::AccountId;
 use readmodel::{
     PgPool, ReadError,
     hot::{Hot, Seen, Shown},
+    paging::{Direction, Part, Start},
     posts::PostRow,
     timelines::{EntryId, Home, Lists, Local, pulled_authors},
 };
@@ -24,12 +25,12 @@ impl Shown for Row {
     }
 }
 
-/// The next `limit` entries of home, by a process that knows nothing yet.
+/// `limit` entries of home, by a process that knows nothing yet: fewer at an end alone.
 pub async fn home(
     pool: &PgPool,
     lists: Option<&Lists>,
     reader: AccountId,
-    mut before: Option<EntryId>,
+    mut start: Start<EntryId>,
     limit: u32,
 ) -> Result<Vec<EntryId>, ReadError> {
     let pulled = pulled_authors(pool).await?;
@@ -42,12 +43,23 @@ pub async fn home(
     let mut found: Vec<EntryId> = Vec::new();
     loop {
         let left = limit - found.len() as u32;
-        let page = home.page(before, left).await?;
-        found.extend(page.rows.iter().map(Seen::entry));
-        before = page.next;
-        if before.is_none() || found.len() == limit as usize {
+        let page = home.page(start, left).await?;
+        let Part { next, prev, .. } = *page;
+        let entries = page.rows.iter().map(Seen::entry);
+        let key = match start.direction {
+            Direction::Next => {
+                found.extend(entries);
+                next
+            }
+            Direction::Prev => {
+                drop(found.splice(0..0, entries));
+                prev
+            }
+        };
+        if !page.more || found.len() == limit as usize {
             return Ok(found);
         }
+        start.key = key;
     }
 }
 
@@ -62,6 +74,6 @@ pub async fn local(
         reading: hot.reading(pool, false, Default::default()),
         viewer,
     };
-    let page = local.page(None, limit).await?;
+    let page = local.page(Start::default(), limit).await?;
     Ok(page.rows.iter().map(|seen| seen.post.id).collect())
 }

@@ -14,7 +14,7 @@ use readmodel::accounts::AccountRow;
 use vault::{Email, Password};
 
 use crate::{
-    examples::ACCOUNT_ID,
+    examples::{ACCOUNT_ID, CURSOR},
     posts::Post,
     problem::{Fields, Problem},
     registration::Wanted,
@@ -257,6 +257,10 @@ pub struct AccountPage {
     /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
     /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
     pub next_cursor: Option<String>,
+    /// Send it as `cursor` for the page before this one, in the same order: on the first
+    /// page, for what came since. A page without items that gives it back as it was sent
+    /// says that nothing is there for now.
+    pub prev_cursor: String,
 }
 
 impl Example for AccountPage {
@@ -264,6 +268,7 @@ impl Example for AccountPage {
         Self {
             items: vec![Account::example()],
             next_cursor: None,
+            prev_cursor: CURSOR.into(),
         }
     }
 }

@@ -22,7 +22,10 @@ use readmodel::{
 };
 use serde_json::Value;
 
-use crate::{examples::ACCOUNT_ID, shown::ShownPost};
+use crate::{
+    examples::{ACCOUNT_ID, CURSOR},
+    shown::ShownPost,
+};
 
 /// Who may see a post, besides its author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -420,6 +423,10 @@ pub struct PostPage {
     /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
     /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
     pub next_cursor: Option<String>,
+    /// Send it as `cursor` for the page before this one, in the same order: on the first
+    /// page, for what came since. A page without items that gives it back as it was sent
+    /// says that nothing is there for now.
+    pub prev_cursor: String,
 }
 
 impl Example for PostPage {
@@ -427,6 +434,7 @@ impl Example for PostPage {
         Self {
             items: vec![Post::example()],
             next_cursor: None,
+            prev_cursor: CURSOR.into(),
         }
     }
 }
@@ -470,6 +478,9 @@ pub struct Thread {
     pub(super) tombstones: Vec<Tombstone>,
     /// Send it as `cursor` for more descendants; missing where there are none.
     pub(super) next_cursor: Option<String>,
+    /// Send it as `cursor` for the descendants before these. A page without descendants that
+    /// gives it back as it was sent says that none is there for now.
+    pub(super) prev_cursor: String,
 }
 
 impl Example for Thread {
@@ -480,6 +491,7 @@ impl Example for Thread {
             descendants: Vec::new(),
             tombstones: Vec::new(),
             next_cursor: None,
+            prev_cursor: CURSOR.into(),
         }
     }
 }
@@ -515,6 +527,10 @@ pub struct History {
     /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
     /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
     pub(super) next_cursor: Option<String>,
+    /// Send it as `cursor` for the page before this one, in the same order: on the first
+    /// page, for what came since. A page without items that gives it back as it was sent
+    /// says that nothing is there for now.
+    pub(super) prev_cursor: String,
 }
 
 impl Example for History {
@@ -529,6 +545,7 @@ impl Example for History {
         Self {
             items: vec![revision],
             next_cursor: None,
+            prev_cursor: CURSOR.into(),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     ReadError, follows,
     marks::{self, Marks},
-    paging::Part,
+    paging::{Part, Step, Way},
     posts,
     reposts::{self, Repost},
     timelines::{self, EntryId},
@@ -290,27 +290,33 @@ impl<T: Shown> Reading<'_, T> {
         Ok(kept.value.clone())
     }
 
-    /// Ids of `author`'s posts and reposts below `before`, newest first, at most `count`.
+    /// Ids of `author`'s posts and reposts, the nearest first.
     pub(crate) async fn authored(
         &self,
         author: AccountId,
-        before: Option<EntryId>,
-        count: u32,
+        step: Step<EntryId>,
     ) -> Result<Vec<EntryId>, ReadError> {
         let load = async {
-            let ids = timelines::authored_ids(self.pool, author, None, AUTHORED_MAX).await?;
+            let newest = Step::newest(AUTHORED_MAX);
+            let ids = timelines::authored_ids(self.pool, author, newest).await?;
             let all = ids.len() < AUTHORED_MAX as usize;
             Ok(Authored { ids, all })
         };
         let touch = Touch::Authored(author);
         let kept = self.kept(&self.hot.authored, author, touch, load).await?;
         let Authored { ids, all } = &kept.value;
-        let below = before.map_or(0, |before| ids.partition_point(|id| *id >= before));
-        let ids = &ids[below..];
-        if *all || ids.len() >= count as usize {
-            return Ok(ids.iter().take(count as usize).copied().collect());
+        let count = step.count as usize;
+        let above = ids.partition_point(|id| *id > step.key);
+        match step.way {
+            Way::Up if *all || above < ids.len() => {
+                Ok(ids[..above].iter().rev().take(count).copied().collect())
+            }
+            Way::Down if *all || ids.len() - above > count => {
+                let below = ids[above..].iter().filter(|id| **id < step.key);
+                Ok(below.take(count).copied().collect())
+            }
+            Way::Up | Way::Down => timelines::authored_ids(self.pool, author, step).await,
         }
-        timelines::authored_ids(self.pool, author, before, count).await
     }
 
     /// An entry, or what `load` gives, which is kept until `touch`.

@@ -3,6 +3,8 @@
 use domain::{posts::PostId, reposts::RepostId};
 use kernel::Uuid;
 
+use crate::paging::{ListKey, Way};
+
 /// The id of a post or of a repost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub Uuid);
@@ -34,6 +36,15 @@ impl EntryId {
     pub(crate) fn day_before(self) -> Uuid {
         let milliseconds = self.0.as_u128() >> TIME_SHIFT;
         Uuid::from_u128(milliseconds.saturating_sub(DAY_MILLISECONDS) << TIME_SHIFT)
+    }
+}
+
+impl ListKey for EntryId {
+    const LEAST: Self = Self(Uuid::LEAST);
+    const GREATEST: Self = Self(Uuid::GREATEST);
+
+    fn neighbour(self, way: Way) -> Self {
+        Self(self.0.neighbour(way))
     }
 }
 

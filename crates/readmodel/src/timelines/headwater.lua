@@ -182,33 +182,46 @@ local function finish(keys, args)
   return 1
 end
 
+-- The entries below id, at most count.
+local function below(key, id, count)
+  local all = redis.call('LRANGE', key, 0, -1)
+  local low, high = 1, #all + 1
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if newer(id, all[middle]) then
+      high = middle
+    else
+      low = middle + 1
+    end
+  end
+  local entries = {}
+  for at = low, math.min(low + count - 1, #all) do
+    entries[#entries + 1] = all[at]
+  end
+  return entries
+end
+
 -- headwater_slice: read a part of a timeline and keep it alive.
--- KEYS: timeline. ARGV: id to begin below ('' for the newest), count, lifetime
--- in ms. Returns {floor, ids as one string}, or nothing where the timeline is
--- not there or not filled yet.
+-- KEYS: timeline. ARGV: newest, below or above, the id that this is of, count,
+-- lifetime in ms. Returns {floor, ids as one string}, newest first, or nothing where
+-- the timeline is not there or not filled yet. Above an id that is below the floor
+-- some are missing.
 local function slice(keys, args)
-  local key, before, count = keys[1], args[1], tonumber(args[2])
+  local key, which, id, count = keys[1], args[1], args[2], tonumber(args[3])
   local floor = redis.call('LINDEX', key, -1)
   if not floor or #floor == 17 then
     return false
   end
-  redis.call('PEXPIRE', key, args[3])
+  redis.call('PEXPIRE', key, args[4])
   local entries
-  if before == '' then
+  if which == 'newest' then
     entries = redis.call('LRANGE', key, 0, count - 1)
+  elseif which == 'below' then
+    entries = below(key, id, count)
   else
-    local all = redis.call('LRANGE', key, 0, -1)
-    local low, high = 1, #all + 1
-    while low < high do
-      local middle = math.floor((low + high) / 2)
-      if newer(before, all[middle]) then
-        high = middle
-      else
-        low = middle + 1
-      end
-    end
     entries = {}
-    for at = low, math.min(low + count - 1, #all) do
+    local all = above(key, id)
+    for at = math.max(1, #all - count + 1), #all do
       entries[#entries + 1] = all[at]
     end
   end

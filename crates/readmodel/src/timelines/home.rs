@@ -21,7 +21,7 @@ use super::{
 use crate::{
     ReadError,
     hot::{Reading, Seen, Shown},
-    paging::Part,
+    paging::{Part, Start, Step, Way},
     reposts::{self, Repost},
     touches::Touch,
 };
@@ -36,21 +36,21 @@ pub struct Home<'a, T> {
 }
 
 impl<T: Shown> Home<'_, T> {
-    /// Up to `limit` posts before the id last seen.
+    /// Up to `limit` posts.
     pub async fn page(
         &self,
-        before: Option<EntryId>,
+        start: Start<EntryId>,
         limit: u32,
     ) -> Result<Arc<Part<Seen<T>, EntryId>>, ReadError> {
         let reading = &self.reading;
-        if before.is_some() || !reading.is_current || self.lists.is_none() {
-            return Ok(refilled(self, before, limit).await?.0.into());
+        if !start.is_first_page() || !reading.is_current || self.lists.is_none() {
+            return Ok(refilled(self, start, limit).await?.0.into());
         }
         if let Some(page) = reading.first_page(self.reader, limit) {
             return Ok(page);
         }
         let begun = reading.begin_page();
-        let (page, touches) = refilled(self, before, limit).await?;
+        let (page, touches) = refilled(self, start, limit).await?;
         let page = Arc::new(page);
         reading.keep_page(begun, self.reader, limit, &page, touches);
         Ok(page)
@@ -58,57 +58,55 @@ impl<T: Shown> Home<'_, T> {
 
     /// Without those who are hidden: there may be much of them, and nothing is to be
     /// read of it.
-    async fn queried(
-        &self,
-        before: Option<EntryId>,
-        count: u32,
-    ) -> Result<Vec<EntryId>, ReadError> {
+    async fn queried(&self, step: Step<EntryId>) -> Result<Vec<EntryId>, ReadError> {
         let (pool, reader) = (self.reading.pool, self.reader);
         match self.reading.hidden(reader).await? {
-            Some(hidden) => followed_ids(pool, reader, &hidden.ids(), before, count).await,
-            None => unhidden_ids(pool, reader, before, count).await,
+            Some(hidden) => followed_ids(pool, reader, &hidden.ids(), step).await,
+            None => unhidden_ids(pool, reader, step).await,
         }
     }
 }
 
 impl<T: Shown> Timeline<T> for Home<'_, T> {
     /// From the reader's list as far as it reaches, below it from the query.
-    async fn candidates(
-        &self,
-        before: Option<EntryId>,
-        count: u32,
-    ) -> Result<Vec<EntryId>, ReadError> {
+    async fn candidates(&self, step: Step<EntryId>) -> Result<Vec<EntryId>, ReadError> {
         let (pool, reader) = (self.reading.pool, self.reader);
         let Some((lists, pulled)) = self.lists else {
-            return self.queried(before, count).await;
+            return self.queried(step).await;
         };
-        let slice = slice(pool, lists, reader, before, count).await;
+        let slice = slice(pool, lists, reader, step).await;
         let slice = slice.unwrap_or_else(|error| {
             tracing::debug!(%error, "home comes from the database");
             None
         });
         let Some(Slice { mut ids, floor }) = slice else {
-            return self.queried(before, count).await;
+            return self.queried(step).await;
         };
-        let wanted = count as usize;
-        if let Some(floor) = floor
-            && ids.len() < wanted
-        {
-            // The list ends here; the query goes on, pulled authors included.
-            let below = before.map_or(floor, |before| before.min(floor));
-            ids.extend(self.queried(Some(below), count).await?);
+        let wanted = step.count as usize;
+        match (step.way, floor) {
+            (Way::Down, Some(floor)) if ids.len() < wanted => {
+                // The list ends here; the query goes on, pulled authors included.
+                let key = step.key.min(floor);
+                ids.extend(self.queried(Step { key, ..step }).await?);
+            }
+            // What comes next is below the list.
+            (Way::Up, Some(floor)) if step.key < floor => return self.queried(step).await,
+            _ => {}
         }
         let mut pulled_ids = Vec::new();
         if !pulled.is_empty() {
             let followed = self.reading.followed(reader, pulled).await?;
             for author in followed {
-                let authored = self.reading.authored(author, before, count);
+                let authored = self.reading.authored(author, step);
                 pulled_ids.extend(authored.await?);
             }
         }
         if !pulled_ids.is_empty() {
             ids.extend(pulled_ids);
-            ids.sort_unstable_by(|a, b| b.cmp(a));
+            match step.way {
+                Way::Up => ids.sort_unstable(),
+                Way::Down => ids.sort_unstable_by(|a, b| b.cmp(a)),
+            }
             ids.dedup();
         }
         ids.truncate(wanted);
@@ -181,8 +179,12 @@ impl<T: Shown> Home<'_, T> {
         (from, to): Window,
     ) -> Option<(Vec<RepostId>, &BTreeSet<AccountId>)> {
         let (lists, pulled) = self.lists?;
-        let before = Some(EntryId(to));
-        let slice = lists.read(self.reader, before, TIMELINE_ENTRIES_MAX).await;
+        let below = Step {
+            way: Way::Down,
+            key: EntryId(to),
+            count: TIMELINE_ENTRIES_MAX,
+        };
+        let slice = lists.read(self.reader, below).await;
         let Slice { ids, floor } = slice.ok()??;
         if floor.is_some_and(|floor| floor.0 > from) {
             return None;

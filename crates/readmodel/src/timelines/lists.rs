@@ -14,7 +14,10 @@ use kernel::{AccountId, Uuid};
 use servers::Redis;
 
 use super::{EntryId, views::Views};
-use crate::ReadError;
+use crate::{
+    ReadError,
+    paging::{ListKey, Step, Way},
+};
 
 const FUNCTIONS: &str = include_str!("headwater.lua");
 /// Ids that a timeline keeps in Redis; below, a page comes from the database.
@@ -53,6 +56,7 @@ pub struct Lists {
 
 /// A part of a timeline.
 pub(super) struct Slice {
+    /// In the order of the step.
     pub ids: Vec<EntryId>,
     /// Nothing is missing from the list down to here; `None`: nothing at all.
     pub floor: Option<EntryId>,
@@ -187,20 +191,26 @@ impl Lists {
     pub(super) async fn read(
         &self,
         reader: AccountId,
-        before: Option<EntryId>,
-        count: u32,
+        step: Step<EntryId>,
     ) -> Result<Option<Slice>, ReadError> {
         let mut command = redis::cmd("FCALL");
         command.arg("headwater_slice").arg(1).arg(self.key(reader));
-        match before {
-            Some(before) => command.arg(before.0.as_bytes()),
-            None => command.arg(""),
+        match (step.way, step.key) {
+            (Way::Down, key) if key == EntryId::GREATEST => command.arg("newest").arg(""),
+            (Way::Down, key) => command.arg("below").arg(key.0.as_bytes()),
+            (Way::Up, key) => command.arg("above").arg(key.0.as_bytes()),
         };
-        command.arg(count).arg(self.lifetime_milliseconds);
+        command.arg(step.count).arg(self.lifetime_milliseconds);
         let slice: Option<(Vec<u8>, Vec<u8>)> = self.call(command).await?;
-        Ok(slice.map(|(floor, ids)| Slice {
-            ids: ids.chunks_exact(ID_BYTES).filter_map(entry_id).collect(),
-            floor: entry_id(&floor).filter(|floor| !floor.0.is_nil()),
+        Ok(slice.map(|(floor, ids)| {
+            let ids = ids.chunks_exact(ID_BYTES).filter_map(entry_id);
+            Slice {
+                ids: match step.way {
+                    Way::Down => ids.collect(),
+                    Way::Up => ids.rev().collect(),
+                },
+                floor: entry_id(&floor).filter(|floor| !floor.0.is_nil()),
+            }
         }))
     }
 
@@ -281,7 +291,11 @@ mod tests {
     }
 
     async fn all(lists: &Lists) -> (Vec<EntryId>, Option<EntryId>) {
-        let slice = lists.read(READER, None, 10_000).await.unwrap().unwrap();
+        let slice = lists
+            .read(READER, Step::newest(10_000))
+            .await
+            .unwrap()
+            .unwrap();
         (slice.ids, slice.floor)
     }
 
@@ -292,7 +306,7 @@ mod tests {
         for number in [30, 5, 17, 30, 40, 17] {
             insert(&lists, [number]).await;
         }
-        assert!(lists.read(READER, None, 9).await.unwrap().is_none());
+        assert!(lists.read(READER, Step::newest(9)).await.unwrap().is_none());
         let again = lists.begin(READER).await.unwrap();
         assert_eq!(again.as_ref(), Some(&mark), "who comes second shares it");
         let found = [30, 20, 10].map(post);
@@ -313,7 +327,7 @@ mod tests {
         let mark = lists.begin(READER).await.unwrap().unwrap();
         lists.drop(&[READER]).await.unwrap();
         assert!(!lists.finish(READER, &mark, &[post(1)]).await.unwrap());
-        assert!(lists.read(READER, None, 9).await.unwrap().is_none());
+        assert!(lists.read(READER, Step::newest(9)).await.unwrap().is_none());
 
         let newer = lists.begin(READER).await.unwrap().unwrap();
         assert_ne!(newer, mark);
@@ -322,7 +336,7 @@ mod tests {
         assert_eq!(all(&lists).await, (vec![post(2)], None));
         lists.drop(&[READER]).await.unwrap();
         assert_eq!(insert(&lists, [3]).await, 0);
-        assert!(lists.read(READER, None, 9).await.unwrap().is_none());
+        assert!(lists.read(READER, Step::newest(9)).await.unwrap().is_none());
     }
 
     #[tokio::test]
@@ -341,15 +355,26 @@ mod tests {
         ids.sort_unstable_by(|a, b| b.cmp(a));
         ids.dedup();
         assert_eq!(all(&lists).await, (ids.clone(), None));
-        for before in [0, 1, 50, 150, ids.len() - 1] {
-            let slice = lists
-                .read(READER, Some(ids[before]), 20)
-                .await
-                .unwrap()
-                .unwrap();
-            let end = (before + 21).min(ids.len());
-            assert_eq!(slice.ids, ids[before + 1..end], "below the one at {before}");
+        let count = 20;
+        for place in [0, 1, 15, 16, 17, 50, 150, ids.len() - 1] {
+            let key = ids[place];
+            let slice = async |way| {
+                let slice = lists.read(READER, Step { way, key, count }).await;
+                slice.unwrap().unwrap().ids
+            };
+            let end = (place + 21).min(ids.len());
+            let below = slice(Way::Down).await;
+            assert_eq!(below, ids[place + 1..end], "below the one at {place}");
+            let mut above = slice(Way::Up).await;
+            above.reverse();
+            let from = place.saturating_sub(20);
+            assert_eq!(above, ids[from..place], "above the one at {place}");
         }
+        let (way, key) = (Way::Up, EntryId::LEAST);
+        let slice = lists.read(READER, Step { way, key, count }).await;
+        let mut oldest = slice.unwrap().unwrap().ids;
+        oldest.reverse();
+        assert_eq!(oldest, ids[ids.len() - 20..], "from the end");
     }
 
     #[tokio::test]

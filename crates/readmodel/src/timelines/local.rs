@@ -10,7 +10,7 @@ use super::{EntryId, Timeline, refilled};
 use crate::{
     ReadError,
     hot::{Reading, Seen, Shown},
-    paging::Part,
+    paging::{Part, Start, Step, turned},
     touches::Touch,
 };
 
@@ -21,29 +21,25 @@ pub struct Local<'a, T> {
 }
 
 impl<T: Shown> Local<'_, T> {
-    /// Up to `limit` posts before the id last seen.
+    /// Up to `limit` posts.
     pub async fn page(
         &self,
-        before: Option<EntryId>,
+        start: Start<EntryId>,
         limit: u32,
     ) -> Result<Part<Seen<T>, EntryId>, ReadError> {
-        Ok(refilled(self, before, limit).await?.0)
+        Ok(refilled(self, start, limit).await?.0)
     }
 }
 
 impl<T: Shown> Timeline<T> for Local<'_, T> {
-    async fn candidates(
-        &self,
-        before: Option<EntryId>,
-        count: u32,
-    ) -> Result<Vec<EntryId>, ReadError> {
+    async fn candidates(&self, step: Step<EntryId>) -> Result<Vec<EntryId>, ReadError> {
         let hidden = match self.viewer {
             Some(viewer) => self.reading.hidden(viewer).await?,
             None => None,
         };
         // Of more than are known here, `seen` leaves out what is hidden.
         let without = hidden.map_or_else(Vec::new, |hidden| hidden.ids());
-        public_ids(self.reading.pool, &without, before, count).await
+        public_ids(self.reading.pool, &without, step).await
     }
 
     async fn seen(&self, ids: &[EntryId], _: &mut Vec<Touch>) -> Result<Vec<Seen<T>>, ReadError> {
@@ -52,23 +48,31 @@ impl<T: Shown> Timeline<T> for Local<'_, T> {
     }
 }
 
-/// Ids of posts that are for everybody, newest first, before the id last seen; those of
-/// private and deactivated authors are among them. Whole posts are read of these alone.
+/// Ids of posts that are for everybody; those of private and deactivated authors are among
+/// them. Whole posts are read of these alone.
 async fn public_ids(
     pool: &PgPool,
     without: &[Uuid],
-    before: Option<EntryId>,
-    limit: u32,
+    step: Step<EntryId>,
 ) -> Result<Vec<EntryId>, ReadError> {
-    let rows = sqlx::query(
-        "SELECT id FROM posts WHERE deleted_at IS NULL AND NOT followers_only
-             AND id < $1 AND author_id <> ALL($3) ORDER BY id DESC LIMIT $2",
-    )
-    .bind(before.map_or(Uuid::max(), |id| id.0))
-    .bind(i64::from(limit))
-    .bind(without)
-    .fetch_all(pool)
-    .await?;
+    macro_rules! sql {
+        ($beyond:literal, $order:literal) => {
+            concat!(
+                "SELECT id FROM posts WHERE deleted_at IS NULL AND NOT followers_only
+                     AND author_id <> ALL($3) AND id ",
+                $beyond,
+                " $1 ORDER BY id ",
+                $order,
+                " LIMIT $2"
+            )
+        };
+    }
+    let rows = sqlx::query(turned!(step.way, sql))
+        .bind(step.key.0)
+        .bind(i64::from(step.count))
+        .bind(without)
+        .fetch_all(pool)
+        .await?;
     rows.iter()
         .map(|row| Ok(EntryId(row.try_get("id")?)))
         .collect()

@@ -6,9 +6,10 @@ use domain::{
     posts::Visibility,
     strategies::edge,
 };
-use kernel::AccountId;
-use readmodel::timelines::{
-    EntryId, FOLLOWERS_CHUNK, FanOut, Lists, TIMELINE_ENTRIES_MAX, home_ids,
+use kernel::{AccountId, Uuid};
+use readmodel::{
+    paging::{Start, Step, Way},
+    timelines::{EntryId, FOLLOWERS_CHUNK, FanOut, Lists, TIMELINE_ENTRIES_MAX, home_ids},
 };
 use redis::AsyncCommands;
 use testkit::home;
@@ -29,13 +30,35 @@ async fn pages(
 ) -> Vec<EntryId> {
     let mut all: Vec<EntryId> = Vec::new();
     loop {
-        let before = all.last().copied();
-        let page = home(setting.pool(), lists, reader, before, limit)
+        let start = Start::next(all.last().copied());
+        let page = home(setting.pool(), lists, reader, start, limit)
             .await
             .unwrap();
         assert!(page.len() <= limit as usize);
         let ended = page.len() < limit as usize;
         all.extend(page);
+        if ended {
+            return all;
+        }
+    }
+}
+
+/// The same from its end back to the newest.
+async fn pages_back(
+    setting: &Setting,
+    lists: Option<&Lists>,
+    reader: AccountId,
+    limit: u32,
+) -> Vec<EntryId> {
+    let mut all: Vec<EntryId> = Vec::new();
+    loop {
+        let start = Start::prev(all.first().copied());
+        let page = home(setting.pool(), lists, reader, start, limit)
+            .await
+            .unwrap();
+        assert!(page.len() <= limit as usize);
+        let ended = page.len() < limit as usize;
+        drop(all.splice(0..0, page));
         if ended {
             return all;
         }
@@ -54,15 +77,25 @@ fn assert_is(home: &[EntryId], oracle: &[EntryId], case: &str) {
 }
 
 async fn compare(setting: &Setting, reader: AccountId, limits: &[u32], case: &str) {
-    let oracle = home_ids(setting.pool(), reader, None, 100_000)
-        .await
-        .unwrap();
+    let newest = Step::newest(100_000);
+    let oracle = home_ids(setting.pool(), reader, newest).await.unwrap();
+    let oldest = Step {
+        way: Way::Up,
+        key: EntryId(Uuid::nil()),
+        ..newest
+    };
+    let mut back = home_ids(setting.pool(), reader, oldest).await.unwrap();
+    back.reverse();
+    assert_is(&back, &oracle, &format!("{case}, the oracle back"));
     for limit in limits {
-        let home = pages(setting, Some(&setting.lists), reader, *limit).await;
-        assert_is(&home, &oracle, &format!("{case}, {reader}, {limit} a page"));
-        let home = pages(setting, None, reader, *limit).await;
-        let case = format!("{case}, {reader}, {limit} a page, without lists");
-        assert_is(&home, &oracle, &case);
+        for lists in [Some(&setting.lists), None] {
+            let lists_used = lists.map_or("without lists", |_| "with lists");
+            let case = format!("{case}, {reader}, {limit} a page, {lists_used}");
+            let home = pages(setting, lists, reader, *limit).await;
+            assert_is(&home, &oracle, &case);
+            let home = pages_back(setting, lists, reader, *limit).await;
+            assert_is(&home, &oracle, &format!("{case}, back"));
+        }
     }
 }
 
@@ -336,7 +369,9 @@ async fn what_happens_while_a_list_is_filled_is_in_home_afterwards() {
             let setting = setting.clone();
             tokio::spawn(async move {
                 let lists = Some(&setting.lists);
-                home(setting.pool(), lists, reader, None, 20).await.unwrap()
+                home(setting.pool(), lists, reader, Start::default(), 20)
+                    .await
+                    .unwrap()
             })
         };
         testkit::until("somebody fills it", 10, || async {
@@ -350,8 +385,12 @@ async fn what_happens_while_a_list_is_filled_is_in_home_afterwards() {
         setting.settle(&world.take(), OTHERS_MAX).await;
         filling.await.unwrap();
         let lists = Some(&setting.lists);
-        let page = home(setting.pool(), lists, reader, None, 20).await.unwrap();
-        let oracle = home_ids(setting.pool(), reader, None, 20).await.unwrap();
+        let page = home(setting.pool(), lists, reader, Start::default(), 20)
+            .await
+            .unwrap();
+        let oracle = home_ids(setting.pool(), reader, Step::newest(20))
+            .await
+            .unwrap();
         assert_is(&page, &oracle, &format!("round {round}"));
     }
 }

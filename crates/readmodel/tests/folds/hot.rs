@@ -8,6 +8,7 @@ use domain::{
 use kernel::{AccountId, Uuid};
 use readmodel::{
     hot::{Hot, Seen},
+    paging::{Start, Step},
     posts,
     timelines::{Home, Local, home_ids},
     touches::{Touch, touches},
@@ -96,14 +97,14 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
             };
             let (mut shown, mut before) = (Vec::new(), None);
             loop {
-                let page = home.page(before, 7).await.unwrap();
+                let page = home.page(Start::next(before), 7).await.unwrap();
                 shown.extend(page.rows.iter().map(Seen::entry));
                 before = page.next;
                 if before.is_none() {
                     break;
                 }
             }
-            let oracle = home_ids(setting.pool(), *reader, None, 1_000).await;
+            let oracle = home_ids(setting.pool(), *reader, Step::newest(1_000)).await;
             assert_eq!(shown, oracle.unwrap(), "round {round}, home of {reader}");
         }
         for viewer in readers.iter().map(|reader| Some(*reader)).chain([None]) {
@@ -113,7 +114,7 @@ async fn what_is_kept_in_process_is_what_the_tables_say() {
             };
             let (mut shown, mut before) = (Vec::new(), None);
             loop {
-                let page = local.page(before, 3).await.unwrap();
+                let page = local.page(Start::next(before), 3).await.unwrap();
                 shown.extend(page.rows.iter().map(|seen| seen.post.id));
                 before = page.next;
                 if before.is_none() {
@@ -150,10 +151,10 @@ async fn a_page_of_local_is_full_however_much_of_it_is_muted() {
             reading: hot.reading(setting.pool(), is_current, Default::default()),
             viewer: Some(reader),
         };
-        let first = local.page(None, 4).await.unwrap();
+        let first = local.page(Start::default(), 4).await.unwrap();
         let ids: Vec<_> = first.rows.iter().map(|seen| seen.post.id).collect();
         assert_eq!(ids, heard[..4]);
-        let rest = local.page(first.next, 100).await.unwrap();
+        let rest = local.page(Start::next(first.next), 100).await.unwrap();
         let rest: Vec<_> = rest.rows.iter().map(|seen| seen.post.id).collect();
         assert_eq!(rest, heard[4..]);
     }

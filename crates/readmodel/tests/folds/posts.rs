@@ -6,7 +6,7 @@ use domain::{
     posts::{PostCreated, PostEdited, PostId, Posts, Visibility},
 };
 use kernel::{AccountId, Personal, Route};
-use readmodel::{Happened, accounts, hot::Hot, posts, timelines};
+use readmodel::{Happened, accounts, hot::Hot, paging::Start, posts, timelines};
 use testkit::Row;
 
 use super::{setting::Setting, world::World};
@@ -77,7 +77,7 @@ async fn every_query_shows_a_viewer_exactly_what_is_theirs_to_see() {
                 let found: Vec<_> = found.unwrap().iter().map(|seen| seen.post.id).collect();
                 assert_eq!(found, expected, "hot, told: {told}, {case}");
             }
-            let replies = posts::replies(pool, viewer, root.id, None, 100).await;
+            let replies = posts::replies(pool, viewer, root.id, Start::default(), 100).await;
             assert_eq!(
                 ids(replies.unwrap().rows).contains(&post),
                 seen,
@@ -89,14 +89,17 @@ async fn every_query_shows_a_viewer_exactly_what_is_theirs_to_see() {
                 false => vec![root.id],
             };
             assert_eq!(ids(above), expected, "ancestors: {case}");
-            let below = posts::descendants(pool, viewer, (root.id, true), None, 100).await;
+            let below =
+                posts::descendants(pool, viewer, (root.id, true), Start::default(), 100).await;
             let below = below.unwrap();
-            let subtree = posts::descendants(pool, viewer, (root.id, false), None, 100).await;
+            let subtree =
+                posts::descendants(pool, viewer, (root.id, false), Start::default(), 100).await;
             assert_eq!(subtree.unwrap(), below, "as of a reply: {case}");
             let below = ids(below.rows);
             assert_eq!(below.contains(&post), seen, "descendants: {case}");
             assert!(below.contains(&answer), "what is below the unseen: {case}");
-            let own = timelines::of_account(pool, viewer, (author, close), None, 100).await;
+            let own =
+                timelines::of_account(pool, viewer, (author, close), Start::default(), 100).await;
             assert_eq!(
                 ids(own.unwrap().rows).contains(&post),
                 seen,
@@ -107,7 +110,7 @@ async fn every_query_shows_a_viewer_exactly_what_is_theirs_to_see() {
             assert_eq!(local.contains(&post), expected, "local: {case}");
             let Some(reader) = viewer else { continue };
             for lists in [None, Some(&setting.lists)] {
-                let home = testkit::home(pool, lists, reader, None, 100).await;
+                let home = testkit::home(pool, lists, reader, Start::default(), 100).await;
                 let expected = close && !deleted;
                 assert_eq!(
                     home.unwrap().contains(&post.into()),
@@ -180,7 +183,9 @@ async fn a_post_edited_three_times_keeps_the_three_versions_before() {
         );
         let at = |n: usize| history[history.len() - 1 - n].recorded_at;
         assert_eq!((now.created_at, now.edited_at), (at(3), Some(at(0))));
-        let before = posts::revisions(pool, post, None, 100).await.unwrap();
+        let before = posts::revisions(pool, post, Start::default(), 100)
+            .await
+            .unwrap();
         let before: Vec<_> = before
             .rows
             .into_iter()
@@ -221,7 +226,9 @@ async fn a_post_edited_three_times_keeps_the_three_versions_before() {
         });
         world.delete(place);
         setting.fold(&setting.live(), &world.take()).await;
-        let before = posts::revisions(pool, post, None, 100).await.unwrap();
+        let before = posts::revisions(pool, post, Start::default(), 100)
+            .await
+            .unwrap();
         assert!(before.rows.is_empty());
     }
 }

@@ -6,6 +6,7 @@ use kernel::{AccountId, Partition, Position};
 use readmodel::{
     Projection, Projections, ReadError, checkpoints,
     generations::{self, Role},
+    paging::{Start, Step},
     projections,
     timelines::home_ids,
 };
@@ -17,9 +18,18 @@ use super::setting::{PARTITIONS, Setting, TABLES};
 async fn homes(setting: &Setting, accounts: &[AccountId]) -> Vec<Vec<kernel::Uuid>> {
     let mut homes = Vec::new();
     for reader in accounts {
-        let page = home(setting.pool(), Some(&setting.lists), *reader, None, 100).await;
+        let page = home(
+            setting.pool(),
+            Some(&setting.lists),
+            *reader,
+            Start::default(),
+            100,
+        )
+        .await;
         let ids = page.unwrap();
-        let oracle = home_ids(setting.pool(), *reader, None, 100).await.unwrap();
+        let oracle = home_ids(setting.pool(), *reader, Step::newest(100))
+            .await
+            .unwrap();
         assert_eq!(ids, oracle);
         homes.push(ids.into_iter().map(|id| id.0).collect());
     }
