@@ -87,6 +87,7 @@ const TABLE: &[(&str, [u16; 6])] = &[
     ("listMutes", [401, 200, 200, 200, 200, 200]),
     ("listRelationships", [401, 200, 200, 200, 200, 200]),
     ("listBookmarks", [401, 200, 200, 200, 200, 200]),
+    ("listMyLikes", [401, 200, 200, 200, 200, 200]),
     ("listBookmarkFolders", [401, 200, 200, 200, 200, 200]),
     ("makeBookmarkFolder", [401, 201, 201, 201, 201, 201]),
     // What one does to the owner.

@@ -135,7 +135,10 @@ impl World {
             let mut paths = vec![self.filled(path) + &query];
             match id {
                 "listAccountPosts" => {
-                    paths.push(format!("/v1/accounts/{}/posts", self.names["{eve}"]))
+                    paths.push(format!("/v1/accounts/{}/posts", self.names["{eve}"]));
+                    for only in ["posts", "replies"] {
+                        paths.push(format!("{}?only={only}", self.filled(path)));
+                    }
                 }
                 "getThread" => paths.push(format!("/v1/posts/{}/thread", self.names["{reply}"])),
                 "listBookmarks" => paths.push(self.filled("/v1/bookmarks?folder_id={folder}")),

@@ -71,3 +71,33 @@ async fn a_deleted_post_can_be_unliked_but_not_liked() {
     bob.client.delete(&path).await.expect(204);
     all_of_the_app_is_as_the_log_says(&app).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_i_liked_is_listed_the_last_first_and_to_me_alone() {
+    let app = App::start().await;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    let mut posts = Vec::new();
+    for text in ["one", "two", "three"] {
+        posts.push(ada.publish(text).await);
+    }
+    for post in [&posts[2], &posts[0], &posts[1]] {
+        bob.like(post).await;
+    }
+    let deleted = ada.client.delete(&format!("/v1/posts/{}", posts[0])).await;
+    deleted.expect(204);
+    app.settle().await;
+    let list = "/v1/accounts/me/likes";
+    let liked = bob.client.get(list).await.expect(200);
+    assert_eq!(liked.ids(), [posts[1].clone(), posts[2].clone()]);
+    assert_eq!(liked.body["items"][0]["viewer"]["liked"], true);
+    assert!(ada.client.get(list).await.expect(200).ids().is_empty());
+    app.client().get(list).await.problem(401, "unauthenticated");
+    // Whoever blocks takes what they wrote with them.
+    let block = format!("/v1/accounts/{}/block", bob.id);
+    ada.client.put(&block).await.expect(204);
+    app.settle().await;
+    assert!(bob.client.get(list).await.expect(200).ids().is_empty());
+}

@@ -28,6 +28,7 @@ enum List {
     Following,
     Requests,
     Folders,
+    Liked,
     Bookmarks,
     InFolder,
     Mutes,
@@ -35,7 +36,7 @@ enum List {
 }
 
 /// Local goes first: nobody but this story publishes in it.
-const LISTS: [List; 18] = [
+const LISTS: [List; 19] = [
     List::Local,
     List::Home,
     List::Account,
@@ -50,6 +51,7 @@ const LISTS: [List; 18] = [
     List::Following,
     List::Requests,
     List::Folders,
+    List::Liked,
     List::Bookmarks,
     List::InFolder,
     List::Mutes,
@@ -134,6 +136,7 @@ impl World {
             List::Following => format!("/v1/accounts/{}/following", self.busy.id),
             List::Requests => "/v1/accounts/me/follow-requests".into(),
             List::Folders => "/v1/bookmark-folders".into(),
+            List::Liked => "/v1/accounts/me/likes".into(),
             List::Bookmarks => "/v1/bookmarks".into(),
             List::InFolder => format!("/v1/bookmarks?folder_id={}", self.folder),
             List::Mutes => "/v1/accounts/me/mutes".into(),
@@ -145,9 +148,12 @@ impl World {
         match list {
             List::Mine => &self.author.client,
             List::Requests => &self.private.client,
-            List::Folders | List::Bookmarks | List::InFolder | List::Mutes | List::Blocks => {
-                &self.busy.client
-            }
+            List::Liked
+            | List::Folders
+            | List::Bookmarks
+            | List::InFolder
+            | List::Mutes
+            | List::Blocks => &self.busy.client,
             _ => &self.reader.client,
         }
     }
@@ -167,6 +173,7 @@ impl World {
             List::Requests => (person, follow(&self.private), person.id.clone()),
             List::Mutes => (busy, of_person("mute"), person.id.clone()),
             List::Blocks => (busy, of_person("block"), person.id.clone()),
+            List::Liked => (busy, format!("/v1/posts/{post}/like"), post.clone()),
             List::Bookmarks | List::InFolder => {
                 (busy, format!("/v1/posts/{post}/bookmark"), post.clone())
             }

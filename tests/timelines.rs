@@ -181,3 +181,38 @@ async fn home_that_was_read_before_shows_what_happens_after() {
     assert_eq!(home(bob.unfollow(&ada).await).await, Vec::<Value>::new());
     all_of_the_app_is_as_the_log_says(&app).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accounts_posts_and_its_replies_are_listed_apart() {
+    let app = App::start().await;
+    let (ada, bob) = (
+        app.client().register("ada").await,
+        app.client().register("bob").await,
+    );
+    let first = ada.publish("first").await;
+    let reply = ada.reply(&first, "and more").await;
+    let second = ada.publish("second").await;
+    app.settle().await;
+    let path = format!("/v1/accounts/@{}/posts", ada.handle);
+    for (client, path) in [
+        (&bob.client, path.as_str()),
+        (&ada.client, "/v1/accounts/me/posts"),
+    ] {
+        let ids = async |only: &str| client.get(&format!("{path}{only}")).await.expect(200).ids();
+        assert_eq!(ids("").await, [&*second, &*reply, &*first]);
+        assert_eq!(ids("?only=posts").await, [&*second, &*first]);
+        assert_eq!(ids("?only=replies").await, [&*reply]);
+        client.get(&format!("{path}?only=likes")).await.expect(400);
+        // A cursor is of its list.
+        let page = client.get(&format!("{path}?only=posts&limit=1")).await;
+        let cursor = page.expect(200).text("/next_cursor");
+        let other = client
+            .get(&format!("{path}?only=replies&cursor={cursor}"))
+            .await;
+        other.problem(400, "invalid_cursor");
+        let next = client
+            .get(&format!("{path}?only=posts&cursor={cursor}"))
+            .await;
+        assert_eq!(next.expect(200).ids(), [&*first]);
+    }
+}

@@ -61,6 +61,7 @@ impl Scene {
             "/v1/timelines/home?limit=50".into(),
             "/v1/timelines/local".into(),
             "/v1/bookmarks".into(),
+            "/v1/accounts/me/likes".into(),
             format!("/v1/accounts/{author}/posts"),
             format!("/v1/posts/{parent}/replies"),
             format!("/v1/posts/{parent}/thread"),

@@ -280,20 +280,9 @@ async fn included(
     let (Some(AccountInclude::PinnedPost), Some(post)) = (include, row.pinned_post_id) else {
         return Ok(None);
     };
-    let observed = read.observe().await?;
-    if observed.is_parked(post) {
-        return Ok(None);
-    }
-    match posts::find(read, PostId(post)).await {
-        Ok(post) => {
-            let reading = read.services.reading(&observed);
-            let post = vec![Post::of(post, read.viewer())];
-            let posts = posts::with_parents(&reading, read.viewer(), post).await?;
-            Ok(posts.into_iter().next())
-        }
-        Err(problem) if problem.code() == Code::NotFound => Ok(None),
-        Err(problem) => Err(problem),
-    }
+    let (observed, post) = (read.observe().await?, PostId(post));
+    let mut posts = posts::available(read, &observed, &[post]).await?;
+    Ok(posts.remove(&post))
 }
 
 /// Answers with one's own account after a change, or with `short`.

@@ -1,7 +1,5 @@
 //! Bookmarks: keeping a post to find it again, and what was kept. For oneself alone.
 
-use std::collections::BTreeMap;
-
 use domain::{
     bookmark_folders::FolderId,
     bookmarks::{BookmarkError, Bookmarks},
@@ -22,15 +20,11 @@ use poem_openapi::{
     param::{Path, Query},
     types::Example,
 };
-use readmodel::{
-    bookmarks::{self, BookmarkRow},
-    posts as post_rows,
-};
+use readmodel::bookmarks::{self, BookmarkRow};
 
 use crate::{
     bookmark_folders,
     examples::CURSOR,
-    freshness::Moment,
     handlers::{Read, Write},
     posts::{self, MarkedPost, Post},
     problem::Problem,
@@ -184,7 +178,8 @@ impl BookmarksApi {
             bookmark_folders::find(&read, &page.observed, folder).await?;
         }
         let part = bookmarks::list(read.pool(), me, folder, page.start, page.limit).await?;
-        let mut posts = available(&read, &page.observed, &part.rows).await?;
+        let ids: Vec<PostId> = part.rows.iter().map(|row| row.post).collect();
+        let mut posts = posts::available(&read, &page.observed, &ids).await?;
         let item = |row: BookmarkRow| Bookmark::of(row, posts.remove(&row.post));
         Ok(page.answer(part, |rows, ends| BookmarkPage {
             items: rows.into_iter().map(item).collect(),
@@ -192,24 +187,6 @@ impl BookmarksApi {
             prev_cursor: ends.prev,
         }))
     }
-}
-
-/// Those of the bookmarked posts that may be seen now. What waits for an operator may be
-/// deleted.
-async fn available(
-    read: &Read<Authenticated>,
-    observed: &Moment,
-    rows: &[BookmarkRow],
-) -> Result<BTreeMap<PostId, Post>, Problem> {
-    let ids: Vec<PostId> = rows.iter().map(|row| row.post).collect();
-    let mut posts = post_rows::by_ids(read.pool(), Some(read.who.account), &ids).await?;
-    let (withheld, reader) = (&observed.withheld, Some(read.who.account));
-    posts.retain(|row| !observed.is_parked(row.id.0) && !withheld.post(reader, row));
-    let posts = posts.into_iter().map(|row| Post::of(row, read.viewer()));
-    let reading = read.services.reading(observed);
-    let posts = posts::with_parents(&reading, read.viewer(), posts.collect()).await?;
-    let with_ids = posts.into_iter().map(|post| (PostId(post.id()), post));
-    Ok(with_ids.collect())
 }
 
 impl From<BookmarkError> for Problem {

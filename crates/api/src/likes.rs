@@ -16,9 +16,9 @@ use crate::{
     accounts::AccountPage,
     answers::{Changed, Found},
     handlers::{Read, Write},
-    identity::Viewer,
+    identity::{Authenticated, Viewer},
     paging::Limit,
-    posts::{self, MarkedPost},
+    posts::{self, MarkedPost, PostPage},
     preconditions::IfNoneMatch,
     problem::Problem,
     tags::Tag,
@@ -63,6 +63,33 @@ impl LikesApi {
         let post = PostId(post_id.0);
         let command = Disconnect::<Likes>::new(write.account(), post);
         posts::mark(&write, &command, post).await
+    }
+
+    /// What I liked, the last first
+    ///
+    /// A page at a time; what is gone, or not for me any more, is left out.
+    #[oai(
+        path = "/accounts/me/likes",
+        method = "get",
+        operation_id = "listMyLikes"
+    )]
+    async fn mine(
+        &self,
+        read: Read<Authenticated>,
+        known: IfNoneMatch,
+        limit: Query<Limit>,
+        cursor: Query<Option<String>>,
+    ) -> Result<Found<PostPage>, Problem> {
+        let me = read.who.account;
+        let scope = format!("liked:{me}");
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
+        let part = likes::list(read.pool(), me, page.start, page.limit).await?;
+        let mut posts = posts::available(&read, &page.observed, &part.rows).await?;
+        Ok(page.answer(part, |ids, ends| PostPage {
+            items: ids.iter().filter_map(|id| posts.remove(id)).collect(),
+            next_cursor: ends.next,
+            prev_cursor: ends.prev,
+        }))
     }
 
     /// Who liked a post, the last first

@@ -31,7 +31,7 @@ use serde_json::Value;
 
 use crate::{
     explained::Explained,
-    freshness::View,
+    freshness::{Moment, View},
     handlers::{Read, Version, Write},
     problem::{Code, FieldCode, Fields, Problem},
     services::new_id,
@@ -329,6 +329,23 @@ pub(crate) async fn with_parents(
         post.with_parent(parent)
     });
     Ok(posts.collect())
+}
+
+/// Those of `ids` that the reader may see now. What waits for an operator may be deleted.
+pub(crate) async fn available(
+    read: &Read<impl Copy + Into<Viewer>>,
+    observed: &Moment,
+    ids: &[PostId],
+) -> Result<BTreeMap<PostId, Post>, Problem> {
+    let (viewer, withheld) = (read.viewer(), &observed.withheld);
+    let reader = viewer.account();
+    let mut rows = posts::by_ids(read.pool(), reader, ids).await?;
+    rows.retain(|row| !observed.is_parked(row.id.0) && !withheld.post(reader, row));
+    let posts = rows.into_iter().map(|row| Post::of(row, viewer)).collect();
+    let reading = read.services.reading(observed);
+    let posts = with_parents(&reading, viewer, posts).await?;
+    let with_ids = posts.into_iter().map(|post| (PostId(post.id()), post));
+    Ok(with_ids.collect())
 }
 
 /// What `posts` reply to and cannot be shown, up to what can. What a hidden post replies

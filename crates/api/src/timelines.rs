@@ -11,14 +11,14 @@ use edge::{
 };
 use kernel::AccountId;
 use poem_openapi::{
-    OpenApi,
+    Enum, OpenApi,
     param::{Path, Query},
 };
 use readmodel::{
     hot::Seen,
     paging::Part,
     posts::PostRow,
-    timelines::{self, EntryId, Home, Local},
+    timelines::{self, Authored, EntryId, Home, Local},
 };
 
 use crate::{
@@ -33,6 +33,21 @@ use crate::{
     shown::ShownPost,
     tags::Tag,
 };
+
+/// Which of an account's posts are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum Only {
+    /// What is no reply.
+    Posts,
+    Replies,
+}
+
+impl Only {
+    fn is_of_replies(self) -> bool {
+        self == Self::Replies
+    }
+}
 
 /// A part of home or local, of what is kept in process.
 type Entries = Part<Seen<ShownPost>, EntryId>;
@@ -141,13 +156,16 @@ impl TimelinesApi {
         read: Read<Viewer>,
         known: IfNoneMatch,
         account_id: Path<Named>,
+        /// Leaves out the others.
+        only: Query<Option<Only>>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
-        let scope = posts_scope(&account_id.0);
+        let scope = posts_scope(&account_id.0, only.0);
         let page = read.page(scope, limit.0, cursor.0, known).await?;
         let author = read.named(&account_id.0).await?;
-        page.posts(posts_of(&read, author, &page).await?).await
+        page.posts(posts_of(&read, author, only.0, &page).await?)
+            .await
     }
 
     /// How many of an account's posts and replies are new
@@ -162,13 +180,16 @@ impl TimelinesApi {
         &self,
         read: Read<Viewer>,
         account_id: Path<Named>,
+        /// As the page had it.
+        only: Query<Option<Only>>,
         /// The `prev_cursor` of a page of the same posts.
         newer_than: Query<String>,
     ) -> Result<Found<Newer>, Problem> {
-        let (scope, observed) = (posts_scope(&account_id.0), observe_social(&read));
+        let scope = posts_scope(&account_id.0, only.0);
+        let observed = observe_social(&read);
         let page = read.newer(scope, &newer_than.0, observed).await?;
         let author = read.named(&account_id.0).await?;
-        Ok(page.newer_posts(&posts_of(&read, author, &page).await?))
+        Ok(page.newer_posts(&posts_of(&read, author, only.0, &page).await?))
     }
 
     /// My posts and replies, newest first
@@ -183,12 +204,14 @@ impl TimelinesApi {
         &self,
         read: Read<Authenticated>,
         known: IfNoneMatch,
+        /// Leaves out the others.
+        only: Query<Option<Only>>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
     ) -> Result<Found<PostPage>, Problem> {
-        let me = read.who.account;
-        let page = read.page(posts_scope(me), limit.0, cursor.0, known).await?;
-        page.posts(own_posts(&read, &page).await?).await
+        let scope = posts_scope(read.who.account, only.0);
+        let page = read.page(scope, limit.0, cursor.0, known).await?;
+        page.posts(own_posts(&read, only.0, &page).await?).await
     }
 
     /// How many of my posts and replies are new
@@ -203,12 +226,15 @@ impl TimelinesApi {
     async fn count_mine(
         &self,
         read: Read<Authenticated>,
+        /// As the page had it.
+        only: Query<Option<Only>>,
         /// The `prev_cursor` of a page of the same posts.
         newer_than: Query<String>,
     ) -> Result<Found<Newer>, Problem> {
-        let (scope, observed) = (posts_scope(read.who.account), observe_social(&read));
+        let scope = posts_scope(read.who.account, only.0);
+        let observed = observe_social(&read);
         let page = read.newer(scope, &newer_than.0, observed).await?;
-        Ok(page.newer_posts(&own_posts(&read, &page).await?))
+        Ok(page.newer_posts(&own_posts(&read, only.0, &page).await?))
     }
 }
 
@@ -218,8 +244,11 @@ fn home_scope(read: &Read<Authenticated>) -> String {
     format!("home:{}", read.who.account)
 }
 
-fn posts_scope(author: impl Display) -> String {
-    format!("posts:{author}")
+fn posts_scope(author: impl Display, only: Option<Only>) -> String {
+    match only {
+        None => format!("posts:{author}"),
+        Some(only) => format!("posts:{author}:{only:?}"),
+    }
 }
 
 async fn home(
@@ -249,6 +278,7 @@ async fn local(read: &Read<Viewer>, page: &Page<'_, EntryId>) -> Result<Entries,
 async fn posts_of(
     read: &Read<Viewer>,
     author: AccountId,
+    only: Option<Only>,
     page: &Page<'_, PostId>,
 ) -> Result<Part<PostRow, PostId>, Problem> {
     let account = accounts::find(read, author).await?;
@@ -257,16 +287,26 @@ async fn posts_of(
     if account.private && !is_close {
         return Err(Code::AccountPrivate.into());
     }
-    let of = (author, is_close);
+    let of = Authored {
+        author,
+        is_close,
+        replies: only.map(Only::is_of_replies),
+    };
     Ok(timelines::of_account(pool, viewer, of, page.start, page.limit).await?)
 }
 
 async fn own_posts(
     read: &Read<Authenticated>,
+    only: Option<Only>,
     page: &Page<'_, PostId>,
 ) -> Result<Part<PostRow, PostId>, Problem> {
     let (pool, me) = (read.pool(), read.who.account);
-    let part = timelines::of_account(pool, Some(me), (me, true), page.start, page.limit);
+    let of = Authored {
+        author: me,
+        is_close: true,
+        replies: only.map(Only::is_of_replies),
+    };
+    let part = timelines::of_account(pool, Some(me), of, page.start, page.limit);
     Ok(part.await?)
 }
 

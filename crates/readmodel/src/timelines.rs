@@ -38,12 +38,25 @@ use crate::{
 use ids::followed_ids;
 use lists::Slice;
 
-/// An account's posts and replies that the viewer may see, newest id first. `is_close`: the
-/// viewer is the author or follows it, and may see posts for followers.
+/// What of an account's posts is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authored {
+    pub author: AccountId,
+    /// The viewer is the author or follows it, and may see posts for followers.
+    pub is_close: bool,
+    /// Replies alone, or what is none; none: both.
+    pub replies: Option<bool>,
+}
+
+/// An account's posts and replies that the viewer may see, newest id first.
 pub async fn of_account(
     pool: &PgPool,
     viewer: Option<AccountId>,
-    (author, is_close): (AccountId, bool),
+    Authored {
+        author,
+        is_close,
+        replies,
+    }: Authored,
     start: Start<PostId>,
     limit: u32,
 ) -> Result<Part<PostRow, PostId>, ReadError> {
@@ -59,7 +72,7 @@ pub async fn of_account(
                     $order,
                     " LIMIT $4"
                 ),
-                "",
+                "AND ($5::bool IS NULL OR (p.parent_id IS NOT NULL) = $5) ",
                 $order
             )
         };
@@ -89,6 +102,7 @@ pub async fn of_account(
             .bind(author.0)
             .bind(step.key.0)
             .bind(i64::from(step.count))
+            .bind(replies)
             .fetch_all(pool)
             .await?;
         looked(&rows)

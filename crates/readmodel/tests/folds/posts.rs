@@ -98,8 +98,14 @@ async fn every_query_shows_a_viewer_exactly_what_is_theirs_to_see() {
             let below = ids(below.rows);
             assert_eq!(below.contains(&post), seen, "descendants: {case}");
             assert!(below.contains(&answer), "what is below the unseen: {case}");
-            let own =
-                timelines::of_account(pool, viewer, (author, close), Start::default(), 100).await;
+            let own = {
+                let authored = timelines::Authored {
+                    author,
+                    is_close: close,
+                    replies: None,
+                };
+                timelines::of_account(pool, viewer, authored, Start::default(), 100).await
+            };
             assert_eq!(
                 ids(own.unwrap().rows).contains(&post),
                 seen,
