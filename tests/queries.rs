@@ -25,7 +25,7 @@ async fn what_no_operation_takes_is_refused_by_its_name() {
             "since_id",
             "cursor",
         ),
-        ("/v1/accounts/me?fields=id", "fields", "takes no parameters"),
+        ("/v1/accounts/me?fields=id", "fields", "include"),
         ("/v1/posts?id=1&ids=1", "id", "did you mean ids?"),
         ("/v1/limits?", "", ""),
         ("/v1/limits?=", "", "takes no parameters"),

@@ -40,7 +40,7 @@ use crate::{
     named::Named,
     passwords,
     posts::{self, Post},
-    problem::{Code, Fields, Problem},
+    problem::{Fields, Problem},
     registration,
     services::Services,
     sessions::{self, Session, SignIn},

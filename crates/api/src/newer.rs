@@ -4,8 +4,6 @@
 
 use poem_openapi::{Object, types::Example};
 
-/// The name of the query parameter of every operation that counts.
-pub const NEWER_THAN: &str = "newer_than";
 /// Counted, at most: as much as the longest page has.
 pub const NEWER_MAX: u32 = edge::paging::LIMIT_MAX as u32;
 

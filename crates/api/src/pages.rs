@@ -4,7 +4,7 @@ use domain::posts::PostId;
 use edge::{
     answers::Found,
     identity::Viewer,
-    paging::{CURSOR, Cursors, Here, Limit, invalid_cursor},
+    paging::{CURSOR, Cursors, Here, Limit, NEWER_THAN, invalid_cursor},
     preconditions::{IfNoneMatch, page_etag},
 };
 use kernel::Uuid;
@@ -21,7 +21,7 @@ use crate::{
     accounts::{Account, AccountPage},
     freshness::{Moment, View},
     handlers::Read,
-    newer::{NEWER_MAX, NEWER_THAN, Newer},
+    newer::{NEWER_MAX, Newer},
     posts::{self, Post, PostPage},
     problem::Problem,
     services::Services,

@@ -17,7 +17,7 @@ use crate::{
     contract_links, contract_parts,
     contract_rules::Rules,
     identity::BEARER,
-    paging::{CURSOR, CURSOR_TOLD},
+    paging::{CURSOR, CURSOR_TOLD, NEWER_THAN},
     preconditions::{
         HEADER_MARK, IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_UNAUTHENTICATED, IF_MATCH, IF_MATCH_REQUIRED,
         IF_NONE_MATCH, MIN_POSITION,
@@ -161,7 +161,8 @@ fn mend_operation(rules: &Rules, path: &str, method: &str, operation: &mut Value
     let marked = |name: &str| marks.iter().any(|mark| mark == name);
     let parameters = operation["parameters"].as_array();
     let mut parameters = parameters.cloned().unwrap_or_default();
-    let pages = parameters.iter().any(|p| p["name"] == CURSOR);
+    let takes = |name: &str| parameters.iter().any(|p| p["name"] == name);
+    let (pages, has_cursor) = (takes(CURSOR), takes(CURSOR) || takes(NEWER_THAN));
     for parameter in parameters.iter_mut().filter_map(Value::as_object_mut) {
         parameter.retain(|key, value| {
             !matches!(
@@ -229,7 +230,7 @@ fn mend_operation(rules: &Rules, path: &str, method: &str, operation: &mut Value
         signed_in: secured && !strangers,
         may_sign_in: secured && strangers,
         has_body,
-        has_cursor: pages,
+        has_cursor,
         has_key: marked(IDEMPOTENCY_KEY) || marked(IDEMPOTENCY_KEY_UNAUTHENTICATED),
         may_match: marked(IF_MATCH),
         must_match: marked(IF_MATCH_REQUIRED),

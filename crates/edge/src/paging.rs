@@ -25,6 +25,8 @@ pub const LIMIT_MAX: u16 = 100;
 pub const LIMIT_DEFAULT: u16 = 20;
 /// The name of the query parameter in every operation that pages.
 pub const CURSOR: &str = "cursor";
+/// The name of the query parameter of what is counted: a cursor, too.
+pub const NEWER_THAN: &str = "newer_than";
 /// What the contract says of it.
 pub(crate) const CURSOR_TOLD: &str = "The `next_cursor` of a page for the one after it, or its \
     `prev_cursor` for the one before it: both in the order of the list, with neither a gap nor a \
