@@ -55,7 +55,7 @@ async fn register_and_read_oneself(here: &Here) -> Outcome {
     let found = (me.id, me.handle.as_str(), me.private, me.posts_count);
     same(found, (ada.id, &*ada.handle, false, 0))?;
     let email = format!("{}@example.org", ada.handle);
-    same(me.email.as_ref(), Some(&email))
+    same(me.email.as_ref().map(|email| email.as_str()), Some(&*email))
 }
 
 async fn sign_in_refresh_and_sign_out(here: &Here) -> Outcome {
