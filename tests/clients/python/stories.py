@@ -63,6 +63,7 @@ def done(answer: Response[Any]) -> None:
 
 def made(answer: Response[Any]) -> uuid.UUID:
     done(answer)
+    assert answer.parsed is not None
     id: uuid.UUID = answer.parsed.id
     return id
 
@@ -86,7 +87,7 @@ def signed_in(session: Session) -> AuthenticatedClient:
 
 
 class Person(NamedTuple):
-    id: uuid.UUID
+    id: Any
     handle: str
     client: AuthenticatedClient
 

@@ -168,7 +168,7 @@ async fn follow_a_private_account(here: &Here) -> Outcome {
     let follow = bob
         .client
         .follow_account()
-        .account_id(ada.id)
+        .account_id(ada.id.to_string())
         .send()
         .await?;
     same(standing(None).await?, (true, false))?;
@@ -180,7 +180,7 @@ async fn follow_a_private_account(here: &Here) -> Outcome {
     let accept = ada
         .client
         .accept_follower()
-        .account_id(bob.id)
+        .account_id(bob.id.to_string())
         .send()
         .await?;
     same(standing(Some(position(&accept)?)).await?, (false, true))
