@@ -17,11 +17,16 @@ test:
 gen:
     cargo run --locked -- openapi > openapi/openapi.json
 
-# Grade the contract with linters, generated clients and made-up requests, and the
-# edge with slow heads, what must be refused and too many sign-ins: it fails where a
-# target is missed.
+# Write a client package for each language to target/clients.
+clients:
+    tests/clients/generate
+
+# Grade the contract with linters, stories of generated clients and made-up requests,
+# and the edge with slow heads, what must be refused and too many sign-ins: it fails
+# where a target is missed.
 contract *ARGS:
     cargo build --locked --package headwater
+    tests/clients/run
     tests/graders/run {{ARGS}}
     cargo build --release --locked --package bench --package headwater
     target/release/bench --headwater target/release/headwater --only half_open,refused,overload --strict

@@ -154,7 +154,12 @@ pub(crate) fn add(components: &mut Value) {
     let shared =
         contract_codes::shared().map(|(status, response)| (response_name(status), response));
     components["responses"] = shared.collect::<Map<_, _>>().into();
-    components["schemas"]["Problem"] = problem_schema();
+    let mut problem = problem_schema();
+    // Generators make names up for what has none, each another.
+    let error = json!({ "$ref": "#/components/schemas/FieldError" });
+    let error = std::mem::replace(&mut problem["properties"]["errors"]["items"], error);
+    components["schemas"]["FieldError"] = error;
+    components["schemas"]["Problem"] = problem;
 }
 
 /// What an operation answers with these codes, which have one status.
@@ -225,6 +230,7 @@ fn problem_schema() -> Value {
                 "description": "What is wrong with the input, each with a pointer or a parameter.",
                 "items": {
                     "type": "object",
+                    "description": "What is wrong with a part of the input.",
                     "required": ["code", "detail"],
                     "properties": {
                         "pointer": text("A JSON pointer (RFC 6901) into the body."),

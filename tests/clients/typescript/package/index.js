@@ -1,0 +1,3 @@
+import createFetch from "openapi-fetch";
+
+export const createClient = (options) => createFetch(options);
