@@ -39,8 +39,10 @@ use crate::{
     tags::Tag,
 };
 
-use shapes::{History, NewPost, ParentState, PostBatch, PostEdit, Revision, Thread, Tombstone};
 pub use shapes::{MarkedPost, Post, PostPage, PostVisibility, ReplyTo, Repost};
+use shapes::{
+    NewPost, ParentState, PostBatch, PostEdit, PostThread, Revision, RevisionPage, Tombstone,
+};
 
 /// Of one answer.
 pub(crate) const TOMBSTONES_MAX: usize = 400;
@@ -187,13 +189,13 @@ impl PostsApi {
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
-    ) -> Result<Found<History>, Problem> {
+    ) -> Result<Found<RevisionPage>, Problem> {
         let scope = format!("revisions:{}", post_id.0);
         let page = read.page(scope, limit.0, cursor.0, known).await?;
         page.observed.refuse_parked(post_id.0)?;
         let post = find(&read, PostId(post_id.0)).await?.id;
         let part = posts::revisions(read.pool(), post, page.start, page.limit).await?;
-        Ok(page.answer(part, |rows, ends| History {
+        Ok(page.answer(part, |rows, ends| RevisionPage {
             items: rows.into_iter().map(Revision::from).collect(),
             next_cursor: ends.next,
             prev_cursor: ends.prev,
@@ -241,7 +243,7 @@ impl PostsApi {
         post_id: Path<Uuid>,
         limit: Query<Limit>,
         cursor: Query<Option<String>>,
-    ) -> Result<Found<Thread>, Problem> {
+    ) -> Result<Found<PostThread>, Problem> {
         let scope = format!("thread:{}", post_id.0);
         let page = read.page(scope, limit.0, cursor.0, known).await?;
         page.observed.refuse_parked(post_id.0)?;
@@ -260,7 +262,7 @@ impl PostsApi {
         let tombstones = tombstones(&reading, viewer, &posts).await?;
         let below = part.with(posts.split_off(above + 1));
         let post = posts.pop().ok_or_else(Problem::no_post)?;
-        Ok(page.answer(below, |descendants, ends| Thread {
+        Ok(page.answer(below, |descendants, ends| PostThread {
             ancestors: posts,
             post,
             descendants,

@@ -23,12 +23,12 @@ use crate::{
 pub struct Relationship {
     account_id: Uuid,
     #[oai(flatten)]
-    between: Between,
+    between: AccountViewerState,
 }
 
 /// What is between the one who looks and an account.
 #[derive(Object)]
-pub struct Between {
+pub struct AccountViewerState {
     /// I follow it.
     following: bool,
     /// It follows me.
@@ -47,12 +47,12 @@ impl Example for Relationship {
     fn example() -> Self {
         Self {
             account_id: ACCOUNT_ID,
-            between: Between::example(),
+            between: AccountViewerState::example(),
         }
     }
 }
 
-impl Example for Between {
+impl Example for AccountViewerState {
     fn example() -> Self {
         Self {
             following: true,
@@ -74,7 +74,7 @@ impl From<RelationshipRow> for Relationship {
     }
 }
 
-impl From<RelationshipRow> for Between {
+impl From<RelationshipRow> for AccountViewerState {
     fn from(row: RelationshipRow) -> Self {
         Self {
             following: row.following,

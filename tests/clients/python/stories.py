@@ -37,7 +37,7 @@ from headwater_client.models import (
     Session,
     SessionList,
     SignIn,
-    Thread,
+    PostThread,
 )
 from headwater_client.types import UNSET, Response, Unset
 
@@ -144,7 +144,7 @@ def reply_and_read_the_thread() -> None:
     question, _ = publish(ada, "Who is there?")
     reply, reply_position = publish(bob, "Bob.", question)
     read = get_thread.sync_detailed(question, client=ada.client, min_position=reply_position)
-    thread = answered(read, Thread)
+    thread = answered(read, PostThread)
     same((thread.post.id, thread.post.replies_count), (question, 1))
     descendants = [(post.id, post.reply_to_id) for post in thread.descendants]
     same((descendants, thread.ancestors), ([(reply, question)], []))

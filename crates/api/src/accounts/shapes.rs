@@ -18,7 +18,7 @@ use crate::{
     posts::Post,
     problem::{Fields, Problem},
     registration::Wanted,
-    relationships::Between,
+    relationships::AccountViewerState,
     sessions::Session,
 };
 
@@ -145,7 +145,7 @@ pub struct Account {
     /// see what it publishes.
     last_active_on: Option<String>,
     /// What is between me and it; missing where nobody is signed in, and in one's own.
-    viewer: Option<Between>,
+    viewer: Option<AccountViewerState>,
     /// The post that is pinned, where `include` asks for it and the reader may see it.
     pinned_post: Option<Post>,
 }
@@ -164,7 +164,7 @@ impl Example for Account {
             following_count: 2,
             posts_count: 1,
             last_active_on: Some("2026-11-20".into()),
-            viewer: Some(Between::example()),
+            viewer: Some(AccountViewerState::example()),
             pinned_post: None,
         }
     }

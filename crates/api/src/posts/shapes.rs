@@ -467,7 +467,7 @@ pub struct Tombstone {
 /// A post in its thread.
 #[derive(Object)]
 #[oai(example, skip_serializing_if_is_none)]
-pub struct Thread {
+pub struct PostThread {
     /// What it replies to, from the root down; the nearest 100.
     pub(super) ancestors: Vec<Post>,
     pub(super) post: Post,
@@ -483,7 +483,7 @@ pub struct Thread {
     pub(super) prev_cursor: String,
 }
 
-impl Example for Thread {
+impl Example for PostThread {
     fn example() -> Self {
         Self {
             ancestors: Vec::new(),
@@ -522,7 +522,7 @@ impl From<RevisionRow> for Revision {
 /// Earlier versions, the latest first.
 #[derive(Object)]
 #[oai(example, skip_serializing_if_is_none)]
-pub struct History {
+pub struct RevisionPage {
     pub(super) items: Vec<Revision>,
     /// Send it as `cursor` for the next page; missing on the last one. A page may have fewer
     /// items than `limit`, and none, and yet go on: where much is hidden from the reader.
@@ -533,7 +533,7 @@ pub struct History {
     pub(super) prev_cursor: String,
 }
 
-impl Example for History {
+impl Example for RevisionPage {
     fn example() -> Self {
         let revision = Revision {
             version: 1,
