@@ -41,7 +41,7 @@ pub(crate) fn check_refusal(method: &Method, path: &str, problem: &Value) {
         "{id} does not list {code}: {problem}"
     );
     let schemas = &document()["components"]["schemas"];
-    let known = &schemas["Problem"]["properties"]["errors"]["items"]["properties"]["code"];
+    let known = &schemas["FieldError"]["properties"]["code"];
     let known = known["x-extensible-enum"].as_array().unwrap();
     for error in problem["errors"].as_array().into_iter().flatten() {
         assert!(known.contains(&error["code"]), "{id}: {error}");
