@@ -51,6 +51,22 @@ async fn what_no_operation_takes_is_refused_by_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_must_be_there_is_asked_for() {
+    let app = App::start().await;
+    let ada = app.client().register("ada").await;
+    for (path, name) in [
+        ("/v1/accounts", "ids"),
+        ("/v1/posts", "ids"),
+        ("/v1/timelines/home/count", "newer_than"),
+    ] {
+        let refused = ada.client.get(path).await.problem(400, "invalid_parameter");
+        let error = &refused.body["errors"][0];
+        assert_eq!(error["parameter"], name, "{path}");
+        assert_eq!(error["code"], "required", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_parameter_is_taken_twice() {
     let app = App::start().await;
     let ada = app.client().register("ada").await;

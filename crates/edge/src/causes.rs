@@ -15,6 +15,9 @@ use crate::{
     text,
 };
 
+/// How poem-openapi's reason ends where a parameter is missing (`ParseError::expected_input`).
+const NOTHING_THERE: &str = "expects an input value.";
+
 /// What the routers and extractors of poem and poem-openapi refuse.
 impl From<poem::Error> for Problem {
     fn from(error: poem::Error) -> Self {
@@ -28,7 +31,11 @@ impl From<poem::Error> for Problem {
         } else if error.is::<MethodNotAllowedError>() {
             Code::MethodNotAllowed.into()
         } else if let Some(parameter) = error.downcast_ref::<ParseParamError>() {
-            Self::invalid_parameter(parameter.name, FieldCode::InvalidFormat)
+            let wrong = match parameter.reason.ends_with(NOTHING_THERE) {
+                true => FieldCode::Required,
+                false => FieldCode::InvalidFormat,
+            };
+            Self::invalid_parameter(parameter.name, wrong)
         } else if let Some(parameter) = error.downcast_ref::<ParsePathError>() {
             // All that can fail are ids.
             Self::invalid_parameter(parameter.name, not_an_id())

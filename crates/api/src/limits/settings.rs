@@ -66,7 +66,7 @@ impl LimitSettings {
             (
                 "registration",
                 self.registration,
-                "Registrations from one address, those that are refused too.",
+                "Registrations from one address, those of a taken handle or address too.",
             ),
             (
                 "codes",
