@@ -2,6 +2,8 @@
 //! together from such texts and what the one who looks has done. It refuses to
 //! hold anything that depends on who looks.
 
+use std::borrow::Cow;
+
 use poem_openapi::types::ToJSON;
 use readmodel::{
     hot::{Parent, Seen, Shown},
@@ -24,6 +26,8 @@ pub(crate) struct ShownPost {
     version: u64,
     digest: Digest,
     author: Author,
+    /// What its replies say of it, where it can be seen.
+    as_parent: Box<[u8]>,
 }
 
 impl ShownPost {
@@ -42,6 +46,7 @@ impl From<PostRow> for ShownPost {
             version,
             digest: representation_digest(&open),
             open: open.into(),
+            as_parent: written_reply_to(ReplyTo::shown(&author)).into(),
             author,
         }
     }
@@ -50,7 +55,7 @@ impl From<PostRow> for ShownPost {
 impl Shown for ShownPost {
     fn bytes(&self) -> usize {
         let name = self.author.display_name.as_ref().map_or(0, String::len);
-        self.open.len() + self.author.handle.len() + name
+        self.open.len() + self.as_parent.len() + self.author.handle.len() + name
     }
 }
 
@@ -92,8 +97,15 @@ fn write(seen: &Seen<ShownPost>, viewer: Viewer, bytes: &mut Vec<u8>) {
     bytes.push(b'}');
 }
 
-fn written_parent(parent: &Parent<ShownPost>) -> Vec<u8> {
-    serde_json::to_vec(&ReplyTo::from(parent).to_json()).unwrap_or_default()
+fn written_parent(parent: &Parent<ShownPost>) -> Cow<'_, [u8]> {
+    match parent {
+        Parent::Shown(post) => Cow::Borrowed(&post.shown.as_parent),
+        Parent::Hidden(_) | Parent::Gone => Cow::Owned(written_reply_to(parent.into())),
+    }
+}
+
+fn written_reply_to(reply_to: ReplyTo) -> Vec<u8> {
+    serde_json::to_vec(&reply_to.to_json()).unwrap_or_default()
 }
 
 fn write_repost(repost: &reposts::Repost, bytes: &mut Vec<u8>) {

@@ -200,12 +200,22 @@ pub struct ReplyTo {
 
 impl From<&Parent<ShownPost>> for ReplyTo {
     fn from(parent: &Parent<ShownPost>) -> Self {
-        let (state, author) = match parent {
-            Parent::Shown(post) => (ParentState::Shown, Some(post.shown.author().into())),
-            Parent::Hidden(_) => (ParentState::Hidden, None),
-            Parent::Gone => (ParentState::Gone, None),
+        let state = match parent {
+            Parent::Shown(post) => return Self::shown(post.shown.author()),
+            Parent::Hidden(_) => ParentState::Hidden,
+            Parent::Gone => ParentState::Gone,
         };
+        let author = None;
         Self { state, author }
+    }
+}
+
+impl ReplyTo {
+    pub(crate) fn shown(author: &posts::Author) -> Self {
+        Self {
+            state: ParentState::Shown,
+            author: Some(author.into()),
+        }
     }
 }
 
