@@ -29,6 +29,7 @@ mod letters;
 mod likes;
 mod limits;
 mod master_key;
+mod newer;
 mod nulls;
 mod paging;
 mod pooler;
