@@ -313,6 +313,38 @@ impl EdgeTable {
         part(Way::Down, start, limit, look).await
     }
 
+    /// Where edges of `from` lead, the last first, whatever became of it: along
+    /// `index_by_from`.
+    pub async fn targets(
+        &self,
+        pool: &PgPool,
+        from: Uuid,
+        start: Start<EdgeKey>,
+        limit: u32,
+    ) -> Result<Part<Uuid, EdgeKey>, ReadError> {
+        let sql = "SELECT {to} AS edge_end, {since} AS edge_at FROM {name}
+             WHERE {from} = $1 AND ({since}, {to}) {beyond} ($2, $3)
+             ORDER BY {since} {order}, {to} {order} LIMIT $4";
+        let (beyond, order) = start.way(Way::Down).sql();
+        let sql = sql.replace("{beyond}", beyond).replace("{order}", order);
+        let sql = self.sql(&sql);
+        let look = |step: Step<EdgeKey>| {
+            let (at, id) = step.key;
+            let query = sqlx::query(AssertSqlSafe(sql.clone()));
+            let query = query.bind(from).bind(at).bind(id);
+            let query = query.bind(i64::from(step.count));
+            async move {
+                let rows = query.fetch_all(pool).await?;
+                let read = |row: &PgRow| {
+                    let end = row.try_get("edge_end")?;
+                    Ok(((row.try_get("edge_at")?, end), Some(end)))
+                };
+                rows.iter().map(read).collect()
+            }
+        };
+        part(Way::Down, start, limit, look).await
+    }
+
     /// `SELECT` of the posts that count edges of the accounts `$1`.
     pub fn counting(&self) -> Option<String> {
         let of_posts = |counted: &Counted| matches!(counted, Counted::Post(_));

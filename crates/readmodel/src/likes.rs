@@ -1,15 +1,15 @@
 //! Likes: the edges, who liked a post, and how many did.
 
 use domain::{likes::LikeEvent, posts::PostId};
-use kernel::{AccountId, Uuid};
-use sea_orm::sqlx::{self, PgPool, Row, postgres::PgRow};
+use kernel::AccountId;
+use sea_orm::sqlx::PgPool;
 
 use crate::{
     ReadError,
     accounts::AccountRow,
     counters::PostCounter,
     edges::{Counted, EdgeTable, Ends, edge_fold},
-    paging::{EdgeKey, Part, Start, Step, Way, part, turned},
+    paging::{EdgeKey, Part, Start},
     touches::Touch,
     visibility::listed,
 };
@@ -36,36 +36,8 @@ pub async fn list(
     start: Start<EdgeKey>,
     limit: u32,
 ) -> Result<Part<PostId, EdgeKey>, ReadError> {
-    macro_rules! list {
-        ($beyond:literal, $order:literal) => {
-            concat!(
-                "SELECT post_id, liked_at FROM likes
-                 WHERE account_id = $1 AND (liked_at, post_id) ",
-                $beyond,
-                " ($2, $3) ORDER BY liked_at ",
-                $order,
-                ", post_id ",
-                $order,
-                " LIMIT $4"
-            )
-        };
-    }
-    let look = |step: Step<EdgeKey>| async move {
-        let (at, id) = step.key;
-        let rows = sqlx::query(turned!(step.way, list))
-            .bind(account.0)
-            .bind(at)
-            .bind(id)
-            .bind(i64::from(step.count))
-            .fetch_all(pool)
-            .await?;
-        let read = |row: &PgRow| {
-            let post: Uuid = row.try_get("post_id")?;
-            Ok(((row.try_get("liked_at")?, post), Some(PostId(post))))
-        };
-        rows.iter().map(read).collect()
-    };
-    part(Way::Down, start, limit, look).await
+    let (posts, part) = (TABLE.targets(pool, account.0, start, limit).await?).without_rows();
+    Ok(part.with(posts.into_iter().map(PostId).collect()))
 }
 
 /// Who liked `post`, the last first, without those that the viewer blocks or is
