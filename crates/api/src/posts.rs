@@ -45,7 +45,7 @@ use shapes::{
 };
 
 /// Of one answer.
-pub(crate) const TOMBSTONES_MAX: usize = 400;
+pub(crate) const TOMBSTONES_MAX: u32 = 400;
 
 pub struct PostsApi;
 
@@ -350,8 +350,8 @@ pub(crate) async fn available(
     Ok(with_ids.collect())
 }
 
-/// What `posts` reply to and cannot be shown, up to what can. What a hidden post replies
-/// to is not told.
+/// The missing parents of `posts`, up to the nearest post that can be shown. The parent of
+/// a hidden post stays secret.
 async fn tombstones(
     reading: &Reading<'_, ShownPost>,
     viewer: Viewer,
@@ -362,7 +362,7 @@ async fn tombstones(
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    let above = posts::upwards(reading.pool(), &missing).await?;
+    let above = posts::deleted_upwards(reading.pool(), &missing, TOMBSTONES_MAX).await?;
     let ids = above.keys().copied().collect();
     let states = reading.parents(viewer.account(), &ids).await?;
     let mut found = BTreeMap::new();
@@ -383,7 +383,7 @@ async fn tombstones(
             next = reply_to;
         }
     }
-    Ok(found.into_values().take(TOMBSTONES_MAX).collect())
+    Ok(found.into_values().take(TOMBSTONES_MAX as usize).collect())
 }
 
 /// The post where the viewer may see it.

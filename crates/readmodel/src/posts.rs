@@ -353,24 +353,26 @@ pub async fn ancestors(
     read_all(&rows)
 }
 
-/// What `posts` reply to, up to the roots, deleted ones too: each with what it replies to
-/// itself. At most [`ANCESTORS_MAX`] steps up, and as many posts for each step.
-pub async fn upwards(
+/// `posts` and what these reply to, each with what it replies to itself: of deleted ones
+/// upwards, to the first that is there. At most [`ANCESTORS_MAX`] steps, and `limit` posts.
+pub async fn deleted_upwards(
     pool: &PgPool,
     posts: &[PostId],
+    limit: u32,
 ) -> Result<BTreeMap<PostId, Option<PostId>>, ReadError> {
     let posts: Vec<Uuid> = posts.iter().map(|id| id.0).collect();
-    let sql = "WITH RECURSIVE up (id, parent_id, depth) AS (
-            SELECT id, parent_id, 0 FROM posts WHERE id = ANY($1)
+    let sql = "WITH RECURSIVE up (id, parent_id, is_deleted, depth) AS (
+            SELECT id, parent_id, deleted_at IS NOT NULL, 0 FROM posts WHERE id = ANY($1)
             UNION
-            SELECT q.id, q.parent_id, up.depth + 1
-            FROM up JOIN posts AS q ON q.id = up.parent_id WHERE up.depth < $2
+            SELECT q.id, q.parent_id, q.deleted_at IS NOT NULL, up.depth + 1
+            FROM up JOIN posts AS q ON q.id = up.parent_id
+            WHERE up.is_deleted AND up.depth < $2
         )
         SELECT id, parent_id FROM up LIMIT $3";
     let rows = sqlx::query(sql)
         .bind(posts)
         .bind(ANCESTORS_MAX as i32)
-        .bind(i64::from(ANCESTORS_MAX * ANCESTORS_MAX))
+        .bind(i64::from(limit))
         .fetch_all(pool)
         .await?;
     let read = |row: &PgRow| {
