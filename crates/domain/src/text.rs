@@ -77,29 +77,26 @@ pub enum What {
     Mention(Handle),
 }
 
-/// Hashtags and mentions where they stand, in order, the first [`ENTITIES_MAX`]: each time
-/// that one stands there of those that [`hashtags`] and [`mentions`] give.
+/// The places of all hashtags and mentions that [`hashtags`] and [`mentions`] give, in
+/// order, repetitions included: the first [`ENTITIES_MAX`].
 pub fn entities(text: &str) -> Vec<Entity> {
     let Some(reading) = Reading::of(text, &[HASHES, ATS].concat()) else {
         return Vec::new();
     };
-    let (tags, handles) = (hashtags(text), mentions(text));
-    let counted = |(_, tag): &(_, String)| tags.contains(tag);
-    let tags = reading
-        .hashtags()
-        .filter(counted)
-        .map(|(bytes, tag)| Entity {
-            bytes,
-            what: What::Hashtag(tag),
-        });
-    let counted = |(_, handle): &(_, Handle)| handles.contains(handle);
-    let handles = reading
-        .mentions()
-        .filter(counted)
-        .map(|(bytes, handle)| Entity {
-            bytes,
-            what: What::Mention(handle),
-        });
+    let tags: Vec<_> = reading.hashtags().collect();
+    let counted = first_different(tags.iter().map(|(_, tag)| tag.clone()), HASHTAGS_MAX);
+    let tags = tags.into_iter().filter(|(_, tag)| counted.contains(tag));
+    let tags = tags.map(|(bytes, tag)| Entity {
+        bytes,
+        what: What::Hashtag(tag),
+    });
+    let handles: Vec<_> = reading.mentions().collect();
+    let counted = first_different(handles.iter().map(|(_, h)| h.clone()), MENTIONS_MAX);
+    let handles = handles.into_iter().filter(|(_, h)| counted.contains(h));
+    let handles = handles.map(|(bytes, handle)| Entity {
+        bytes,
+        what: What::Mention(handle),
+    });
     let mut entities: Vec<Entity> = tags.chain(handles).collect();
     entities.sort_by_key(|entity| entity.bytes.start);
     entities.truncate(ENTITIES_MAX);
