@@ -293,7 +293,7 @@ impl World {
                     if body.contains(LISTED) && role == "blocked" {
                         wrong.push(format!("{what} tells what the owner publishes"));
                     }
-                    // The short answer, which this client asks for, is told of once.
+                    // The short answer is not listed for each operation.
                     let is_short = got == 204 && !answer.header("preference-applied").is_empty();
                     let told = if is_short { 200 } else { got };
                     if operation["responses"][told.to_string()].is_null() {

@@ -449,7 +449,7 @@ async fn a_refusal_is_told_in_the_language_that_is_asked_for() {
         assert_eq!(refused.text("/errors/0/detail"), detail, "{wanted}");
         assert_eq!(refused.text("/errors/0/code"), "too_long");
     }
-    // Wherever it is refused: by the router, by who asks, by what is there.
+    // Refused by the router, by authentication, by a handler.
     let own = format!("/v1/accounts/{}/follow", ada.id);
     let german = [("Accept-Language", "de")];
     for (client, method, path, code, detail) in [

@@ -95,7 +95,7 @@ async fn what_i_liked_is_listed_the_last_first_and_to_me_alone() {
     assert_eq!(liked.body["items"][0]["viewer"]["liked"], true);
     assert!(ada.client.get(list).await.expect(200).ids().is_empty());
     app.client().get(list).await.problem(401, "unauthenticated");
-    // Whoever blocks takes what they wrote with them.
+    // The posts of an account that blocks the reader are left out.
     let block = format!("/v1/accounts/{}/block", bob.id);
     ada.client.put(&block).await.expect(204);
     app.settle().await;

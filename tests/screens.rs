@@ -67,7 +67,7 @@ async fn a_screen_takes_one_request() {
     assert_eq!(between["followed_by"], true);
     app.took(1, "follow");
 
-    // Compose: the post as it stands in the list, with who it answers.
+    // Compose: the post as in the list, with the author of its parent.
     let text = format!("@{} welcome to #headwater 👋", bob.handle);
     let made = app
         .publish(json!({"text": text, "reply_to_id": post}))
@@ -185,7 +185,7 @@ async fn a_reply_says_whom_it_answers_as_far_as_the_reader_may_know() {
     assert_eq!(state(&ada).await, (shown.clone(), json!([])));
     let before = ada.client.get(&path).await.expect(200).header("etag");
 
-    // Bob blocks ada: to her it is hidden, and what it replies to is not told.
+    // Bob blocks ada: his post is hidden from her, and so is its parent.
     let block = format!("/v1/accounts/{}/block", ada.id);
     bob.client.put(&block).await.expect(204);
     app.settle().await;
@@ -243,7 +243,7 @@ async fn a_handle_stands_for_an_id_where_its_account_is_found() {
         let refused = bob.client.put(&format!("{path}/follow")).await;
         assert!([400, 404].contains(&refused.status.as_u16()), "{nobody}");
     }
-    // Whoever is blocked finds neither.
+    // A blocked account finds neither.
     let block = format!("/v1/accounts/@{}/block", bob.handle);
     ada.client.put(&block).await.expect(204);
     app.settle().await;

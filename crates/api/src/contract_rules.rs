@@ -28,7 +28,7 @@ pub(crate) const RULES: Rules = Rules {
     guide: include_str!("guide.html"),
     refusals: REFUSALS,
     endings: ENDINGS,
-    // Whoever has a good token is an account.
+    // A valid token belongs to an account.
     pays_later: &["refreshSession"],
     texts: TEXTS,
     lists: LISTS,

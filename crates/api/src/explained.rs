@@ -1,5 +1,6 @@
-//! What is wrong with a value that a room below does not take, as a client is told: a
-//! code, a limit, and what to do. Rust wants such conversions beside one of their types.
+//! Turns the errors of values that `domain` and `vault` reject into field errors of the
+//! API: a code, a limit, and what to do. One file, because these conversions must stand
+//! beside one of their types.
 
 use domain::{
     accounts::InvalidProfile,
@@ -14,7 +15,7 @@ use edge::{
 };
 use vault::{InvalidEmail, InvalidPassword, PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN};
 
-/// An error that a client is told of at its field.
+/// An error that becomes a field error.
 pub(crate) trait Explained {
     fn explained(&self) -> Wrong;
 }

@@ -290,8 +290,8 @@ async fn look_at(
     let Ok(token) = body.refresh_token.parse::<RefreshToken>() else {
         return unknown();
     };
-    // Where the address has nothing left, only so many look at once: a flood of tokens that
-    // are none keeps nobody from the database.
+    // From an address without points, only a few look-ups run at once, so that a flood of
+    // invalid tokens leaves the database to others.
     let _place = match of_address.is_spent() {
         true => Some(services.anonymous_place().await?),
         false => None,

@@ -152,8 +152,8 @@ pub(crate) fn unparked<'a>(
 }
 
 /// `{"items":[…]` of the posts, left open for what follows, without those that
-/// wait for an operator; and what its digest is made of: digests of posts stand for the
-/// posts, which are many more bytes.
+/// wait for an operator; and the digest of the list, made from the digests of the posts,
+/// which are much shorter than the posts.
 pub(crate) fn write_items(
     posts: &[Seen<ShownPost>],
     observed: &Observed,

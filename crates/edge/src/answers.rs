@@ -91,9 +91,9 @@ impl<T> Found<T> {
         self
     }
 
-    /// A page, whose tag is of its bytes. It is strong: whoever has the tag has them. How
-    /// far the read model was is a header and not among them, and a cursor is sealed from
-    /// its key alone, so that the tag changes with what the page shows and nothing else.
+    /// A page with an `ETag` of its bytes, which is therefore strong. `As-Of` is a header
+    /// and a cursor is sealed from its key alone, so the tag changes only with what the
+    /// page shows.
     #[must_use]
     pub fn page(mut self, known: &IfNoneMatch) -> Self {
         self.tagged = Some((Tagged::Page, known.clone()));
@@ -123,8 +123,8 @@ struct Effect<T> {
     headers: Headers,
 }
 
-/// What both can say of the write: where its event stands, whether it was done before,
-/// and what its result is tagged with.
+/// The headers of both: the position of the event, whether the write is a replay, and the
+/// `ETag` of the result.
 macro_rules! effects {
     ($($answer:ident),+) => {$(
         impl<T> $answer<T> {

@@ -63,7 +63,7 @@ pub(crate) struct Asked {
     granted: Option<HeaderValue>,
     wanted: Option<Wanted>,
     takes_json: bool,
-    /// In which a refusal is told.
+    /// The language of a refusal.
     language: Language,
     has_too_long_a_head: bool,
     /// What is wrong with whom or what it asks for.

@@ -109,8 +109,10 @@ pub(crate) fn not_json(error: &str) -> Told {
 
 pub(crate) fn not_an_id() -> Wrong {
     FieldCode::InvalidFormat.saying(text!(
-        "Send a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057.",
-        "Senden Sie eine UUID wie 01890a5d-ac96-774b-bcce-b302099a8057."
+        "Send a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057; for an account, @ and its \
+         handle will do.",
+        "Senden Sie eine UUID wie 01890a5d-ac96-774b-bcce-b302099a8057; bei einem Konto genügen @ \
+         und sein Handle."
     ))
 }
 

@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Shape<'a> {
     pub id: &'a str,
     pub path: &'a str,
-    /// Whether it wants a token, or takes one and refuses a wrong one.
+    /// Whether it accepts a token without requiring one; a wrong one is refused.
     pub signed_in: bool,
     pub may_sign_in: bool,
     pub has_body: bool,

@@ -59,7 +59,7 @@ pub struct Ending {
 pub struct Rules {
     /// What all of it is, in a sentence.
     pub about: &'static str,
-    /// A page that says how all of it is used, in HTML; none where it is empty.
+    /// The guide to the API, in HTML; none where it is empty.
     pub guide: &'static str,
     pub refusals: &'static [Refusals],
     pub endings: &'static [Ending],

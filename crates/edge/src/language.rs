@@ -131,7 +131,7 @@ const fn values(text: &str) -> u16 {
     found
 }
 
-/// What stands in a sentence: the same in all languages, or a word of each.
+/// A value in a sentence: the same in all languages, or a word of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     Same(String),

@@ -137,8 +137,8 @@ impl OfAddress {
         }
     }
 
-    /// The address pays for what is refused: where it has nothing left, that is what it is
-    /// told.
+    /// The address pays for what is refused. Where it has no points left, the refusal is
+    /// that of the limit.
     pub fn charge_address(&self, refusal: Problem) -> Problem {
         match self.0.as_ref().filter(|metered| !metered.standing.enough) {
             Some(metered) => later(&metered.standing),

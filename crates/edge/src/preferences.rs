@@ -1,6 +1,6 @@
-//! `Prefer` (RFC 7240): whether a write is answered with what it made, or shortly. The
-//! introduction of the contract tells of it once, for it holds for every write. It
-//! refuses nothing: a preference that is not understood is ignored (2).
+//! `Prefer` (RFC 7240): whether a write is answered in full or shortly. It holds for every
+//! write, so the introduction of the contract documents it once. A preference that is not
+//! understood is ignored (section 2).
 
 use poem::{Request, RequestBody, Result, http::HeaderName};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -24,7 +24,7 @@ impl Return {
         let preferences = lines
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(','));
-        // What stands after a semicolon is a parameter of the preference.
+        // After a semicolon come parameters of the preference.
         let named = preferences.filter_map(|preference| {
             let (name, value) = preference.split(';').next()?.split_once('=')?;
             let value = value.trim().trim_matches('"').trim();

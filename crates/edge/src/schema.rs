@@ -170,7 +170,7 @@ impl<'a> Check<'a> {
     }
 
     fn text(&mut self, schema: &Value, text: &str) {
-        // What has a shape is told of that alone.
+        // A value of a known format gets the error of the format alone.
         let misshapen = match schema["format"].as_str() {
             Some("uuid") => text.parse::<Uuid>().is_err().then(causes::not_an_id),
             Some("date-time") => kernel::Timestamp::parse(text).is_none().then(not_a_time),

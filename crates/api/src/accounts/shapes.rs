@@ -144,7 +144,8 @@ pub struct Account {
     /// The day of the account's last activity; of a private account, for those alone who
     /// see what it publishes.
     last_active_on: Option<String>,
-    /// What is between me and it; missing where nobody is signed in, and in one's own.
+    /// The relationship between the reader and this account. Missing for anonymous readers
+    /// and in the reader's own account.
     viewer: Option<AccountViewerState>,
     /// The post that is pinned, where `include` asks for it and the reader may see it.
     pinned_post: Option<Post>,

@@ -227,9 +227,9 @@ pub enum EntityKind {
     Mention,
 }
 
-/// A hashtag or a mention where it stands in the text, with its mark: from `start` up to
-/// and without `end`, counted in code points, and in UTF-16 code units, as JavaScript,
-/// Java and Swift's `NSString` count.
+/// The place of a hashtag or mention in the text, `#` or `@` included: from `start` to
+/// before `end`, in code points, and in UTF-16 code units as JavaScript, Java and Swift's
+/// `NSString` count.
 #[derive(Object)]
 #[oai(skip_serializing_if_is_none)]
 pub struct Entity {
@@ -309,7 +309,7 @@ pub struct Post {
     /// Accounts that were mentioned: those of the first 20 different handles in the text
     /// that were there.
     pub(super) mention_ids: Vec<Uuid>,
-    /// Hashtags and mentions where they stand in the text, in order; the first 100.
+    /// The places of hashtags and mentions in the text, in order; the first 100.
     pub(super) entities: Vec<Entity>,
     pub(super) reply_to_id: Option<Uuid>,
     /// Of a reply.
@@ -483,8 +483,7 @@ pub struct PostThread {
     pub(super) post: Post,
     /// All that is below it, nested replies too, oldest first.
     pub(super) descendants: Vec<Post>,
-    /// What stands between these and is gone, or not for the one who looks: so that each
-    /// reply has its place.
+    /// Deleted or hidden posts between the others, so that every reply has its parent.
     pub(super) tombstones: Vec<Tombstone>,
     /// Send it as `cursor` for more descendants; missing where there are none.
     pub(super) next_cursor: Option<String>,

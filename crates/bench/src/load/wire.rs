@@ -90,8 +90,8 @@ impl Wire {
     }
 }
 
-/// Writes a request; `token` and `body` are left out where they are empty. A write wants
-/// the short answer.
+/// Writes a request; `token` and `body` are left out where they are empty. A write asks
+/// for the short answer.
 pub fn request(out: &mut Vec<u8>, method: &str, path: &[&str], token: &str, body: &str) {
     let prefer = match method {
         "GET" => "",
@@ -103,7 +103,7 @@ pub fn request(out: &mut Vec<u8>, method: &str, path: &[&str], token: &str, body
 /// Writes the request of a write: with a method, a path, a token and a body.
 pub type WriteRequest = fn(&mut Vec<u8>, &str, &[&str], &str, &str);
 
-/// The same, and a write wants what it made.
+/// The same, but a write asks for the full answer.
 pub fn request_whole(out: &mut Vec<u8>, method: &str, path: &[&str], token: &str, body: &str) {
     write(out, (method, path), token, "", body);
 }

@@ -90,8 +90,8 @@ codes! {
         "Geben Sie Ihr jetziges Passwort noch einmal ein.";
     InvalidCode = "invalid_code", FORBIDDEN,
         "The one-time code does not count", "Der Einmalcode gilt nicht",
-        "Enter the newest code, or ask for another one.",
-        "Geben Sie den neuesten Code ein, oder fordern Sie einen anderen an.";
+        "Enter the newest code: wait for the next one of an authenticator, or ask for another letter.",
+        "Geben Sie den neuesten Code ein: Warten Sie auf den nächsten des Authenticators, oder fordern Sie einen neuen Brief an.";
     EmailUnverified = "email_unverified", FORBIDDEN,
         "The e-mail address is not verified", "Die E-Mail-Adresse ist nicht bestätigt",
         "Verify the address with the code that was sent to it, then try again.",
@@ -110,12 +110,12 @@ codes! {
         "Only its author may do this", "Das darf nur, wer es verfasst hat",
         "Leave it to its author.",
         "Überlassen Sie es der Person, die es verfasst hat.";
-    /// It is for followers, and who asks is none.
+    /// It is for followers, and the reader is none.
     AccountPrivate = "account_private", FORBIDDEN,
         "The account is private", "Das Konto ist privat",
         "Ask to follow the account: what it shows is for its followers.",
         "Bitten Sie darum, dem Konto zu folgen: Was es zeigt, ist für seine Follower.";
-    /// It is for followers, and who asks is not its author.
+    /// It is for followers, and the account is not its author.
     NotRepostable = "not_repostable", FORBIDDEN,
         "The post cannot be reposted", "Der Beitrag kann nicht geteilt werden",
         "Leave it: a post for followers is reposted by its author alone.",
@@ -148,7 +148,7 @@ codes! {
         "Nobody can mute themselves", "Niemand kann sich selbst stummschalten",
         "Mute another account: this is your own.",
         "Schalten Sie ein anderes Konto stumm: Dies ist Ihr eigenes.";
-    /// By who asks.
+    /// The account that writes blocks it.
     AccountBlocked = "account_blocked", CONFLICT,
         "You block this account", "Sie blockieren dieses Konto",
         "Unblock the account first.",
@@ -169,7 +169,7 @@ codes! {
         "The e-mail address is taken", "Die E-Mail-Adresse ist vergeben",
         "Sign in with this address, reset its password, or use another one.",
         "Melden Sie sich mit dieser Adresse an, setzen Sie ihr Passwort zurück, oder verwenden Sie eine andere.";
-    /// Of a code that nobody has to send.
+    /// There is nothing to send a code for.
     EmailVerified = "email_verified", CONFLICT,
         "There is no address to verify", "Es gibt keine Adresse zu bestätigen",
         "Go on: the address is verified already, or the account has none.",
@@ -218,7 +218,7 @@ codes! {
         "The idempotency key was used with another body", "Der Idempotenzschlüssel wurde mit anderem Inhalt verwendet",
         "Use a new Idempotency-Key for a new request, or send the first body again.",
         "Verwenden Sie für eine neue Anfrage einen neuen Idempotency-Key, oder senden Sie den ersten Inhalt noch einmal.";
-    /// All that stands before the body.
+    /// The request line and the headers.
     HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE,
         "The head of the request is too long", "Der Kopf der Anfrage ist zu lang",
         "Send fewer or shorter headers, or a shorter path.",

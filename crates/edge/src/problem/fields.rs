@@ -111,7 +111,7 @@ impl FieldCode {
     }
 }
 
-/// What is wrong with a value, wherever it stands.
+/// What is wrong with a value, without its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
     pub code: FieldCode,
@@ -146,7 +146,7 @@ impl From<FieldCode> for Wrong {
     }
 }
 
-/// Where a value stands that is wrong.
+/// The place of a wrong value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A JSON pointer (RFC 6901) into the body.
